@@ -1,0 +1,156 @@
+/* arm64: what can only be observed of a call in asm.  Register roles: AAPCS64, section 6.1.1. */
+#include "arch.h"
+#include "wire.h"
+
+#define SENTINEL 0x5e47
+
+/* void abi_call(function x0, arguments x1, result x2)
+ *
+ * Loads x0-x7 from arguments and calls function with a sentinel in each of x19-x29.  Nothing may be trusted to survive
+ * the call, not even sp, so the frame is found again through abi_frame, which also chains nested calls. */
+    .text
+    .globl abi_call
+    .type abi_call, %function
+abi_call:
+    stp     x29, x30, [sp, #-128]!
+    stp     x19, x20, [sp, #16]
+    stp     x21, x22, [sp, #32]
+    stp     x23, x24, [sp, #48]
+    stp     x25, x26, [sp, #64]
+    stp     x27, x28, [sp, #80]
+    adrp    x9, abi_frame
+    ldr     x10, [x9, :lo12:abi_frame]
+    stp     x2, x10, [sp, #96]      /* result, outer frame */
+    mov     x10, sp
+    str     x10, [x9, :lo12:abi_frame]
+    mov     x16, x0
+    mov     x17, x1
+    mov     x19, #SENTINEL
+    add     x20, x19, #1
+    add     x21, x19, #2
+    add     x22, x19, #3
+    add     x23, x19, #4
+    add     x24, x19, #5
+    add     x25, x19, #6
+    add     x26, x19, #7
+    add     x27, x19, #8
+    add     x28, x19, #9
+    add     x29, x19, #10
+    ldp     x0, x1, [x17]
+    ldp     x2, x3, [x17, #16]
+    ldp     x4, x5, [x17, #32]
+    ldp     x6, x7, [x17, #48]
+    blr     x16
+
+    adrp    x9, abi_frame
+    ldr     x10, [x9, :lo12:abi_frame]
+    mov     x11, sp
+    sub     x11, x11, x10           /* stack delta */
+    mov     sp, x10
+    ldp     x12, x13, [sp, #96]
+    str     x13, [x9, :lo12:abi_frame]
+    stp     x0, x1, [x12]           /* result->value */
+    mov     x13, #0
+    mov     x14, #SENTINEL
+    .irp n, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29
+    cmp     x\n, x14
+    cset    x15, ne
+    lsl     x15, x15, #(\n - 19)
+    orr     x13, x13, x15
+    add     x14, x14, #1
+    .endr
+    stp     x11, x13, [x12, #16]    /* result->stack, result->clobbered */
+    ldp     x19, x20, [sp, #16]
+    ldp     x21, x22, [sp, #32]
+    ldp     x23, x24, [sp, #48]
+    ldp     x25, x26, [sp, #64]
+    ldp     x27, x28, [sp, #80]
+    ldp     x29, x30, [sp], #128
+    ret
+
+/* The targets.  An entry names itself in w17 and falls into target_entry; only x16 and x17 are written, so the body
+ * gets every argument, the return address and the stack as the caller left them. */
+    .irp n, FUNCTION_NUMBERS
+    .balign 16
+    .globl default_\n, fast_\n, other_\n
+    .type default_\n, %function
+    .type fast_\n, %function
+    .type other_\n, %function
+default_\n:
+    mov     w17, #(\n << 8 | TARGET_DEFAULT)
+    b       target_entry
+    .balign 16
+fast_\n:
+    mov     w17, #(\n << 8 | TARGET_FAST)
+    b       target_entry
+    .balign 16
+other_\n:
+    mov     w17, #(\n << 8 | TARGET_OTHER)
+    b       target_entry
+    .endr
+
+/* Linked out of every near branch's reach, so they come back through a register. */
+    .section .far, "ax"
+    .irp n, FUNCTION_NUMBERS
+    .balign 16
+    .globl far_\n
+    .type far_\n, %function
+far_\n:
+    mov     w17, #(\n << 8 | TARGET_FAR)
+    ldr     x16, 1f
+    br      x16
+    .balign 8
+1:  .quad   target_entry
+    .endr
+
+    .text
+    .balign 16
+target_entry:
+#ifdef CONTROL_CLOBBER_ARGUMENT
+    mov     x6, #0
+#endif
+#ifdef CONTROL_CLOBBER_SAVED
+    mov     x21, #0
+#endif
+    adrp    x16, abi_entry
+    add     x16, x16, :lo12:abi_entry
+    stp     x0, x1, [x16]
+    stp     x2, x3, [x16, #16]
+    stp     x4, x5, [x16, #32]
+    stp     x6, x7, [x16, #48]
+    str     w17, [x16, #80]
+    str     x30, [x16, #72]
+    ubfx    w17, w17, #8, #3        /* a target that did not name itself still finds a body */
+    stp     x9, x10, [sp, #-16]!    /* two scratch registers more */
+    add     x9, sp, #16
+    str     x9, [x16, #64]
+    adrp    x10, target_bodies
+    add     x10, x10, :lo12:target_bodies
+    ldr     x16, [x10, w17, uxtw #3]
+    ldp     x9, x10, [sp], #16
+    br      x16
+
+/* NULL and RET0 lead here. */
+    .balign 16
+    .globl return_void
+    .type return_void, %function
+return_void:
+    ret
+    .balign 16
+    .globl return_zero
+    .type return_zero, %function
+return_zero:
+#ifdef CONTROL_RET0_MINUS_ONE
+    mov     x0, #-1
+#else
+    mov     x0, #0
+#endif
+    ret
+
+    .bss
+    .balign 16
+    .globl abi_entry, abi_frame
+abi_entry:
+    .skip   96
+abi_frame:
+    .skip   16

@@ -1,0 +1,30 @@
+/* arm64 (AAPCS64): what the shared C must know. */
+#ifndef ARCH_H
+#define ARCH_H
+
+#if !defined(__aarch64__)
+#error "arch/arm64 built with a compiler for something else"
+#endif
+
+#define ARCH_MACHINE 183 /* EM_AARCH64 */
+
+#define ARCH_ARGUMENT_REGISTERS 8 /* x0-x7 */
+#define ARCH_CALLEE_SAVED 11      /* x19-x29 */
+#define ARCH_STACK_ALIGNMENT 16
+#define ARCH_ENTRY_STACK_BIAS 0
+
+#define ARCH_FUNCTION_ALIGNMENT 4
+#define ARCH_ENTRY_INSTRUCTION 4 /* size of the first instruction of a target's entry */
+
+/* stub.S: one stub each ARCH_STUB_BYTES; the word that is poked, and the data slot, from the stub's address. */
+#define ARCH_STUB_BYTES 32
+#define ARCH_STUB_WORD 0
+#define ARCH_STUB_SLOT 16
+#define ARCH_FOREIGN_WORD 0xd4200000u /* brk #0: what a debugger puts there */
+
+#define ARCH_SYS_READ 63
+#define ARCH_SYS_WRITE 64
+#define ARCH_SYS_MPROTECT 226
+#define ARCH_SYS_EXIT_GROUP 94
+
+#endif

@@ -1,0 +1,18 @@
+/* arm64: the patchable functions as asm stubs.  Word 0 is `b target` or, for a target out of range, `nop`.  Only
+ * x16, which AAPCS64 (6.1.1) leaves to veneers, is written; all arguments, x30 and the stack pass through. */
+#include "arch.h"
+#include "wire.h"
+
+    .section .stub, "ax"
+    .irp n, FUNCTION_NUMBERS
+    .balign ARCH_STUB_BYTES
+    .globl whatever_\n
+    .type whatever_\n, %function
+whatever_\n:
+    b       default_\n
+    ldr     x16, 1f
+    br      x16
+    .balign 8
+1:  .quad   default_\n              /* ARCH_STUB_SLOT: naturally aligned, so one store replaces it */
+    .balign ARCH_STUB_BYTES
+    .endr

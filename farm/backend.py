@@ -1,0 +1,242 @@
+"""The backends: ``arch/*/arch.toml`` read into frozen dataclasses.
+
+One file describes one architecture and its variants.  Everything in it is checked when it is read; a mistake is
+reported with the file, the key, what was found and what is valid.  Whether a mechanism exists for an architecture is
+not written down: it does if the files it needs are in the folder (:meth:`Variant.supports`).
+"""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from farm import paths
+from farm.errors import BackendError
+
+#: How a store to code becomes what is fetched.  ``coherent``: no maintenance (x86); ``clean-invalidate-sync``: clean the
+#: data cache, invalidate the instruction cache, synchronise (arm64, powerpc).
+Coherence = Literal["coherent", "clean-invalidate-sync"]
+
+#: Ways round limits of Unicorn on a variant, each implemented once in :mod:`farm.machine`.
+UnicornQuirk = Literal["virtual-tlb", "arm64-fp", "ppc-msr-fp", "ppc-msr-64", "ppc-msr-little-endian"]
+
+#: The files that an architecture must have for a mechanism.
+MECHANISM_FILES: dict[str, tuple[str, ...]] = {"pointer": (), "stub": ("stub.S", "patch.c")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolchainSettings:
+    """``[variant.V.toolchain.NAME]``."""
+
+    target: str  #: what the compiler is told to compile for
+    emulation: str  #: the linker's ``-m``
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class QemuUserSettings:
+    """``[variant.V.engine.qemu-user]``."""
+
+    binary: str
+    cpu: str  #: explicit, so that a default that changes between versions changes nothing
+    package: str = "qemu-user"
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnicornSettings:
+    """``[variant.V.engine.unicorn]``: names of Unicorn constants without their ``UC_...`` prefix."""
+
+    arch: str
+    mode: tuple[str, ...]
+    stack_pointer: str
+    program_counter: str
+    cpu: str | None = None
+    quirks: tuple[UnicornQuirk, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unavailable:
+    """``[variant.V.engine.NAME]`` with nothing but ``unavailable``: why this engine cannot run the variant."""
+
+    unavailable: str
+
+
+EngineSettings = QemuUserSettings | UnicornSettings | Unavailable
+
+_ENGINE_TABLES: dict[str, type] = {"qemu-user": QemuUserSettings, "unicorn": UnicornSettings}
+TOOLCHAINS = ("zig",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """What one guest is built for."""
+
+    name: str
+    architecture: str
+    folder: Path
+    machine: int  #: ELF ``e_machine``
+    bits: Literal[32, 64]
+    byte_order: Literal["little", "big"]
+    page: int  #: bytes; the largest page size a kernel for it may use
+    text_base: int
+    far_base: int
+    branch_range: int  #: bytes that the stub's near jump reaches in either direction
+    alignment: int  #: bytes; of instructions
+    coherence: Coherence
+    disassembler: tuple[str, ...]  #: capstone's architecture and modes, names without ``CS_ARCH_``/``CS_MODE_``
+    toolchain: Mapping[str, ToolchainSettings] = field(default_factory=dict)
+    engine: Mapping[str, EngineSettings] = field(default_factory=dict)
+
+    @property
+    def big_endian(self) -> bool:
+        return self.byte_order == "big"
+
+    @property
+    def word_size(self) -> int:
+        """Bytes in an address."""
+        return self.bits // 8
+
+    def supports(self, mechanism: str) -> str | None:
+        """None if ``mechanism`` exists here, else the reason why not."""
+        missing = [name for name in MECHANISM_FILES[mechanism] if not (self.folder / name).is_file()]
+        return f"{self.architecture} has no {mechanism}: no {' or '.join(missing)}" if missing else None
+
+
+_DERIVED = {"name", "architecture", "folder"}
+
+
+def load_folder(folder: Path) -> list[Variant]:
+    """The variants that ``folder/arch.toml`` describes.
+
+    Raises :class:`~farm.errors.BackendError` for anything in it that is not as it should be.
+    """
+    path = folder / "arch.toml"
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BackendError(f"{path}: no such file; an architecture is a folder with an arch.toml") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BackendError(f"{path}: cannot be read: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise BackendError(f"{path}: not valid TOML: {error}") from None
+    unknown = set(document) - {"variant"}
+    if unknown or not isinstance(document.get("variant"), dict) or not document["variant"]:
+        found = f"key {sorted(unknown)[0]!r}" if unknown else "no variant"
+        raise BackendError(f"{path}: {found}; expected one or more tables [variant.NAME] and nothing else")
+    return [_variant(path, name, table) for name, table in document["variant"].items()]
+
+
+def _variant(path: Path, name: str, table: object) -> Variant:
+    key = f"variant.{name}"
+    if not isinstance(table, dict):
+        raise BackendError(f"{path}: {key}: expected a table, found {table!r}")
+    table = dict(table)
+    toolchains = _subtables(path, f"{key}.toolchain", table.pop("toolchain", {}), TOOLCHAINS)
+    engines = _subtables(path, f"{key}.engine", table.pop("engine", {}), tuple(_ENGINE_TABLES))
+    derived = {
+        "name": name,
+        "architecture": path.parent.name,
+        "folder": path.parent,
+        "toolchain": {
+            tool: _convert(path, f"{key}.toolchain.{tool}", settings, ToolchainSettings)
+            for tool, settings in toolchains.items()
+        },
+        "engine": {
+            engine: _convert(
+                path,
+                f"{key}.engine.{engine}",
+                settings,
+                Unavailable if "unavailable" in settings else _ENGINE_TABLES[engine],
+            )
+            for engine, settings in engines.items()
+        },
+    }
+    variant: Variant = _convert(path, key, table, Variant, derived)
+    distance = abs(variant.far_base - variant.text_base)
+    if distance <= variant.branch_range:
+        raise BackendError(
+            f"{path}: {key}.far_base: {variant.far_base:#x} is within branch_range of text_base; expected an address "
+            f"more than {variant.branch_range:#x} bytes from {variant.text_base:#x}"
+        )
+    for number in ("page", "alignment"):
+        size = getattr(variant, number)
+        if size <= 0 or size & (size - 1):
+            raise BackendError(f"{path}: {key}.{number}: {size} found; expected a power of two")
+    return variant
+
+
+def _subtables(path: Path, key: str, table: object, valid: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    if not isinstance(table, dict) or not all(isinstance(value, dict) for value in table.values()):
+        raise BackendError(f"{path}: {key}: expected tables [{key}.NAME]")
+    for name in table:
+        if name not in valid:
+            raise BackendError(f"{path}: {key}.{name}: unknown name; valid are {', '.join(valid)}")
+    return table
+
+
+def _convert(path: Path, key: str, table: dict[str, Any], cls: type, derived: dict[str, Any] | None = None) -> Any:
+    """``table`` as a ``cls``, with every complaint naming the file and the key."""
+    derived = derived or {}
+    hints = typing.get_type_hints(cls)
+    expected = {f.name: f for f in fields(cls) if f.name not in derived}
+    for name in table:
+        if name not in expected:
+            raise BackendError(f"{path}: {key}.{name}: unknown key; valid are {', '.join(expected)}")
+    values: dict[str, Any] = dict(derived)
+    for name, f in expected.items():
+        if name in table:
+            try:
+                values[name] = msgspec.convert(table[name], hints[name])
+            except msgspec.ValidationError:
+                raise BackendError(
+                    f"{path}: {key}.{name}: {table[name]!r} found; expected {_describe(hints[name])}"
+                ) from None
+        elif f.default is MISSING and f.default_factory is MISSING:
+            raise BackendError(f"{path}: {key}.{name}: missing; expected {_describe(hints[name])}")
+    return cls(**values)
+
+
+def _describe(hint: Any) -> str:
+    """A type in the words of a TOML file."""
+    arguments = typing.get_args(hint)
+    if typing.get_origin(hint) is Literal:
+        return "one of " + ", ".join(repr(value) for value in arguments)
+    if typing.get_origin(hint) is tuple:
+        return f"a list, each {_describe(arguments[0])}"
+    if arguments:  # X | None
+        return _describe(arguments[0])
+    return {int: "an integer", str: "a string"}[hint]
+
+
+@functools.cache
+def load(extra: tuple[Path, ...] = ()) -> dict[str, Variant]:
+    """Every variant by name: the farm's own architectures, then those in ``extra`` folders.
+
+    An extra folder is one architecture, or holds several.
+    """
+    folders = [path.parent for path in sorted(paths.data("arch").glob("*/arch.toml"))]
+    for path in extra:
+        if (path / "arch.toml").exists():
+            folders.append(path)
+        else:
+            inner = [toml.parent for toml in sorted(path.glob("*/arch.toml"))]
+            if not inner:
+                raise BackendError(f"{path}: no arch.toml there, nor in a folder below it")
+            folders += inner
+    variants: dict[str, Variant] = {}
+    for folder in folders:
+        for variant in load_folder(folder.resolve()):
+            if variant.name in variants:
+                raise BackendError(
+                    f"{folder / 'arch.toml'}: variant.{variant.name}: already defined in "
+                    f"{variants[variant.name].folder / 'arch.toml'}"
+                )
+            variants[variant.name] = variant
+    return variants

@@ -1,0 +1,377 @@
+"""Builds guests and keeps them.
+
+An image is one guest ELF: variant x mechanism x toolchain, plus a negative control if one is planted.  Its folder in the
+cache is named by a hash of everything that goes into it (sources, flags, compiler version), so a changed source is a
+new image and an unchanged one is never built twice.  Beside the ELF lies ``image.json``: what the engines need to know
+of it, so that running a guest never parses an ELF.
+
+After linking, the bytes that patching changes are copied from the linked code into the guest's own table
+(``farm_pristine``): the reference for "byte for byte as the linker left it" does not come from the encoder under test.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from farm import paths, wire
+from farm.backend import Variant
+from farm.controls import CONTROLS
+from farm.errors import BuildError, ImageError, OutputError
+from farm.toolchain import TOOLCHAINS
+
+PLATFORM = "linux"
+_LAYOUT = 1  # of image.json
+
+#: Symbols that the engines and the reports use.
+_SYMBOLS = (
+    "farm_enter farm_stop farm_program farm_trace farm_doorbell farm_pristine text_start text_end stub_start stub_end "
+    "pointer_start pointer_end state_start state_end far_start far_end"
+).split()
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """A piece of memory that the loader fills."""
+
+    address: int
+    offset: int  #: in the file
+    file_size: int
+    size: int
+    flags: int  #: ELF: 1 execute, 2 write, 4 read
+
+
+class Image(msgspec.Struct, frozen=True):
+    """A built guest."""
+
+    layout: int
+    key: str
+    variant: str
+    mechanism: str
+    toolchain: str
+    control: str | None
+    machine: int
+    big_endian: bool
+    word_size: int
+    path: str
+    sha256: str
+    text_digest: int  #: of text, stubs and state, as the guest itself computes it after a reset
+    segments: tuple[Segment, ...]
+    symbols: dict[str, int]
+    functions: dict[str, int]  #: every function of the guest, for naming addresses
+
+    def read(self) -> bytes:
+        return Path(self.path).read_bytes()
+
+    def bytes_at(self, address: int, size: int) -> bytes:
+        """``size`` bytes of the pristine image at ``address``."""
+        return _bytes_at(self.read(), self.segments, address, size)
+
+    @property
+    def patched(self) -> tuple[int, int]:
+        """Start and size in bytes of what patching changes: stubs, or pointers."""
+        return _patched(self.symbols, self.mechanism)
+
+    def name_of(self, address: int) -> str:
+        """``fast_0+0x4`` for an address of the guest."""
+        best = max((a for a in self.functions.values() if a <= address), default=None)
+        if best is None or address - best > 0x10000:
+            return f"{address:#x}"
+        name = next(name for name, a in self.functions.items() if a == best)
+        return f"{name}+{address - best:#x}" if address > best else name
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What to build.  Picklable, so that a worker elsewhere can build the same."""
+
+    variant: Variant
+    mechanism: str
+    toolchain: str = "zig"
+    control: str | None = None
+
+    def __str__(self) -> str:
+        planted = f" with {self.control}" if self.control else ""
+        return f"{self.variant.name}/{self.mechanism}/{self.toolchain}{planted}"
+
+
+def sources(spec: Spec) -> list[Path]:
+    """The C and asm files of the guest."""
+    images, folder = paths.data("images"), spec.variant.folder
+    guest = sorted((images / "guest").glob("*.c"))
+    mechanism = [images / "mechanism" / "target.c", images / "mechanism" / f"{spec.mechanism}.c"]
+    asm = [folder / "abi.S", folder / f"start_{PLATFORM}.S"]
+    if spec.mechanism == "stub":
+        asm += [folder / "stub.S", folder / "patch.c"]
+    return [*guest, *mechanism, images / "platform" / f"{PLATFORM}.c", *asm]
+
+
+def _headers(spec: Spec) -> list[Path]:
+    images = paths.data("images")
+    return [*sorted(images.glob("*/*.h")), *sorted(spec.variant.folder.glob("*.h")), images / "platform" / "link.ld"]
+
+
+def _compile_flags(spec: Spec, generated: Path) -> list[str]:
+    images = paths.data("images")
+    flags = [f"-ffile-prefix-map={images.parent}=.", f"-ffile-prefix-map={generated}=generated"]
+    flags += [f"-ffile-prefix-map={spec.variant.folder.parent.parent}=."]
+    flags += [f"-I{generated}", f"-I{spec.variant.folder}", f"-I{images / 'guest'}", f"-I{images / 'mechanism'}"]
+    if spec.control:
+        flags.append(f"-D{CONTROLS[spec.control].macro}")
+    return flags
+
+
+def _link_flags(spec: Spec) -> list[str]:
+    v = spec.variant
+    values = {"TEXT_BASE": v.text_base, "FAR_BASE": v.far_base, "PAGE": v.page}
+    flags = [f"--defsym={name}={value:#x}" for name, value in values.items()]
+    return [*flags, "-T", str(paths.data("images") / "platform" / "link.ld")]
+
+
+@functools.lru_cache(maxsize=1024)
+def _file_digest(path: Path, stamp: tuple[int, int]) -> bytes:
+    del stamp  # only there so that a changed file is read again
+    return hashlib.sha256(path.read_bytes()).digest()
+
+
+def key(spec: Spec) -> str:
+    """The content address of the image: hexadecimal, 24 characters."""
+    toolchain = TOOLCHAINS[spec.toolchain]
+    fixed = Path("generated")
+    digest = hashlib.sha256(f"{_LAYOUT} {toolchain.version()} {wire.wire_hash()} {spec.control}".encode())
+    for path in [*sources(spec), *_headers(spec)]:
+        try:
+            stat = path.stat()
+        except FileNotFoundError:
+            raise ImageError(f"{spec}: source {path} is missing") from None
+        digest.update(path.name.encode() + _file_digest(path, (stat.st_mtime_ns, stat.st_size)))
+    commands = toolchain.compile(spec.variant, [], fixed, fixed)[1:] + toolchain.link(spec.variant, [], [], fixed)[1:]
+    digest.update(repr((commands, [flag for flag in _link_flags(spec) if flag.startswith("--defsym")])).encode())
+    return digest.hexdigest()[:24]
+
+
+def build(spec: Spec) -> Image:
+    """The image of ``spec``: from the cache if it is there and sound, else built.
+
+    Raises :class:`~farm.errors.BuildError`, :class:`~farm.errors.MissingToolError` or
+    :class:`~farm.errors.OutputError`.
+    """
+    identity = key(spec)
+    folder = paths.cache() / "images" / identity
+    with contextlib.suppress(FileNotFoundError):
+        return _load(folder)
+    from filelock import FileLock
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "lock"):
+            try:
+                return _load(folder)
+            except FileNotFoundError:
+                pass
+            except ImageError as error:
+                print(f"{error}; building it anew", file=sys.stderr)
+            return _build(spec, identity, folder)
+    except OSError as error:
+        raise OutputError(
+            f"images cannot be kept in {paths.cache()}: {error.strerror or error}; set PATCHFARM_CACHE to a folder that can be written"
+        ) from None
+
+
+def build_all(specs: list[Spec], workers: int | None = None) -> dict[Spec, Image | Exception]:
+    """Every image, built in parallel; a failed one is its exception."""
+
+    def attempt(spec: Spec) -> Image | Exception:
+        try:
+            return build(spec)
+        except Exception as error:  # noqa: BLE001 - handed to whoever asked, one cell's failure is not another's
+            return error
+
+    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+        return dict(zip(specs, pool.map(attempt, specs), strict=True))
+
+
+def _load(folder: Path) -> Image:
+    """The image in ``folder``.
+
+    Raises :class:`FileNotFoundError` if there is none and :class:`~farm.errors.ImageError` if it is not sound.
+    """
+    description = (folder / "image.json").read_bytes()
+    try:
+        image = msgspec.json.decode(description, type=Image)
+    except msgspec.DecodeError as error:
+        raise ImageError(f"image {folder / 'image.json'} is broken ({error})") from None
+    try:
+        digest = hashlib.sha256(image.read()).hexdigest()
+    except FileNotFoundError:
+        raise ImageError(f"image {image.path} is gone") from None
+    if digest != image.sha256 or image.layout != _LAYOUT:
+        raise ImageError(f"image {image.path} has a wrong hash ({digest[:12]}, expected {image.sha256[:12]})")
+    return image
+
+
+def _build(spec: Spec, identity: str, folder: Path) -> Image:
+    with tempfile.TemporaryDirectory(dir=folder, prefix="build-") as name:
+        work = Path(name)
+        (work / "wire.h").write_text(wire.header(), encoding="utf-8")
+        objects = _compile(spec, work)
+        linked = work / "guest.elf"
+        toolchain = TOOLCHAINS[spec.toolchain]
+        _tool(spec, f"{spec} does not link", toolchain.link(spec.variant, _link_flags(spec), objects, linked))
+        _fill_pristine(linked, spec)
+        final = folder / "guest.elf"
+        shutil.move(linked, final)
+    image = describe(final, spec, identity)
+    partial = folder / "image.json.partial"
+    partial.write_bytes(msgspec.json.encode(image))
+    partial.replace(folder / "image.json")
+    return image
+
+
+def _compile(spec: Spec, work: Path) -> list[Path]:
+    toolchain = TOOLCHAINS[spec.toolchain]
+    objects = []
+    for source in sources(spec):
+        output = work / f"{source.name}.o"
+        command = toolchain.compile(spec.variant, _compile_flags(spec, work), source, output)
+        _tool(spec, f"{source} does not compile for {spec.variant.name}", command)
+        objects.append(output)
+    return objects
+
+
+def _tool(spec: Spec, complaint: str, command: list[str]) -> None:
+    environment = {**os.environ, **TOOLCHAINS[spec.toolchain].environment()}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        raise BuildError(complaint, command, done.stderr + done.stdout)
+
+
+# Reading ELF.
+
+
+@contextlib.contextmanager
+def _elf(path: Path) -> Iterator[Any]:
+    from elftools.common.exceptions import ELFError
+    from elftools.elf.elffile import ELFFile
+
+    stream: BinaryIO
+    with path.open("rb") as stream:
+        try:
+            yield ELFFile(stream)
+        except (ELFError, OverflowError, ValueError, UnicodeDecodeError) as error:
+            raise ImageError(f"image {path} is not a whole ELF file ({error or 'truncated'})") from None
+
+
+def inspect(path: Path, variant: Variant) -> tuple[tuple[Segment, ...], dict[str, int], dict[str, int]]:
+    """Segments, symbols and functions of the guest in ``path``.
+
+    Raises :class:`~farm.errors.ImageError` if it is truncated, foreign, of the wrong byte order, or no guest.
+    """
+    with _elf(path) as elf:
+        found = (elf["e_machine"], elf.elfclass, "little" if elf.little_endian else "big")
+        number = elf.header["e_machine"]
+        if isinstance(number, str):
+            from elftools.elf.enums import ENUM_E_MACHINE
+
+            number = ENUM_E_MACHINE.get(number, -1)
+        wanted = (variant.machine, variant.bits, variant.byte_order)
+        if (number, *found[1:]) != wanted:
+            raise ImageError(
+                f"image {path} is for another machine: {found[0]}, {found[1]} bits, {found[2]}-endian; {variant.name} "
+                f"is machine {wanted[0]}, {wanted[1]} bits, {wanted[2]}-endian"
+            )
+        segments = tuple(
+            Segment(s["p_vaddr"], s["p_offset"], s["p_filesz"], s["p_memsz"], s["p_flags"])
+            for s in elf.iter_segments()
+            if s["p_type"] == "PT_LOAD" and s["p_memsz"]
+        )
+        size = path.stat().st_size
+        if any(s.offset + s.file_size > size for s in segments):
+            raise ImageError(f"image {path} is truncated: {size} bytes")
+        table = elf.get_section_by_name(".symtab")
+        values = {s.name: s["st_value"] for s in table.iter_symbols()} if table else {}
+        functions = {
+            s.name: s["st_value"]
+            for s in (table.iter_symbols() if table else ())
+            if s["st_info"]["type"] == "STT_FUNC" and s.name
+        }
+    missing = [name for name in _SYMBOLS if name not in values]
+    if missing:
+        raise ImageError(f"image {path} is no guest: it has no symbol {missing[0]}")
+    return segments, {name: values[name] for name in _SYMBOLS}, functions
+
+
+def describe(path: Path, spec: Spec, identity: str) -> Image:
+    """The :class:`Image` of a linked guest."""
+    segments, symbols, functions = inspect(path, spec.variant)
+    content = path.read_bytes()
+    return Image(
+        layout=_LAYOUT,
+        key=identity,
+        variant=spec.variant.name,
+        mechanism=spec.mechanism,
+        toolchain=spec.toolchain,
+        control=spec.control,
+        machine=spec.variant.machine,
+        big_endian=spec.variant.big_endian,
+        word_size=spec.variant.word_size,
+        path=str(path),
+        sha256=hashlib.sha256(content).hexdigest(),
+        text_digest=_text_digest(content, segments, symbols, big_endian=spec.variant.big_endian),
+        segments=segments,
+        symbols=symbols,
+        functions=functions,
+    )
+
+
+def _bytes_at(content: bytes, segments: tuple[Segment, ...], address: int, size: int) -> bytes:
+    for s in segments:
+        if s.address <= address and address + size <= s.address + s.size:
+            start = s.offset + address - s.address
+            filled = content[start : min(start + size, s.offset + s.file_size)]
+            return filled + bytes(size - len(filled))
+    raise ImageError(f"no {size} bytes at {address:#x}")
+
+
+def _patched(symbols: dict[str, int], mechanism: str) -> tuple[int, int]:
+    region = "pointer" if mechanism == "pointer" else "stub"
+    start = symbols[f"{region}_start"]
+    return start, symbols[f"{region}_end"] - start
+
+
+def _fill_pristine(path: Path, spec: Spec) -> None:
+    segments, symbols, _ = inspect(path, spec.variant)
+    start, size = _patched(symbols, spec.mechanism)
+    content = bytearray(path.read_bytes())
+    copy = _bytes_at(bytes(content), segments, start, size)
+    home = next(s for s in segments if s.address <= symbols["farm_pristine"] < s.address + s.file_size)
+    offset = home.offset + symbols["farm_pristine"] - home.address
+    content[offset : offset + size] = copy
+    path.write_bytes(content)
+    path.chmod(0o755)
+
+
+def _text_digest(
+    content: bytes, segments: tuple[Segment, ...], symbols: dict[str, int], *, big_endian: bool
+) -> int:
+    import struct
+
+    digest = wire.FNV_BASIS
+    for region in ("text", "stub", "state"):
+        start, end = symbols[f"{region}_start"], symbols[f"{region}_end"]
+        data = _bytes_at(content, segments, start, end - start) if end > start else b""
+        words = struct.unpack(f"{'>' if big_endian else '<'}{len(data) // 4}I", data)
+        digest = wire.fnv(words, digest)
+    return digest

@@ -1,0 +1,238 @@
+"""The reference: what any correct mechanism must do with a scenario, on any architecture.
+
+The model predicts the whole trace by itself and is the only judge.  What differs between architectures is fixed here
+by the specification rather than masked in the comparison:
+
+* digests and values are of fixed width (32 bits, 64 for LONG), taken over values and never over memory;
+* targets are named by function and number, never by address;
+* NULL is legal for void functions only, so no call has an unspecified value;
+* RET0 returns zero in the full width of the function's type;
+* patching a function to its default is the same as restoring it;
+* stack and ABI words are differences and violations, so they are zero everywhere.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+
+from farm.scenario import (
+    FUNCTIONS,
+    REAL_TARGETS,
+    Call,
+    Code,
+    Kind,
+    Loop,
+    LockText,
+    Patch,
+    Query,
+    Restore,
+    Scenario,
+    Scribble,
+    Shape,
+    Status,
+    Step,
+    Target,
+    substeps,
+)
+from farm.wire import FNV_BASIS, NO_TARGET, TRACE_EVENTS, Event, fnv, target_word
+
+_MASK32 = 0xFFFFFFFF
+_MASK64 = 0xFFFFFFFFFFFFFFFF
+
+#: The low byte of an event's target word when it names a function and no target.
+ANY_TARGET = 0xFF
+
+
+class ScenarioError(ValueError):
+    """The scenario asks for something that the specification leaves open."""
+
+
+def arguments(kind: Kind, x: int) -> tuple[int, ...]:
+    """The 32-bit words that a target's argument digest covers, for a call with ``x``.
+
+    LONG gets a second argument, ``3 * (uint32_t)x + 1``; WIDE gets eight, ``x + 0x1111 * i``, of which the digest
+    takes the low 32 bits (the guest itself checks the upper ones).
+    """
+    low = x & _MASK32
+    match kind:
+        case Kind.INT | Kind.VOID:
+            return (low,)
+        case Kind.LONG:
+            return (low, x >> 32 & _MASK32, (3 * low + 1) & _MASK32)
+        case Kind.WIDE:
+            return tuple((x + 0x1111 * i) & _MASK32 for i in range(8))
+
+
+def value(function: int, target: Target, x: int) -> int:
+    """What ``target`` returns for ``x``; 0 for a void function."""
+    kind = FUNCTIONS[function]
+    match kind:
+        case Kind.VOID:
+            return 0
+        case Kind.INT:
+            operand = x & _MASK32
+        case Kind.LONG:
+            operand = (x + ((3 * x + 1) & _MASK32)) & _MASK64
+        case Kind.WIDE:
+            operand = fnv(arguments(kind, x))
+    result = {
+        Target.DEFAULT: operand + 1000,
+        Target.FAST: 2 * operand + 1,
+        Target.OTHER: operand ^ 0x55,
+        Target.FAR: 3 * operand + 7,
+    }[target]
+    return (result + (function << 20)) & _width(function)
+
+
+def _width(function: int) -> int:
+    """The mask of a function's return type."""
+    return _MASK64 if FUNCTIONS[function] is Kind.LONG else _MASK32
+
+
+@dataclass
+class _Reference:
+    """A guest that makes no mistake."""
+
+    events: list[Event] = field(default_factory=list)
+    current: list[Target] = field(default_factory=lambda: [Target.DEFAULT] * len(FUNCTIONS))
+    scribbled: set[int] = field(default_factory=set)
+    locked: bool = False
+    depth: int = 0
+
+    def emit(
+        self, kind: str, step: int, target: int = NO_TARGET, *, arguments: int = 0, value: int = 0
+    ) -> None:
+        self.events.append(Event(kind, step, target, arguments, value, 0, 0, self.depth))
+
+    def run(self, steps: tuple[Step, ...], first: int) -> None:
+        for step in steps:
+            self.execute(step, first)
+            first += size(step)
+
+    def execute(self, step: Step, number: int) -> None:
+        match step:
+            case Call():
+                self.call(step, number)
+            case Patch():
+                word = target_word(step.function, step.target)
+                self.emit("patch", number, word, value=self.patch(step))
+            case Restore():
+                word = target_word(step.function, Target.DEFAULT)
+                self.emit("restore", number, word, value=self.set(step.function, Target.DEFAULT))
+            case Query():
+                self.emit("query", number, target_word(step.function, self.current[step.function]))
+            case Code():
+                self.code(step, number)
+            case Scribble():
+                self.scribbled.add(step.function)
+                self.emit("scribble", number, step.function << 8 | ANY_TARGET)
+            case LockText():
+                self.locked = step.locked
+                self.emit("lock", number, value=int(step.locked))
+            case Loop():
+                self.loop(step, number)
+
+    def patch(self, step: Patch) -> Status:
+        if step.offset:
+            return Status.MISALIGNED
+        match step.target:
+            case Target.STUB | Target.DATA | Target.ZERO:
+                return Status.BAD_TARGET
+            case Target.MISALIGNED:
+                return Status.MISALIGNED
+            case Target.NULL if FUNCTIONS[step.function] is not Kind.VOID:
+                return Status.BAD_TARGET
+        return self.set(step.function, step.target)
+
+    def set(self, function: int, target: Target) -> Status:
+        if function in self.scribbled:
+            return Status.FOREIGN
+        if self.locked:
+            return Status.READ_ONLY
+        self.current[function] = target
+        return Status.OK
+
+    def code(self, step: Code, number: int) -> None:
+        functions = range(len(FUNCTIONS)) if step.function is None else (step.function,)
+        word = NO_TARGET if step.function is None else step.function << 8 | ANY_TARGET
+        changed = any(f in self.scribbled or self.current[f] is not Target.DEFAULT for f in functions)
+        self.emit("code", number, word, value=int(changed))
+
+    def call(self, step: Call, number: int) -> None:
+        function = step.function
+        inside = [step.inside]
+
+        def reach(start: int, x: int, level: int) -> int:
+            via, hops = start, 0
+            while self.current[via] is Target.NEXT:
+                via = (via + 1) % len(FUNCTIONS)
+                hops += 1
+                if hops > len(FUNCTIONS):
+                    raise ScenarioError(f"whatever_{function} leads back to itself")
+            if FUNCTIONS[via] is not FUNCTIONS[function]:
+                raise ScenarioError(f"whatever_{function} leads to whatever_{via}, which has another prototype")
+            if self.scribbled & {function, via}:
+                raise ScenarioError(f"whatever_{function} is called while foreign bytes are at its stub")
+            target = self.current[via]
+            if target not in REAL_TARGETS:  # NULL or RET0
+                return 0
+            digest = fnv(arguments(FUNCTIONS[via], x))
+            self.emit("enter", number, target_word(via, target), arguments=digest)
+            result = value(via, target, x)
+            self.depth += 1
+            if level == step.at and inside[0]:
+                steps, inside[0] = inside[0], ()
+                self.run(steps, number + 1)
+            if step.shape is Shape.RECURSIVE and level < step.count:
+                result += reach(via, (x - 1) & _MASK64, level + 1)
+            self.depth -= 1
+            return result & _width(function)
+
+        match step.shape:
+            case Shape.USED:
+                result = reach(function, step.x, 0) + 1
+            case Shape.IGNORED:
+                reach(function, step.x, 0)
+                result = 0
+            case Shape.LOOPED:
+                result = sum(reach(function, step.x + i, 0) for i in range(step.count))
+            case Shape.TAIL | Shape.POINTER | Shape.RECURSIVE:
+                result = reach(function, step.x, 0)
+        if FUNCTIONS[function] is Kind.VOID:
+            result = 0
+        self.emit("return", number, function << 8 | ANY_TARGET, value=result & _width(function))
+
+    def loop(self, step: Loop, number: int) -> None:
+        outer, self.events = self.events, []
+        digest, folded = FNV_BASIS, 0
+        for _ in range(step.count):
+            self.run(step.steps, number + 1)
+            folded += len(self.events)
+            for event in self.events:
+                digest = fnv(event.words(), digest)
+            self.events.clear()
+        self.events = outer
+        self.emit("loop", number, arguments=folded, value=digest | step.count << 32)
+
+
+def size(step: Step) -> int:
+    """How many step numbers ``step`` takes: one, and those of everything nested in it."""
+    return 1 + sum(size(inner) for inner in substeps(step))
+
+
+@functools.lru_cache(maxsize=4096)
+def predict(scenario: Scenario) -> tuple[Event, ...]:
+    """The trace that any correct mechanism leaves.
+
+    Raises :class:`ScenarioError` if the scenario leaves the specification, or if a guest could not hold its trace.
+    """
+    reference = _Reference()
+    reference.run(scenario.steps, 0)
+    if not reference.events:
+        raise ScenarioError(f"scenario {scenario.id} has no events: it would prove nothing")
+    if len(reference.events) > TRACE_EVENTS:
+        raise ScenarioError(
+            f"scenario {scenario.id} has {len(reference.events)} events, a guest holds {TRACE_EVENTS}: use loop()"
+        )
+    return tuple(reference.events)

@@ -1,0 +1,266 @@
+"""What a test of a patchable call is made of: steps, defects and scenarios.
+
+A scenario is a list of steps that knows nothing of architectures, mechanisms or engines.  The reference model
+(:mod:`farm.model`) says what any correct mechanism must do with it; the wire format (:mod:`farm.wire`) turns it
+into a program for the guest.
+
+The guest has eight patchable functions (:data:`FUNCTIONS`), each with four targets (:class:`Target`).  Every call
+takes one 64-bit number ``x``; a function with more parameters gets the others derived from it
+(:func:`farm.model.arguments`), so a step never needs to know a prototype.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import ClassVar, TypeAlias
+
+
+class Kind(enum.Enum):
+    """Prototype of a patchable function."""
+
+    INT = 0  #: ``uint32_t f(uint32_t)``
+    LONG = 1  #: ``uint64_t f(uint64_t, uint32_t)``: a register pair on 32-bit architectures
+    WIDE = 2  #: ``uint32_t f(uintptr_t x 8)``: every integer argument register there is
+    VOID = 3  #: ``void f(uint32_t)``: the only kind for which NULL is a legal target
+
+
+#: The kind of each patchable function, by number.
+FUNCTIONS: tuple[Kind, ...] = (
+    Kind.INT,
+    Kind.INT,
+    Kind.INT,
+    Kind.INT,
+    Kind.LONG,
+    Kind.WIDE,
+    Kind.VOID,
+    Kind.VOID,
+)
+
+
+class Target(enum.Enum):
+    """Where a patchable function may lead."""
+
+    DEFAULT = 0
+    FAST = 1
+    OTHER = 2
+    FAR = 3  #: linked further away than the architecture's near branch reaches
+    # What follows are not targets of their own but what a request may name.
+    NULL = 0xF0
+    RET0 = 0xF1
+    STUB = 0xF2  #: the patchable function itself: an endless loop if accepted
+    DATA = 0xF3  #: an address that is not executable
+    MISALIGNED = 0xF4  #: the default target plus one byte: the middle of an instruction
+    ZERO = 0xF5  #: address 0 by mistake, that is, without saying NULL
+    NEXT = 0xF6  #: the patchable function with the next number: a stub that leads to another stub
+
+
+#: The four that are functions of the guest.
+REAL_TARGETS = (Target.DEFAULT, Target.FAST, Target.OTHER, Target.FAR)
+
+
+class Shape(enum.Enum):
+    """How the call site looks in C."""
+
+    USED = 0  #: ``return f(x) + 1;``
+    IGNORED = 1  #: ``f(x); return 0;``
+    TAIL = 2  #: ``return f(x);``
+    LOOPED = 3  #: ``for (i = 0; i < count; i++) sum += f(x + i);``
+    POINTER = 4  #: through the function's address, taken and stored in writable data
+    RECURSIVE = 5  #: the target calls the patchable function again, ``count`` levels deep
+
+
+class Status(enum.IntEnum):
+    """What a patch request answers."""
+
+    OK = 0
+    BAD_TARGET = 1  #: not executable, not a function, NULL on a function that returns a value, or the stub itself
+    MISALIGNED = 2  #: the address to patch, or the target, is not at an instruction boundary
+    FOREIGN = 3  #: the bytes at the stub are not what this mechanism wrote there
+    READ_ONLY = 4  #: the text cannot be made writable
+    UNSUPPORTED = 5  #: the mechanism has no such operation
+
+
+class Defect(enum.Enum):
+    """A class of bug.  A scenario says which it detects, an engine to which it is blind."""
+
+    LOST_PATCH = "lost-patch"
+    WRONG_DISPLACEMENT = "wrong-displacement"
+    RANGE_TRUNCATION = "range-truncation"
+    STALE_FETCH = "stale-fetch"
+    TORN_STORE = "torn-store"
+    INCOMPLETE_RESTORE = "incomplete-restore"
+    NEIGHBOUR_OVERWRITTEN = "neighbour-overwritten"
+    NULL_CALLED = "null-called"
+    RET0_VALUE = "ret0-value"
+    WRONG_QUERY = "wrong-query"
+    CLOBBERED_REGISTER = "clobbered-register"
+    CLOBBERED_ARGUMENT = "clobbered-argument"
+    UNCHECKED_REQUEST = "unchecked-request"
+    IGNORED_ERROR = "ignored-error"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Call a patchable function through a call site of the given shape.
+
+    ``count`` is the number of iterations (LOOPED) or the recursion depth (RECURSIVE).  ``inside`` is a sub-program
+    that the target runs before it returns, at recursion level ``at`` (0 is the outermost).
+    """
+
+    function: int
+    x: int = 0
+    shape: Shape = Shape.USED
+    count: int = 1
+    at: int = 0
+    inside: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """Ask the mechanism to lead ``function`` to ``target``; ``offset`` is added to the address that is patched."""
+
+    function: int
+    target: Target
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """Lead ``function`` back to its default, byte for byte."""
+
+    function: int
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Ask which target ``function`` reaches now."""
+
+    function: int
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Compare the patched bytes of ``function`` (all of them for ``None``) with those of the pristine image."""
+
+    function: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scribble:
+    """Overwrite the patched instruction with one that is not the mechanism's own, as another patching tool would."""
+
+    function: int
+
+
+@dataclass(frozen=True, slots=True)
+class LockText:
+    """Make every later attempt to open the text for writing fail (or, with ``locked=False``, succeed again)."""
+
+    locked: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """Run ``steps`` ``count`` times; the trace folds them into one event that carries a digest."""
+
+    count: int
+    steps: tuple[Step, ...]
+
+
+Step: TypeAlias = Call | Patch | Restore | Query | Code | Scribble | LockText | Loop
+
+
+def substeps(step: Step) -> tuple[Step, ...]:
+    """The steps nested in ``step``."""
+    if isinstance(step, Call):
+        return step.inside
+    return step.steps if isinstance(step, Loop) else ()
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One behaviour that every correct mechanism shows on every architecture.
+
+    ``detects`` must not be empty.  ``only`` restricts the scenario to some mechanisms and says why the others cannot
+    express it.
+    """
+
+    id: str  #: group and number, ``BS-03``
+    name: str
+    title: str
+    steps: tuple[Step, ...]
+    detects: frozenset[Defect]
+    only: tuple[frozenset[str], str] | None = None
+    tags: frozenset[str] = field(default_factory=frozenset)
+    bugs: tuple[str, ...] = ()
+
+    #: Groups by the letters of the id.
+    GROUPS: ClassVar[dict[str, str]] = {
+        "BS": "basic semantics",
+        "AB": "ABI preservation",
+        "CS": "call shapes",
+        "PT": "patch timing and re-entrancy",
+        "CC": "concurrency",
+        "RP": "range and placement",
+        "CO": "cache and coherence",
+        "FB": "failure and bad input",
+        "CR": "real work",
+    }
+
+    def __post_init__(self) -> None:
+        if self.id.partition("-")[0] not in self.GROUPS:
+            raise ValueError(f"scenario {self.id}: the group must be one of {', '.join(self.GROUPS)}")
+        if not self.detects:
+            raise ValueError(f"scenario {self.id}: it detects nothing, so it proves nothing")
+
+
+# The words a scenario is written in.
+
+
+def _target(target: Target | str) -> Target:
+    return target if isinstance(target, Target) else Target[target.upper()]
+
+
+def call(function: int, x: int = 0, shape: Shape | str = Shape.USED, **options: object) -> Call:
+    """``call(0, 5)``, ``call(0, 5, "tail")``, ``call(0, 5, inside=(patch(0, "fast"),))``."""
+    shape = shape if isinstance(shape, Shape) else Shape[shape.upper()]
+    return Call(function, x, shape, **options)  # type: ignore[arg-type]
+
+
+def patch(function: int, target: Target | str, offset: int = 0) -> Patch:
+    """``patch(0, "fast")``."""
+    return Patch(function, _target(target), offset)
+
+
+def null(function: int) -> Patch:
+    """Lead a void function nowhere: the call returns at once."""
+    return Patch(function, Target.NULL)
+
+
+def ret0(function: int) -> Patch:
+    """Let the call return 0 at once, in the full width of its type."""
+    return Patch(function, Target.RET0)
+
+
+def restore(function: int) -> Restore:
+    """``restore(0)``."""
+    return Restore(function)
+
+
+def query(function: int) -> Query:
+    """``query(0)``."""
+    return Query(function)
+
+
+def code(function: int | None = None) -> Code:
+    """``code(0)``, or ``code()`` for every patchable function at once."""
+    return Code(function)
+
+
+def loop(count: int, *steps: Step) -> Loop:
+    """``loop(100, patch(0, "fast"), call(0, 5))``."""
+    return Loop(count, steps)

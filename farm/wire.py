@@ -1,0 +1,303 @@
+"""The wire format: how a scenario becomes a program and how a trace comes back.
+
+Both are arrays of 32-bit words in the variant's byte order; a 64-bit value is two words, low word first.  This module
+is the only place that knows the layout: it encodes and decodes on the host and writes ``wire.h`` for the guest.  The
+hash of that header travels in every program and in every trace, so a guest built against another layout is found out.
+
+Program::
+
+    magic, wire hash, number of words that follow, instructions...
+    instruction = op | step << 16, length in words (with everything nested in it), operands...
+
+Trace::
+
+    magic, wire hash, machine (ELF e_machine), byte order | word size << 8 | mechanism << 16,
+    number of events, dropped events, text digest, number of code bytes,
+    events of EVENT_WORDS words each, code bytes
+
+A step's number is its place in a pre-order walk of the scenario.
+"""
+
+from __future__ import annotations
+
+import functools
+import struct
+import zlib
+from typing import NamedTuple
+
+from farm.scenario import (
+    FUNCTIONS,
+    REAL_TARGETS,
+    Call,
+    Code,
+    Kind,
+    Loop,
+    LockText,
+    Patch,
+    Query,
+    Restore,
+    Scenario,
+    Scribble,
+    Shape,
+    Status,
+    Step,
+    Target,
+)
+
+PROGRAM_MAGIC = 0x50465047
+TRACE_MAGIC = 0x50465452
+
+#: Words a guest can take and events it can hold; ``wire.h`` gets both.
+PROGRAM_WORDS = 4096
+TRACE_EVENTS = 512
+
+HEADER_WORDS = 8
+EVENT_WORDS = 8
+
+OPS: dict[type, int] = {Call: 1, Patch: 2, Restore: 3, Query: 4, Code: 5, Scribble: 6, LockText: 7, Loop: 8}
+
+KINDS = {"enter": 1, "return": 2, "patch": 3, "restore": 4, "query": 5, "code": 6, "scribble": 7, "lock": 8, "loop": 9}
+_KIND_NAMES = {number: name for name, number in KINDS.items()}
+
+MECHANISMS = {"pointer": 1, "stub": 2}
+
+#: Target word of an event that names no target, and of a target the guest does not know.
+NO_TARGET = 0xFFFF
+UNKNOWN_TARGET = 0xFFFE
+
+#: ``code`` for all functions.
+ALL_FUNCTIONS = 0xFF
+
+FNV_BASIS = 0x811C9DC5
+FNV_PRIME = 0x01000193
+
+
+def fnv(words: tuple[int, ...] | list[int], digest: int = FNV_BASIS) -> int:
+    """FNV-1a over 32-bit words: the digest of arguments and of folded loops."""
+    for word in words:
+        digest = ((digest ^ word) * FNV_PRIME) & 0xFFFFFFFF
+    return digest
+
+
+class Event(NamedTuple):
+    """One thing that the guest observed: :data:`EVENT_WORDS` words.
+
+    ``value`` is the value returned (``return``), a :class:`~farm.scenario.Status` (``patch``, ``restore``), 0 or 1
+    (``code``: 1 if the bytes are not pristine) or the digest of the folded events (``loop``).  ``stack`` is the
+    difference in bytes between the stack pointer after and before the call.  ``abi`` is a mask of violations: at
+    ``enter`` bit *i* is argument *i* and bit 16 the alignment of the stack, at ``return`` bit *i* is the *i*-th
+    callee-saved register of the architecture.
+    """
+
+    kind: str
+    step: int
+    target: int
+    arguments: int
+    value: int
+    stack: int
+    abi: int
+    depth: int
+
+    def __str__(self) -> str:
+        parts = [f"step {self.step}: {self.kind} {target_name(self.target)}"]
+        if self.kind == "enter":
+            parts.append(f"arguments {self.arguments:#010x}")
+        elif self.kind in ("patch", "restore", "scribble"):
+            parts.append(_status_name(self.value))
+        elif self.kind == "code":
+            parts.append("changed" if self.value else "pristine")
+        elif self.kind == "loop":
+            parts.append(f"{self.arguments} events, digest {self.value:#x}")
+        elif self.kind == "return":
+            parts.append(f"value {self.value:#x}")
+        if self.stack:
+            parts.append(f"stack {self.stack:+d}")
+        if self.abi:
+            parts.append(f"ABI violations {self.abi:#x}")
+        if self.depth:
+            parts.append(f"depth {self.depth}")
+        return ", ".join(parts)
+
+    def words(self) -> tuple[int, ...]:
+        """The event as the guest writes it."""
+        return (
+            KINDS[self.kind] | self.step << 16,
+            self.target,
+            self.arguments,
+            self.value & 0xFFFFFFFF,
+            self.value >> 32,
+            self.stack & 0xFFFFFFFF,
+            self.abi,
+            self.depth,
+        )
+
+
+def target_word(function: int, target: Target) -> int:
+    """How an event names a target: the function's number above the target's."""
+    return function << 8 | target.value
+
+
+def target_name(word: int) -> str:
+    """``whatever_0 -> fast`` for an event's target word."""
+    if word == NO_TARGET:
+        return "nothing"
+    function, number = word >> 8, word & 0xFF
+    if function >= len(FUNCTIONS):
+        return f"unknown target {word:#x}"
+    try:
+        return f"whatever_{function} -> {Target(number).name.lower()}"
+    except ValueError:
+        return f"whatever_{function}" if number == 0xFF else f"whatever_{function} -> unknown {number:#x}"
+
+
+def _status_name(value: int) -> str:
+    try:
+        return Status(value).name.lower().replace("_", "-")
+    except ValueError:
+        return f"status {value}"
+
+
+class Header(NamedTuple):
+    """What every trace says of the guest that wrote it."""
+
+    magic: int
+    wire_hash: int
+    machine: int
+    identity: int
+    events: int
+    dropped: int
+    text_digest: int
+    code_bytes: int
+
+
+def identity(*, big_endian: bool, word_size: int, mechanism: str) -> int:
+    """The header's fourth word: byte order (1 little, 2 big), word size in bytes, mechanism."""
+    return (2 if big_endian else 1) | word_size << 8 | MECHANISMS[mechanism] << 16
+
+
+# Programs.
+
+
+def program_words(steps: tuple[Step, ...]) -> list[int]:
+    """The instructions of ``steps``, without the program's header."""
+    counter = iter(range(1 << 16))
+    words: list[int] = []
+    for step in steps:
+        words += _instruction(step, counter)
+    return words
+
+
+def _instruction(step: Step, counter: object) -> list[int]:
+    number = next(counter)  # type: ignore[call-overload]
+    nested: list[int] = []
+    match step:
+        case Call():
+            operands = [step.function, step.shape.value, step.x & 0xFFFFFFFF, step.x >> 32 & 0xFFFFFFFF]
+            operands += [step.count, step.at]
+            for inner in step.inside:
+                nested += _instruction(inner, counter)
+        case Loop():
+            operands = [step.count]
+            for inner in step.steps:
+                nested += _instruction(inner, counter)
+        case Patch():
+            operands = [step.function, step.target.value, step.offset]
+        case Code():
+            operands = [ALL_FUNCTIONS if step.function is None else step.function]
+        case LockText():
+            operands = [int(step.locked)]
+        case Restore() | Query() | Scribble():
+            operands = [step.function]
+    return [OPS[type(step)] | number << 16, 2 + len(operands) + len(nested), *operands, *nested]
+
+
+@functools.lru_cache(maxsize=4096)
+def encode(scenario: Scenario, *, big_endian: bool) -> bytes:
+    """``scenario`` as a program.
+
+    Raises :class:`ValueError` if it is larger than a guest can take.
+    """
+    words = program_words(scenario.steps)
+    if len(words) > PROGRAM_WORDS - 3:
+        raise ValueError(f"scenario {scenario.id} has {len(words)} words, a guest takes {PROGRAM_WORDS - 3}")
+    words = [PROGRAM_MAGIC, wire_hash(), len(words), *words]
+    return struct.pack(f"{'>' if big_endian else '<'}{len(words)}I", *words)
+
+
+# Traces.
+
+
+def encode_events(events: list[Event], *, big_endian: bool) -> bytes:
+    """The body of a trace: what a correct guest writes behind the header."""
+    words = [word for event in events for word in event.words()]
+    return struct.pack(f"{'>' if big_endian else '<'}{len(words)}I", *words)
+
+
+def decode_header(trace: bytes, *, big_endian: bool) -> Header | None:
+    """The header of ``trace``, or None if it is too short to have one."""
+    if len(trace) < 4 * HEADER_WORDS:
+        return None
+    return Header(*struct.unpack_from(f"{'>' if big_endian else '<'}{HEADER_WORDS}I", trace))
+
+
+def decode_events(trace: bytes, count: int, *, big_endian: bool) -> list[Event]:
+    """The first ``count`` events of ``trace``, or as many of them as it holds."""
+    order = ">" if big_endian else "<"
+    count = min(count, (len(trace) - 4 * HEADER_WORDS) // (4 * EVENT_WORDS))
+    events = []
+    for i in range(count):
+        offset = 4 * (HEADER_WORDS + i * EVENT_WORDS)
+        head, target, arguments, low, high, stack, abi, depth = struct.unpack_from(f"{order}5Ii2I", trace, offset)
+        kind = _KIND_NAMES.get(head & 0xFFFF, f"kind {head & 0xFFFF}")
+        events.append(Event(kind, head >> 16, target, arguments, low | high << 32, stack, abi, depth))
+    return events
+
+
+# The guest's header.
+
+
+def _layout() -> str:
+    """The constants of the format; their hash is the wire hash."""
+    lines = [
+        f"#define PROGRAM_MAGIC {PROGRAM_MAGIC:#x}",
+        f"#define TRACE_MAGIC {TRACE_MAGIC:#x}",
+        f"#define PROGRAM_WORDS {PROGRAM_WORDS}",
+        f"#define TRACE_EVENTS {TRACE_EVENTS}",
+        f"#define HEADER_WORDS {HEADER_WORDS}",
+        f"#define EVENT_WORDS {EVENT_WORDS}",
+        f"#define NO_TARGET {NO_TARGET:#x}",
+        f"#define UNKNOWN_TARGET {UNKNOWN_TARGET:#x}",
+        f"#define ALL_FUNCTIONS {ALL_FUNCTIONS:#x}",
+        f"#define FNV_BASIS {FNV_BASIS:#x}",
+        f"#define FNV_PRIME {FNV_PRIME:#x}",
+        f"#define FUNCTION_COUNT {len(FUNCTIONS)}",
+        f"#define TARGET_COUNT {len(REAL_TARGETS)}",
+    ]
+    lines += [f"#define OP_{cls.__name__.upper()} {number}" for cls, number in OPS.items()]
+    lines += [f"#define EVENT_{name.upper()} {number}" for name, number in KINDS.items()]
+    lines += [f"#define MECHANISM_{name.upper()} {number}" for name, number in MECHANISMS.items()]
+    lines += [f"#define SHAPE_{shape.name} {shape.value}" for shape in Shape]
+    lines += [f"#define TARGET_{target.name} {target.value:#x}" for target in Target]
+    lines += [f"#define PATCH_{status.name} {status.value}" for status in Status]
+    lines += [f"#define KIND_{kind.name} {kind.value}" for kind in Kind]
+    functions = " ".join(f"X({number}, {kind.name})" for number, kind in enumerate(FUNCTIONS))
+    lines.append(f"#define FOR_EACH_FUNCTION(X) {functions}")
+    lines.append(f"#define FUNCTION_NUMBERS {','.join(str(number) for number in range(len(FUNCTIONS)))}")
+    return "\n".join(lines) + "\n"
+
+
+@functools.cache
+def wire_hash() -> int:
+    """CRC-32 of the layout."""
+    return zlib.crc32(_layout().encode())
+
+
+def header() -> str:
+    """The text of ``wire.h``."""
+    return (
+        "/* Written by farm/wire.py; do not edit. */\n"
+        "#ifndef WIRE_H\n#define WIRE_H\n"
+        f"{_layout()}"
+        f"#define WIRE_HASH {wire_hash():#x}\n"
+        "#endif\n"
+    )

@@ -1,0 +1,82 @@
+/* What the parts of the guest share: the patchable functions, their targets, and what is observed of a call. */
+#ifndef GUEST_H
+#define GUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "arch.h"
+#include "wire.h"
+
+/* Not inlined, not cloned, own address: a call site stays the call site that the source shows. */
+#define CALL_SITE __attribute__((noinline, used))
+
+/* Large buffers that need not be cleared between cells. */
+#define NOINIT __attribute__((section(".noinit"), aligned(16)))
+
+#define PROTOTYPE_INT(name) uint32_t name(uint32_t x)
+#define PROTOTYPE_LONG(name) uint64_t name(uint64_t x, uint32_t y)
+#define PROTOTYPE_WIDE(name)                                                                                           \
+    uint32_t name(uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d, uintptr_t e, uintptr_t f, uintptr_t g,           \
+                  uintptr_t h)
+#define PROTOTYPE_VOID(name) void name(uint32_t x)
+
+/* The patchable functions, and where they may lead (asm entries in abi.S, bodies in targets.c). */
+#define DECLARE(n, kind)                                                                                               \
+    PROTOTYPE_##kind(whatever_##n);                                                                                    \
+    PROTOTYPE_##kind(default_##n);                                                                                     \
+    PROTOTYPE_##kind(fast_##n);                                                                                        \
+    PROTOTYPE_##kind(other_##n);                                                                                       \
+    PROTOTYPE_##kind(far_##n);
+FOR_EACH_FUNCTION(DECLARE)
+#undef DECLARE
+
+extern const uint8_t function_kinds[FUNCTION_COUNT];
+extern const uintptr_t function_addresses[FUNCTION_COUNT];
+extern const uintptr_t target_addresses[FUNCTION_COUNT][TARGET_COUNT];
+
+/* Second argument of a LONG function and i-th of a WIDE one, for a call with x. */
+static inline uint32_t long_argument(uint64_t x) { return 3u * (uint32_t)x + 1u; }
+static inline uintptr_t wide_argument(uint64_t x, uint32_t i) { return (uintptr_t)x + 0x1111u * i; }
+
+/* Call sites by function and shape (calls.c); RECURSIVE enters through TAIL. */
+extern const uintptr_t call_sites[FUNCTION_COUNT][SHAPE_RECURSIVE];
+extern uint32_t call_count; /* iterations of a LOOPED call site */
+
+/* abi.S: calls function with the given argument words in ABI order while every callee-saved register holds a
+ * sentinel.  clobbered has bit i set if the i-th of them came back changed; stack is the stack pointer after the call
+ * less the one before. */
+struct abi_result {
+    uintptr_t value[2];
+    intptr_t stack;
+    uintptr_t clobbered;
+};
+void abi_call(uintptr_t function, const uintptr_t arguments[8], struct abi_result *result);
+
+/* abi.S: what the entry of a target recorded before any C ran.  target is cleared by whoever reads it. */
+struct abi_entry {
+    uintptr_t arguments[ARCH_ARGUMENT_REGISTERS];
+    uintptr_t stack;
+    uintptr_t return_address;
+    uint32_t target;
+};
+extern struct abi_entry abi_entry;
+extern uintptr_t abi_frame; /* innermost abi_call */
+
+/* abi.S: where NULL and RET0 lead. */
+void return_void(void);
+void return_zero(void);
+
+/* interp.c, for the bodies of targets.  target_entered records the visit, runs what the step wants to be run inside,
+ * and returns the word of the target that was entered. */
+uint32_t target_entered(uint32_t digest, uint32_t violations);
+bool target_recurses(void); /* if so, the body calls its own patchable function and then target_returned */
+void target_returned(void);
+void target_left(void);
+
+void farm_run(void);
+
+static inline uint32_t fnv(uint32_t digest, uint32_t word) { return (digest ^ word) * FNV_PRIME; }
+
+#endif

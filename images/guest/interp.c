@@ -1,0 +1,266 @@
+/* The interpreter: runs one program and writes one trace (formats: wire.h, written by farm/wire.py). */
+#include "guest.h"
+#include "mechanism.h"
+
+/* Where the host writes the program and finds the trace.  The code bytes follow the last event. */
+uint32_t farm_program[PROGRAM_WORDS] NOINIT;
+struct {
+    uint32_t magic, wire_hash, machine, identity, events, dropped, text_digest, code_bytes;
+    uint32_t words[TRACE_EVENTS * EVENT_WORDS + ARCH_STUB_BYTES * FUNCTION_COUNT / 4];
+} farm_trace NOINIT;
+
+/* The bytes that patching changes, as the linker left them: filled in by the host after linking, so that they do not
+ * depend on the encoder under test. */
+extern const uint8_t farm_pristine[ARCH_STUB_BYTES * FUNCTION_COUNT];
+const uint8_t farm_pristine[ARCH_STUB_BYTES * FUNCTION_COUNT] = {1};
+
+/* What a call step asks of the targets it enters. */
+struct call {
+    const uint32_t *inside, *inside_end; /* run once, at level `at` */
+    uint32_t at, level, limit;
+};
+static struct call *current;
+static uint32_t depth; /* targets now running */
+
+/* Inside a loop, events are folded into a digest instead of being stored. */
+static uint32_t folding, fold_digest, fold_events;
+
+static void emit(uint32_t kind, uint32_t step, uint32_t target, uint32_t arguments, uint64_t value, intptr_t stack,
+                 uint32_t abi)
+{
+    const uint32_t words[EVENT_WORDS] = {kind | step << 16,       target,          arguments, (uint32_t)value,
+                                         (uint32_t)(value >> 32), (uint32_t)stack, abi,       depth};
+    uint32_t *event = &farm_trace.words[farm_trace.events * EVENT_WORDS];
+    if (folding) {
+        for (uint32_t i = 0; i < EVENT_WORDS; i++)
+            fold_digest = fnv(fold_digest, words[i]);
+        fold_events++;
+    } else if (farm_trace.events == TRACE_EVENTS) {
+        farm_trace.dropped++;
+    } else {
+        for (uint32_t i = 0; i < EVENT_WORDS; i++)
+            event[i] = words[i];
+        farm_trace.events++;
+    }
+}
+
+static uint32_t target_word(uint32_t n, uint32_t target) { return n << 8 | target; }
+
+static bool is_known(uint32_t word) { return word >> 8 < FUNCTION_COUNT && (word & 0xff) < TARGET_COUNT; }
+
+static void run(const uint32_t *pc, const uint32_t *end);
+
+static uint32_t running_step;
+
+uint32_t target_entered(uint32_t digest, uint32_t violations)
+{
+    uint32_t word = abi_entry.target;
+    struct call *call = current;
+    abi_entry.target = NO_TARGET; /* an entry that does not record itself is found out */
+    if (is_known(word))
+        emit(EVENT_ENTER, running_step, word, digest, 0, 0, violations);
+    else
+        emit(EVENT_ENTER, running_step, UNKNOWN_TARGET, digest, word, 0, violations);
+    depth++;
+    if (call && call->level == call->at && call->inside != call->inside_end) {
+        const uint32_t *inside = call->inside;
+        uint32_t step = running_step;
+        call->inside = call->inside_end;
+        run(inside, call->inside_end);
+        running_step = step;
+    }
+    return word;
+}
+
+bool target_recurses(void)
+{
+    if (!current || current->level >= current->limit)
+        return false;
+    current->level++;
+    return true;
+}
+
+void target_returned(void) { current->level--; }
+
+void target_left(void) { depth--; }
+
+/* The words of a 64-bit argument or result, in the order the ABI passes a register pair. */
+static uint32_t pair_low(void) { return __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__; }
+
+static void run_call(const uint32_t *op, uint32_t step)
+{
+    uint32_t n = op[2], shape = op[3], kind = function_kinds[n];
+    uint64_t x = op[4] | (uint64_t)op[5] << 32, value = 0;
+    struct call call = {.inside = op + 8, .inside_end = op + op[1], .at = op[7], .level = 0, .limit = 0};
+    struct call *outer = current;
+    uint32_t outer_count = call_count;
+    struct abi_result result;
+    uintptr_t arguments[8];
+
+    for (uint32_t i = 0; i < 8; i++)
+        arguments[i] = kind == KIND_WIDE ? wide_argument(x, i) : (uintptr_t)0xdead0000u + i;
+    if (kind == KIND_LONG && sizeof(uintptr_t) == 4) {
+        arguments[pair_low()] = (uintptr_t)x;
+        arguments[!pair_low()] = (uintptr_t)(x >> 32);
+        arguments[2] = long_argument(x);
+    } else if (kind == KIND_LONG) {
+        arguments[0] = (uintptr_t)x;
+        arguments[1] = long_argument(x);
+    } else if (kind != KIND_WIDE) {
+        arguments[0] = (uint32_t)x;
+    }
+    call_count = op[6];
+    if (shape == SHAPE_RECURSIVE) {
+        call.limit = op[6];
+        shape = SHAPE_TAIL;
+    }
+    current = &call;
+    abi_call(call_sites[n][shape], arguments, &result);
+    current = outer;
+    call_count = outer_count;
+    if (kind == KIND_LONG && sizeof(uintptr_t) == 4)
+        value = (uint32_t)result.value[pair_low()] | (uint64_t)result.value[!pair_low()] << 32;
+    else if (kind == KIND_LONG)
+        value = result.value[0];
+    else if (kind != KIND_VOID)
+        value = (uint32_t)result.value[0];
+    emit(EVENT_RETURN, step, target_word(n, 0xff), 0, value, result.stack, (uint32_t)result.clobbered);
+}
+
+static uint32_t run_patch(uint32_t n, uint32_t target, uint32_t offset)
+{
+    switch (target) {
+    case TARGET_NULL:
+        return patch_null(n);
+    case TARGET_RET0:
+        return patch_ret0(n);
+    case TARGET_STUB:
+        return patch_set(n, function_addresses[n], offset);
+    case TARGET_NEXT:
+        return patch_set(n, function_addresses[(n + 1) % FUNCTION_COUNT], offset);
+    case TARGET_DATA:
+        return patch_set(n, (uintptr_t)farm_program, offset);
+    case TARGET_ZERO:
+        return patch_set(n, 0, offset);
+    case TARGET_MISALIGNED:
+        return patch_set(n, target_addresses[n][TARGET_DEFAULT] + 1, offset);
+    default:
+        return patch_set(n, target_addresses[n][target % TARGET_COUNT], offset);
+    }
+}
+
+/* The name of the address that function n reaches. */
+static uint32_t run_query(uint32_t n)
+{
+    uintptr_t address = patch_query(n);
+    for (uint32_t i = 0; i < TARGET_COUNT; i++)
+        if (address == target_addresses[n][i])
+            return target_word(n, i);
+    if (address == function_addresses[(n + 1) % FUNCTION_COUNT])
+        return target_word(n, TARGET_NEXT);
+    if (address == (uintptr_t)return_void)
+        return target_word(n, TARGET_NULL);
+    if (address == (uintptr_t)return_zero)
+        return target_word(n, TARGET_RET0);
+    return UNKNOWN_TARGET;
+}
+
+static uintptr_t code_start(void) { return patched_bytes(0).start; }
+
+static size_t code_size(void)
+{
+    struct patched_bytes last = patched_bytes(FUNCTION_COUNT - 1);
+    return (last.start + last.size - code_start() + 3) & ~(size_t)3;
+}
+
+static bool is_pristine(uint32_t n)
+{
+    struct patched_bytes bytes = patched_bytes(n);
+    const uint8_t *pristine = farm_pristine + (bytes.start - code_start());
+    for (size_t i = 0; i < bytes.size; i++)
+        if (((const volatile uint8_t *)bytes.start)[i] != ((const volatile uint8_t *)pristine)[i])
+            return false;
+    return true;
+}
+
+static bool are_pristine(uint32_t n)
+{
+    if (n != ALL_FUNCTIONS)
+        return is_pristine(n);
+    for (n = 0; n < FUNCTION_COUNT; n++)
+        if (!is_pristine(n))
+            return false;
+    return true;
+}
+
+static void run_loop(const uint32_t *op, uint32_t step)
+{
+    uint32_t outer_digest = fold_digest, outer_events = fold_events;
+    folding++;
+    fold_digest = FNV_BASIS;
+    fold_events = 0;
+    for (uint32_t i = 0; i < op[2]; i++)
+        run(op + 3, op + op[1]);
+    folding--;
+    uint32_t digest = fold_digest, events = fold_events;
+    fold_digest = outer_digest;
+    fold_events = outer_events;
+    emit(EVENT_LOOP, step, NO_TARGET, events, digest | (uint64_t)op[2] << 32, 0, 0);
+}
+
+static void run(const uint32_t *pc, const uint32_t *end)
+{
+    for (; pc < end; pc += pc[1]) {
+        uint32_t step = pc[0] >> 16, n = pc[2];
+        running_step = step;
+        switch (pc[0] & 0xffff) {
+        case OP_CALL:
+            run_call(pc, step);
+            break;
+        case OP_PATCH:
+            emit(EVENT_PATCH, step, target_word(n, pc[3]), 0, run_patch(n, pc[3], pc[4]), 0, 0);
+            break;
+        case OP_RESTORE:
+            emit(EVENT_RESTORE, step, target_word(n, TARGET_DEFAULT), 0, patch_restore(n), 0, 0);
+            break;
+        case OP_QUERY:
+            emit(EVENT_QUERY, step, run_query(n), 0, 0, 0, 0);
+            break;
+        case OP_CODE:
+            emit(EVENT_CODE, step, n == ALL_FUNCTIONS ? NO_TARGET : target_word(n, 0xff), 0, !are_pristine(n), 0, 0);
+            break;
+        case OP_SCRIBBLE:
+            emit(EVENT_SCRIBBLE, step, target_word(n, 0xff), 0, patch_scribble(n), 0, 0);
+            break;
+        case OP_LOCKTEXT:
+            text_locked = n;
+            emit(EVENT_LOCK, step, NO_TARGET, 0, n, 0, 0);
+            break;
+        case OP_LOOP:
+            run_loop(pc, step);
+            break;
+        default:
+            return; /* not a program of this layout: the trace ends here and differs from the model's */
+        }
+    }
+}
+
+void farm_run(void)
+{
+    current = NULL;
+    depth = folding = 0;
+    abi_frame = 0;
+    abi_entry.target = NO_TARGET;
+    text_locked = 0;
+    farm_trace.magic = TRACE_MAGIC;
+    farm_trace.wire_hash = WIRE_HASH;
+    farm_trace.machine = ARCH_MACHINE;
+    farm_trace.identity = (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? 2u : 1u) | (uint32_t)sizeof(void *) << 8 |
+                          mechanism_number << 16;
+    farm_trace.events = farm_trace.dropped = 0;
+    if (farm_program[0] == PROGRAM_MAGIC && farm_program[1] == WIRE_HASH)
+        run(farm_program + 3, farm_program + 3 + farm_program[2]);
+    farm_trace.code_bytes = (uint32_t)code_size();
+    for (size_t i = 0; i < code_size() / 4; i++)
+        farm_trace.words[farm_trace.events * EVENT_WORDS + i] = ((const volatile uint32_t *)code_start())[i];
+}

@@ -1,0 +1,113 @@
+/* The `pointer` mechanism: the patchable function is an ordinary C function that loads its target once, tests it for
+ * NULL and calls it.  Works everywhere; a patch is one aligned store to data. */
+#include "mechanism.h"
+
+const uint32_t mechanism_number = MECHANISM_POINTER;
+
+/* Read once and written with one store: the compiler may neither reload nor split a volatile access of this width. */
+static struct {
+    volatile uintptr_t target;
+} pointers[FUNCTION_COUNT] __attribute__((section(".data.pointers"))) = {
+#define DEFAULT_TARGET(n, kind) {(uintptr_t)default_##n},
+    FOR_EACH_FUNCTION(DEFAULT_TARGET)};
+
+#define LOAD(n, kind, type) PROTOTYPE_##kind((*target)) = (type)pointers[n].target
+
+#define FUNCTION_INT(n)                                                                                                \
+    PROTOTYPE_INT(whatever_##n)                                                                                        \
+    {                                                                                                                  \
+        LOAD(n, INT, uint32_t(*)(uint32_t));                                                                           \
+        return target ? target(x) : 0;                                                                                 \
+    }
+#define FUNCTION_LONG(n)                                                                                               \
+    PROTOTYPE_LONG(whatever_##n)                                                                                       \
+    {                                                                                                                  \
+        LOAD(n, LONG, uint64_t(*)(uint64_t, uint32_t));                                                                \
+        return target ? target(x, y) : 0;                                                                              \
+    }
+#define FUNCTION_WIDE(n)                                                                                               \
+    PROTOTYPE_WIDE(whatever_##n)                                                                                       \
+    {                                                                                                                  \
+        LOAD(n, WIDE,                                                                                                  \
+             uint32_t(*)(uintptr_t, uintptr_t, uintptr_t, uintptr_t, uintptr_t, uintptr_t, uintptr_t, uintptr_t));     \
+        return target ? target(a, b, c, d, e, f, g, h) : 0;                                                            \
+    }
+#define FUNCTION_VOID(n)                                                                                               \
+    PROTOTYPE_VOID(whatever_##n)                                                                                       \
+    {                                                                                                                  \
+        LOAD(n, VOID, void (*)(uint32_t));                                                                             \
+        if (target)                                                                                                    \
+            target(x);                                                                                                 \
+    }
+#define FUNCTION(n, kind) FUNCTION_##kind(n)
+FOR_EACH_FUNCTION(FUNCTION)
+
+static uint32_t store(uint32_t n, uintptr_t target)
+{
+#ifdef CONTROL_NO_PATCH
+    (void)n, (void)target;
+#else
+    pointers[n].target = target;
+#endif
+#ifdef CONTROL_NEIGHBOUR
+    pointers[n ^ 1].target = target;
+#endif
+    return PATCH_OK;
+}
+
+uint32_t patch_set(uint32_t n, uintptr_t target, uint32_t offset)
+{
+    uint32_t status = check_target(n, target);
+    if (offset)
+        return PATCH_UNSUPPORTED; /* no instruction is patched */
+    if (status != PATCH_OK)
+        return status;
+    if (target == target_addresses[n][TARGET_DEFAULT])
+        return patch_restore(n);
+#ifdef CONTROL_OFF_BY_ONE
+    target += ARCH_ENTRY_INSTRUCTION;
+#endif
+    return store(n, target);
+}
+
+uint32_t patch_restore(uint32_t n)
+{
+#ifdef CONTROL_NO_RESTORE
+    (void)n;
+    return PATCH_OK;
+#else
+    return store(n, target_addresses[n][TARGET_DEFAULT]);
+#endif
+}
+
+uint32_t patch_null(uint32_t n)
+{
+#ifdef CONTROL_NULL_CALLED
+    if (function_kinds[n] == KIND_VOID)
+        return store(n, ARCH_ENTRY_INSTRUCTION); /* almost 0, so that the test for NULL does not see it */
+#endif
+    return function_kinds[n] == KIND_VOID ? store(n, 0) : PATCH_BAD_TARGET;
+}
+
+uint32_t patch_ret0(uint32_t n) { return store(n, (uintptr_t)return_zero); }
+
+uintptr_t patch_query(uint32_t n)
+{
+#ifdef CONTROL_QUERY_DEFAULT
+    return target_addresses[n][TARGET_DEFAULT];
+#else
+    uintptr_t target = pointers[n].target;
+    return target ? target : (uintptr_t)return_void;
+#endif
+}
+
+uint32_t patch_scribble(uint32_t n)
+{
+    (void)n;
+    return PATCH_UNSUPPORTED;
+}
+
+struct patched_bytes patched_bytes(uint32_t n)
+{
+    return (struct patched_bytes){(uintptr_t)&pointers[n], sizeof pointers[n]};
+}

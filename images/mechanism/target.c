@@ -1,0 +1,35 @@
+/* Which addresses a patchable function may be led to: the same rule for every mechanism. */
+#include "mechanism.h"
+
+extern const uint8_t text_start[], text_end[], far_start[], far_end[];
+
+static bool within(uintptr_t address, const uint8_t *start, const uint8_t *end)
+{
+    return address >= (uintptr_t)start && address < (uintptr_t)end;
+}
+
+static bool is_patchable(uintptr_t address)
+{
+    for (uint32_t i = 0; i < FUNCTION_COUNT; i++)
+        if (function_addresses[i] == address)
+            return true;
+    return false;
+}
+
+uint32_t check_target(uint32_t n, uintptr_t target)
+{
+#ifdef CONTROL_UNCHECKED
+    (void)n, (void)target, (void)within, (void)is_patchable;
+    return PATCH_OK;
+#else
+    if (target == function_addresses[n]) /* would never return */
+        return PATCH_BAD_TARGET;
+    if (is_patchable(target))
+        return PATCH_OK;
+    if (!within(target, text_start, text_end) && !within(target, far_start, far_end))
+        return PATCH_BAD_TARGET;
+    if (target % ARCH_FUNCTION_ALIGNMENT)
+        return PATCH_MISALIGNED;
+    return PATCH_OK;
+#endif
+}

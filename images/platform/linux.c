@@ -1,0 +1,103 @@
+/* The guest as a Linux process, and as it runs under an engine that has no operating system.
+ *
+ * As a process it answers programs from standard input with traces on standard output, one frame each, and starts every
+ * program from the pristine state:
+ *     in:  length in bytes, program        out: length in bytes of what follows, status 0, trace
+ * An engine without an operating system calls farm_enter instead, resets the guest itself, and sets farm_doorbell to
+ * the address where a store changes the protection of the stubs. */
+#include "mechanism.h"
+
+extern uint8_t text_start[], text_end[], stub_start[], stub_end[], state_start[], state_end[], state_copy[];
+extern uint32_t farm_program[PROGRAM_WORDS];
+extern struct {
+    uint32_t magic, wire_hash, machine, identity, events, dropped, text_digest, code_bytes;
+} farm_trace;
+extern const uint8_t farm_pristine[];
+
+long arch_syscall(long number, uintptr_t a, uintptr_t b, uintptr_t c); /* start_linux.S */
+
+/* Not part of the state that a reset rewrites. */
+uintptr_t farm_doorbell __attribute__((section(".data.doorbell"))) = 0;
+
+uint32_t text_locked;
+
+static bool protect_text(uintptr_t protection)
+{
+    if (farm_doorbell) {
+        *(volatile uint32_t *)farm_doorbell = (uint32_t)protection;
+        return true;
+    }
+    return arch_syscall(ARCH_SYS_MPROTECT, (uintptr_t)stub_start, (uintptr_t)(stub_end - stub_start), protection) == 0;
+}
+
+enum { READ_EXECUTE = 5, READ_WRITE_EXECUTE = 7 };
+
+/* While open the stubs stay executable: another thread may be in one of them. */
+bool text_open(void) { return !text_locked && protect_text(READ_WRITE_EXECUTE); }
+
+void text_close(void) { protect_text(READ_EXECUTE); }
+
+static void copy(uint8_t *to, const uint8_t *from, size_t size)
+{
+    for (size_t i = 0; i < size / sizeof(uintptr_t); i++)
+        ((volatile uintptr_t *)to)[i] = ((const volatile uintptr_t *)from)[i];
+}
+
+/* Stubs that differ from the linked image are rewritten, and the state becomes what it was at the start. */
+static void reset(void)
+{
+    const volatile uint32_t *pristine = (const volatile uint32_t *)farm_pristine;
+    bool open = false;
+    for (volatile uint32_t *word = (volatile uint32_t *)stub_start; word < (volatile uint32_t *)stub_end;
+         word++, pristine++) {
+        if (*word == *pristine)
+            continue;
+        text_locked = 0;
+        if (!open)
+            open = text_open();
+        *word = *pristine;
+    }
+    if (open)
+        text_close();
+    copy(state_start, state_copy, (size_t)(state_end - state_start));
+}
+
+static uint32_t digest(uint32_t seed, const uint8_t *start, const uint8_t *end)
+{
+    for (const volatile uint32_t *word = (const volatile uint32_t *)start; word < (const volatile uint32_t *)end; word++)
+        seed = fnv(seed, *word);
+    return seed;
+}
+
+static bool transfer(long number, uintptr_t descriptor, uint8_t *buffer, size_t size)
+{
+    while (size) {
+        long done = arch_syscall(number, descriptor, (uintptr_t)buffer, size);
+        if (done <= 0)
+            return false;
+        buffer += done;
+        size -= (size_t)done;
+    }
+    return true;
+}
+
+void linux_main(void)
+{
+    uint32_t length, head[2];
+    copy(state_copy, state_start, (size_t)(state_end - state_start));
+    while (transfer(ARCH_SYS_READ, 0, (uint8_t *)&length, sizeof length)) {
+        if (length > sizeof farm_program || !transfer(ARCH_SYS_READ, 0, (uint8_t *)farm_program, length))
+            arch_syscall(ARCH_SYS_EXIT_GROUP, 3, 0, 0);
+        reset();
+        farm_trace.text_digest = digest(digest(digest(FNV_BASIS, text_start, text_end), stub_start, stub_end),
+                                        state_start, state_end);
+        farm_run();
+        size_t size = 4 * HEADER_WORDS + 4 * EVENT_WORDS * farm_trace.events + farm_trace.code_bytes;
+        head[0] = (uint32_t)size + 4;
+        head[1] = 0;
+        if (!transfer(ARCH_SYS_WRITE, 1, (uint8_t *)head, sizeof head) ||
+            !transfer(ARCH_SYS_WRITE, 1, (uint8_t *)&farm_trace, size))
+            arch_syscall(ARCH_SYS_EXIT_GROUP, 4, 0, 0);
+    }
+    arch_syscall(ARCH_SYS_EXIT_GROUP, 0, 0, 0);
+}
