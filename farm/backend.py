@@ -91,8 +91,8 @@ class Variant:
     alignment: int  #: bytes; of instructions
     coherence: Coherence
     disassembler: tuple[str, ...]  #: capstone's architecture and modes, names without ``CS_ARCH_``/``CS_MODE_``
-    toolchain: Mapping[str, ToolchainSettings] = field(default_factory=dict)
-    engine: Mapping[str, EngineSettings] = field(default_factory=dict)
+    toolchain: Mapping[str, ToolchainSettings] = field(default_factory=dict, hash=False)
+    engine: Mapping[str, EngineSettings] = field(default_factory=dict, hash=False)
 
     @property
     def big_endian(self) -> bool:

@@ -39,13 +39,14 @@ class Control:
 CONTROLS: dict[str, Control] = {
     control.name: control
     for control in (
+        Control("initial-fast", Defect.WRONG_INITIAL_TARGET, "the image is linked with a target other than the default"),
         Control("no-patch", Defect.LOST_PATCH, "a patch reports success and stores nothing"),
         Control("off-by-one", Defect.WRONG_DISPLACEMENT, "the target is missed by one instruction"),
         Control("no-range-check", Defect.RANGE_TRUNCATION, "a displacement out of range is truncated", _CODE),
         Control("no-flush", Defect.STALE_FETCH, "no cache maintenance after the store", _CODE),
         Control("torn-store", Defect.TORN_STORE, "the instruction is stored byte by byte", _CODE),
-        Control("no-restore", Defect.INCOMPLETE_RESTORE, "restore reports success and does nothing"),
-        Control("sloppy-restore", Defect.INCOMPLETE_RESTORE, "restore goes through the data slot", _CODE),
+        Control("no-restore", Defect.LOST_RESTORE, "restore reports success and does nothing"),
+        Control("sloppy-restore", Defect.INEXACT_RESTORE, "restore goes through the data slot", _CODE),
         Control("neighbour", Defect.NEIGHBOUR_OVERWRITTEN, "a patch reaches the function beside it too"),
         Control("null-called", Defect.NULL_CALLED, "NULL is called instead of skipped"),
         Control("ret0-minus-one", Defect.RET0_VALUE, "RET0 returns -1"),

@@ -9,7 +9,11 @@
     .globl whatever_\n
     .type whatever_\n, %function
 whatever_\n:
+#ifdef CONTROL_INITIAL_FAST
+    b       fast_\n
+#else
     b       default_\n
+#endif
     ldr     x16, 1f
     br      x16
     .balign 8

@@ -8,8 +8,12 @@ const uint32_t mechanism_number = MECHANISM_POINTER;
 static struct {
     volatile uintptr_t target;
 } pointers[FUNCTION_COUNT] __attribute__((section(".data.pointers"))) = {
-#define DEFAULT_TARGET(n, kind) {(uintptr_t)default_##n},
-    FOR_EACH_FUNCTION(DEFAULT_TARGET)};
+#ifdef CONTROL_INITIAL_FAST
+#define INITIAL_TARGET(n, kind) {(uintptr_t)fast_##n},
+#else
+#define INITIAL_TARGET(n, kind) {(uintptr_t)default_##n},
+#endif
+    FOR_EACH_FUNCTION(INITIAL_TARGET)};
 
 #define LOAD(n, kind, type) PROTOTYPE_##kind((*target)) = (type)pointers[n].target
 

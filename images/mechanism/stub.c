@@ -50,8 +50,10 @@ static uint32_t redirect(uint32_t n, uintptr_t at, uintptr_t target)
     bool near = arch_reaches(at, entry), restoring = target == default_of(n);
     uint32_t value;
 
+#ifndef CONTROL_UNCHECKED
     if ((at + ARCH_STUB_WORD) % sizeof value)
         return PATCH_MISALIGNED;
+#endif
     if (!is_ours(n))
         return PATCH_FOREIGN;
     if (!text_open()) {
@@ -144,7 +146,8 @@ uint32_t patch_scribble(uint32_t n)
     return PATCH_OK;
 }
 
+/* All of the stub, and what pads it: its address is not always where its ARCH_STUB_BYTES begin. */
 struct patched_bytes patched_bytes(uint32_t n)
 {
-    return (struct patched_bytes){function_addresses[n], ARCH_STUB_SLOT + sizeof(uintptr_t)};
+    return (struct patched_bytes){function_addresses[n] & ~(uintptr_t)(ARCH_STUB_BYTES - 1), ARCH_STUB_BYTES};
 }

@@ -1,0 +1,61 @@
+/* powerpc (32 bits: System V ABI; 64 bits: ELFv2 ABI): what the shared C and the asm must know. */
+#ifndef ARCH_H
+#define ARCH_H
+
+#if defined(__powerpc64__) && _CALL_ELF == 2
+#define ARCH_MACHINE 21 /* EM_PPC64 */
+#elif defined(__powerpc__) && !defined(__powerpc64__)
+#define ARCH_MACHINE 20 /* EM_PPC */
+#else
+#error "arch/powerpc built with a compiler for something else"
+#endif
+
+#define ARCH_ARGUMENT_REGISTERS 8 /* r3-r10 */
+#define ARCH_CALLEE_SAVED 18      /* r14-r31 */
+#define ARCH_STACK_ALIGNMENT 16
+#define ARCH_ENTRY_STACK_BIAS 0
+
+#define ARCH_FUNCTION_ALIGNMENT 4
+#define ARCH_ENTRY_INSTRUCTION 4 /* size of the first instruction of a target's entry */
+
+/* stub.S: one stub each ARCH_STUB_BYTES; the word that is poked, and the data slot, from the stub's address. */
+#define ARCH_STUB_BYTES 32
+#define ARCH_STUB_WORD 0
+#define ARCH_STUB_SLOT 24
+#define ARCH_FOREIGN_WORD 0x7fe00008u /* trap: what a debugger puts there */
+
+#define ARCH_SYS_READ 3
+#define ARCH_SYS_WRITE 4
+#define ARCH_SYS_MPROTECT 125
+#define ARCH_SYS_EXIT_GROUP 234
+
+#ifdef __ASSEMBLER__
+
+/* An address's worth: its size and the logarithm of that, and the instructions that differ. */
+#ifdef __powerpc64__
+#define WORD 8
+#define WORD_SHIFT 3
+#define LOAD ld
+#define STORE std
+#define PUSH stdu
+#define ADDRESS .quad
+#define LINK_SAVE 16 /* in the caller's frame, where a callee keeps lr (ELFv2 ABI, 2.2.2) */
+#define TOC_SAVE 24
+#else
+#define WORD 4
+#define WORD_SHIFT 2
+#define LOAD lwz
+#define STORE stw
+#define PUSH stwu
+#define ADDRESS .long
+#define LINK_SAVE 4 /* (System V ABI PowerPC supplement, "The Stack Frame") */
+#endif
+
+/* The whole guest lies below 2 GiB, so two instructions make any address. */
+.macro address register, symbol
+    lis     \register, \symbol@ha
+    addi    \register, \register, \symbol@l
+.endm
+
+#endif
+#endif

@@ -1,0 +1,61 @@
+/* powerpc: encoding of the jump and cache maintenance.
+ *
+ * The word is `b target` or `nop`; these two are the patch class, the only instructions that may be modified while
+ * another CPU executes them (Power ISA, Book II, 1.8.1 "Concurrent Modification and Execution of Instructions"). */
+#include "patch.h"
+
+#define B 0x48000000u
+#define NOP 0x60000000u
+
+/* ELFv2: a function that uses the TOC begins with two instructions that make r2 from r12 (or, in a fixed image, from a
+ * constant).  A jump that does not set r12 must go past them (ELFv2 ABI, 2.3.2.1).  What is written in asm has none. */
+uintptr_t arch_entry(uintptr_t function)
+{
+#ifdef __powerpc64__
+    const volatile uint32_t *code = (const volatile uint32_t *)function;
+    if (code) {
+        uint32_t first = code[0] >> 16, second = code[1] >> 16;
+        if ((first == 0x3c4c || first == 0x3c40) && second == 0x3842) /* addis r2,r12 or lis r2; addi r2,r2 */
+            return function + 8;
+    }
+#endif
+    return function;
+}
+
+/* B: 26-bit signed byte displacement from the instruction itself, [-32 MiB, +32 MiB) (Book I, 2.4). */
+bool arch_reaches(uintptr_t at, uintptr_t to)
+{
+    intptr_t displacement = (intptr_t)(to - at);
+    return displacement >= -(1 << 25) && displacement < 1 << 25;
+}
+
+uint32_t arch_jump(uintptr_t at, uintptr_t to) { return B | ((uint32_t)(to - at) & 0x03fffffcu); }
+
+uintptr_t arch_jump_target(uintptr_t at, uint32_t word)
+{
+    return at + (uintptr_t)(intptr_t)((int32_t)((word & 0x03fffffcu) << 6) >> 6);
+}
+
+/* Fall through to the load of the slot. */
+uint32_t arch_slot_jump(uintptr_t at)
+{
+    (void)at;
+    return NOP;
+}
+
+/* lis r12, slot@ha; lwz or ld r12, slot@l(r12); mtctr r12; bctr */
+bool arch_is_stub(uintptr_t at)
+{
+    const volatile uint32_t *code = (const volatile uint32_t *)at;
+    const uint32_t load = sizeof(uintptr_t) == 8 ? 0xe98cu : 0x818cu;
+    return code[1] >> 16 == 0x3d80u && code[2] >> 16 == load && code[3] == 0x7d8903a6u && code[4] == 0x4e800420u;
+}
+
+void arch_store_barrier(void) { __asm__ volatile("sync" ::: "memory"); }
+
+/* Write the data cache's block to memory, invalidate the instruction cache's, and discard what this CPU has fetched
+ * already (Book II, 1.8 "Instruction Storage"). */
+void arch_sync_code(uintptr_t word)
+{
+    __asm__ volatile("dcbst 0,%0\n\tsync\n\ticbi 0,%0\n\tsync\n\tisync" ::"r"(word) : "memory");
+}

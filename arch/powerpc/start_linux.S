@@ -1,0 +1,47 @@
+/* powerpc: entry as a Linux process, entry for an engine without an operating system, and the system call. */
+#include "arch.h"
+
+/* The first frame, with room for what a callee may store in its caller's, and r2 for the C code. */
+.macro first_frame
+#ifdef __powerpc64__
+    address %r2, .TOC.
+#endif
+    li      %r0, 0
+    PUSH    %r0, -16 * WORD(%r1)
+.endm
+
+    .text
+    .globl _start
+    .type _start, %function
+_start:
+    first_frame                     /* the kernel aligned r1 */
+    bl      linux_main
+    trap
+
+/* farm_enter: r1 is set; runs one program and then branches to farm_stop, where the engine stops. */
+    .globl farm_enter
+    .type farm_enter, %function
+farm_enter:
+    first_frame
+    bl      farm_run
+    address %r12, farm_stop
+    mtctr   %r12
+    bctr
+
+    .balign 64
+    .globl farm_stop
+farm_stop:
+    nop
+
+/* long arch_syscall(long number, a, b, c): negative errno on failure */
+    .globl arch_syscall
+    .type arch_syscall, %function
+arch_syscall:
+    mr      %r0, %r3
+    mr      %r3, %r4
+    mr      %r4, %r5
+    mr      %r5, %r6
+    sc
+    bnslr                           /* cr0.SO: r3 is an errno */
+    neg     %r3, %r3
+    blr

@@ -1,0 +1,39 @@
+/* x86-64: encoding of the jump's operand.
+ *
+ * The opcode never changes and the operand is naturally aligned, so a CPU that executes the stub meanwhile fetches the
+ * old operand or the new one (Intel SDM volume 3A, "Guaranteed Atomic Operations").  That it may fetch either without
+ * being serialised is how implementations behave, not what the manual promises ("Handling Self- and Cross-Modifying
+ * Code"). */
+#include "patch.h"
+
+#define JUMP_BYTES 5
+#define TAIL 13 /* the `jmp *slot`, from the stub's address */
+
+uintptr_t arch_entry(uintptr_t function) { return function; }
+
+/* JMP rel32: signed, from the end of the instruction, [-2 GiB, +2 GiB) (Intel SDM volume 2A, JMP). */
+bool arch_reaches(uintptr_t at, uintptr_t to)
+{
+    intptr_t displacement = (intptr_t)(to - (at + JUMP_BYTES));
+    return displacement == (int32_t)displacement;
+}
+
+uint32_t arch_jump(uintptr_t at, uintptr_t to) { return (uint32_t)(to - (at + JUMP_BYTES)); }
+
+uintptr_t arch_jump_target(uintptr_t at, uint32_t word) { return at + JUMP_BYTES + (uintptr_t)(intptr_t)(int32_t)word; }
+
+uint32_t arch_slot_jump(uintptr_t at) { return arch_jump(at, at + TAIL); }
+
+/* jmp rel32; jmp *slot(%rip) */
+bool arch_is_stub(uintptr_t at)
+{
+    const volatile uint8_t *code = (const volatile uint8_t *)at;
+    return code[0] == 0xe9 && code[TAIL] == 0xff && code[TAIL + 1] == 0x25;
+}
+
+/* Stores of one CPU are seen in program order (Intel SDM volume 3A, "Memory Ordering"): only the compiler is held. */
+void arch_store_barrier(void) { __asm__ volatile("" ::: "memory"); }
+
+/* Nothing to do: a store through the linear address that is fetched from is seen by the next fetch of this CPU (Intel
+ * SDM volume 3A, "Self-Modifying Code"). */
+void arch_sync_code(uintptr_t word) { __asm__ volatile("" ::"r"(word) : "memory"); }

@@ -1,0 +1,76 @@
+"""Engines: what executes a guest.
+
+An engine is a module with one object behind :class:`Engine`.  What it can do is readable without loading an emulator;
+the emulator itself always runs in a child process (:mod:`farm.engines.child`), so that a crash, a hang or a kill costs
+one cell and never the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from farm.backend import Variant
+    from farm.image import Image
+    from farm.scenario import Defect
+
+
+@dataclass(frozen=True)
+class Hole:
+    """Why a cell cannot run: ``not-applicable`` if nothing helps, ``not-run`` if an install would."""
+
+    verdict: Literal["not-applicable", "not-run"]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back for one program: a trace, or how it failed.
+
+    ``crash`` and ``timeout`` are the guest's, ``engine-error`` is the emulator's.
+    """
+
+    trace: bytes = b""
+    failure: Literal["crash", "timeout", "engine-error"] | None = None
+    detail: str = ""
+    pc: int | None = None  #: of the guest, where it failed
+    code: bytes | None = None  #: what patching had changed, if it can still be read
+
+
+class Engine(Protocol):
+    """Runs programs on an image."""
+
+    name: str
+    #: Defects that cannot make any trace differ on this engine; measured by ``farm calibrate``.
+    blind_to: frozenset[Defect]
+    #: The guest resets itself and reports a digest; otherwise the engine compares memory with the pristine image.
+    guest_resets: bool
+
+    def hole(self, variant: Variant) -> Hole | None:
+        """None if ``variant`` can run here and now."""
+
+    def version(self, variant: Variant) -> str:
+        """The emulator's own version, recorded in the results."""
+
+    def run(
+        self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float, *, fresh: bool = False
+    ) -> Iterator[Reply]:
+        """One reply a program, in order; each starts from the pristine image.
+
+        ``timeout`` is in seconds a program.  ``fresh`` runs them on a child that has run nothing before.
+        """
+
+    def cross_check(
+        self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float
+    ) -> Iterator[Reply] | None:
+        """The same programs in the engine's slow, simple mode, if it has one; a difference is the engine's fault."""
+
+
+def engines() -> dict[str, Engine]:
+    """Every engine by name."""
+    from farm.engines.qemu_user import QEMU_USER
+    from farm.engines.unicorn import UNICORN
+
+    return {engine.name: engine for engine in (UNICORN, QEMU_USER)}

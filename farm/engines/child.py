@@ -1,0 +1,229 @@
+"""The parent's end of an engine's child process.
+
+A child reads programs from its standard input and answers each with one frame.  Both directions are length-prefixed::
+
+    in:  u32 length, program           out: u32 length of what follows, u32 status, payload
+
+Chosen: plain pipes, several programs in flight, one deadline a reply.  In flight are never more bytes than a pipe
+holds, so a write never blocks and no second thread is needed.  Rejected: process pools, which lose the work of other
+cells when a worker is killed.  The first unanswered program is the guilty one; the rest go to a new child.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import select
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from farm.engines import Reply
+
+_IN_FLIGHT = 32 * 1024  # bytes; half of a pipe's capacity
+_STDERR_KEPT = 2000
+
+_live: set[Child] = set()
+_live_lock = threading.Lock()
+_stopping = threading.Event()
+
+
+class Stopping(Exception):  # noqa: N818 - not a mistake
+    """The run is being ended; no child is started any more."""
+
+
+class ChildDied(Exception):  # noqa: N818 - an event, not a mistake
+    """The child ended, or was ended because it missed the deadline."""
+
+    def __init__(self, status: int | None, stderr: str) -> None:
+        self.status = status  #: as of :class:`subprocess.Popen`; None: the deadline passed
+        self.stderr = stderr
+        super().__init__(stderr)
+
+
+class Child:
+    """One running emulator."""
+
+    def __init__(self, command: list[str], *, big_endian: bool = False) -> None:
+        if _stopping.is_set():
+            raise Stopping
+        self._word = struct.Struct(">I" if big_endian else "<I")
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("QEMU_")}
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            start_new_session=True,
+            env=environment,
+            bufsize=0,
+        )
+        with contextlib.suppress(OSError):  # already gone: the first read will say so
+            resource.prlimit(self.process.pid, resource.RLIMIT_CORE, (0, 0))
+        assert self.process.stdin
+        assert self.process.stdout
+        self._in = self.process.stdin.fileno()
+        self._out = self.process.stdout.fileno()
+        self._poll = select.poll()
+        self._poll.register(self._out, select.POLLIN)
+        self._buffer = bytearray()
+        with _live_lock:
+            _live.add(self)
+
+    def send(self, data: bytes, head: int = 0) -> None:
+        """One frame; ``head`` is or-ed into its length.  Raises :class:`ChildDied`."""
+        frame = memoryview(self._word.pack(len(data) | head) + data)
+        try:
+            while frame:
+                frame = frame[os.write(self._in, frame) :]
+        except BrokenPipeError:
+            raise self.died() from None
+
+    def receive(self, deadline: float) -> tuple[int, bytes]:
+        """Status and payload of the next frame, by ``deadline`` (:func:`time.monotonic`).  Raises :class:`ChildDied`."""
+        length = self._word.unpack(self._take(4, deadline))[0]
+        frame = self._take(length, deadline)
+        return self._word.unpack_from(frame)[0], frame[4:]
+
+    def _take(self, size: int, deadline: float) -> bytes:
+        while len(self._buffer) < size:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0 or not self._poll.poll(remaining * 1000):
+                if time.monotonic() < deadline:
+                    continue
+                self.kill()
+                raise ChildDied(None, self.stderr())
+            data = os.read(self._out, 1 << 16)
+            if not data:
+                raise self.died()
+            self._buffer += data
+        taken = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return taken
+
+    def stream(self, programs: Sequence[bytes], seconds: float) -> Iterator[tuple[int, bytes]]:
+        """A frame for each program, in order; ``seconds`` is the deadline of each."""
+        sent = answered = in_flight = 0
+        while answered < len(programs):
+            while sent < len(programs) and (sent == answered or in_flight + len(programs[sent]) <= _IN_FLIGHT):
+                self.send(programs[sent])
+                in_flight += len(programs[sent])
+                sent += 1
+            frame = self.receive(time.monotonic() + seconds)
+            in_flight -= len(programs[answered])
+            answered += 1
+            yield frame
+
+    def died(self) -> ChildDied:
+        """How the child ended; it is given a moment to do so."""
+        try:
+            status = self.process.wait(2)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            status = self.process.returncode
+        return ChildDied(status, self.stderr())
+
+    def stderr(self) -> str:
+        """The end of what the child said."""
+        end = self._stderr.seek(0, os.SEEK_END)
+        self._stderr.seek(max(0, end - _STDERR_KEPT))
+        return self._stderr.read().decode(errors="replace").strip()
+
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def kill(self) -> None:
+        """End the child at once."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+        self.process.wait()
+
+    def close(self) -> None:
+        """End the child and give back what it held."""
+        self.kill()
+        with _live_lock:
+            _live.discard(self)
+        for stream in (self.process.stdin, self.process.stdout, self._stderr):
+            if stream:
+                stream.close()
+
+
+def kill_all() -> None:
+    """End every child at once and start no more (Ctrl-C)."""
+    _stopping.set()
+    with _live_lock:
+        children = list(_live)
+    for child in children:
+        child.kill()
+
+
+class Pool:
+    """Idle children by what they have open, so that the next batch on an image finds one warm."""
+
+    def __init__(self, limit: int = 16) -> None:
+        self._idle: list[tuple[str, Child]] = []
+        self._lock = threading.Lock()
+        self._limit = limit
+        self._owner = os.getpid()
+
+    def take(self, key: str, *, any_other: bool = False) -> tuple[str, Child] | None:
+        """An idle child that has ``key`` open, or with ``any_other`` one that has something else open."""
+        with self._lock:
+            if self._owner != os.getpid():  # forked: the children are the parent's
+                self._idle.clear()
+                self._owner = os.getpid()
+            choice = next((item for item in reversed(self._idle) if item[0] == key), None)
+            if choice is None and any_other and self._idle:
+                choice = self._idle[0]
+            if choice:
+                self._idle.remove(choice)
+            return choice
+
+    def give(self, key: str, child: Child) -> None:
+        """Back to the pool; beyond the limit the oldest is closed."""
+        with self._lock:
+            self._idle.append((key, child))
+            surplus = self._idle[: -self._limit]
+            del self._idle[: len(surplus)]
+        for _, old in surplus:
+            old.close()
+
+    def drain(self) -> None:
+        """Close every idle child."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for _, child in idle:
+            child.close()
+
+
+def converse(
+    start: Callable[[], Child],
+    finish: Callable[[Child], None],
+    programs: Sequence[bytes],
+    seconds: float,
+    interpret: Callable[[int, bytes], Reply],
+    explain: Callable[[ChildDied], Reply],
+) -> Iterator[Reply]:
+    """One reply a program, starting as many children as it takes."""
+    answered = 0
+    while answered < len(programs):
+        child = start()
+        healthy = False
+        try:
+            for status, payload in child.stream(programs[answered:], seconds):
+                answered += 1
+                yield interpret(status, payload)
+            healthy = True
+        except ChildDied as death:
+            answered += 1
+            yield explain(death)
+        finally:
+            if healthy:
+                finish(child)
+            else:
+                child.close()

@@ -1,0 +1,150 @@
+"""``qemu-user``: the guest as a Linux process under QEMU's user-mode emulation.
+
+One process runs many programs: the guest loops over frames and resets itself (``images/platform/linux.c``).  QEMU
+invalidates translated code on every store it sees, so it cannot show a missing cache flush, and with one thread there
+is no one to see a torn store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from farm.backend import QemuUserSettings, Unavailable, Variant
+from farm.engines import Hole, Reply
+from farm.engines.child import Child, ChildDied, Pool, converse
+from farm.scenario import Defect
+
+if TYPE_CHECKING:
+    from farm.image import Image
+
+_LOG_KEPT = 4096
+
+
+@functools.cache
+def _version(binary: str) -> tuple[int, ...]:
+    out = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    match = re.search(r"version (\d+(?:\.\d+)*)", out.stdout)
+    return tuple(int(part) for part in match[1].split(".")) if match else (0,)
+
+
+class QemuUser:
+    """The engine."""
+
+    name = "qemu-user"
+    blind_to = frozenset({Defect.STALE_FETCH, Defect.TORN_STORE})
+    guest_resets = True
+
+    def __init__(self) -> None:
+        self.pool = Pool()
+
+    @staticmethod
+    def settings(variant: Variant) -> QemuUserSettings:
+        """The variant's ``[engine.qemu-user]`` table, which :meth:`hole` has found to be there."""
+        settings = variant.engine["qemu-user"]
+        assert isinstance(settings, QemuUserSettings)
+        return settings
+
+    def hole(self, variant: Variant) -> Hole | None:
+        settings = variant.engine.get(self.name)
+        if settings is None:
+            return Hole("not-applicable", f"arch/{variant.architecture}/arch.toml has no engine.{self.name}")
+        if isinstance(settings, Unavailable):
+            return Hole("not-applicable", settings.unavailable)
+        assert isinstance(settings, QemuUserSettings)
+        if shutil.which(settings.binary) is None:
+            return Hole("not-run", f"{settings.binary} is missing: apt-get install {settings.package}")
+        return None
+
+    def version(self, variant: Variant) -> str:
+        return ".".join(str(part) for part in _version(self.settings(variant).binary))
+
+    def command(self, image: Image, variant: Variant, *options: str) -> list[str]:
+        """The exact command that runs the guest."""
+        settings = self.settings(variant)
+        return [settings.binary, "-cpu", settings.cpu, *options, image.path]
+
+    def run(
+        self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float, *, fresh: bool = False
+    ) -> Iterator[Reply]:
+        return self._converse(image, variant, programs, timeout, fresh=fresh)
+
+    def cross_check(
+        self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float
+    ) -> Iterator[Reply] | None:
+        option = "-one-insn-per-tb" if _version(self.settings(variant).binary) >= (8, 1) else "-singlestep"
+        return self._converse(image, variant, programs, 20 * timeout, option)
+
+    def _converse(
+        self,
+        image: Image,
+        variant: Variant,
+        programs: Sequence[bytes],
+        timeout: float,
+        *options: str,
+        fresh: bool = False,
+    ) -> Iterator[Reply]:
+        key = " ".join((image.sha256, *options))
+
+        def start() -> Child:
+            idle = None if fresh else self.pool.take(key)
+            return idle[1] if idle else Child(self.command(image, variant, *options), big_endian=image.big_endian)
+
+        def explain(death: ChildDied) -> Reply:
+            return _explain(death, timeout)
+
+        return converse(
+            start, lambda child: self.pool.give(key, child), programs, timeout, lambda _, trace: Reply(trace), explain
+        )
+
+    def locate(self, image: Image, variant: Variant, program: bytes, timeout: float) -> int | None:
+        """Start of the last block that the guest began before it died on ``program``, from QEMU's execution log."""
+        command = self.command(image, variant, "-d", "exec,nochain")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("QEMU_")}
+        order = ">" if image.big_endian else "<"
+        deadline = time.monotonic() + timeout
+        tail = b""
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
+        ) as process:
+            assert process.stdin
+            assert process.stderr
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.write(struct.pack(f"{order}I", len(program)) + program)
+                process.stdin.close()
+            while time.monotonic() < deadline:
+                data = os.read(process.stderr.fileno(), 1 << 16)
+                if not data:
+                    break
+                tail = (tail + data)[-_LOG_KEPT:]
+            process.kill()
+        blocks = re.findall(rb"Trace \d+: \S+ \[[0-9a-f]+/([0-9a-f]+)/", tail)
+        return int(blocks[-1], 16) if blocks else None
+
+
+_GUEST_SIGNALS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGTRAP, signal.SIGFPE}
+
+
+def _explain(death: ChildDied, timeout: float) -> Reply:
+    if death.status is None:
+        return Reply(failure="timeout", detail=f"no answer within {timeout:g} s")
+    if death.status < 0:
+        number = signal.Signals(-death.status)
+        if number in _GUEST_SIGNALS and "uncaught target signal" in death.stderr:
+            return Reply(failure="crash", detail=f"guest died of {number.name}")
+        return Reply(failure="engine-error", detail=f"qemu died of {number.name} {death.stderr}".rstrip())
+    if death.status in (3, 4):
+        return Reply(failure="crash", detail="the guest lost the connection")
+    return Reply(failure="engine-error", detail=f"qemu ended with status {death.status}: {death.stderr}")
+
+
+QEMU_USER = QemuUser()

@@ -1,0 +1,129 @@
+"""``unicorn``: the guest on a bare CPU in a child process (:mod:`farm.engines.unicorn_child`).
+
+The embedded default: it comes from pip with everything else.  One child serves many images, one after the other, since
+starting Python costs more than opening a guest.  Unicorn invalidates translated code on every store of the guest, so
+it cannot show a missing cache flush, and one CPU has no one to see a torn store.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from farm.backend import Unavailable, UnicornSettings, Variant
+from farm.engines import Hole, Reply
+from farm.engines.child import Child, ChildDied, Pool, converse
+from farm.scenario import Defect
+
+if TYPE_CHECKING:
+    from farm.image import Image
+
+#: Set in a frame's length: what follows opens an image.
+OPEN = 1 << 31
+
+TRACE, CRASH, TIMEOUT, ERROR = range(4)  # statuses of a reply
+
+_GRACE = 5.0  # seconds that the host waits beyond the child's own watchdog
+
+
+class Open(msgspec.Struct):
+    """The request to open an image."""
+
+    image: str  #: path of its ``image.json``
+    settings: UnicornSettings
+    timeout: float
+
+
+class Failure(msgspec.Struct):
+    """Payload of a reply that is not a trace."""
+
+    detail: str
+    pc: int | None = None
+    code: bytes | None = None
+
+
+class Unicorn:
+    """The engine."""
+
+    name = "unicorn"
+    blind_to = frozenset({Defect.STALE_FETCH, Defect.TORN_STORE})
+    guest_resets = False
+
+    def __init__(self) -> None:
+        self.pool = Pool()
+
+    def hole(self, variant: Variant) -> Hole | None:
+        settings = variant.engine.get(self.name)
+        if settings is None:
+            return Hole("not-applicable", f"arch/{variant.architecture}/arch.toml has no engine.{self.name}")
+        if isinstance(settings, Unavailable):
+            return Hole("not-applicable", settings.unavailable)
+        if importlib.util.find_spec("unicorn") is None:
+            return Hole("not-run", "unicorn is missing: pip install unicorn")
+        return None
+
+    def version(self, variant: Variant) -> str:
+        del variant
+        return importlib.metadata.version("unicorn")
+
+    def run(
+        self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float, *, fresh: bool = False
+    ) -> Iterator[Reply]:
+        settings = variant.engine[self.name]
+        assert isinstance(settings, UnicornSettings)
+        key = f"{image.sha256} {timeout}"
+        request = msgspec.json.encode(Open(image.path.removesuffix("guest.elf") + "image.json", settings, timeout))
+
+        def start() -> Child:
+            idle = None if fresh else self.pool.take(key, any_other=True)
+            if idle and idle[0] == key:
+                return idle[1]
+            child = idle[1] if idle else Child([sys.executable, "-P", "-m", "farm.engines.unicorn_child"])
+            child.send(request, OPEN)
+            status, payload = child.receive(time.monotonic() + timeout + _GRACE)
+            if status == ERROR:
+                child.close()
+                raise CannotOpenError(msgspec.json.decode(payload, type=Failure).detail)
+            return child
+
+        try:
+            yield from converse(
+                start, lambda child: self.pool.give(key, child), programs, timeout + _GRACE, _interpret, _explain
+            )
+        except (CannotOpenError, ChildDied) as error:
+            yield from (Reply(failure="engine-error", detail=f"cannot open {image.path}: {error}") for _ in programs)
+
+    def cross_check(
+        self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float
+    ) -> Iterator[Reply] | None:
+        del image, variant, programs, timeout
+        return None  # stepping is another mode of the same translator, and some architectures cannot
+
+
+class CannotOpenError(Exception):
+    """The emulator refuses the guest."""
+
+
+def _interpret(status: int, payload: bytes) -> Reply:
+    if status == TRACE:
+        return Reply(payload)
+    failure = msgspec.json.decode(payload, type=Failure)
+    kind = {CRASH: "crash", TIMEOUT: "timeout"}.get(status, "engine-error")
+    return Reply(failure=kind, detail=failure.detail, pc=failure.pc, code=failure.code)  # type: ignore[arg-type]
+
+
+def _explain(death: ChildDied) -> Reply:
+    if death.status is None:
+        return Reply(failure="engine-error", detail="unicorn hung: even its watchdog did not answer")
+    how = f"died of {signal.Signals(-death.status).name}" if death.status < 0 else f"ended with {death.status}"
+    return Reply(failure="engine-error", detail=f"unicorn {how} {death.stderr}".rstrip())
+
+
+UNICORN = Unicorn()

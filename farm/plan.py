@@ -1,0 +1,231 @@
+"""Plans: which cells there are, and why some of them will not run.
+
+Selectors define the plan; what they leave out is not in it.  Within it every combination of scenario, variant,
+mechanism, toolchain and engine is there: it will run, or it carries the reason why not.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+import hashlib
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from farm import backend, scenarios
+from farm.backend import MECHANISM_FILES, Variant
+from farm.engines import Engine, Hole, engines
+from farm.errors import MissingToolError, UnknownNameError, UsageError
+from farm.scenario import Scenario
+from farm.toolchain import TOOLCHAINS
+
+SCHEMA = 1
+
+
+class Cell(msgspec.Struct, frozen=True, order=True):
+    """The unit that has one verdict."""
+
+    scenario: str
+    variant: str
+    mechanism: str
+    toolchain: str
+    engine: str
+
+    def __str__(self) -> str:
+        return f"{self.variant}/{self.mechanism}/{self.toolchain}/{self.engine}/{self.scenario}"
+
+    def selectors(self) -> str:
+        """The options of ``farm run`` that select this cell alone."""
+        return (
+            f"--arch {self.variant} --mechanism {self.mechanism} --toolchain {self.toolchain} "
+            f"--engine {self.engine} --scenario {self.scenario}"
+        )
+
+
+class Planned(msgspec.Struct, frozen=True):
+    """A cell, and why it will not run if it will not."""
+
+    cell: Cell
+    verdict: str | None = None
+    reason: str | None = None
+
+
+class _File(msgspec.Struct):
+    schema: int
+    farm: str
+    cells: list[Planned]
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a user asks for: each a list of names and globs; empty means all."""
+
+    arch: Sequence[str] = ()
+    mechanism: Sequence[str] = ()
+    engine: Sequence[str] = ()
+    toolchain: Sequence[str] = ()
+    scenario: Sequence[str] = ()
+    tag: Sequence[str] = ()
+    arch_path: tuple[Path, ...] = ()
+    scenario_path: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Cells in order, and what they are made of."""
+
+    cells: tuple[Planned, ...]
+    scenarios: dict[str, Scenario]
+    variants: dict[str, Variant]
+    selection: Selection = field(default_factory=Selection)
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Identifies the plan: of its cells and of what each scenario says."""
+        names = sorted({planned.cell.scenario for planned in self.cells})
+        content = msgspec.json.encode(self.cells) + repr([self.scenarios[name] for name in names]).encode()
+        return hashlib.sha256(content).hexdigest()
+
+    def json(self) -> bytes:
+        from farm import __version__
+
+        document = _File(SCHEMA, __version__, list(self.cells), self.sha256)
+        return msgspec.json.format(msgspec.json.encode(document), indent=1)
+
+    def shard(self, number: int, count: int) -> Plan:
+        """The ``number``-th (from 1) of ``count`` parts; a cell's part depends on its name alone."""
+        if not 1 <= number <= count:
+            raise UsageError(f"shard {number}/{count}: the number must be from 1 to {count}")
+        part = tuple(p for p in self.cells if zlib.crc32(str(p.cell).encode()) % count == number - 1)
+        return Plan(part, self.scenarios, self.variants, self.selection)
+
+
+def choose(patterns: Iterable[str], names: Sequence[str], what: str, aliases: dict[str, set[str]] | None = None) -> list[str]:
+    """The ``names`` that any of ``patterns`` (names, globs, comma lists, or keys of ``aliases``) selects, in their order.
+
+    Raises :class:`~farm.errors.UnknownNameError` for a pattern that selects nothing.
+    """
+    aliases = aliases or {}
+    wanted = [part.strip() for pattern in patterns for part in pattern.split(",") if part.strip()]
+    if not wanted:
+        return list(names)
+    chosen: set[str] = set()
+    for pattern in wanted:
+        hits = {name for name in names if fnmatch.fnmatchcase(name, pattern)}
+        for alias, members in aliases.items():
+            if fnmatch.fnmatchcase(alias, pattern):
+                hits |= members
+        if not hits:
+            raise UnknownNameError(what, pattern, [*names, *(alias for alias in aliases if alias not in names)])
+        chosen |= hits
+    return [name for name in names if name in chosen]
+
+
+def _aliases(pairs: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
+    aliases: dict[str, set[str]] = {}
+    for alias, name in pairs:
+        aliases.setdefault(alias, set()).add(name)
+    return aliases
+
+
+def make(selection: Selection) -> Plan:
+    """The plan for ``selection``.
+
+    Raises :class:`~farm.errors.UnknownNameError` for names that select nothing, :class:`~farm.errors.UsageError` if
+    the whole selects no cell.
+    """
+    variants = backend.load(selection.arch_path)
+    suite = scenarios.load(selection.scenario_path)
+    known_engines = engines()
+    architectures = _aliases((v.architecture, v.name) for v in variants.values())
+    arches = choose(selection.arch, list(variants), "architecture", architectures)
+    mechanisms = choose(selection.mechanism, list(MECHANISM_FILES), "mechanism")
+    chosen_engines = choose(selection.engine, list(known_engines), "engine")
+    ids = _aliases((s.id, s.name) for s in suite.values())
+    names = choose(selection.scenario, list(suite), "scenario", ids)
+    tags = _aliases((tag, s.name) for s in suite.values() for tag in s.tags)
+    if selection.tag:
+        tagged = choose(selection.tag, [], "tag", tags) or {n for tag in _matching(selection.tag, tags) for n in tags[tag]}
+        names = [name for name in names if name in tagged]
+    if selection.toolchain:
+        choose(selection.toolchain, list(TOOLCHAINS), "toolchain")
+    cells = []
+    for arch in arches:
+        variant = variants[arch]
+        for mechanism in mechanisms:
+            for toolchain in _toolchains(variant, selection.toolchain):
+                for engine in chosen_engines:
+                    hole = _hole(variant, mechanism, toolchain, known_engines[engine])
+                    for name in names:
+                        cell = Cell(name, arch, mechanism, toolchain, engine)
+                        why = _scenario_hole(suite[name], mechanism) or hole
+                        cells.append(Planned(cell, why.verdict, why.reason) if why else Planned(cell))
+    if not cells:
+        raise UsageError("nothing is selected: the selectors have no cell in common")
+    return Plan(tuple(cells), suite, variants, selection)
+
+
+def _matching(patterns: Iterable[str], tags: dict[str, set[str]]) -> list[str]:
+    wanted = [part.strip() for pattern in patterns for part in pattern.split(",")]
+    return [tag for tag in tags if any(fnmatch.fnmatchcase(tag, pattern) for pattern in wanted)]
+
+
+def _toolchains(variant: Variant, patterns: Sequence[str]) -> list[str]:
+    """Those asked for that can build the variant; by default the first that can."""
+    able = [name for name in TOOLCHAINS if name in variant.toolchain]
+    if not patterns:
+        return able[:1]
+    return [name for name in choose(patterns, list(TOOLCHAINS), "toolchain") if name in able]
+
+
+def _hole(variant: Variant, mechanism: str, toolchain: str, engine: Engine) -> Hole | None:
+    reason = variant.supports(mechanism)
+    if reason:
+        return Hole("not-applicable", reason)
+    hole = engine.hole(variant)
+    if hole:
+        return hole
+    try:
+        TOOLCHAINS[toolchain].version()
+    except MissingToolError as error:
+        return Hole("not-run", str(error))
+    return None
+
+
+def _scenario_hole(scenario: Scenario, mechanism: str) -> Hole | None:
+    if scenario.only and mechanism not in scenario.only[0]:
+        return Hole("not-applicable", scenario.only[1])
+    return None
+
+
+def read(path: Path, selection: Selection) -> Plan:
+    """The plan saved in ``path``.
+
+    Raises :class:`~farm.errors.UsageError` if it cannot be used with the suite and backends that are here.
+    """
+    try:
+        document = msgspec.json.decode(path.read_bytes(), type=_File)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    except msgspec.DecodeError as error:
+        raise UsageError(f"{path}: not a plan: {error}") from None
+    if document.schema != SCHEMA:
+        raise UsageError(f"{path}: a plan of schema {document.schema}; this farm reads {SCHEMA}")
+    variants = backend.load(selection.arch_path)
+    suite = scenarios.load(selection.scenario_path)
+    for planned in document.cells:
+        cell = planned.cell
+        choose([cell.variant], list(variants), "architecture")
+        choose([cell.scenario], list(suite), "scenario")
+        choose([cell.mechanism], list(MECHANISM_FILES), "mechanism")
+        choose([cell.engine], list(engines()), "engine")
+        choose([cell.toolchain], list(TOOLCHAINS), "toolchain")
+    plan = Plan(tuple(document.cells), suite, variants, selection)
+    if plan.sha256 != document.sha256:
+        raise UsageError(f"{path}: made for another suite, or edited: its hash is not that of its cells")
+    return plan

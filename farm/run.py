@@ -1,0 +1,312 @@
+"""Executes a plan and journals every result.
+
+The unit of work is a :class:`Batch`: some cells of one image on one engine.  :func:`run_batch` is a plain function of a
+picklable argument, and a worker only ever holds the parent's end of an engine's child, so any
+:class:`concurrent.futures.Executor` will do.  Locally that is a thread pool: threads share warm children, and nothing
+is lost when a child is killed.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import os
+import platform
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from farm import __version__, image, wire
+from farm.engines import Engine, Reply, engines
+from farm.engines.child import Stopping
+from farm.errors import BuildError, FarmError, ImageError, MissingToolError, OutputError, UsageError
+from farm.plan import Cell, Plan
+from farm.scenario import Scenario
+from farm.toolchain import TOOLCHAINS
+from farm.verdict import PASSED, UNSURE, Judge, Result, Verdict, skipped
+
+SCHEMA = 1
+TIMEOUT = 5.0  # seconds a cell
+_BATCH = 64  # cells
+_CROSS_CHECKED = 16  # one cell in so many also runs in the engine's slow mode
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Cells of one image on one engine."""
+
+    spec: image.Spec
+    engine: str
+    cells: tuple[Cell, ...]
+    scenarios: tuple[Scenario, ...]
+    timeout: float = TIMEOUT
+    retry: bool = True  #: run an unsure verdict once more
+
+
+def batches(plan: Plan, skip: Iterable[Cell] = (), timeout: float = TIMEOUT) -> list[Batch]:
+    """The work of ``plan``, less the cells in ``skip``."""
+    done = set(skip)
+    groups: dict[tuple[image.Spec, str], list[Cell]] = {}
+    for planned in plan.cells:
+        cell = planned.cell
+        if planned.verdict is None and cell not in done:
+            spec = image.Spec(plan.variants[cell.variant], cell.mechanism, cell.toolchain)
+            groups.setdefault((spec, cell.engine), []).append(cell)
+    return [
+        Batch(spec, engine, tuple(part), tuple(plan.scenarios[cell.scenario] for cell in part), timeout)
+        for (spec, engine), cells in groups.items()
+        for part in (cells[i : i + _BATCH] for i in range(0, len(cells), _BATCH))
+    ]
+
+
+def run_batch(batch: Batch) -> list[Result]:
+    """One result a cell, in order; whatever goes wrong is a verdict."""
+    try:
+        built = image.build(batch.spec)
+    except BuildError as error:
+        return [_failed(cell, Verdict.BUILD_ERROR, str(error)) for cell in batch.cells]
+    except MissingToolError as error:
+        return [skipped(cell, "not-run", str(error)) for cell in batch.cells]
+    except ImageError as error:
+        return [_failed(cell, Verdict.BUILD_ERROR, str(error)) for cell in batch.cells]
+    engine = engines()[batch.engine]
+    return list(_judged(batch, built, engine))
+
+
+def _failed(cell: Cell, verdict: Verdict, reason: str) -> Result:
+    reproduce = f"farm run {cell.selectors()} -v"
+    return Result(cell, verdict, reason, None, None, None, None, 0.0, sensitive=False, reproduce=reproduce)
+
+
+def _judged(batch: Batch, built: image.Image, engine: Engine) -> Iterator[Result]:
+    judge = Judge(built, engine)
+    variant = batch.spec.variant
+    programs = [wire.encode(scenario, big_endian=built.big_endian) for scenario in batch.scenarios]
+    traces: list[bytes] = []
+    results: list[Result] = []
+    before = time.perf_counter()
+    for cell, scenario, reply in zip(
+        batch.cells, batch.scenarios, engine.run(built, variant, programs, batch.timeout), strict=True
+    ):
+        now = time.perf_counter()
+        results.append(judge.judge(cell, scenario, reply, now - before))
+        traces.append(reply.trace)
+        before = now
+    for i, result in enumerate(results):
+        if result.verdict in UNSURE and batch.retry:
+            results[i] = _again(batch, built, engine, judge, i, result)
+    return iter(_cross_check(batch, built, engine, results, programs, traces))
+
+
+def _again(batch: Batch, built: image.Image, engine: Engine, judge: Judge, i: int, first: Result) -> Result:
+    """The cell once more on fresh state: the same failure is believed, anything else is flaky."""
+    scenario, variant = batch.scenarios[i], batch.spec.variant
+    program = wire.encode(scenario, big_endian=built.big_endian)
+    (reply,) = engine.run(built, variant, [program], batch.timeout, fresh=True)
+    if reply.failure == "crash" and reply.pc is None:
+        reply = _located(engine, built, batch, program, reply)
+    second = judge.judge(batch.cells[i], scenario, reply, first.seconds)
+    if (second.verdict, second.trace) == (first.verdict, first.trace):
+        return second
+    outcomes = f"first {first.verdict} ({first.reason}), then {second.verdict} ({second.reason or 'as expected'})"
+    return msgspec.structs.replace(first, verdict=Verdict.FLAKY, reason=outcomes)
+
+
+def _located(engine: Engine, built: image.Image, batch: Batch, program: bytes, reply: Reply) -> Reply:
+    locate = getattr(engine, "locate", None)
+    pc = locate(built, batch.spec.variant, program, batch.timeout) if locate else None
+    return Reply(failure=reply.failure, detail=reply.detail, pc=pc)
+
+
+def _cross_check(
+    batch: Batch,
+    built: image.Image,
+    engine: Engine,
+    results: list[Result],
+    programs: Sequence[bytes],
+    traces: Sequence[bytes],
+) -> list[Result]:
+    """A slice of the passed cells in the engine's slow mode: a difference means that the engine is not to be trusted."""
+    chosen = [
+        i
+        for i, result in enumerate(results)
+        if result.verdict in PASSED and zlib.crc32(str(result.cell).encode()) % _CROSS_CHECKED == 0
+    ]
+    if not chosen:
+        return results
+    replies = engine.cross_check(built, batch.spec.variant, [programs[i] for i in chosen], batch.timeout)
+    if replies is None:
+        return results
+    for i, reply in zip(chosen, replies, strict=True):
+        if reply.trace != traces[i]:
+            reason = f"one instruction at a time gives another result: {reply.detail or 'the traces differ'}"
+            results[i] = msgspec.structs.replace(results[i], verdict=Verdict.ENGINE_ERROR, reason=reason)
+    return results
+
+
+# The journal.
+
+
+class Run(msgspec.Struct):
+    """The first line of ``results.jsonl``: ``{"run": ...}``."""
+
+    schema: int
+    farm: str
+    plan: str  #: sha256
+    host: str
+    versions: dict[str, str]
+    started: str
+
+
+class _Head(msgspec.Struct):
+    run: Run
+
+
+def describe(plan: Plan) -> Run:
+    """What ran this plan."""
+    versions = {"python": platform.python_version()}
+    known = engines()
+    for cell in {(p.cell.engine, p.cell.variant, p.cell.toolchain) for p in plan.cells if p.verdict is None}:
+        engine, variant, toolchain = cell
+        version = known[engine].version(plan.variants[variant])
+        versions[engine if engine == "unicorn" else f"{engine} ({variant})"] = version
+        versions[toolchain] = TOOLCHAINS[toolchain].version()
+    host = f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs"
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    return Run(SCHEMA, __version__, plan.sha256, host, dict(sorted(versions.items())), started)
+
+
+class Journal:
+    """``results.jsonl``: a line a result, flushed as it comes, rewritten in plan order on a clean end."""
+
+    def __init__(self, path: Path, run: Run, *, resume: bool = False) -> None:
+        self.path = path
+        self.run = run
+        self.results: dict[Cell, Result] = {}
+        if resume and path.exists():
+            earlier, results = read(path)
+            if earlier.plan != run.plan:
+                raise UsageError(f"{path}: holds the results of another plan; without --resume it is overwritten")
+            self.run = earlier
+            self.results = {result.cell: result for result in results}
+        self._file = self._guarded(lambda: path.open("wb"))
+        self._write(msgspec.json.encode(_Head(self.run)))
+        for result in self.results.values():
+            self._write(msgspec.json.encode(result))
+
+    def _guarded(self, action: Callable[[], Any]) -> Any:
+        try:
+            return action()
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be written: {error.strerror}") from None
+
+    def _write(self, line: bytes) -> None:
+        def write() -> None:
+            self._file.write(line + b"\n")
+            self._file.flush()
+
+        self._guarded(write)
+
+    def add(self, results: Iterable[Result]) -> None:
+        """Append results.  Raises :class:`~farm.errors.OutputError` if the disk is full."""
+        lines = []
+        for result in results:
+            self.results[result.cell] = result
+            lines.append(msgspec.json.encode(result))
+        if lines:
+            self._write(b"\n".join(lines))
+
+    def finish(self, plan: Plan) -> None:
+        """Rewrite in plan order.  Raises :class:`~farm.errors.FarmError` unless every planned cell has one result."""
+        self.close()
+        cells = [planned.cell for planned in plan.cells]
+        missing = [cell for cell in cells if cell not in self.results]
+        if missing or len(self.results) != len(cells):
+            which = str(missing[0]) if missing else "more results than planned cells"
+            raise FarmError(f"{len(missing)} planned cells have no result: {which}")
+
+        def write() -> None:
+            partial = self.path.with_suffix(".jsonl.partial")
+            with partial.open("wb") as file:
+                file.write(msgspec.json.encode(_Head(self.run)) + b"\n")
+                file.writelines(msgspec.json.encode(self.results[cell]) + b"\n" for cell in cells)
+            partial.replace(self.path)
+
+        self._guarded(write)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+
+def read(path: Path) -> tuple[Run, list[Result]]:
+    """The run and its results; a last line that was cut off is left out.
+
+    Raises :class:`~farm.errors.UsageError` if the file is not a journal.
+    """
+    file: IO[bytes]
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    try:
+        run = msgspec.json.decode(lines[0], type=_Head).run
+    except msgspec.DecodeError:
+        raise UsageError(f"{path}: line 1 is no run header; is it a results.jsonl?") from None
+    if run.schema != SCHEMA:
+        raise UsageError(f"{path}: results of schema {run.schema}; this farm reads {SCHEMA}")
+    decoder = msgspec.json.Decoder(Result)
+    results = []
+    for number, line in enumerate(lines[1:], 2):
+        if not line:
+            continue
+        try:
+            results.append(decoder.decode(line))
+        except msgspec.DecodeError as error:
+            if number == len(lines):  # no newline behind it: cut off
+                break
+            raise UsageError(f"{path}: line {number} is no result: {error}") from None
+    return run, results
+
+
+# Running.
+
+
+def execute(
+    plan: Plan,
+    journal: Journal,
+    executor: concurrent.futures.Executor,
+    on_results: Callable[[Sequence[Result]], None],
+    *,
+    timeout: float = TIMEOUT,
+) -> None:
+    """Run what ``journal`` has no result for, and add it there.
+
+    ``on_results`` hears of every result once, those of an earlier run and those of cells that cannot run included.
+    """
+    on_results(list(journal.results.values()))
+    holes = [
+        skipped(p.cell, p.verdict, p.reason or "")
+        for p in plan.cells
+        if p.verdict is not None and p.cell not in journal.results
+    ]
+    journal.add(holes)
+    on_results(holes)
+    work = batches(plan, journal.results, timeout)
+    futures = {executor.submit(run_batch, batch) for batch in work}
+    try:
+        for future in concurrent.futures.as_completed(futures):
+            results = future.result()
+            journal.add(results)
+            on_results(results)
+    except Stopping:
+        raise KeyboardInterrupt from None
+    finally:
+        for future in futures:
+            future.cancel()

@@ -1,0 +1,29 @@
+"""Cache and coherence: what is fetched must be what was stored.
+
+No emulator here keeps an instruction cache, so what these scenarios detect an engine may be unable to show; they pass
+as insensitive and the grid says so.
+"""
+
+from __future__ import annotations
+
+from farm.scenario import Defect, Scenario, call, patch, restore
+
+SCENARIOS = (
+    Scenario(
+        "CC-14",
+        "patch_then_call_at_once",
+        "One thread patches and calls with no barrier between but what the architecture demands",
+        (
+            call(0, 1),
+            patch(0, "fast"),
+            call(0, 1),
+            patch(0, "other"),
+            call(0, 1),
+            restore(0),
+            call(0, 1),
+        ),
+        frozenset({Defect.STALE_FETCH}),
+        only=(frozenset({"stub"}), "pointer patches no instruction, so nothing can be fetched stale"),
+        bugs=("B48", "B85", "B129"),
+    ),
+)

@@ -1,0 +1,80 @@
+"""Call shapes: the same patch seen by every way of calling."""
+
+from __future__ import annotations
+
+from farm.scenario import FUNCTIONS, Defect, Kind, Scenario, Step, call, loop, patch, restore
+
+_PATCH = frozenset({Defect.LOST_PATCH, Defect.WRONG_DISPLACEMENT})
+_VOID = FUNCTIONS.index(Kind.VOID)
+
+
+def _each(shape: str, **options: int) -> tuple[Step, ...]:
+    """Every function called in ``shape`` before, under and after a patch."""
+    return tuple(
+        step
+        for f in range(len(FUNCTIONS))
+        for step in (
+            call(f, 3, shape, **options),
+            patch(f, "other"),
+            call(f, 0x2_0000_0003, shape, **options),
+            restore(f),
+            call(f, 4, shape, **options),
+        )
+    )
+
+
+SCENARIOS = (
+    Scenario("CS-01", "result_used", "A plain call whose result is used", _each("used"), _PATCH),
+    Scenario(
+        "CS-02",
+        "result_ignored_in_loop",
+        "A plain call whose result is ignored, and one in a loop whose results are added up",
+        (
+            *_each("ignored"),
+            loop(100, call(1, 7, "ignored")),
+            patch(1, "fast"),
+            call(1, 7, "looped", count=100),
+            loop(100, call(1, 7, "ignored")),
+        ),
+        _PATCH,
+    ),
+    Scenario(
+        "CS-03",
+        "tail_call",
+        "A tail call: the target returns to the caller's caller, before and after the patch",
+        _each("tail"),
+        _PATCH,
+        bugs=("B05", "B144"),
+    ),
+    Scenario(
+        "CS-06",
+        "address_taken_call",
+        "A call through the function's address, taken before the patch, follows the patch",
+        _each("pointer"),
+        _PATCH,
+        bugs=("B33",),
+    ),
+    Scenario(
+        "CS-10",
+        "recursion_patched_half_way",
+        "Recursion 50 deep through the patchable function, patched at depth 25",
+        (
+            call(2, 100, "recursive", count=50, at=25, inside=(patch(2, "fast"),)),
+            call(2, 1),
+            restore(2),
+            call(4, 1 << 40, "recursive", count=10, at=5, inside=(patch(4, "far"),)),
+        ),
+        _PATCH,
+    ),
+    Scenario(
+        "CS-11",
+        "nested_functions",
+        "The target of one function calls another, which is patched meanwhile",
+        (
+            call(0, 1, inside=(call(1, 2), patch(1, "other"), call(1, 2, inside=(call(_VOID, 3), patch(0, "fast"))))),
+            call(0, 1),
+            call(1, 2),
+        ),
+        _PATCH,
+    ),
+)

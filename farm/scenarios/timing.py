@@ -1,0 +1,88 @@
+"""Patch timing and re-entrancy: before the first call, from inside a target, and very often."""
+
+from __future__ import annotations
+
+from farm.scenario import Defect, Scenario, Scribble, call, code, loop, patch, query, restore
+
+_PATCH = frozenset({Defect.LOST_PATCH, Defect.WRONG_DISPLACEMENT})
+_STUB = (frozenset({"stub"}), "pointer patches no instruction")
+
+SCENARIOS = (
+    Scenario(
+        "PT-01",
+        "patch_before_first_call",
+        "A function that is patched before it was ever called",
+        (patch(0, "fast"), call(0, 5), patch(1, "far"), call(1, 5)),
+        _PATCH,
+    ),
+    Scenario(
+        "PT-03",
+        "self_patch_from_target",
+        "A target replaces itself while it runs, returns normally, and the next call reaches its successor",
+        (
+            patch(0, "fast"),
+            call(0, 5, inside=(patch(0, "other"), query(0))),
+            call(0, 5),
+            call(0, 5, inside=(restore(0),)),
+            call(0, 5),
+            code(0),
+        ),
+        _PATCH | {Defect.LOST_RESTORE},
+    ),
+    Scenario(
+        "PT-04",
+        "patched_by_grandchild",
+        "Two levels below a running target the function is patched; the old target completes and returns right",
+        (
+            patch(0, "fast"),
+            call(0, 8, inside=(call(1, 2, inside=(patch(0, "far"), call(0, 3))), call(0, 4))),
+            call(0, 8),
+        ),
+        _PATCH,
+    ),
+    Scenario(
+        "PT-07",
+        "foreign_bytes_refused",
+        "A stub that another tool has overwritten is left alone, bytes untouched",
+        (patch(0, "fast"), Scribble(0), patch(0, "other"), restore(0), code(0), call(1, 5)),
+        frozenset({Defect.UNCHECKED_REQUEST}),
+        only=_STUB,
+        bugs=("B118",),
+    ),
+    Scenario(
+        "PT-10",
+        "replace_while_running",
+        "A target is replaced many times while it runs and still completes with its own result",
+        (
+            call(
+                3,
+                77,
+                inside=(
+                    patch(3, "fast"),
+                    call(3, 1),
+                    patch(3, "other"),
+                    call(3, 1),
+                    patch(3, "far"),
+                    call(3, 1, "tail"),
+                    restore(3),
+                    call(3, 1),
+                ),
+            ),
+            call(3, 77),
+        ),
+        _PATCH | {Defect.LOST_RESTORE},
+        bugs=("B18",),
+    ),
+    Scenario(
+        "PT-11",
+        "patch_storm",
+        "Alternations without end, each followed by a call",
+        (
+            loop(40, patch(0, "fast"), call(0, 1), patch(0, "far"), call(0, 2), patch(0, "other"), call(0, 3, "tail")),
+            restore(0),
+            code(),
+        ),
+        _PATCH | {Defect.LOST_RESTORE},
+        tags=frozenset({"storm"}),
+    ),
+)

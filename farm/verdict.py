@@ -1,0 +1,188 @@
+"""Verdicts: a trace against the model.
+
+The model is the only judge.  Before the events are looked at, the header must prove that the right guest wrote the
+trace, and that it lost nothing.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from farm import model, wire
+from farm.plan import Cell
+from farm.wire import Event
+
+if TYPE_CHECKING:
+    from farm.engines import Engine, Reply
+    from farm.image import Image
+    from farm.scenario import Scenario
+
+
+class Verdict(enum.Enum):
+    """What became of a cell, the worst last."""
+
+    PASS = "pass"
+    PASS_INSENSITIVE = "pass-insensitive"  #: as the model says, but this engine could not have shown the defect
+    NOT_APPLICABLE = "not-applicable"  #: nothing that one could install or select would run it
+    NOT_RUN = "not-run"  #: an install would
+    FLAKY = "flaky"  #: failed, and not in the same way when run again
+    TIMEOUT = "timeout"
+    CRASH = "crash"  #: the guest's fault
+    MISMATCH = "mismatch"
+    BUILD_ERROR = "build-error"
+    ENGINE_ERROR = "engine-error"  #: the emulator died or misbehaved
+
+    def __str__(self) -> str:
+        return self.value
+
+
+PASSED = frozenset({Verdict.PASS, Verdict.PASS_INSENSITIVE})
+SKIPPED = frozenset({Verdict.NOT_APPLICABLE, Verdict.NOT_RUN})
+FAILED = frozenset(Verdict) - PASSED - SKIPPED
+
+#: Run once more on fresh state before they are believed.
+UNSURE = frozenset({Verdict.MISMATCH, Verdict.CRASH, Verdict.TIMEOUT})
+
+
+class Code(msgspec.Struct, frozen=True):
+    """What patching changes, in hexadecimal: as linked, and after the cell (None if the guest did not live to say)."""
+
+    address: int
+    before: str
+    after: str | None
+
+
+class Result(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line of ``results.jsonl``."""
+
+    cell: Cell
+    verdict: Verdict
+    reason: str | None
+    trace: str | None  #: digest of the events seen; the same on every architecture
+    expected: str | None
+    image: str | None  #: sha256
+    instructions: int | None
+    seconds: float
+    sensitive: bool
+    observed: list[Event] | None = None
+    code: Code | None = None
+    reproduce: str | None = None
+
+    @property
+    def failed(self) -> bool:
+        return self.verdict in FAILED
+
+
+def digest(events: Sequence[Event]) -> str:
+    """Digest of a trace, independent of byte order: 16 hexadecimal characters."""
+    return hashlib.sha256(wire.encode_events(list(events), big_endian=False)).hexdigest()[:16]
+
+
+def is_sensitive(scenario: Scenario, engine: Engine) -> bool:
+    """The engine can show at least one of the defects that the scenario detects."""
+    return not scenario.detects <= engine.blind_to
+
+
+def skipped(cell: Cell, verdict: str, reason: str) -> Result:
+    """The result of a cell that was not run."""
+    return Result(cell, Verdict(verdict), reason, None, None, None, None, 0.0, sensitive=False)
+
+
+class Judge:
+    """Judges the traces of one image: what is the same for all of its cells is worked out once."""
+
+    def __init__(self, image: Image, engine: Engine) -> None:
+        self._image = image
+        self._engine = engine
+        self._expected: dict[str, tuple[tuple[Event, ...], bytes, str]] = {}
+
+    def expected(self, scenario: Scenario) -> tuple[tuple[Event, ...], bytes, str]:
+        """Events, their bytes in the guest's order, and their digest."""
+        known = self._expected.get(scenario.name)
+        if known is None:
+            events = model.predict(scenario)
+            body = wire.encode_events(list(events), big_endian=self._image.big_endian)
+            known = self._expected[scenario.name] = (events, body, digest(events))
+        return known
+
+    def judge(self, cell: Cell, scenario: Scenario, reply: Reply, seconds: float) -> Result:
+        """The result for one reply."""
+        events, body, wanted = self.expected(scenario)
+        sensitive = is_sensitive(scenario, self._engine)
+        image = self._image
+        verdict, reason, seen = self._compare(scenario, reply, events, body)
+        common = {"instructions": None, "seconds": round(seconds, 6), "sensitive": sensitive}
+        if verdict is None:
+            verdict = Verdict.PASS if sensitive else Verdict.PASS_INSENSITIVE
+            return Result(cell, verdict, None, wanted, wanted, image.sha256, **common)  # type: ignore[arg-type]
+        return Result(
+            cell,
+            verdict,
+            reason,
+            digest(seen) if seen is not None else None,
+            wanted,
+            image.sha256,
+            **common,  # type: ignore[arg-type]
+            observed=seen,
+            code=self._code(reply, seen),
+            reproduce=f"farm run {cell.selectors()} -v",
+        )
+
+    def _compare(
+        self, scenario: Scenario, reply: Reply, events: tuple[Event, ...], body: bytes
+    ) -> tuple[Verdict | None, str, list[Event] | None]:
+        if reply.failure:
+            where = f" in {self._image.name_of(reply.pc)} (pc {reply.pc:#x})" if reply.pc is not None else ""
+            return Verdict(reply.failure), reply.detail + where, None
+        header = wire.decode_header(reply.trace, big_endian=self._image.big_endian)
+        complaint = self._header_complaint(header)
+        if complaint:
+            return Verdict.MISMATCH, f"the trace does not come from this guest: {complaint}", None
+        assert header
+        start = 4 * wire.HEADER_WORDS
+        if header.events == len(events) and reply.trace[start : start + len(body)] == body and not header.dropped:
+            if self._engine.guest_resets and header.text_digest != self._image.text_digest:
+                return Verdict.ENGINE_ERROR, "the guest did not start from the pristine image", None
+            return None, "", None
+        seen = wire.decode_events(reply.trace, header.events, big_endian=self._image.big_endian)
+        if header.dropped:
+            return Verdict.MISMATCH, f"{header.dropped} events were dropped: the trace is full", seen
+        return Verdict.MISMATCH, first_difference(events, seen), seen
+
+    def _header_complaint(self, header: wire.Header | None) -> str | None:
+        image = self._image
+        if header is None:
+            return "it is empty"
+        identity = wire.identity(big_endian=image.big_endian, word_size=image.word_size, mechanism=image.mechanism)
+        for what, seen, wanted in (
+            ("magic", header.magic, wire.TRACE_MAGIC),
+            ("wire hash", header.wire_hash, wire.wire_hash()),
+            ("machine", header.machine, image.machine),
+            ("byte order, word size and mechanism", header.identity, identity),
+        ):
+            if seen != wanted:
+                return f"its {what} is {seen:#x}, expected {wanted:#x}"
+        return None
+
+    def _code(self, reply: Reply, seen: list[Event] | None) -> Code:
+        start, size = self._image.patched
+        after = reply.code
+        if seen is not None:
+            offset = 4 * (wire.HEADER_WORDS + wire.EVENT_WORDS * len(seen))
+            after = reply.trace[offset:] or None
+        return Code(start, self._image.bytes_at(start, size).hex(), after.hex() if after is not None else None)
+
+
+def first_difference(expected: Sequence[Event], seen: Sequence[Event]) -> str:
+    """Where ``seen`` first differs, in words."""
+    for number, (want, have) in enumerate(zip(expected, seen, strict=False)):
+        if want != have:
+            return f"event {number}: expected [{want}], seen [{have}]"
+    if len(seen) < len(expected):
+        return f"event {len(seen)}: expected [{expected[len(seen)]}], seen nothing: the trace ends"
+    return f"event {len(expected)}: expected nothing, seen [{seen[len(expected)]}]"
