@@ -78,6 +78,9 @@ class Machine:
         self._sp = self._register(settings.stack_pointer)
         self._pc = self._register(settings.program_counter)
         self._fault_address: int | None = None
+        self._fault: int | None = None  # the kind of a refusal that Unicorn does not tell
+        self._regions: list[tuple[int, int, int]] | None = None
+        self._swapped = False
         self._load()
         for quirk in settings.quirks:
             getattr(self, "_quirk_" + quirk.replace("-", "_"))()
@@ -116,10 +119,13 @@ class Machine:
         self._head = struct.Struct(f"{order}{HEADER_WORDS}I")
 
     def _on_doorbell(self, uc: Any, offset: int, size: int, value: int, user_data: object) -> None:
-        del offset, size, user_data
+        del offset, user_data
+        if self._swapped:
+            value = int.from_bytes(value.to_bytes(size, "little"), "big")
         start, length = self._stubs
         if length:
             uc.mem_protect(start, length, _protection(4 | (value & 2) | (value >> 2 & 1)))
+            self._regions = None
 
     def _on_invalid(self, uc: Any, access: int, address: int, size: int, value: int, user_data: object) -> bool:
         del uc, access, size, value, user_data
@@ -129,21 +135,31 @@ class Machine:
     # Ways round limits of Unicorn, by their names in arch.toml.
 
     def _quirk_virtual_tlb(self) -> None:
-        """An identity mapping supplied by the host: the default MMU model of 64-bit ppc refuses to fetch."""
+        """An identity mapping supplied by the host: the default MMU model of 64-bit ppc refuses to fetch.
+
+        Unicorn reports a refusal as a CPU exception and calls no other hook, so what was refused is noted here.
+        """
 
         def fill(uc: Any, address: int, access: int, entry: Any, user_data: object) -> bool:
-            del uc, access, user_data
+            del uc, user_data
             entry.paddr = address & -_PAGE
             entry.perms = self._permissions(address)
-            return bool(entry.perms)
+            needed, unmapped, forbidden = _ACCESS[access]
+            if entry.perms & needed:
+                return True
+            self._fault_address = address
+            self._fault = forbidden if entry.perms else unmapped
+            return False
 
         self.uc.ctl_set_tlb_mode(uc_const.UC_TLB_VIRTUAL)
         self.uc.hook_add(uc_const.UC_HOOK_TLB_FILL, fill)
 
     def _permissions(self, address: int) -> int:
-        for start, end, permissions in self.uc.mem_regions():
+        if self._regions is None:
+            self._regions = list(self.uc.mem_regions())
+        for start, end, permissions in self._regions:
             if start <= address <= end:
-                return int(permissions)
+                return permissions
         return 0
 
     def _quirk_arm64_fp(self) -> None:
@@ -159,8 +175,9 @@ class Machine:
         self._set_msr(1 << 63 | 1 << 25 | 1 << 23 | 1 << 13)
 
     def _quirk_ppc_msr_little_endian(self) -> None:
-        """MSR[LE]: Unicorn refuses a little-endian mode for ppc, but its CPU has the bit."""
+        """MSR[LE]: Unicorn refuses a little-endian mode for ppc, but its CPU has the bit.  Devices stay big-endian."""
         self._set_msr(1)
+        self._swapped = True
 
     def _set_msr(self, bits: int) -> None:
         register = self._register("MSR")
@@ -194,7 +211,7 @@ class Machine:
         try:
             self.uc.emu_start(symbols["farm_enter"], symbols["farm_stop"])
         except unicorn.UcError as error:
-            raise GuestFault(_fault_name(error), self.pc, self._fault_address) from None
+            raise GuestFault(_fault_name(error, self._fault), self.pc, self._fault_address) from None
         head = self.uc.mem_read(symbols["farm_trace"], self._head.size)
         _, _, _, _, events, _, _, code = self._head.unpack(head)
         size = self._head.size + 4 * EVENT_WORDS * events + code
@@ -226,6 +243,13 @@ def _protection(flags: int) -> int:
     return protection
 
 
+#: By the kind of an access: the permission it needs, and its faults on memory that is not there or does not give it.
+_ACCESS = {
+    uc_const.UC_MEM_READ: (uc_const.UC_PROT_READ, uc_const.UC_ERR_READ_UNMAPPED, uc_const.UC_ERR_READ_PROT),
+    uc_const.UC_MEM_WRITE: (uc_const.UC_PROT_WRITE, uc_const.UC_ERR_WRITE_UNMAPPED, uc_const.UC_ERR_WRITE_PROT),
+    uc_const.UC_MEM_FETCH: (uc_const.UC_PROT_EXEC, uc_const.UC_ERR_FETCH_UNMAPPED, uc_const.UC_ERR_FETCH_PROT),
+}
+
 _FAULTS = {
     uc_const.UC_ERR_READ_UNMAPPED: "read of unmapped memory",
     uc_const.UC_ERR_WRITE_UNMAPPED: "write to unmapped memory",
@@ -238,5 +262,5 @@ _FAULTS = {
 }
 
 
-def _fault_name(error: Any) -> str:
-    return _FAULTS.get(error.errno, str(error))
+def _fault_name(error: Any, known: int | None) -> str:
+    return _FAULTS.get(error.errno if known is None else known, str(error))

@@ -1,5 +1,5 @@
 /* powerpc: what can only be observed of a call in asm.  Register roles: System V ABI PowerPC supplement, "Registers";
- * ELFv2 ABI, section 2.2.1. */
+ * ELFv2 ABI, "Register Roles". */
 #include "arch.h"
 #include "wire.h"
 
@@ -17,7 +17,7 @@
  *
  * Loads r3-r10 from arguments and calls function, with its address in r12, and with a sentinel in each of r14-r31.
  * Nothing may be trusted to survive the call, not even r1, so the frame is found again through abi_frame, which also
- * chains nested calls.  Of cr only cr0, a volatile field, is written. */
+ * chains nested calls.  cr is left alone. */
     .text
     .globl abi_call
     .type abi_call, %function
@@ -47,23 +47,23 @@ abi_call:
 
     lis     %r11, abi_frame@ha
     LOAD    %r12, abi_frame@l(%r11)
-    subf    %r5, %r12, %r1             /* stack delta */
+    subf    %r5, %r12, %r1          /* stack delta */
     mr      %r1, %r12
     LOAD    %r6, RESULT(%r1)
     LOAD    %r7, OUTER(%r1)
     STORE   %r7, abi_frame@l(%r11)
-    STORE   %r3, 0(%r6)               /* result->value */
+    STORE   %r3, 0(%r6)             /* result->value */
     STORE   %r4, WORD(%r6)
-    STORE   %r5, 2 * WORD(%r6)        /* result->stack */
+    STORE   %r5, 2 * WORD(%r6)      /* result->stack */
     li      %r8, 0
     .irp n, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31
     addi    %r9, %r\n, -(SENTINEL + \n)
     addic   %r10, %r9, -1
-    subfe   %r10, %r10, %r9            /* r9 != 0 */
+    subfe   %r10, %r10, %r9         /* r9 != 0 */
     rlwimi  %r8, %r10, \n - 14, 45 - \n, 45 - \n
     LOAD    %r\n, SAVED(\n)(%r1)
     .endr
-    STORE   %r8, 3 * WORD(%r6)        /* result->clobbered */
+    STORE   %r8, 3 * WORD(%r6)      /* result->clobbered */
 #ifdef __powerpc64__
     ld      %r2, TOC_SAVE(%r1)
 #endif
@@ -147,7 +147,7 @@ return_zero:
     li      %r4, -1
 #else
     li      %r3, 0
-    li      %r4, 0                   /* the other half of a 32-bit result of 64 bits */
+    li      %r4, 0                  /* the other half of a 32-bit result of 64 bits */
 #endif
     blr
 

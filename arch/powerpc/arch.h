@@ -39,7 +39,7 @@
 #define STORE std
 #define PUSH stdu
 #define ADDRESS .quad
-#define LINK_SAVE 16 /* in the caller's frame, where a callee keeps lr (ELFv2 ABI, 2.2.2) */
+#define LINK_SAVE 16 /* in the caller's frame, where a callee keeps lr (ELFv2 ABI, "The Stack Frame") */
 #define TOC_SAVE 24
 #else
 #define WORD 4

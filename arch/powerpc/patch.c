@@ -8,7 +8,8 @@
 #define NOP 0x60000000u
 
 /* ELFv2: a function that uses the TOC begins with two instructions that make r2 from r12 (or, in a fixed image, from a
- * constant).  A jump that does not set r12 must go past them (ELFv2 ABI, 2.3.2.1).  What is written in asm has none. */
+ * constant); a jump that does not set r12 must go past them (ELFv2 ABI, "Function Prologue").  What is written in asm
+ * here has none. */
 uintptr_t arch_entry(uintptr_t function)
 {
 #ifdef __powerpc64__

@@ -3,11 +3,11 @@
 
 /* The first frame, with room for what a callee may store in its caller's, and r2 for the C code. */
 .macro first_frame
+    li      %r0, 0
+    PUSH    %r0, -16 * WORD(%r1)
 #ifdef __powerpc64__
     address %r2, .TOC.
 #endif
-    li      %r0, 0
-    PUSH    %r0, -16 * WORD(%r1)
 .endm
 
     .text

@@ -1,8 +1,8 @@
 /* x86-64: encoding of the jump's operand.
  *
- * The opcode never changes and the operand is naturally aligned, so a CPU that executes the stub meanwhile fetches the
- * old operand or the new one (Intel SDM volume 3A, "Guaranteed Atomic Operations").  That it may fetch either without
- * being serialised is how implementations behave, not what the manual promises ("Handling Self- and Cross-Modifying
+ * The opcode never changes, and the operand is naturally aligned, so it changes in one store (Intel SDM volume 3A,
+ * "Guaranteed Atomic Operations").  That a CPU that executes the stub meanwhile fetches the old operand or the new one
+ * is how implementations behave; the manual promises it to a CPU that serialises ("Handling Self- and Cross-Modifying
  * Code"). */
 #include "patch.h"
 

@@ -67,6 +67,9 @@ class Engine(Protocol):
     ) -> Iterator[Reply] | None:
         """The same programs in the engine's slow, simple mode, if it has one; a difference is the engine's fault."""
 
+    def close(self) -> None:
+        """End the idle children."""
+
 
 def engines() -> dict[str, Engine]:
     """Every engine by name."""

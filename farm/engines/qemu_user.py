@@ -54,6 +54,9 @@ class QemuUser:
         assert isinstance(settings, QemuUserSettings)
         return settings
 
+    def close(self) -> None:
+        self.pool.drain()
+
     def hole(self, variant: Variant) -> Hole | None:
         settings = variant.engine.get(self.name)
         if settings is None:

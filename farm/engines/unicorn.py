@@ -59,6 +59,9 @@ class Unicorn:
     def __init__(self) -> None:
         self.pool = Pool()
 
+    def close(self) -> None:
+        self.pool.drain()
+
     def hole(self, variant: Variant) -> Hole | None:
         settings = variant.engine.get(self.name)
         if settings is None:

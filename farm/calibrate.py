@@ -1,0 +1,90 @@
+"""Calibration: what each engine can and cannot notice, measured.
+
+For every negative control (:mod:`farm.controls`) the guests are built with that bug planted and the scenarios that
+claim to detect it are run.  Where the engine is sensitive every one of them must fail; where the engine says that it is
+blind none may, or the statement is out of date.  Either way a claim is only believed when it has been seen.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from farm import image
+from farm.controls import CONTROLS, Control, for_defect
+from farm.engines import engines
+from farm.plan import Cell, Plan
+from farm.run import Batch, run_batch
+from farm.scenario import Scenario
+from farm.verdict import Result, Verdict
+
+#: A planted bug may make a guest loop for ever, and that is as good as any other failure.
+TIMEOUT = 1.0
+
+NOTICED = frozenset({Verdict.MISMATCH, Verdict.CRASH, Verdict.TIMEOUT})
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One cell with one bug planted."""
+
+    control: Control
+    cell: Cell
+    result: Result
+    blind: bool  #: the engine says that it cannot notice this defect
+
+    @property
+    def noticed(self) -> bool:
+        return self.result.verdict in NOTICED
+
+    @property
+    def as_claimed(self) -> bool:
+        known = self.noticed or self.result.verdict in (Verdict.PASS, Verdict.PASS_INSENSITIVE)
+        return known and self.noticed != self.blind
+
+
+def uncontrolled(scenario: Scenario, mechanism: str) -> bool:
+    """No control plants any defect that the scenario detects: it has never been seen red."""
+    return not any(mechanism in control.mechanisms for defect in scenario.detects for control in for_defect(defect))
+
+
+def work(plan: Plan, names: Sequence[str]) -> list[tuple[Control, Batch]]:
+    """The batches that calibrate the cells of ``plan`` with the controls in ``names``."""
+    made: dict[tuple[str, image.Spec, str], list[Cell]] = {}
+    for planned in plan.cells:
+        cell = planned.cell
+        if planned.verdict is not None:
+            continue
+        variant = plan.variants[cell.variant]
+        for name in names:
+            control = CONTROLS[name]
+            if control.defect in plan.scenarios[cell.scenario].detects and control.applies(variant, cell.mechanism):
+                spec = image.Spec(variant, cell.mechanism, cell.toolchain, name)
+                made.setdefault((name, spec, cell.engine), []).append(cell)
+    return [
+        (
+            CONTROLS[name],
+            Batch(spec, engine, tuple(cells), tuple(plan.scenarios[c.scenario] for c in cells), TIMEOUT, retry=False),
+        )
+        for (name, spec, engine), cells in made.items()
+    ]
+
+
+def calibrate(
+    plan: Plan,
+    names: Sequence[str],
+    executor: concurrent.futures.Executor,
+    on_findings: Callable[[Sequence[Finding]], None],
+) -> list[Finding]:
+    """A finding for every control and every cell that claims to notice it."""
+    known = engines()
+    findings: list[Finding] = []
+    futures = {executor.submit(run_batch, batch): (control, batch) for control, batch in work(plan, names)}
+    for future in concurrent.futures.as_completed(futures):
+        control, batch = futures[future]
+        blind = control.defect in known[batch.engine].blind_to
+        found = [Finding(control, result.cell, result, blind) for result in future.result()]
+        findings += found
+        on_findings(found)
+    return findings

@@ -1,0 +1,590 @@
+"""The command line: ``farm run``, ``plan``, ``report``, ``list``, ``build``, ``calibrate``, ``doctor``.
+
+Exit status: 0 all as expected, 1 some cell is not, 2 usage, 3 the farm itself could not do its work, 130 interrupted.
+Everything that takes time to import is imported where it is used, so that help and lists come at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from farm.errors import BuildError, FarmError, MissingToolError, OutputError, UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    import concurrent.futures
+
+    from rich.console import Console
+
+    from farm.plan import Plan, Planned, Selection
+    from farm.verdict import Result
+
+app = typer.Typer(
+    name="farm",
+    help="A test farm for runtime-patchable calls: one scenario, many architectures, the same behaviour.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Names = Annotated[list[str] | None, typer.Option(metavar="NAMES")]
+
+
+def _names(what: str, *flags: str) -> Any:
+    return typer.Option(*flags, metavar="NAMES", help=f"{what}: names, globs, comma lists")
+
+
+Arch = Annotated[list[str] | None, _names("Architectures or variants", "--arch")]
+Mechanism = Annotated[list[str] | None, _names("Mechanisms", "--mechanism")]
+EngineNames = Annotated[list[str] | None, _names("Engines", "--engine")]
+ToolchainNames = Annotated[list[str] | None, _names("Toolchains", "--toolchain")]
+ScenarioNames = Annotated[list[str] | None, _names("Scenarios, by id or name", "--scenario")]
+Tag = Annotated[list[str] | None, _names("Tags of scenarios", "--tag")]
+ArchPath = Annotated[list[Path] | None, typer.Option(metavar="DIR", help="Folder with an arch.toml, or with several")]
+ScenarioPath = Annotated[list[Path] | None, typer.Option(metavar="PATH", help="Python file, or folder, of scenarios")]
+Jobs = Annotated[int, typer.Option("-j", "--jobs", min=1, help="Workers", show_default="CPUs")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Machine-readable output")]
+Timeout = Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long one cell may take")]
+
+
+def _selection(
+    arch: list[str] | None,
+    mechanism: list[str] | None,
+    engine: list[str] | None,
+    toolchain: list[str] | None,
+    scenario: list[str] | None,
+    tag: list[str] | None,
+    arch_path: list[Path] | None,
+    scenario_path: list[Path] | None,
+) -> Selection:
+    from farm.plan import Selection
+
+    return Selection(
+        arch or (),
+        mechanism or (),
+        engine or (),
+        toolchain or (),
+        scenario or (),
+        tag or (),
+        tuple(path.resolve() for path in arch_path or ()),
+        tuple(path.resolve() for path in scenario_path or ()),
+    )
+
+
+def _console(*, stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120
+    return Console(stderr=stderr, width=width)
+
+
+def _version(value: bool) -> None:
+    if value:
+        from farm import __version__
+
+        typer.echo(f"patchfarm {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version")] = False,
+) -> None:
+    """Options before the command."""
+    del version
+
+
+# run
+
+
+def _shard(plan: Plan, shard: str | None) -> Plan:
+    if shard is None:
+        return plan
+    number, slash, count = shard.partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal()):
+        raise UsageError(f"--shard {shard}: expected k/n, for example 1/4")
+    return plan.shard(int(number), int(count))
+
+
+def _require(plan: Plan, required: list[str]) -> None:
+    """Every required engine runs at least one cell and none of its cells lacks an install."""
+    from farm.engines import engines
+
+    for name in required:
+        if name not in engines():
+            raise UnknownNameError("engine", name, engines())
+        mine = [p for p in plan.cells if p.cell.engine == name]
+        missing = next((p for p in mine if p.verdict == "not-run"), None)
+        if missing:
+            raise FarmError(f"required engine {name} cannot run {missing.cell}: {missing.reason}")
+        if not any(p.verdict is None for p in mine):
+            raise FarmError(f"required engine {name} runs no cell of this plan")
+
+
+def _executor(name: str, jobs: int) -> concurrent.futures.Executor:
+    import concurrent.futures
+
+    kind, _, address = name.partition("=")
+    if kind == "local" and not address:
+        return concurrent.futures.ThreadPoolExecutor(jobs)
+    if kind == "dask" and address:
+        try:
+            from distributed import Client
+        except ImportError:
+            raise MissingToolError("dask", "pip install 'patchfarm[dask]'") from None
+        try:
+            executor: concurrent.futures.Executor = Client(address, timeout=10).get_executor()
+        except (OSError, ValueError) as error:
+            raise UsageError(f"--executor {name}: no scheduler answers there: {error}") from None
+        return executor
+    raise UsageError(f"--executor {name}: expected local or dask=ADDRESS")
+
+
+def _output_folder(path: Path) -> Path:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"output folder {path}: cannot be made: {error.strerror}") from None
+    return path
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+class _Progress:
+    """What is going on: a live bar on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, console: Console, total: int, *, verbose: bool) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._console = console
+        self._verbose = verbose
+        self._total = total
+        self._done = self._failed = 0
+        self._said = 0
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._task = self._bar.add_task("building guests", total=total)
+
+    def __enter__(self) -> _Progress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def building(self, count: int) -> None:
+        if not self._console.is_terminal:
+            self._console.print(f"guests: {count} to have ready", highlight=False)
+
+    def results(self, results: Sequence[Result]) -> None:
+        self._done += len(results)
+        self._failed += sum(result.failed for result in results)
+        failed = f", [red]{self._failed} failed[/red]" if self._failed else ""
+        self._bar.update(self._task, completed=self._done, description=f"running cells{failed}")
+        if self._verbose:
+            for result in results:
+                why = f"  {result.reason}" if result.reason else f"  trace {result.trace}"
+                line = f"{result.verdict!s:<16} {result.cell}{why}"
+                self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        elif not self._console.is_terminal and (self._done - self._said >= self._total / 4 or self._done == self._total):
+            self._said = self._done
+            self._console.print(f"{self._done}/{self._total} cells, {self._failed} failed", highlight=False)
+
+
+def _close_engines() -> None:
+    from farm.engines import engines
+
+    for engine in engines().values():
+        engine.close()
+
+
+@app.command()
+def run(
+    arch: Arch = None,
+    mechanism: Mechanism = None,
+    engine: EngineNames = None,
+    toolchain: ToolchainNames = None,
+    scenario: ScenarioNames = None,
+    tag: Tag = None,
+    arch_path: ArchPath = None,
+    scenario_path: ScenarioPath = None,
+    jobs: Jobs = os.cpu_count() or 1,
+    timeout: Timeout = 5.0,
+    shard: Annotated[str | None, typer.Option(metavar="K/N", help="Run one part of the plan")] = None,
+    plan_file: Annotated[Path | None, typer.Option("--plan", metavar="FILE", help="Run a saved plan")] = None,
+    executor: Annotated[str, typer.Option(help="local, or dask=ADDRESS")] = "local",
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Where results go")] = Path("farm-out"),
+    resume: Annotated[bool, typer.Option("--resume", help="Keep the results that are there, run the rest")] = False,
+    require: Annotated[list[str] | None, typer.Option(metavar="ENGINE", help="Fail if this engine is missing")] = None,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="A line a cell; explain every failure")] = False,
+) -> None:
+    """Run a plan and report it."""
+    from farm import plan as plans
+    from farm.report import terminal
+
+    selection = _selection(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path)
+    plan = plans.read(plan_file, selection) if plan_file else plans.make(selection)
+    plan = _shard(plan, shard)
+    if not plan.cells:
+        raise FarmError("nothing to run: this shard of the plan has no cell")
+    _require(plan, require or [])
+    folder = _output_folder(output)
+    console = _console()
+    results = _execute(plan, folder, console, executor, jobs, timeout, resume=resume, verbose=verbose)
+    terminal.show(results, plan, console, verbose=verbose)
+    console.print(f"results in {folder}", highlight=False)
+    raise typer.Exit(_status(results, console))
+
+
+def _execute(
+    plan: Plan,
+    folder: Path,
+    console: Console,
+    executor: str,
+    jobs: int,
+    timeout: float,
+    *,
+    resume: bool,
+    verbose: bool,
+) -> list[Result]:
+    from farm import image
+    from farm import run as runs
+    from farm.engines.child import kill_all
+
+    journal = runs.Journal(folder / "results.jsonl", runs.describe(plan), resume=resume)
+    try:
+        _write(folder / "plan.json", plan.json())
+        pool = _executor(executor, jobs)
+        try:
+            with _Progress(console, len(plan.cells), verbose=verbose) as progress:
+                specs = list(dict.fromkeys(batch.spec for batch in runs.batches(plan, journal.results)))
+                progress.building(len(specs))
+                image.build_all(specs, jobs)
+                runs.execute(plan, journal, pool, progress.results, timeout=timeout)
+        except KeyboardInterrupt:
+            kill_all()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+            _close_engines()
+        journal.finish(plan)
+    except KeyboardInterrupt:
+        done = len(journal.results)
+        journal.close()
+        message = f"interrupted: {done} of {len(plan.cells)} results are in {journal.path}; --resume runs the rest"
+        typer.echo(message, err=True)
+        raise SystemExit(130) from None
+    finally:
+        journal.close()
+    results = [journal.results[planned.cell] for planned in plan.cells]
+    _reports(results, plan, journal.run, folder)
+    return results
+
+
+def _reports(results: list[Result], plan: Plan, run: Any, folder: Path) -> None:
+    from farm.report import junit, markdown
+
+    _write(folder / "junit.xml", junit.render(results, plan))
+    _write(folder / "summary.md", markdown.render(results, plan, run).encode())
+
+
+def _status(results: Sequence[Result], console: Console) -> int:
+    from farm.verdict import Verdict
+
+    if any(result.failed for result in results):
+        return 1
+    if os.environ.get("CI") == "true" and any(result.verdict is Verdict.NOT_RUN for result in results):
+        console.print("CI=true: a cell of a selected engine that is not run is a failure", highlight=False)
+        return 1
+    return 0
+
+
+@app.command()
+def plan(
+    arch: Arch = None,
+    mechanism: Mechanism = None,
+    engine: EngineNames = None,
+    toolchain: ToolchainNames = None,
+    scenario: ScenarioNames = None,
+    tag: Tag = None,
+    arch_path: ArchPath = None,
+    scenario_path: ScenarioPath = None,
+    shard: Annotated[str | None, typer.Option(metavar="K/N", help="Only one part of the plan")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Show which cells there are, and why some will not run; with --json, a file for `farm run --plan`."""
+    from farm import plan as plans
+
+    selection = _selection(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path)
+    made = _shard(plans.make(selection), shard)
+    if json:
+        typer.echo(made.json().decode())
+        return
+    for planned in made.cells:
+        typer.echo(f"{planned.cell}" + (f"  {planned.verdict}: {planned.reason}" if planned.verdict else ""))
+    holes = sum(planned.verdict is not None for planned in made.cells)
+    typer.echo(f"{len(made.cells)} cells, {len(made.cells) - holes} to run")
+
+
+@app.command()
+def report(
+    output: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with results.jsonl")] = Path("farm-out"),
+    arch_path: ArchPath = None,
+    scenario_path: ScenarioPath = None,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Explain every failure")] = False,
+) -> None:
+    """Make the reports again from results.jsonl, and show the grid."""
+    from farm import backend, scenarios
+    from farm import plan as plans
+    from farm import run as runs
+    from farm.report import terminal
+
+    header, results = runs.read(output / "results.jsonl")
+    cells: list[Planned] = [plans.Planned(result.cell) for result in results]
+    arches = tuple(path.resolve() for path in arch_path or ())
+    suites = tuple(path.resolve() for path in scenario_path or ())
+    made = plans.Plan(tuple(cells), scenarios.load(suites), backend.load(arches))
+    if not results:
+        raise FarmError(f"{output / 'results.jsonl'}: holds no result")
+    _reports(results, made, header, output)
+    console = _console()
+    terminal.show(results, made, console, verbose=verbose)
+    raise typer.Exit(_status(results, console))
+
+
+# list
+
+
+def _variants(arch_path: tuple[Path, ...]) -> list[dict[str, Any]]:
+    from farm import backend
+    from farm.engines import engines
+
+    rows = []
+    for v in backend.load(arch_path).values():
+        holes = {name: engine.hole(v) for name, engine in engines().items()}
+        rows.append(
+            {
+                "name": v.name,
+                "architecture": v.architecture,
+                "bits": v.bits,
+                "byte_order": v.byte_order,
+                "mechanisms": [name for name in backend.MECHANISM_FILES if not v.supports(name)],
+                "toolchains": list(v.toolchain),
+                "engines": {name: hole.reason if hole else "ready" for name, hole in holes.items()},
+            }
+        )
+    return rows
+
+
+def _mechanisms() -> list[dict[str, Any]]:
+    return [
+        {"name": "pointer", "what": "a C function loads its target once, tests it for NULL and calls it"},
+        {"name": "stub", "what": "one jump in asm, poked in place; far targets go through a data slot beside it"},
+    ]
+
+
+def _engines() -> list[dict[str, Any]]:
+    from farm.engines import engines
+
+    return [{"name": name, "blind_to": sorted(map(str, engine.blind_to))} for name, engine in engines().items()]
+
+
+def _toolchains() -> list[dict[str, Any]]:
+    from farm.toolchain import TOOLCHAINS
+
+    rows = []
+    for name, toolchain in TOOLCHAINS.items():
+        try:
+            rows.append({"name": name, "version": toolchain.version()})
+        except MissingToolError as error:
+            rows.append({"name": name, "version": str(error)})
+    return rows
+
+
+def _scenarios(scenario_path: tuple[Path, ...]) -> list[dict[str, Any]]:
+    from farm import scenarios
+    from farm.backend import MECHANISM_FILES
+
+    return [
+        {
+            "name": s.name,
+            "id": s.id,
+            "title": s.title,
+            "detects": sorted(map(str, s.detects)),
+            "mechanisms": [m for m in MECHANISM_FILES if not s.only or m in s.only[0]],
+            "tags": sorted(s.tags),
+            "bugs": list(s.bugs),
+        }
+        for s in scenarios.load(scenario_path).values()
+    ]
+
+
+def _controls() -> list[dict[str, Any]]:
+    from farm.controls import CONTROLS
+
+    return [
+        {"name": c.name, "defect": str(c.defect), "what": c.what, "mechanisms": sorted(c.mechanisms)}
+        for c in CONTROLS.values()
+    ]
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(help="variants, mechanisms, engines, toolchains, scenarios or controls")],
+    arch_path: ArchPath = None,
+    scenario_path: ScenarioPath = None,
+    json: JsonFlag = False,
+) -> None:
+    """List what there is; with --json an array of objects, each with a name."""
+    makers: dict[str, Callable[[], list[dict[str, Any]]]] = {
+        "variants": lambda: _variants(tuple(arch_path or ())),
+        "mechanisms": _mechanisms,
+        "engines": _engines,
+        "toolchains": _toolchains,
+        "scenarios": lambda: _scenarios(tuple(scenario_path or ())),
+        "controls": _controls,
+    }
+    if what not in makers:
+        raise UnknownNameError("list", what, makers)
+    rows = makers[what]()
+    if json:
+        import msgspec
+
+        typer.echo(msgspec.json.format(msgspec.json.encode(rows), indent=1).decode())
+        return
+    width = max(len(row["name"]) for row in rows)
+    for row in rows:
+        typer.echo(f"{row['name']:<{width}}  " + "  ".join(_brief(v) for k, v in row.items() if k != "name"))
+
+
+def _brief(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {item}" for key, item in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+# build, calibrate, doctor
+
+
+@app.command()
+def build(
+    arch: Arch = None,
+    mechanism: Mechanism = None,
+    toolchain: ToolchainNames = None,
+    arch_path: ArchPath = None,
+    control: Annotated[str | None, typer.Option(metavar="NAME", help="Plant this negative control")] = None,
+    jobs: Jobs = os.cpu_count() or 1,
+) -> None:
+    """Build guests and say where they are."""
+    from farm import image
+    from farm import plan as plans
+    from farm.controls import CONTROLS
+
+    if control is not None and control not in CONTROLS:
+        raise UnknownNameError("control", control, CONTROLS)
+    made = plans.make(_selection(arch, mechanism, None, toolchain, None, None, arch_path, None))
+    specs = dict.fromkeys(
+        image.Spec(made.variants[p.cell.variant], p.cell.mechanism, p.cell.toolchain, control)
+        for p in made.cells
+        if not made.variants[p.cell.variant].supports(p.cell.mechanism)
+    )
+    failures: list[FarmError] = []
+    for spec, built in image.build_all(list(specs), jobs).items():
+        if isinstance(built, FarmError):
+            typer.echo(f"{spec}: {built}", err=True)
+            failures.append(built)
+        elif isinstance(built, Exception):
+            raise built
+        else:
+            typer.echo(f"{spec!s:<24} {built.path}  {built.sha256[:12]}")
+    if failures:
+        raise typer.Exit(max(1 if isinstance(error, BuildError) else error.exit_status for error in failures))
+
+
+@app.command()
+def calibrate(
+    arch: Arch = None,
+    mechanism: Mechanism = None,
+    engine: EngineNames = None,
+    toolchain: ToolchainNames = None,
+    scenario: ScenarioNames = None,
+    tag: Tag = None,
+    arch_path: ArchPath = None,
+    scenario_path: ScenarioPath = None,
+    control: Annotated[list[str] | None, _names("Negative controls", "--control")] = None,
+    jobs: Jobs = os.cpu_count() or 1,
+) -> None:
+    """Plant each negative control and see who notices: every scenario must, wherever the engine is not blind."""
+    import concurrent.futures
+
+    from farm import plan as plans
+    from farm.calibrate import calibrate as measure
+    from farm.controls import CONTROLS
+    from farm.engines.child import kill_all
+    from farm.report import calibration
+
+    made = plans.make(_selection(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path))
+    names = plans.choose(control or (), list(CONTROLS), "control")
+    console = _console()
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        try:
+            findings = measure(made, names, pool, lambda _: None)
+        except KeyboardInterrupt:
+            kill_all()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    _close_engines()
+    if not findings:
+        raise FarmError("nothing to calibrate: no selected scenario claims to detect what the selected controls plant")
+    calibration.show(findings, made, console)
+    raise typer.Exit(0 if all(finding.as_claimed for finding in findings) else 1)
+
+
+@app.command()
+def doctor(
+    install: Annotated[bool, typer.Option("--install", help="Install what apt can install")] = False,
+) -> None:
+    """Say what is here, what is missing, and the command that installs it."""
+    from farm import doctor as doctors
+
+    findings = doctors.check()
+    status = 0
+    if install:
+        status = doctors.install(findings)
+        findings = doctors.check()
+    doctors.report(findings)
+    missing = any(finding.required and finding.found is None for finding in findings)
+    raise typer.Exit(3 if missing else status)
+
+
+def _fail(error: FarmError) -> NoReturn:
+    typer.echo(f"farm: {error}", err=True)
+    raise SystemExit(error.exit_status)
+
+
+def main() -> None:
+    """Entry point of the ``farm`` command."""
+    try:
+        app()
+    except FarmError as error:
+        _fail(error)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

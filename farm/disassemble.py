@@ -1,0 +1,65 @@
+"""Code in words: what patching changed, for people."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from farm.backend import Variant
+    from farm.image import Image
+
+_MODES = {"little": "LITTLE_ENDIAN", "big": "BIG_ENDIAN"}
+
+
+def instructions(variant: Variant, data: bytes, address: int) -> list[str]:
+    """``data`` at ``address``, a line an instruction; what is none (a data slot) as hexadecimal."""
+    import capstone
+
+    arch, *modes = variant.disassembler
+    mode = 0
+    for name in modes:
+        mode |= getattr(capstone, f"CS_MODE_{_MODES.get(name, name).upper()}")
+    engine = capstone.Cs(getattr(capstone, f"CS_ARCH_{arch.upper()}"), mode)
+    engine.skipdata = True
+    return [
+        f"{i.address:#x}: {i.bytes.hex():<20} {i.mnemonic} {i.op_str}".rstrip() for i in engine.disasm(data, address)
+    ]
+
+
+def pointers(image: Image, data: bytes, address: int) -> list[str]:
+    """``data`` as the mechanism's pointers, with the functions that they name."""
+    code = ("Q" if image.word_size == 8 else "I") * (len(data) // image.word_size)
+    values = struct.unpack((">" if image.big_endian else "<") + code, data)
+    return [f"{address + i * image.word_size:#x}: {value:#x} {image.name_of(value)}" for i, value in enumerate(values)]
+
+
+def patched(image: Image, variant: Variant, before: bytes, after: bytes | None, count: int) -> list[str]:
+    """The patched bytes of those of ``count`` functions that changed, before and after; all differences marked."""
+    start, _ = image.patched
+    size = max(1, -(-len(before) // count))
+    lines: list[str] = []
+    for function in range(count):
+        old = before[function * size : (function + 1) * size]
+        new = after[function * size : (function + 1) * size] if after is not None else None
+        if new is not None and new == old[: len(new)]:
+            continue
+        if new is None and function:
+            break
+        address = start + function * size
+        lines.append(f"whatever_{function} as linked:")
+        lines += [f"    {line}" for line in _lines(image, variant, old, address)]
+        if new is None:
+            lines.append("  after the cell: not known, the guest did not live to say")
+        else:
+            lines.append(f"whatever_{function} after the cell:")
+            lines += [
+                f"  {'  ' if line in lines else '> '}{line}" for line in _lines(image, variant, new, address)
+            ]
+    return lines or ["no patched byte differs from the linked image"]
+
+
+def _lines(image: Image, variant: Variant, data: bytes, address: int) -> list[str]:
+    if image.mechanism == "pointer":
+        return pointers(image, data[: len(data) // image.word_size * image.word_size], address)
+    return instructions(variant, data, address)

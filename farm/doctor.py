@@ -1,0 +1,260 @@
+"""``farm doctor``: what is here, what is missing, and the exact command that installs it.
+
+Nothing is assumed from a version number alone where asking is cheap: the compiler and every emulator are run.  QEMU is
+never required, since the farm also runs on Unicorn, which comes from pip with everything else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from farm import backend, paths
+from farm.toolchain import Zig
+
+#: What a dependency is there for; the others serve the farm as a whole.
+_PURPOSE = {
+    "unicorn": "the unicorn engine",
+    "ziglang": "building images",
+    "capstone": "disassembly in reports",
+    "pwntools": "debugging a cell",
+    "pyelftools": "reading images",
+    "pytest": "cells as tests",
+    "pytest-xdist": "cells as tests, in parallel",
+}
+
+_ASK_SECONDS = 20
+_APT_SECONDS = 900
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that the farm can use."""
+
+    what: str
+    found: str | None  #: its version or place; None: it is not there
+    needed_by: str
+    install: str | None  #: what puts it right; None: it is all right as it is
+    required: bool
+    package: str | None = None  #: the Debian package that :func:`install` would bring
+
+    @property
+    def ok(self) -> bool:
+        return self.install is None
+
+
+def check() -> list[Finding]:
+    """Everything the farm can use, in the order of a set-up."""
+    return [_python(), *_dependencies(), _zig(), _cache(), *_emulators(), _debugger()]
+
+
+def status(findings: Iterable[Finding]) -> int:
+    """The exit status: 0 if everything required is here, else 3."""
+    return 3 if any(finding.required and not finding.ok for finding in findings) else 0
+
+
+def _python() -> Finding:
+    return Finding(platform.python_implementation(), platform.python_version(), "the farm", None, required=True)
+
+
+def _dependencies() -> list[Finding]:
+    """What the installed package itself says that it needs."""
+    from packaging.requirements import Requirement
+
+    try:
+        declared = importlib.metadata.requires("patchfarm") or []
+    except importlib.metadata.PackageNotFoundError:
+        return [Finding("patchfarm", None, "the farm command", _pip("-e", "."), required=True)]
+    findings = []
+    for requirement in map(Requirement, declared):
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        found: str | None = None
+        install: str | None = None
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found = importlib.metadata.version(requirement.name)
+        if found is None or not requirement.specifier.contains(found, prereleases=True):
+            found = found and f"{found}, wanted {requirement.specifier}"
+            install = _pip(str(requirement))
+        needed_by = _PURPOSE.get(requirement.name, "the farm")
+        findings.append(Finding(requirement.name, found, needed_by, install, required=True))
+    return findings
+
+
+def _zig() -> Finding:
+    found = _ask([sys.executable, "-P", "-m", "ziglang", "version"])
+    install = None if found else _pip("--force-reinstall", *shlex.split(Zig.install)[2:])
+    return Finding("zig compiler", found, "building images", install, required=True)
+
+
+def _cache() -> Finding:
+    folder = paths.cache()
+    found, install = str(folder), None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        found += f", {error.strerror}"
+        install = "export PATCHFARM_CACHE=FOLDER  # one that can be written"
+    return Finding("cache folder", found, "built images", install, required=True)
+
+
+def _emulators() -> list[Finding]:
+    """One finding a QEMU binary that any ``arch.toml`` names, package by package."""
+    users: dict[tuple[str, str], list[str]] = {}
+    for variant in backend.load().values():
+        settings = variant.engine.get("qemu-user")
+        if isinstance(settings, backend.QemuUserSettings):
+            users.setdefault((settings.package, settings.binary), []).append(variant.name)
+    findings = []
+    for (package, binary), variants in sorted(users.items()):
+        found = _ask([binary, "--version"]) if shutil.which(binary) else None
+        needed_by = f"qemu-user on {', '.join(variants)}"
+        install = None if found else _apt(package)
+        findings.append(Finding(binary, found, needed_by, install, required=False, package=package))
+    return findings
+
+
+def _debugger() -> Finding:
+    """Offered but left to the user: no cell needs it."""
+    found = _ask(["gdb-multiarch", "--version"]) if shutil.which("gdb-multiarch") else None
+    install = None if found else _apt("gdb-multiarch")
+    return Finding("gdb-multiarch", found, "debugging a cell", install, required=False)
+
+
+def _ask(command: list[str]) -> str | None:
+    """The version that a program names when it is run; None if it does not run."""
+    try:
+        said = subprocess.run(
+            command, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL, timeout=_ASK_SECONDS
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    version = re.search(r"\d+(?:\.\d+)+", said)
+    return version[0] if version else None
+
+
+def _pip(*arguments: str) -> str:
+    return shlex.join([sys.executable, "-m", "pip", "install", *arguments])
+
+
+def _apt(*packages: str) -> str:
+    """The command that a user types; the same words as in the reason of a ``not-run`` cell."""
+    return f"{'' if os.geteuid() == 0 else 'sudo '}apt-get install {' '.join(packages)}"
+
+
+def report(findings: Sequence[Finding]) -> None:
+    """Print the findings: a table on a terminal, else a line each."""
+    from rich.console import Console
+
+    console = Console()
+    if console.is_terminal:
+        from rich.table import Table
+
+        table = Table("", "what", "found", "needed by", box=None, header_style="bold")
+        for finding in findings:
+            word = _word(finding)
+            style = {"ok": "green", "missing": "bold red"}.get(word, "yellow")
+            table.add_row(f"[{style}]{word}[/]", finding.what, finding.found or "-", finding.needed_by)
+        console.print(table)
+    else:
+        width = max(len(finding.what) for finding in findings)
+        for finding in findings:
+            found = finding.found or "-"
+            _say(f"{_word(finding):8}  {finding.what:{width}}  {found}  ({finding.needed_by})")
+    remedies: dict[str, list[str]] = {}
+    for finding in findings:
+        if finding.install:
+            remedies.setdefault(finding.install, []).append(finding.what)
+    for command, names in remedies.items():
+        _say(f"for {', '.join(names)}:\n    {command}")
+    if status(findings):
+        _say("the farm cannot run yet")
+    elif any(finding.package and not finding.ok for finding in findings):
+        _say("the farm can run; cells of the missing emulators are not-run until they are installed")
+    else:
+        _say("the farm can run everything")
+
+
+def _word(finding: Finding) -> str:
+    if finding.ok:
+        return "ok"
+    return "missing" if finding.required else "optional"
+
+
+def install(findings: Iterable[Finding]) -> int:
+    """Install the missing Debian packages, silently unless that fails.
+
+    Where only someone else may install (no root, no ``sudo`` without a password, no ``apt-get``), says what to run and
+    returns 0, since the farm can do without; 3 means that ``apt-get`` was run and did not bring what it should.
+    """
+    missing = [finding for finding in findings if finding.package and not finding.ok]
+    packages = sorted({finding.package for finding in missing if finding.package})
+    if not packages:
+        return 0
+    meanwhile = "the farm runs on Unicorn meanwhile"
+    apt = shutil.which("apt-get")
+    if apt is None:
+        _say(f"no apt-get here: install what Debian calls {' '.join(packages)}; {meanwhile}")
+        return 0
+    prefix = _root()
+    if prefix is None:
+        _say(f"only root can install packages: {_apt(*packages)}; {meanwhile}")
+        return 0
+    command = [*prefix, "env", "DEBIAN_FRONTEND=noninteractive", apt, "-o", "DPkg::Lock::Timeout=300"]
+    # An update that fails need not matter: what is known already may be enough, and other lists are not our business.
+    words = _run([*command, "update"])[1]
+    ended, said = _run([*command, "install", "-y", "--no-install-recommends", *packages])
+    if ended:
+        _say(f"{words}{said}".rstrip())
+        _say(f"could not install {' '.join(packages)} (apt-get ended with {ended}); {meanwhile}")
+        return 3
+    absent = [finding.what for finding in missing if shutil.which(finding.what) is None]
+    if absent:
+        _say(f"{' '.join(packages)} installed, but {', '.join(absent)} not on PATH; {meanwhile}")
+        return 3
+    _say(f"installed {' '.join(packages)}")
+    return 0
+
+
+def _root() -> list[str] | None:
+    """What to put before a command so that root runs it; None if that is not possible without asking."""
+    if os.geteuid() == 0:
+        return []
+    sudo = shutil.which("sudo")
+    return [sudo, "-n"] if sudo and _run([sudo, "-n", "true"])[0] == 0 else None
+
+
+def _run(command: list[str]) -> tuple[int, str]:
+    """How the command ended, and all it said."""
+    try:
+        done = subprocess.run(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+            timeout=_APT_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return 1, f"{error}\n"
+    return done.returncode, done.stdout
+
+
+def _say(text: str) -> None:
+    from rich.console import Console
+
+    Console().out(text, highlight=False)

@@ -1,0 +1,101 @@
+"""Reports: everything is derived from results, so a report can be made again from ``results.jsonl``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from farm.verdict import PASSED, Result, Verdict
+
+#: How a verdict is written where there is little room.
+MARKS = {
+    Verdict.PASS: "✓",
+    Verdict.PASS_INSENSITIVE: "≈",
+    Verdict.NOT_APPLICABLE: "–",
+    Verdict.NOT_RUN: "○",
+    Verdict.FLAKY: "? flaky",
+    Verdict.TIMEOUT: "✗ timeout",
+    Verdict.CRASH: "✗ crash",
+    Verdict.MISMATCH: "✗ mismatch",
+    Verdict.BUILD_ERROR: "✗ build-error",
+    Verdict.ENGINE_ERROR: "! engine-error",
+}
+
+LEGEND = (
+    "✓ pass   ≈ pass, but this engine could not have shown the defect   "
+    "– not applicable   ○ not run   ✗ failed   ! the emulator failed"
+)
+
+_ORDER = list(Verdict)
+
+
+@dataclass
+class Square:
+    """The cells of one variant under one mechanism, toolchain and engine."""
+
+    counts: Counter[Verdict] = field(default_factory=Counter)
+
+    @property
+    def worst(self) -> Verdict:
+        return max(self.counts, key=_ORDER.index)
+
+    def text(self) -> str:
+        """``32✓ 1≈ 4–``"""
+        return " ".join(f"{self.counts[v]}{MARKS[v]}" for v in _ORDER if self.counts[v])
+
+
+@dataclass
+class Grid:
+    """Variants down, mechanism and engine across."""
+
+    rows: list[str] = field(default_factory=list)
+    columns: list[tuple[str, str]] = field(default_factory=list)
+    squares: dict[tuple[str, tuple[str, str]], Square] = field(default_factory=dict)
+
+
+def grid(results: Iterable[Result]) -> Grid:
+    """The grid of ``results``; a variant built by several toolchains has a row for each."""
+    results = list(results)
+    several = len({result.cell.toolchain for result in results}) > 1
+    made = Grid()
+    for result in results:
+        cell = result.cell
+        row = f"{cell.variant} ({cell.toolchain})" if several else cell.variant
+        column = (cell.mechanism, cell.engine)
+        if row not in made.rows:
+            made.rows.append(row)
+        if column not in made.columns:
+            made.columns.append(column)
+        made.squares.setdefault((row, column), Square()).counts[result.verdict] += 1
+    return made
+
+
+def totals(results: Iterable[Result]) -> str:
+    """``320 pass, 8 pass-insensitive, 40 not-applicable``"""
+    counts = Counter(result.verdict for result in results)
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in _ORDER if counts[verdict])
+
+
+def reasons(results: Iterable[Result]) -> list[tuple[str, int]]:
+    """Why cells did not run, with how many each."""
+    counts: Counter[str] = Counter()
+    for result in results:
+        if result.verdict in (Verdict.NOT_APPLICABLE, Verdict.NOT_RUN):
+            counts[f"{result.verdict}: {result.reason}"] += 1
+    return counts.most_common()
+
+
+def agreement(results: Sequence[Result]) -> tuple[int, int]:
+    """How many scenarios ran in more than one cell, and how many of those left one trace everywhere."""
+    traces: dict[str, list[str | None]] = {}
+    for result in results:
+        if result.trace is not None or result.failed:
+            traces.setdefault(result.cell.scenario, []).append(result.trace)
+    compared = [seen for seen in traces.values() if len(seen) > 1]
+    return len(compared), sum(len(set(seen)) == 1 for seen in compared)
+
+
+def passed(results: Iterable[Result]) -> int:
+    """How many passed, sensitive or not."""
+    return sum(result.verdict in PASSED for result in results)

@@ -1,0 +1,52 @@
+"""The calibration table: which planted bug which engine noticed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from farm.calibrate import Finding, uncontrolled
+from farm.controls import CONTROLS
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from farm.plan import Plan
+
+
+def show(findings: Sequence[Finding], plan: Plan, console: Console) -> None:
+    """A row a control, a column an engine; then every claim that was not borne out."""
+    from rich.table import Table
+    from rich.text import Text
+
+    engines = sorted({finding.cell.engine for finding in findings})
+    view = Table(title="calibration", caption="noticed / cells whose scenario claims to detect it", show_lines=False)
+    view.add_column("control")
+    view.add_column("defect")
+    for engine in engines:
+        view.add_column(engine, justify="right")
+    for name, control in CONTROLS.items():
+        mine = [finding for finding in findings if finding.control.name == name]
+        if not mine:
+            continue
+        row = []
+        for engine in engines:
+            cells = [finding for finding in mine if finding.cell.engine == engine]
+            noticed = sum(finding.noticed for finding in cells)
+            blind = " blind" if cells and cells[0].blind else ""
+            fine = all(finding.as_claimed for finding in cells)
+            text = f"{noticed}/{len(cells)}{blind}" if cells else "–"
+            row.append(Text(text, style="red" if not fine else "yellow" if blind else "green"))
+        view.add_row(name, str(control.defect), *row)
+    console.print(view)
+    wrong = [finding for finding in findings if not finding.as_claimed]
+    for finding in wrong:
+        claim = "says it is blind to this, yet noticed" if finding.blind else "should have noticed"
+        reason = f" ({finding.result.verdict}: {finding.result.reason})" if finding.result.reason else ""
+        line = f"{finding.control.name}: {finding.cell} {claim}{reason}"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    ran = {(p.cell.scenario, p.cell.mechanism) for p in plan.cells if p.verdict is None}
+    for scenario, mechanism in sorted(ran):
+        if uncontrolled(plan.scenarios[scenario], mechanism):
+            console.print(f"{scenario} has no negative control under {mechanism}", highlight=False)
+    console.print(f"{len(findings)} findings, {len(wrong)} not as claimed", highlight=False)

@@ -1,0 +1,49 @@
+"""A failing cell in words: what was done, what was expected, what was seen, and the patched code."""
+
+from __future__ import annotations
+
+from farm import disassemble, image, model, wire
+from farm.errors import FarmError
+from farm.plan import Plan
+from farm.scenario import FUNCTIONS
+from farm.verdict import Result
+
+_CONTEXT = 3  # events shown before the first difference
+
+
+def explain(result: Result, plan: Plan) -> str:
+    """Several lines about ``result``, which failed."""
+    scenario = plan.scenarios.get(result.cell.scenario)
+    title = f"{scenario.id} {scenario.title}" if scenario else result.cell.scenario
+    lines = [f"{str(result.verdict).upper()} {result.cell}", f"  {title}", f"  {result.reason}"]
+    if scenario and result.observed is not None:
+        lines += _events(list(model.predict(scenario)), result.observed)
+    if result.code:
+        lines += [f"  {line}" for line in _code(result, plan)]
+    if result.reproduce:
+        lines.append(f"  reproduce: {result.reproduce}")
+    return "\n".join(lines)
+
+
+def _events(expected: list[wire.Event], seen: list[wire.Event]) -> list[str]:
+    first = next((i for i, pair in enumerate(zip(expected, seen, strict=False)) if pair[0] != pair[1]), None)
+    if first is None:
+        first = min(len(expected), len(seen))
+    lines = ["  events, up to the first that differs:"]
+    lines += [f"      {event}" for event in seen[max(0, first - _CONTEXT) : first]]
+    lines.append(f"    - {expected[first] if first < len(expected) else 'nothing'}    (expected)")
+    lines.append(f"    + {seen[first] if first < len(seen) else 'nothing'}    (seen)")
+    return lines
+
+
+def _code(result: Result, plan: Plan) -> list[str]:
+    cell = result.cell
+    variant = plan.variants.get(cell.variant)
+    if variant is None or result.code is None:
+        return []
+    try:
+        built = image.build(image.Spec(variant, cell.mechanism, cell.toolchain))
+    except FarmError as error:
+        return [f"no disassembly: {error}"]
+    after = bytes.fromhex(result.code.after) if result.code.after is not None else None
+    return disassemble.patched(built, variant, bytes.fromhex(result.code.before), after, len(FUNCTIONS))

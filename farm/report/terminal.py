@@ -1,0 +1,60 @@
+"""The grid, for a terminal or a log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from farm.report import LEGEND, Square, agreement, grid, reasons, totals
+from farm.report.explain import explain
+from farm.verdict import FAILED, Result, Verdict
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from farm.plan import Plan
+
+_EXPLAINED = 5
+
+
+def _style(square: Square) -> str:
+    if square.worst in FAILED:
+        return "bold red"
+    if not square.counts[Verdict.PASS] and not square.counts[Verdict.PASS_INSENSITIVE]:
+        return "dim"
+    return "green" if square.counts[Verdict.PASS] else "yellow"
+
+
+def table(results: Sequence[Result]) -> Table:
+    """Variants down, mechanism and engine across, counts by verdict."""
+    from rich.table import Table
+    from rich.text import Text
+
+    made = grid(results)
+    view = Table(title="patchfarm", caption=LEGEND, caption_justify="left")
+    view.add_column("variant")
+    for mechanism, engine in made.columns:
+        view.add_column(f"{mechanism}\n{engine}")
+    for row in made.rows:
+        squares = [made.squares.get((row, column)) for column in made.columns]
+        view.add_row(row, *(Text(s.text(), style=_style(s)) if s else Text("") for s in squares))
+    return view
+
+
+def show(results: Sequence[Result], plan: Plan, console: Console, *, verbose: bool = False) -> None:
+    """The grid, then why cells did not run, then the failures explained."""
+    console.print(table(results))
+    for reason, count in reasons(results):
+        console.print(f"{count} cells {reason}", markup=False, highlight=False, soft_wrap=True)
+    failures = [result for result in results if result.failed]
+    for result in failures if verbose else failures[:_EXPLAINED]:
+        console.print()
+        console.print(explain(result, plan), markup=False, highlight=False, soft_wrap=True)
+    if len(failures) > _EXPLAINED and not verbose:
+        more = len(failures) - _EXPLAINED
+        console.print(f"\n{more} more cells failed: -v explains them all, summary.md and junit.xml list them")
+    compared, agree = agreement(results)
+    if compared:
+        console.print(f"\n{agree} of {compared} scenarios leave one and the same trace in every cell that ran them")
+    console.print(f"{len(results)} cells: {totals(results)}", highlight=False)

@@ -1,0 +1,170 @@
+"""What several test modules stand on: one variant, its built guests, and engines that do as they are told."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+
+import msgspec
+import pytest
+
+from farm import backend, image, model, wire
+from farm.engines import Reply
+from farm.engines.qemu_user import QEMU_USER
+from farm.engines.unicorn import UNICORN
+from farm.plan import Cell
+from farm.scenario import Defect, Scenario
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_child_is_left_behind():
+    yield
+    UNICORN.pool.drain()
+    QEMU_USER.pool.drain()
+
+
+@pytest.fixture(scope="session")
+def arm64():
+    return backend.load()["arm64"]
+
+
+@pytest.fixture(scope="session")
+def guest(arm64):
+    """``guest("stub")``: the arm64 image of a mechanism, with a planted bug if one is named."""
+
+    def build(mechanism="stub", control=None):
+        return image.build(image.Spec(arm64, mechanism, control=control))
+
+    return build
+
+
+@pytest.fixture(scope="session", params=["pointer", "stub"])
+def mechanism(request):
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def qemu():
+    """The ``qemu-user`` engine; where tests are the point, its absence is a failure."""
+    if shutil.which("qemu-aarch64") is None:
+        reason = "qemu-aarch64 is missing: apt-get install qemu-user"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return QEMU_USER
+
+
+@pytest.fixture(scope="session", params=["unicorn", "qemu-user"])
+def engine(request):
+    return UNICORN if request.param == "unicorn" else request.getfixturevalue("qemu")
+
+
+@pytest.fixture(scope="session")
+def scenario():
+    """``scenario(step, ...)``: a scenario of these steps."""
+
+    def make(*steps, **others):
+        return Scenario("BS-99", others.pop("name", "made_up"), "", steps, frozenset({Defect.LOST_PATCH}), **others)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def cell():
+    return Cell("made_up", "arm64", "stub", "zig", "unicorn")
+
+
+@pytest.fixture(scope="session")
+def trace_of():
+    """``trace_of(image, scenario)``: the trace that a correct guest writes; words of its header can be replaced."""
+
+    def make(built, scenario, events=None, **replaced):
+        events = list(model.predict(scenario) if events is None else events)
+        code = built.bytes_at(*built.patched)
+        identity = wire.identity(
+            big_endian=built.big_endian, word_size=built.word_size, mechanism=built.mechanism
+        )
+        header = wire.Header(
+            wire.TRACE_MAGIC, wire.wire_hash(), built.machine, identity, len(events), 0, built.text_digest, len(code)
+        )._replace(**replaced)
+        order = ">" if built.big_endian else "<"
+        body = wire.encode_events(events, big_endian=built.big_endian)
+        return struct.pack(f"{order}{wire.HEADER_WORDS}I", *header) + body + code
+
+    return make
+
+
+class FakeEngine:
+    """Answers each run with the next list of replies (the last one for ever), and remembers what it was asked."""
+
+    name = "fake"
+    blind_to = frozenset()
+    guest_resets = False
+
+    def __init__(self, *answers, slow=None):
+        self.answers = list(answers)
+        self.slow = slow
+        self.asked = []
+
+    def hole(self, variant):
+        return None
+
+    def version(self, variant):
+        return "1"
+
+    def run(self, built, variant, programs, timeout, *, fresh=False):
+        self.asked.append((len(programs), fresh))
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        assert len(answer) == len(programs)
+        yield from answer
+
+    def cross_check(self, built, variant, programs, timeout):
+        return self.slow
+
+
+@pytest.fixture(scope="session")
+def fake_engine():
+    return FakeEngine
+
+
+@pytest.fixture(scope="session")
+def reply():
+    return Reply
+
+
+@pytest.fixture
+def edited_arch(arm64, tmp_path):
+    """``edited_arch("name", old=new)``: a copy of arch/arm64 as a folder of its own, with text of arch.toml replaced."""
+
+    def copy(*replacements, name="arm64"):
+        folder = tmp_path / name
+        shutil.copytree(arm64.folder, folder)
+        toml = folder / "arch.toml"
+        text = toml.read_text(encoding="utf-8")
+        for old, new in replacements:
+            assert old in text
+            text = text.replace(old, new)
+        toml.write_text(text, encoding="utf-8")
+        return folder
+
+    return copy
+
+
+@pytest.fixture
+def own_cache(monkeypatch, tmp_path):
+    """An empty image cache; the compiler's own cache is shared, for it is slow to fill."""
+    from farm import paths  # noqa: PLC0415 - before the environment changes
+
+    compiler = paths.cache() / "zig"
+    compiler.mkdir(parents=True, exist_ok=True)
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    (folder / "zig").symlink_to(compiler)
+    monkeypatch.setenv("PATCHFARM_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def with_fields():
+    return msgspec.structs.replace

@@ -1,0 +1,341 @@
+"""The command line as a user meets it: every test starts the real command."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from farm import paths
+
+FARM = [sys.executable, "-m", "farm"]
+
+
+def farm(*arguments, cwd=None, **environment):
+    env = {**os.environ, "COLUMNS": "160", **environment}
+    env.pop("CI", None) if "CI" not in environment else None
+    return subprocess.run(
+        [*FARM, *map(str, arguments)], capture_output=True, text=True, check=False, env=env, cwd=cwd, timeout=300
+    )
+
+
+def results(folder):
+    head, *lines = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+    return head["run"], lines
+
+
+def cell_id(line):
+    cell = line["cell"]
+    return tuple(cell[key] for key in ("variant", "mechanism", "toolchain", "engine", "scenario"))
+
+
+@pytest.fixture(scope="module")
+def default_run(tmp_path_factory):
+    """One run of everything, from a folder that is not the checkout."""
+    folder = tmp_path_factory.mktemp("default")
+    done = farm("run", "--output", folder / "out", cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "out", done
+
+
+def test_a_default_run_leaves_exactly_one_result_a_planned_cell_in_plan_order(default_run):
+    folder, _ = default_run
+    planned = json.loads((folder / "plan.json").read_text())["cells"]
+    _, lines = results(folder)
+    assert [line["cell"] for line in lines] == [entry["cell"] for entry in planned]
+    assert len({cell_id(line) for line in lines}) == len(lines)
+    assert len({line["cell"]["scenario"] for line in lines}) >= 15
+
+
+def test_a_default_run_covers_the_variants_mechanisms_and_engines(default_run):
+    folder, _ = default_run
+    _, lines = results(folder)
+    covered = {cell_id(line)[:4] for line in lines}
+    for variant in ("x86_64", "arm64", "ppc32", "ppc64", "ppc64le"):
+        for mechanism in ("pointer", "stub"):
+            for engine in ("unicorn", "qemu-user"):
+                assert (variant, mechanism, "zig", engine) in covered
+
+
+def test_every_skipped_cell_has_a_reason_and_every_other_one_the_traces_digests(default_run):
+    _, lines = results(default_run[0])
+    for line in lines:
+        if line["verdict"] in ("not-applicable", "not-run"):
+            assert line["reason"]
+        else:
+            assert line["trace"] == line["expected"] is not None
+            assert len(line["image"]) == 64
+
+
+def test_the_grid_names_every_variant_and_what_the_marks_mean(default_run):
+    text = default_run[1].stdout
+    for word in ("x86_64", "arm64", "ppc32", "ppc64", "ppc64le", "pointer", "stub", "unicorn", "could not have shown"):
+        assert word in text
+
+
+def test_a_second_run_differs_in_times_alone(default_run, tmp_path):
+    folder, _ = default_run
+    assert farm("run", "--output", tmp_path).returncode == 0
+
+    def without_times(path):
+        run, lines = results(path)
+        run.pop("started")
+        return run, [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+
+    assert without_times(tmp_path) == without_times(folder)
+
+
+def test_reports_can_be_made_again_from_the_results(default_run, tmp_path):
+    folder, _ = default_run
+    shutil.copy(folder / "results.jsonl", tmp_path)
+    assert farm("report", tmp_path).returncode == 0
+    for name in ("summary.md", "junit.xml"):
+        assert (tmp_path / name).read_text() == (folder / name).read_text()
+
+
+def test_two_shards_together_are_the_whole(tmp_path):
+    select = ("--arch", "arm64", "--engine", "unicorn")
+    whole = farm("run", *select, "--output", tmp_path / "whole")
+    parts = [farm("run", *select, "--shard", f"{k}/2", "--output", tmp_path / str(k)) for k in (1, 2)]
+    assert [done.returncode for done in (whole, *parts)] == [0, 0, 0]
+    cells = sorted(cell_id(line) for k in (1, 2) for line in results(tmp_path / str(k))[1])
+    assert cells == sorted(cell_id(line) for line in results(tmp_path / "whole")[1])
+
+
+def test_a_saved_plan_runs_as_it_was_made(tmp_path):
+    made = farm("plan", "--arch", "arm64", "--scenario", "BS-0*", "--engine", "unicorn", "--json")
+    (tmp_path / "plan.json").write_text(made.stdout)
+    done = farm("run", "--plan", tmp_path / "plan.json", "--output", tmp_path / "out")
+    assert done.returncode == 0
+    assert (tmp_path / "out" / "plan.json").read_text() == made.stdout.rstrip("\n")
+
+
+def test_resume_runs_only_what_has_no_result(tmp_path):
+    select = ("--arch", "arm64", "--engine", "unicorn", "--output", tmp_path)
+    assert farm("run", *select).returncode == 0
+    path = tmp_path / "results.jsonl"
+    whole = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(whole[:20]) + whole[20][:30])
+    assert farm("run", *select, "--resume").returncode == 0
+    assert path.read_text().splitlines(keepends=True)[:20] == whole[:20]
+    assert len(path.read_text().splitlines()) == len(whole)
+
+
+def broken(tmp_path, old, new):
+    """A copy of arch/arm64 as variant `broken`, with one line of its patch code changed."""
+    folder = tmp_path / "arch" / "broken"
+    shutil.copytree(paths.data("arch") / "arm64", folder)
+    toml = folder / "arch.toml"
+    toml.write_text(toml.read_text().replace("variant.arm64", "variant.broken"))
+    source = folder / "patch.c"
+    text = source.read_text()
+    assert text.count(old) == 1
+    source.write_text(text.replace(old, new))
+    return folder
+
+
+def test_a_one_line_change_that_breaks_the_displacement_is_red_and_explained(tmp_path):
+    folder = broken(tmp_path, "((uint32_t)(to - at) >> 2)", "((uint32_t)(to - at + 4) >> 2)")
+    done = farm("run", "--arch-path", folder, "--arch", "broken", "--output", tmp_path / "out")
+    assert done.returncode == 1
+    assert "MISMATCH broken/stub/zig/" in done.stdout
+    assert "(expected)" in done.stdout
+    assert "(seen)" in done.stdout
+    assert "reproduce: farm run --arch broken --mechanism stub" in done.stdout
+    assert "whatever_0 after the cell" in done.stdout
+    _, lines = results(tmp_path / "out")
+    verdicts = {(line["cell"]["mechanism"], line["verdict"]) for line in lines}
+    assert ("stub", "mismatch") in verdicts
+    assert not any(mechanism == "pointer" and verdict not in ("pass", "not-applicable") for mechanism, verdict in verdicts)
+    failing = next(line for line in lines if line["verdict"] == "mismatch")
+    assert failing["observed"]
+    assert failing["code"]["before"] != failing["code"]["after"]
+    assert "unknown target" not in failing["reason"] or "expected" in failing["reason"]
+    assert "<failure" in (tmp_path / "out" / "junit.xml").read_text()
+    assert "are not as expected" in (tmp_path / "out" / "summary.md").read_text()
+
+
+def test_a_source_that_does_not_compile_is_a_build_error_with_the_compilers_words(tmp_path):
+    folder = broken(tmp_path, "#define NOP 0xd503201fu", "#define NOP 0xd503201fu\nnonsense")
+    select = ("--arch", "broken", "--engine", "unicorn", "--scenario", "BS-0*")
+    done = farm("run", "--arch-path", folder, *select, "--output", tmp_path / "out")
+    assert done.returncode == 1
+    assert "patch.c does not compile for broken" in done.stdout
+    assert "unknown type name 'nonsense'" in done.stdout
+    assert {line["verdict"] for line in results(tmp_path / "out")[1]} == {"pass", "build-error"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("run", "--arch", "arm46"), "unknown architecture 'arm46': did you mean arm64"),
+        (("run", "--mechanism", "stubs"), "unknown mechanism 'stubs': did you mean stub"),
+        (("run", "--engine", "qemu"), "unknown engine 'qemu': did you mean qemu-user"),
+        (("run", "--scenario", "supersede"), "unknown scenario 'supersede': did you mean"),
+        (("run", "--toolchain", "zag"), "unknown toolchain 'zag': did you mean zig"),
+        (("run", "--shard", "5/4"), "shard 5/4: the number must be from 1 to 4"),
+        (("run", "--shard", "x"), "expected k/n"),
+        (("run", "--executor", "magic"), "expected local or dask=ADDRESS"),
+        (("run", "--plan", "no-such-file"), "cannot be read"),
+        (("run", "--arch-path", "no-such-folder"), "no arch.toml there"),
+        (("run", "--scenario-path", "no-such-file.py"), "not a Python file"),
+        (("list", "variant"), "did you mean variants"),
+        (("report", "no-such-folder"), "cannot be read"),
+        (("build", "--control", "no-flash"), "did you mean no-flush"),
+    ],
+)
+def test_a_usage_mistake_is_one_sentence_and_status_2(arguments, words, tmp_path):
+    done = farm(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_output_folder_that_cannot_be_made_is_status_3(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = farm("run", "--arch", "arm64", "--output", tmp_path / "file" / "out")
+    assert done.returncode == 3
+    assert "cannot be made" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_is_one_sentence_and_status_3(tmp_path):
+    (tmp_path / "results.jsonl").symlink_to("/dev/full")
+    done = farm("run", "--arch", "arm64", "--output", tmp_path)
+    assert done.returncode == 3
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_qemu_the_farm_runs_on_unicorn_and_says_what_to_install(tmp_path):
+    done = farm("run", "--arch", "arm64", "--output", tmp_path, PATH=str(tmp_path))
+    assert done.returncode == 0
+    assert "qemu-aarch64 is missing: apt-get install qemu-user" in done.stdout
+    verdicts = {(line["cell"]["engine"], line["verdict"]) for line in results(tmp_path)[1]}
+    assert ("unicorn", "pass") in verdicts
+    assert ("qemu-user", "not-run") in verdicts
+
+
+def test_in_ci_a_missing_engine_is_a_failure(tmp_path):
+    done = farm("run", "--arch", "arm64", "--output", tmp_path, PATH=str(tmp_path), CI="true")
+    assert done.returncode == 1
+    assert "CI=true" in done.stdout
+
+
+def test_a_required_engine_that_is_missing_is_status_3(tmp_path):
+    done = farm("run", "--arch", "arm64", "--require", "qemu-user", "--output", tmp_path / "out", PATH=str(tmp_path))
+    assert done.returncode == 3
+    assert "apt-get install qemu-user" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+ENDLESS = """
+from farm.scenario import Defect, Loop, Scenario, call
+import farm.model
+
+SCENARIOS = (
+    Scenario("BS-91", "endless", "Never ends", (Loop(2**31, (call(0, 1),)),), frozenset({Defect.LOST_PATCH})),
+)
+real = farm.model.predict
+farm.model.predict = lambda s: real(s) if s.name != "endless" else (farm.wire.Event("enter", 0, 0, 0, 0, 0, 0, 0),)
+"""
+
+
+def test_a_guest_in_an_endless_loop_is_a_timeout_for_that_cell_only(tmp_path):
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    select = ("--arch", "arm64", "--mechanism", "stub", "--scenario", "BS-0*,endless")
+    path = tmp_path / "endless.py"
+    done = farm("run", *select, "--scenario-path", path, "--timeout", "0.5", "--output", tmp_path / "out")
+    assert done.returncode == 1, done.stderr
+    verdicts = {}
+    for line in results(tmp_path / "out")[1]:
+        verdicts.setdefault(line["cell"]["scenario"] == "endless", set()).add(line["verdict"])
+    assert verdicts == {True: {"timeout"}, False: {"pass"}}
+
+
+def descendants(pid):
+    """Live processes below ``pid`` (Linux)."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if fields[0] != "Z":
+                parents[int(entry.name)] = int(fields[1])
+    found, level = [], {pid}
+    while level := {child for child, parent in parents.items() if parent in level}:
+        found += level
+    return found
+
+
+def wait_for(condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.02)
+    raise AssertionError("it never happened")
+
+
+def test_ctrl_c_ends_the_children_within_a_second_and_keeps_the_results(tmp_path):
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    out = tmp_path / "out"
+    select = ("--arch", "arm64", "--mechanism", "stub", "--scenario", "BS-0*,endless", "--scenario-path")
+    arguments = [*FARM, "run", *select, str(tmp_path / "endless.py"), "--timeout", "60", "--output", str(out)]
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    children = wait_for(lambda: len(found := descendants(process.pid)) >= 2 and found)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    start = time.monotonic()
+    _, errors = process.communicate(timeout=10)
+    assert time.monotonic() - start < 3
+    assert process.returncode == 130
+    assert "--resume runs the rest" in errors
+    assert "Traceback" not in errors
+    assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
+    assert results(out)[0]["plan"]
+
+
+def test_help_names_every_command():
+    text = farm("--help").stdout
+    for command in ("run", "plan", "report", "list", "build", "calibrate", "doctor"):
+        assert command in text
+
+
+@pytest.mark.parametrize("what", ["variants", "mechanisms", "engines", "toolchains", "scenarios", "controls"])
+def test_lists_as_json_are_arrays_of_objects_with_a_name(what):
+    rows = json.loads(farm("list", what, "--json").stdout)
+    assert rows
+    assert all(row["name"] for row in rows)
+
+
+def test_a_shuffled_saved_plan_gives_the_same_traces(tmp_path, default_run):
+    import random
+
+    import msgspec
+
+    from farm import plan
+
+    made = plan.make(plan.Selection(arch=["arm64"]))
+    cells = list(made.cells)
+    random.Random(7).shuffle(cells)
+    shuffled = plan.Plan(tuple(cells), made.scenarios, made.variants)
+    (tmp_path / "plan.json").write_bytes(shuffled.json())
+    done = farm("run", "--plan", tmp_path / "plan.json", "--output", tmp_path / "out")
+    assert done.returncode == 0
+    wanted = {cell_id(line): line["trace"] for line in results(default_run[0])[1]}
+    for line in results(tmp_path / "out")[1]:
+        assert line["trace"] == wanted[cell_id(line)]
+    assert msgspec.json.decode((tmp_path / "plan.json").read_bytes())["cells"][0] != msgspec.to_builtins(made.cells[0])
