@@ -25,7 +25,7 @@ from farm.errors import BackendError
 Coherence = Literal["coherent", "clean-invalidate-sync"]
 
 #: Ways round limits of Unicorn on a variant, each implemented once in :mod:`farm.machine`.
-UnicornQuirk = Literal["virtual-tlb", "arm64-fp", "ppc-msr-fp", "ppc-msr-64", "ppc-msr-little-endian"]
+UnicornQuirk = Literal["virtual-tlb", "arm64-fp", "ppc-msr-64", "ppc-msr-little-endian"]
 
 #: The files that an architecture must have for a mechanism.
 MECHANISM_FILES: dict[str, tuple[str, ...]] = {"pointer": (), "stub": ("stub.S", "patch.c")}

@@ -42,15 +42,15 @@ class Finding:
     """One thing that the farm can use."""
 
     what: str
-    found: str | None  #: its version or place; None: it is not there
+    found: str | None  #: its version or place; None: it is not there, or not so that it can be used
     needed_by: str
-    install: str | None  #: what puts it right; None: it is all right as it is
+    install: str | None  #: what puts it right, if anything has to
     required: bool
     package: str | None = None  #: the Debian package that :func:`install` would bring
 
     @property
     def ok(self) -> bool:
-        return self.install is None
+        return self.found is not None
 
 
 def check() -> list[Finding]:
@@ -79,15 +79,14 @@ def _dependencies() -> list[Finding]:
     for requirement in map(Requirement, declared):
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
             continue
-        found: str | None = None
-        install: str | None = None
+        what, found = requirement.name, None
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found = importlib.metadata.version(requirement.name)
-        if found is None or not requirement.specifier.contains(found, prereleases=True):
-            found = found and f"{found}, wanted {requirement.specifier}"
-            install = _pip(str(requirement))
+        if found and not requirement.specifier.contains(found, prereleases=True):
+            what, found = f"{what} {requirement.specifier}, not {found}", None
         needed_by = _PURPOSE.get(requirement.name, "the farm")
-        findings.append(Finding(requirement.name, found, needed_by, install, required=True))
+        install = None if found else _pip(str(requirement))
+        findings.append(Finding(what, found, needed_by, install, required=True))
     return findings
 
 
@@ -99,15 +98,15 @@ def _zig() -> Finding:
 
 def _cache() -> Finding:
     folder = paths.cache()
-    found, install = str(folder), None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        found += f", {error.strerror}"
-        install = "export PATCHFARM_CACHE=FOLDER  # one that can be written"
-    return Finding("cache folder", found, "built images", install, required=True)
+        what = f"cache folder {folder}: {error.strerror}"
+        remedy = "export PATCHFARM_CACHE=FOLDER  # one that can be written"
+        return Finding(what, None, "built images", remedy, required=True)
+    return Finding("cache folder", str(folder), "built images", None, required=True)
 
 
 def _emulators() -> list[Finding]:
@@ -161,12 +160,13 @@ def report(findings: Sequence[Finding]) -> None:
     console = Console()
     if console.is_terminal:
         from rich.table import Table
+        from rich.text import Text
 
         table = Table("", "what", "found", "needed by", box=None, header_style="bold")
         for finding in findings:
             word = _word(finding)
             style = {"ok": "green", "missing": "bold red"}.get(word, "yellow")
-            table.add_row(f"[{style}]{word}[/]", finding.what, finding.found or "-", finding.needed_by)
+            table.add_row(Text(word, style), *map(Text, (finding.what, finding.found or "-", finding.needed_by)))
         console.print(table)
     else:
         width = max(len(finding.what) for finding in findings)

@@ -90,8 +90,7 @@ class Machine:
         self._registers = self.uc.context_save()
 
     def _register(self, name: str) -> int:
-        arch = {"ARM64": "ARM64", "ARM": "ARM", "X86": "X86", "PPC": "PPC"}[self._module.removesuffix("_const").upper()]
-        return _constant(self._module, f"UC_{arch}_REG_{name}")
+        return _constant(self._module, f"UC_{self._module.removesuffix('_const').upper()}_REG_{name}")
 
     # Memory.
 
@@ -165,10 +164,6 @@ class Machine:
     def _quirk_arm64_fp(self) -> None:
         """CPACR_EL1.FPEN: the compiler may copy through vector registers."""
         self.uc.reg_write(self._register("CPACR_EL1"), 3 << 20)
-
-    def _quirk_ppc_msr_fp(self) -> None:
-        """MSR[FP]."""
-        self._set_msr(1 << 13)
 
     def _quirk_ppc_msr_64(self) -> None:
         """MSR[SF]: 64-bit addresses; MSR[VEC, VSX, FP]: the compiler may copy through vector registers."""

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farm import model, scenarios, wire
+from farm.engines.unicorn import UNICORN
 from farm.model import ScenarioError, predict
 from farm.scenario import (
     FUNCTIONS,
@@ -459,3 +460,26 @@ def test_the_guest_does_with_any_legal_program_what_the_model_says(guest, arm64,
 @settings(max_examples=30, deadline=None)
 def test_the_guest_does_with_text_that_it_cannot_patch_what_the_model_says(guest, arm64, engine, programs):
     _agree(engine, guest("stub"), arm64, programs)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        pytest.param((Patch(0, Target.FAST, offset=4), code()), id="one instruction further"),
+        pytest.param((Patch(0, Target.FAST, offset=32), code()), id="one stub further"),
+        pytest.param((Patch(0, Target.DATA, offset=1),), id="bad target at a misaligned address"),
+        pytest.param((Patch(VOID, Target.NULL, offset=1), code()), id="NULL at a misaligned address"),
+        pytest.param((Patch(0, Target.RET0, offset=1), code()), id="RET0 at a misaligned address"),
+        pytest.param((LockText(), Scribble(0), code()), id="foreign bytes in locked text"),
+        pytest.param((Scribble(0), query(0)), id="query of foreign bytes"),
+        pytest.param((patch(0, "next"), patch(1, "next"), Scribble(1), call(0, 5)), id="foreign bytes in a chain"),
+    ],
+)
+@pytest.mark.xfail(reason="the model predicts what no guest does; it should refuse, or the guest comply", strict=True)
+def test_what_the_model_does_not_refuse_the_guest_does(guest, arm64, scenario, steps):
+    program = scenario(*steps)
+    try:
+        predict(program)
+    except ScenarioError:
+        return
+    _agree(UNICORN, guest("stub"), arm64, [program])

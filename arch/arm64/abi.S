@@ -3,6 +3,7 @@
 #include "wire.h"
 
 #define SENTINEL 0x5e47
+#define NAMED 0x6000                /* marks a target's name: what a register holds by chance is no name */
 
 /* void abi_call(function x0, arguments x1, result x2)
  *
@@ -77,15 +78,15 @@ abi_call:
     .type fast_\n, %function
     .type other_\n, %function
 default_\n:
-    mov     w17, #(\n << 8 | TARGET_DEFAULT)
+    mov     w17, #(NAMED | \n << 8 | TARGET_DEFAULT)
     b       target_entry
     .balign 16
 fast_\n:
-    mov     w17, #(\n << 8 | TARGET_FAST)
+    mov     w17, #(NAMED | \n << 8 | TARGET_FAST)
     b       target_entry
     .balign 16
 other_\n:
-    mov     w17, #(\n << 8 | TARGET_OTHER)
+    mov     w17, #(NAMED | \n << 8 | TARGET_OTHER)
     b       target_entry
     .endr
 
@@ -96,7 +97,7 @@ other_\n:
     .globl far_\n
     .type far_\n, %function
 far_\n:
-    mov     w17, #(\n << 8 | TARGET_FAR)
+    mov     w17, #(NAMED | \n << 8 | TARGET_FAR)
     ldr     x16, 1f
     br      x16
     .balign 8
@@ -118,16 +119,16 @@ target_entry:
     stp     x2, x3, [x16, #16]
     stp     x4, x5, [x16, #32]
     stp     x6, x7, [x16, #48]
-    str     w17, [x16, #80]
     str     x30, [x16, #72]
+    eor     w17, w17, #NAMED
+    str     w17, [x16, #80]
+    mov     x17, sp
+    str     x17, [x16, #64]
+    ldr     w17, [x16, #80]
     ubfx    w17, w17, #8, #3        /* a target that did not name itself still finds a body */
-    stp     x9, x10, [sp, #-16]!    /* two scratch registers more */
-    add     x9, sp, #16
-    str     x9, [x16, #64]
-    adrp    x10, target_bodies
-    add     x10, x10, :lo12:target_bodies
-    ldr     x16, [x10, w17, uxtw #3]
-    ldp     x9, x10, [sp], #16
+    adrp    x16, target_bodies
+    add     x16, x16, :lo12:target_bodies
+    ldr     x16, [x16, w17, uxtw #3]
     br      x16
 
 /* NULL and RET0 lead here. */

@@ -4,7 +4,7 @@
 #include "wire.h"
 
 #define SENTINEL -0x5e47            /* negative, so that a register cut to 32 bits shows */
-#define NAMED 0x5000                /* marks a target's name: what a register holds by chance is no name */
+#define NAMED 0x6000                /* marks a target's name: what a register holds by chance is no name */
 
 /* abi_call's frame in words: 12 for the linkage area and, in ELFv2, the callee's parameter save area; r14-r31; two of
  * its own. */

@@ -3,7 +3,7 @@
 #include "wire.h"
 
 #define SENTINEL -0x5e47            /* negative, so that a register cut to 32 bits shows */
-#define NAMED 0x5000                /* marks a target's name: what a register holds by chance is no name */
+#define NAMED 0x6000                /* marks a target's name: what a register holds by chance is no name */
 
 /* void abi_call(function rdi, arguments rsi, result rdx)
  *

@@ -51,7 +51,7 @@ static uint32_t redirect(uint32_t n, uintptr_t at, uintptr_t target)
     uint32_t value;
 
 #ifndef CONTROL_UNCHECKED
-    if ((at + ARCH_STUB_WORD) % sizeof value)
+    if ((at - function_addresses[n]) % ARCH_STUB_BYTES)
         return PATCH_MISALIGNED;
 #endif
     if (!is_ours(n))

@@ -1,0 +1,164 @@
+"""Scenarios: the words they are written in, what makes one invalid, and what the suite promises of itself."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from farm import backend, scenarios
+from farm.controls import CONTROLS, for_defect
+from farm.errors import ScenarioFileError
+from farm.scenario import (
+    FUNCTIONS,
+    Call,
+    Defect,
+    Kind,
+    Loop,
+    Patch,
+    Scenario,
+    Shape,
+    Target,
+    call,
+    loop,
+    null,
+    patch,
+    query,
+    restore,
+    ret0,
+    substeps,
+)
+
+SOURCE = """
+from farm.scenario import Defect, Scenario, call
+SCENARIOS = (Scenario("{id}", "{name}", "", (call(0, 1),), frozenset({{Defect.LOST_PATCH}})),)
+"""
+
+
+def test_the_words_are_short_for_steps():
+    assert call(0, 5, "tail") == Call(0, 5, Shape.TAIL)
+    assert call(1, inside=(patch(1, "fast"),)) == Call(1, 0, Shape.USED, inside=(Patch(1, Target.FAST),))
+    assert call(2, 1, Shape.LOOPED, count=3) == Call(2, 1, Shape.LOOPED, 3)
+    assert patch(3, Target.FAR) == patch(3, "far") == Patch(3, Target.FAR)
+    assert null(6) == Patch(6, Target.NULL)
+    assert ret0(0) == Patch(0, Target.RET0)
+    assert loop(2, query(0)) == Loop(2, (query(0),))
+
+
+def test_only_calls_and_loops_have_steps_of_their_own():
+    assert substeps(call(0, inside=(query(1),))) == (query(1),)
+    assert substeps(loop(2, query(1), restore(0))) == (query(1), restore(0))
+    assert substeps(patch(0, "fast")) == ()
+
+
+@pytest.mark.parametrize("word", [lambda: patch(0, "faster"), lambda: call(0, 1, "sideways")])
+def test_a_word_that_does_not_exist_is_an_error_where_it_is_written(word):
+    with pytest.raises(KeyError):
+        word()
+
+
+def test_a_scenario_of_an_unknown_group_is_refused():
+    with pytest.raises(ValueError, match="scenario XX-01: the group must be one of BS, AB, CS"):
+        Scenario("XX-01", "x", "", (call(0),), frozenset({Defect.LOST_PATCH}))
+
+
+def test_a_scenario_that_detects_nothing_is_refused():
+    with pytest.raises(ValueError, match="BS-01: it detects nothing, so it proves nothing"):
+        Scenario("BS-01", "x", "", (call(0),), frozenset())
+
+
+def test_there_are_eight_functions_of_four_kinds():
+    assert len(FUNCTIONS) == 8
+    assert set(FUNCTIONS) == set(Kind)
+
+
+def test_the_suite_has_fifteen_scenarios_or_more_from_each_group_of_the_first_frame():
+    groups = [scenario.id.partition("-")[0] for scenario in scenarios.load().values()]
+    assert len(groups) >= 15
+    assert {"BS", "CS", "PT"} <= set(groups)
+
+
+@pytest.mark.parametrize("scenario", scenarios.load().values(), ids=lambda scenario: scenario.id)
+def test_a_scenario_of_the_suite_is_named_as_the_house_names_them(scenario):
+    assert re.fullmatch(r"[A-Z]{2}-\d\d", scenario.id)
+    assert re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", scenario.name)
+    assert scenario.title
+    assert not scenario.title.endswith(".")
+    assert all(re.fullmatch(r"B\d+", bug) for bug in scenario.bugs)
+
+
+@pytest.mark.parametrize("scenario", scenarios.load().values(), ids=lambda scenario: scenario.id)
+def test_a_scenario_that_some_mechanisms_cannot_express_says_why(scenario):
+    if scenario.only:
+        mechanisms, reason = scenario.only
+        assert mechanisms
+        assert mechanisms < set(backend.MECHANISM_FILES)
+        assert reason
+
+
+@pytest.mark.parametrize("scenario", scenarios.load().values(), ids=lambda scenario: scenario.id)
+def test_whatever_a_scenario_detects_can_be_planted(scenario):
+    assert all(for_defect(defect) for defect in scenario.detects)
+
+
+@pytest.mark.parametrize("control", CONTROLS.values(), ids=lambda control: control.name)
+def test_every_planted_bug_is_detected_by_some_scenario_for_each_of_its_mechanisms(control):
+    for mechanism in control.mechanisms:
+        assert any(
+            control.defect in scenario.detects and not (scenario.only and mechanism not in scenario.only[0])
+            for scenario in scenarios.load().values()
+        )
+
+
+def test_a_missing_flush_cannot_be_planted_where_none_is_needed(arm64):
+    flush = CONTROLS["no-flush"]
+    assert flush.macro == "CONTROL_NO_FLUSH"
+    assert flush.applies(arm64, "stub")
+    assert not flush.applies(arm64, "pointer")
+    for variant in backend.load().values():
+        assert flush.applies(variant, "stub") == (variant.coherence != "coherent")
+
+
+# Scenarios by path.
+
+
+def test_a_file_of_scenarios_joins_the_suite(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(SOURCE.format(id="BS-90", name="mine"), encoding="utf-8")
+    suite = scenarios.load((file,))
+    assert suite["mine"].id == "BS-90"
+    assert set(suite) == {*scenarios.load(), "mine"}
+
+
+def test_a_folder_of_scenarios_joins_the_suite(tmp_path):
+    for number in (91, 92):
+        text = SOURCE.format(id=f"BS-{number}", name=f"mine_{number}")
+        (tmp_path / f"mine_{number}.py").write_text(text, encoding="utf-8")
+    assert {"mine_91", "mine_92"} <= set(scenarios.load((tmp_path,)))
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (SOURCE.format(id="BS-03", name="mine"), "scenario BS-03 mine: name or id is taken already"),
+        (SOURCE.format(id="BS-90", name="tail_call"), "scenario BS-90 tail_call: name or id is taken already"),
+        (SOURCE.format(id="QQ-90", name="mine"), "ValueError: scenario QQ-90: the group must be one of"),
+        ("SCENARIOS = [1]", "expected a tuple SCENARIOS of farm.scenario.Scenario"),
+        ("", "expected a tuple SCENARIOS"),
+        ("def", "SyntaxError"),
+        ("import nonsense_that_is_nowhere", "ModuleNotFoundError"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named_with_the_reason(tmp_path, text, complaint):
+    file = tmp_path / "mine.py"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ScenarioFileError, match=re.escape(complaint)) as caught:
+        scenarios.load((file,))
+    assert str(caught.value).startswith(str(file))
+
+
+def test_a_path_that_leads_nowhere_is_named(tmp_path):
+    with pytest.raises(ScenarioFileError, match=r"nowhere\.py: not a Python file"):
+        scenarios.load((tmp_path / "nowhere.py",))
+    with pytest.raises(ScenarioFileError, match="no Python file there"):
+        scenarios.load((tmp_path,))
