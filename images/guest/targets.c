@@ -14,11 +14,26 @@ static uint32_t stack_violation(void)
                                         : 3u * (operand) + 7u) +                                                       \
      ((word) >> 8 << 20))
 
+/* A user's own targets (TARGET() of patchfarm.h), NULL where there is none. */
+#define CUSTOM_INT(n)                                                                                                  \
+    extern uint32_t custom_default_##n(uint32_t x) __attribute__((weak));                                              \
+    extern uint32_t custom_fast_##n(uint32_t x) __attribute__((weak));                                                 \
+    extern uint32_t custom_other_##n(uint32_t x) __attribute__((weak));                                                \
+    extern uint32_t custom_far_##n(uint32_t x) __attribute__((weak));                                                  \
+    static uint32_t value_##n(uint32_t word, uint32_t x)                                                               \
+    {                                                                                                                  \
+        uint32_t (*const custom[TARGET_COUNT])(uint32_t) = {custom_default_##n, custom_fast_##n, custom_other_##n,     \
+                                                            custom_far_##n};                                           \
+        uint32_t (*mine)(uint32_t) = custom[(word & 0xff) % TARGET_COUNT];                                             \
+        return mine ? mine(x) : VALUE(word, x);                                                                        \
+    }
+
 #define BODY_INT(n)                                                                                                    \
+    CUSTOM_INT(n)                                                                                                      \
     CALL_SITE PROTOTYPE_INT(body_##n)                                                                                  \
     {                                                                                                                  \
         uint32_t word = target_entered(fnv(FNV_BASIS, x), stack_violation());                                          \
-        uint32_t value = VALUE(word, x);                                                                               \
+        uint32_t value = value_##n(word, x);                                                                            \
         if (target_recurses()) {                                                                                       \
             value += whatever_##n(x - 1u);                                                                             \
             target_returned();                                                                                         \
