@@ -34,8 +34,13 @@ def pointers(image: Image, data: bytes, address: int) -> list[str]:
     return [f"{address + i * image.word_size:#x}: {value:#x} {image.name_of(value)}" for i, value in enumerate(values)]
 
 
-def patched(image: Image, variant: Variant, before: bytes, after: bytes | None, count: int) -> list[str]:
-    """The patched bytes of those of ``count`` functions that changed, before and after; all differences marked."""
+def patched(
+    image: Image, variant: Variant, before: bytes, after: bytes | None, count: int, when: str = "after the cell"
+) -> list[str]:
+    """The patched bytes of those of ``count`` functions that changed, before and after; all differences marked.
+
+    ``when`` says when ``after`` was read.
+    """
     start, _ = image.patched
     size = max(1, -(-len(before) // count))
     lines: list[str] = []
@@ -50,9 +55,9 @@ def patched(image: Image, variant: Variant, before: bytes, after: bytes | None, 
         lines.append(f"whatever_{function} as linked:")
         lines += [f"    {line}" for line in _lines(image, variant, old, address)]
         if new is None:
-            lines.append("  after the cell: not known, the guest did not live to say")
+            lines.append(f"  {when}: not known, the guest did not live to say")
         else:
-            lines.append(f"whatever_{function} after the cell:")
+            lines.append(f"whatever_{function} {when}:")
             lines += [
                 f"  {'  ' if line in lines else '> '}{line}" for line in _lines(image, variant, new, address)
             ]

@@ -31,6 +31,7 @@ _PURPOSE = {
     "pyelftools": "reading images",
     "pytest": "cells as tests",
     "pytest-xdist": "cells as tests, in parallel",
+    "setuptools": "unicorn",
 }
 
 _ASK_SECONDS = 20
@@ -55,7 +56,7 @@ class Finding:
 
 def check() -> list[Finding]:
     """Everything the farm can use, in the order of a set-up."""
-    return [_python(), *_dependencies(), _zig(), _cache(), *_emulators(), _debugger()]
+    return [_python(), *_dependencies(), _zig(), _unicorn(), _cache(), *_emulators(), _debugger()]
 
 
 def status(findings: Iterable[Finding]) -> int:
@@ -94,6 +95,12 @@ def _zig() -> Finding:
     found = _ask([sys.executable, "-P", "-m", "ziglang", "version"])
     install = None if found else _pip("--force-reinstall", *shlex.split(Zig.install)[2:])
     return Finding("zig compiler", found, "building images", install, required=True)
+
+
+def _unicorn() -> Finding:
+    found = _ask([sys.executable, "-P", "-c", "import unicorn; print(unicorn.__version__)"])
+    install = None if found else _pip("--force-reinstall", "unicorn")
+    return Finding("unicorn library", found, "the unicorn engine", install, required=True)
 
 
 def _cache() -> Finding:

@@ -101,6 +101,7 @@ class Spec:
     mechanism: str
     toolchain: str = "zig"
     control: str | None = None
+    source: Path | None = None  #: C of the user's own, with targets that take the place of the guest's (patchfarm.h)
 
     def __str__(self) -> str:
         planted = f" with {self.control}" if self.control else ""
@@ -115,12 +116,19 @@ def sources(spec: Spec) -> list[Path]:
     asm = [folder / "abi.S", folder / f"start_{PLATFORM}.S"]
     if spec.mechanism == "stub":
         asm += [folder / "stub.S", folder / "patch.c"]
-    return [*guest, *mechanism, images / "platform" / f"{PLATFORM}.c", *asm]
+    own = [spec.source] if spec.source else []
+    return [*own, *guest, *mechanism, images / "platform" / f"{PLATFORM}.c", *asm]
 
 
 def _headers(spec: Spec) -> list[Path]:
     images = paths.data("images")
-    return [*sorted(images.glob("*/*.h")), *sorted(spec.variant.folder.glob("*.h")), images / "platform" / "link.ld"]
+    own = sorted(spec.source.parent.glob("*.h")) if spec.source else []
+    return [
+        *sorted(images.glob("*/*.h")),
+        *sorted(spec.variant.folder.glob("*.h")),
+        images / "platform" / "link.ld",
+        *own,
+    ]
 
 
 def _compile_flags(spec: Spec, generated: Path) -> list[str]:
@@ -128,6 +136,8 @@ def _compile_flags(spec: Spec, generated: Path) -> list[str]:
     flags = [f"-ffile-prefix-map={images.parent}=.", f"-ffile-prefix-map={generated}=generated"]
     flags += [f"-ffile-prefix-map={spec.variant.folder.parent.parent}=."]
     flags += [f"-I{generated}", f"-I{spec.variant.folder}", f"-I{images / 'guest'}", f"-I{images / 'mechanism'}"]
+    if spec.source:
+        flags.append(f"-ffile-prefix-map={spec.source.parent}=source")
     if spec.control:
         flags.append(f"-D{CONTROLS[spec.control].macro}")
     return flags
@@ -203,11 +213,34 @@ def build_all(specs: list[Spec], workers: int | None = None) -> dict[Spec, Image
         return dict(zip(specs, pool.map(attempt, specs), strict=True))
 
 
+_Stamp = tuple[int, int, int]
+
+
+def _stamp(path: Path) -> _Stamp:
+    stat = path.stat()
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+
+#: Images that this process has found sound, by folder, with the stamps of their two files.
+_sound: dict[Path, tuple[_Stamp, _Stamp, Image]] = {}
+
+
 def _load(folder: Path) -> Image:
     """The image in ``folder``.
 
     Raises :class:`FileNotFoundError` if there is none and :class:`~farm.errors.ImageError` if it is not sound.
     """
+    described = _stamp(folder / "image.json")
+    known = _sound.get(folder)
+    with contextlib.suppress(FileNotFoundError):
+        if known and known[:2] == (described, _stamp(Path(known[2].path))):
+            return known[2]
+    image = _verified(folder)
+    _sound[folder] = (described, _stamp(Path(image.path)), image)
+    return image
+
+
+def _verified(folder: Path) -> Image:
     description = (folder / "image.json").read_bytes()
     try:
         image = msgspec.json.decode(description, type=Image)
@@ -243,8 +276,8 @@ def _build(spec: Spec, identity: str, folder: Path) -> Image:
 def _compile(spec: Spec, work: Path) -> list[Path]:
     toolchain = TOOLCHAINS[spec.toolchain]
     objects = []
-    for source in sources(spec):
-        output = work / f"{source.name}.o"
+    for number, source in enumerate(sources(spec)):
+        output = work / f"{number}-{source.name}.o"  # a source of the user's may be named as one of ours
         command = toolchain.compile(spec.variant, _compile_flags(spec, work), source, output)
         _tool(spec, f"{source} does not compile for {spec.variant.name}", command)
         objects.append(output)

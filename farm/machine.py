@@ -187,6 +187,10 @@ class Machine:
             if now != pristine:
                 self._rewrite(start, now, pristine)
         self.uc.mem_write(*self._state)
+        self.rewind()
+
+    def rewind(self) -> None:
+        """Registers as at the start; memory stays as the last run left it."""
         self.uc.context_restore(self._registers)
 
     def _rewrite(self, start: int, now: bytes, pristine: bytes) -> None:

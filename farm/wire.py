@@ -15,6 +15,9 @@ Trace::
     number of events, dropped events, text digest, number of code bytes,
     events of EVENT_WORDS words each, code bytes
 
+A program travels to an engine's child as a frame: its length in bytes, then the program.  With :data:`KEEP` set in the
+length it runs on what the one before it left behind; without, on the pristine image.
+
 A step's number is its place in a pre-order walk of the scenario.
 """
 
@@ -46,6 +49,9 @@ from farm.scenario import (
 
 PROGRAM_MAGIC = 0x50465047
 TRACE_MAGIC = 0x50465452
+
+#: Set in a frame's length: no reset before this program.
+KEEP = 1 << 30
 
 #: Words a guest can take and events it can hold; ``wire.h`` gets both.
 PROGRAM_WORDS = 4096
@@ -103,7 +109,7 @@ class Event(NamedTuple):
         if self.kind == "enter":
             parts.append(f"arguments {self.arguments:#010x}")
         elif self.kind in ("patch", "restore", "scribble"):
-            parts.append(_status_name(self.value))
+            parts.append(status_name(self.value))
         elif self.kind == "code":
             parts.append("changed" if self.value else "pristine")
         elif self.kind == "loop":
@@ -150,7 +156,8 @@ def target_name(word: int) -> str:
         return f"whatever_{function}" if number == 0xFF else f"whatever_{function} -> unknown {number:#x}"
 
 
-def _status_name(value: int) -> str:
+def status_name(value: int) -> str:
+    """``bad-target`` for what a request answered."""
     try:
         return Status(value).name.lower().replace("_", "-")
     except ValueError:
@@ -261,6 +268,7 @@ def _layout() -> str:
     lines = [
         f"#define PROGRAM_MAGIC {PROGRAM_MAGIC:#x}",
         f"#define TRACE_MAGIC {TRACE_MAGIC:#x}",
+        f"#define FRAME_KEEP {KEEP:#x}u",
         f"#define PROGRAM_WORDS {PROGRAM_WORDS}",
         f"#define TRACE_EVENTS {TRACE_EVENTS}",
         f"#define HEADER_WORDS {HEADER_WORDS}",

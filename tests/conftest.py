@@ -9,8 +9,7 @@ import struct
 import msgspec
 import pytest
 
-from farm import backend, image, model, wire
-from farm.engines import Reply
+from farm import backend, image, model, paths, wire
 from farm.engines.qemu_user import QEMU_USER
 from farm.engines.unicorn import UNICORN
 from farm.plan import Cell
@@ -82,9 +81,7 @@ def trace_of():
     def make(built, scenario, events=None, **replaced):
         events = list(model.predict(scenario) if events is None else events)
         code = built.bytes_at(*built.patched)
-        identity = wire.identity(
-            big_endian=built.big_endian, word_size=built.word_size, mechanism=built.mechanism
-        )
+        identity = wire.identity(big_endian=built.big_endian, word_size=built.word_size, mechanism=built.mechanism)
         header = wire.Header(
             wire.TRACE_MAGIC, wire.wire_hash(), built.machine, identity, len(events), 0, built.text_digest, len(code)
         )._replace(**replaced)
@@ -107,19 +104,19 @@ class FakeEngine:
         self.slow = slow
         self.asked = []
 
-    def hole(self, variant):
+    def hole(self, _variant):
         return None
 
-    def version(self, variant):
+    def version(self, _variant):
         return "1"
 
-    def run(self, built, variant, programs, timeout, *, fresh=False):
+    def run(self, _built, _variant, programs, _timeout, *, fresh=False):
         self.asked.append((len(programs), fresh))
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         assert len(answer) == len(programs)
         yield from answer
 
-    def cross_check(self, built, variant, programs, timeout):
+    def cross_check(self, _built, _variant, _programs, _timeout):
         return self.slow
 
 
@@ -128,14 +125,9 @@ def fake_engine():
     return FakeEngine
 
 
-@pytest.fixture(scope="session")
-def reply():
-    return Reply
-
-
 @pytest.fixture
 def edited_arch(arm64, tmp_path):
-    """``edited_arch("name", old=new)``: a copy of arch/arm64 as a folder of its own, with text of arch.toml replaced."""
+    """``edited_arch((old, new), name="arm64")``: a copy of arch/arm64, text of its arch.toml replaced."""
 
     def copy(*replacements, name="arm64"):
         folder = tmp_path / name
@@ -154,8 +146,6 @@ def edited_arch(arm64, tmp_path):
 @pytest.fixture
 def own_cache(monkeypatch, tmp_path):
     """An empty image cache; the compiler's own cache is shared, for it is slow to fill."""
-    from farm import paths  # noqa: PLC0415 - before the environment changes
-
     compiler = paths.cache() / "zig"
     compiler.mkdir(parents=True, exist_ok=True)
     folder = tmp_path / "cache"

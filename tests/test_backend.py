@@ -111,13 +111,20 @@ def test_a_variant_without_a_file_of_the_stub_has_no_stub(edited_arch):
             "0x8000000 bytes from 0x1000000",
             id="far too near",
         ),
-        pytest.param("page = 65536", "page = 65535", "variant.arm64.page: 65535 found; expected a power of two", id="page"),
         pytest.param(
-            "alignment = 4", "alignment = 0", "variant.arm64.alignment: 0 found; expected a power of two", id="alignment"
+            "page = 65536", "page = 65535", "variant.arm64.page: 65535 found; expected a power of two", id="page"
+        ),
+        pytest.param(
+            "alignment = 4",
+            "alignment = 0",
+            "variant.arm64.alignment: 0 found; expected a power of two",
+            id="alignment",
         ),
         pytest.param("[variant.arm64]", "[variant.arm64", "not valid TOML", id="TOML"),
         pytest.param("[variant.arm64]", "[variant.arm64]\nname = 'x'", "variant.arm64.name: unknown key", id="derived"),
-        pytest.param("[variant.arm64]", "page = 1\n[variant.arm64]", "key 'page'; expected one or more tables", id="stray"),
+        pytest.param(
+            "[variant.arm64]", "page = 1\n[variant.arm64]", "key 'page'; expected one or more tables", id="stray"
+        ),
     ],
 )
 def test_a_mistake_names_the_file_the_key_and_what_is_valid(edited_arch, old, new, complaint):

@@ -53,7 +53,7 @@ def by_name(findings):
 def test_it_knows_the_python_its_packages_the_compiler_and_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("PATCHFARM_CACHE", str(tmp_path / "new"))
     found = by_name(doctor.check())
-    for name in ("unicorn", "pwntools", "capstone", "msgspec", "ziglang", "zig compiler"):
+    for name in ("unicorn", "pwntools", "capstone", "msgspec", "ziglang", "zig compiler", "unicorn library"):
         assert found[name].ok, found[name]
         assert found[name].required
     assert found[sys.implementation.name.replace("cpython", "CPython")].found == sys.version.split()[0]
@@ -85,12 +85,14 @@ def test_an_emulator_that_does_not_run_is_missing(programs):
     assert by_name(doctor.check())["qemu-aarch64"].found is None
 
 
-def test_a_compiler_that_does_not_run_is_missing_although_its_package_is_here(monkeypatch, programs):
+def test_a_compiler_and_a_library_that_do_not_run_are_missing_although_their_packages_are_here(monkeypatch, programs):
     monkeypatch.setattr(sys, "executable", str(programs("python", "exit 1")))
     found = by_name(doctor.check())
     assert found["ziglang"].ok
     assert not found["zig compiler"].ok
     assert "pip install --force-reinstall 'ziglang==0.17.*'" in found["zig compiler"].install
+    assert found["unicorn"].ok
+    assert not found["unicorn library"].ok
     assert doctor.status(found.values()) == 3
 
 

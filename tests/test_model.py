@@ -1,7 +1,8 @@
-"""The reference model: expectations worked out by hand, laws that hold for every program, and the guest's own opinion."""
+"""The reference model: expectations worked out by hand, laws for every program, and the guest's own opinion."""
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from farm.scenario import (
     REAL_TARGETS,
     Call,
     Code,
+    Defect,
     Kind,
     LockText,
     Loop,
@@ -73,9 +75,7 @@ def test_a_call_is_an_enter_and_a_return(scenario):
     )
 
 
-@pytest.mark.parametrize(
-    ("target", "expected"), [("default", 1005), ("fast", 11), ("other", 5 ^ 0x55), ("far", 22)]
-)
+@pytest.mark.parametrize(("target", "expected"), [("default", 1005), ("fast", 11), ("other", 5 ^ 0x55), ("far", 22)])
 def test_each_target_returns_its_own_value(scenario, target, expected):
     events = predict(scenario(patch(0, target), call(0, 5, "tail"), call(0, 5), call(0, 5, "ignored")))
     assert returned(events) == [expected, expected + 1, 0]
@@ -309,7 +309,9 @@ def test_every_scenario_of_the_suite_is_within_the_specification():
 
 # Laws, for any program.
 
-_numbers = st.one_of(st.sampled_from((0, 1, 0x55, 2**31, 2**32 - 1, 2**32, 2**63, 2**64 - 1)), st.integers(0, 2**64 - 1))
+_numbers = st.one_of(
+    st.sampled_from((0, 1, 0x55, 2**31, 2**32 - 1, 2**32, 2**63, 2**64 - 1)), st.integers(0, 2**64 - 1)
+)
 _functions = st.integers(0, len(FUNCTIONS) - 1)
 #: Those whose next one has the same prototype, so that a chain of them ends in a legal call.
 _CHAINABLE = (0, 1, 2, 6)
@@ -347,7 +349,7 @@ def _steps(simple, *, levels=2):
 
 
 def _named(steps):
-    return Scenario("BS-98", "random", "", steps, frozenset(scenarios.load()["far_target"].detects))
+    return Scenario("BS-98", "random", "", steps, frozenset({Defect.LOST_PATCH}))
 
 
 legal_anywhere = _steps(_plain).map(_named)
@@ -420,7 +422,7 @@ def test_steps_are_numbered_by_a_walk_in_pre_order(scenario):
 @settings(max_examples=100, deadline=None)
 def test_a_query_answers_what_the_next_call_enters(scenario):
     events = predict(scenario)
-    for before, after in zip(events, events[1:], strict=False):
+    for before, after in itertools.pairwise(events):
         if before.kind == "query" and after.kind == "enter" and before.target & 0xFF < len(REAL_TARGETS):
             assert after.target >> 8 != before.target >> 8 or after.target == before.target
 
@@ -462,20 +464,26 @@ def test_the_guest_does_with_text_that_it_cannot_patch_what_the_model_says(guest
     _agree(engine, guest("stub"), arm64, programs)
 
 
+_open = pytest.mark.xfail(
+    reason="the model predicts what no guest does: refuse it, or let the guest comply", strict=True
+)
+
+
 @pytest.mark.parametrize(
     "steps",
     [
         pytest.param((Patch(0, Target.FAST, offset=4), code()), id="one instruction further"),
-        pytest.param((Patch(0, Target.FAST, offset=32), code()), id="one stub further"),
-        pytest.param((Patch(0, Target.DATA, offset=1),), id="bad target at a misaligned address"),
-        pytest.param((Patch(VOID, Target.NULL, offset=1), code()), id="NULL at a misaligned address"),
-        pytest.param((Patch(0, Target.RET0, offset=1), code()), id="RET0 at a misaligned address"),
-        pytest.param((LockText(), Scribble(0), code()), id="foreign bytes in locked text"),
-        pytest.param((Scribble(0), query(0)), id="query of foreign bytes"),
-        pytest.param((patch(0, "next"), patch(1, "next"), Scribble(1), call(0, 5)), id="foreign bytes in a chain"),
+        pytest.param((Patch(0, Target.FAST, offset=32), code(), call(1, 5)), id="one stub further", marks=_open),
+        pytest.param((Patch(0, Target.DATA, offset=1),), id="bad target at a misaligned address", marks=_open),
+        pytest.param((Patch(VOID, Target.NULL, offset=1), code()), id="NULL at a misaligned address", marks=_open),
+        pytest.param((Patch(0, Target.RET0, offset=1), code()), id="RET0 at a misaligned address", marks=_open),
+        pytest.param((LockText(), Scribble(0), code()), id="foreign bytes in locked text", marks=_open),
+        pytest.param((Scribble(0), query(0)), id="query of foreign bytes", marks=_open),
+        pytest.param(
+            (patch(0, "next"), patch(1, "next"), Scribble(1), call(0, 5)), id="foreign bytes in a chain", marks=_open
+        ),
     ],
 )
-@pytest.mark.xfail(reason="the model predicts what no guest does; it should refuse, or the guest comply", strict=True)
 def test_what_the_model_does_not_refuse_the_guest_does(guest, arm64, scenario, steps):
     program = scenario(*steps)
     try:

@@ -70,10 +70,9 @@ def test_an_installed_farm_finds_its_data_from_any_folder(installed, tmp_path):
 
 
 def readme_commands():
-    """Every command line of the README's console blocks, without its prompt."""
+    """Every line of the README's console blocks, without a prompt."""
     blocks = re.findall(r"^```console\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
-    lines = "".join(blocks).splitlines()
-    return [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+    return [line.removeprefix("$ ") for line in "".join(blocks).splitlines()]
 
 
 def test_ci_runs_the_test_command_of_the_readme():

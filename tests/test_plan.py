@@ -115,9 +115,7 @@ def test_selectors_with_no_cell_in_common_are_an_error():
 def test_the_selectors_of_a_cell_select_it_alone(whole):
     for planned in whole.cells[::37]:
         words = planned.cell.selectors().split()
-        options = {name.removeprefix("--"): [value] for name, value in itertools.batched(words, 2)} if hasattr(
-            itertools, "batched"
-        ) else {words[i].removeprefix("--"): [words[i + 1]] for i in range(0, len(words), 2)}
+        options = {name.removeprefix("--"): [value] for name, value in zip(words[::2], words[1::2], strict=True)}
         assert cells(**options) == [planned.cell]
 
 
@@ -244,7 +242,7 @@ def test_a_plan_of_a_scenario_that_changed_since_is_refused(tmp_path, monkeypatc
     suite = dict(scenarios.load())
     old = suite["supersede_then_restore"]
     suite["supersede_then_restore"] = type(old)(old.id, old.name, old.title, old.steps[:-1], old.detects)
-    monkeypatch.setattr(plan.scenarios, "load", lambda extra=(): suite)
+    monkeypatch.setattr(plan.scenarios, "load", lambda _=(): suite)
     with pytest.raises(UsageError, match="made for another suite"):
         plan.read(path, Selection())
 

@@ -8,6 +8,7 @@ import pytest
 
 from farm import backend, scenarios
 from farm.controls import CONTROLS, for_defect
+from farm.engines import engines
 from farm.errors import ScenarioFileError
 from farm.scenario import (
     FUNCTIONS,
@@ -102,7 +103,9 @@ def test_whatever_a_scenario_detects_can_be_planted(scenario):
 
 
 @pytest.mark.parametrize("control", CONTROLS.values(), ids=lambda control: control.name)
-def test_every_planted_bug_is_detected_by_some_scenario_for_each_of_its_mechanisms(control):
+def test_every_planted_bug_that_an_engine_can_notice_is_detected_for_each_of_its_mechanisms(control):
+    if all(control.defect in engine.blind_to for engine in engines().values()):
+        return
     for mechanism in control.mechanisms:
         assert any(
             control.defect in scenario.detects and not (scenario.only and mechanism not in scenario.only[0])

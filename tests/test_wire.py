@@ -174,8 +174,14 @@ def test_no_two_names_share_a_number(table):
 @pytest.mark.parametrize(
     ("event", "text"),
     [
-        (Event("enter", 3, 0x0501, 0xAB, 0, 0, 0, 2), "step 3: enter whatever_5 -> fast, arguments 0x000000ab, depth 2"),
-        (Event("return", 0, 0x00FF, 0, 1006, -8, 4, 0), "step 0: return whatever_0, value 0x3ee, stack -8, ABI violations 0x4"),
+        (
+            Event("enter", 3, 0x0501, 0xAB, 0, 0, 0, 2),
+            "step 3: enter whatever_5 -> fast, arguments 0x000000ab, depth 2",
+        ),
+        (
+            Event("return", 0, 0x00FF, 0, 1006, -8, 4, 0),
+            "step 0: return whatever_0, value 0x3ee, stack -8, ABI violations 0x4",
+        ),
         (Event("patch", 1, 0x06F0, 0, 4, 0, 0, 0), "step 1: patch whatever_6 -> null, read-only"),
         (Event("restore", 1, 0x0000, 0, 9, 0, 0, 0), "step 1: restore whatever_0 -> default, status 9"),
         (Event("code", 1, 0xFFFF, 0, 1, 0, 0, 0), "step 1: code nothing, changed"),

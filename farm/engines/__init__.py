@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from farm.backend import Variant
+    from farm.engines.child import Session
     from farm.image import Image
     from farm.scenario import Defect
 
@@ -60,6 +61,12 @@ class Engine(Protocol):
         """One reply a program, in order; each starts from the pristine image.
 
         ``timeout`` is in seconds a program.  ``fresh`` runs them on a child that has run nothing before.
+        """
+
+    def session(self, image: Image, variant: Variant, timeout: float, *, fresh: bool = False) -> Session:
+        """A child for one guest alone; the first program must reset it.
+
+        Raises :class:`~farm.errors.ImageError` if the emulator refuses the guest.
         """
 
     def cross_check(

@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from farm.engines import Reply
+from farm.wire import KEEP
 
 _IN_FLIGHT = 32 * 1024  # bytes; half of a pipe's capacity
 _STDERR_KEPT = 2000
@@ -227,3 +228,44 @@ def converse(
                 finish(child)
             else:
                 child.close()
+
+
+class Session:
+    """A child that runs for one guest alone, whose state lasts from one program to the next."""
+
+    def __init__(
+        self,
+        child: Child,
+        seconds: float,
+        interpret: Callable[[int, bytes], Reply],
+        explain: Callable[[ChildDied], Reply],
+        give_back: Callable[[Child], None],
+    ) -> None:
+        self.child = child
+        self._seconds = seconds
+        self._interpret = interpret
+        self._explain = explain
+        self._give_back = give_back
+        self._answered = True
+
+    def run(self, program: bytes, *, keep: bool = True) -> Reply:
+        """The reply to ``program``; without ``keep`` it starts from the pristine image."""
+        self._answered = False
+        try:
+            self.child.send(program, KEEP if keep else 0)
+            frame = self.child.receive(time.monotonic() + self._seconds)
+        except ChildDied as death:
+            return self._explain(death)
+        self._answered = True
+        return self._interpret(*frame)
+
+    def release(self) -> None:
+        """Leave the child to whoever needs one next and will reset it; one that still owes an answer is closed."""
+        if self._answered and self.child.alive():
+            self._give_back(self.child)
+        else:
+            self.close()
+
+    def close(self) -> None:
+        """End the child."""
+        self.child.close()

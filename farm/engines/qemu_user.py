@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from farm.backend import QemuUserSettings, Unavailable, Variant
 from farm.engines import Hole, Reply
-from farm.engines.child import Child, ChildDied, Pool, converse
+from farm.engines.child import Child, ChildDied, Pool, Session, converse
 from farm.scenario import Defect
 
 if TYPE_CHECKING:
@@ -81,6 +81,21 @@ class QemuUser:
     ) -> Iterator[Reply]:
         return self._converse(image, variant, programs, timeout, fresh=fresh)
 
+    def session(self, image: Image, variant: Variant, timeout: float, *, fresh: bool = False) -> Session:
+        key = image.sha256
+        child = self._start(key, image, variant, fresh=fresh)
+        return Session(
+            child,
+            timeout,
+            lambda _, trace: Reply(trace),
+            lambda death: _explain(death, timeout),
+            lambda child: self.pool.give(key, child),
+        )
+
+    def _start(self, key: str, image: Image, variant: Variant, *options: str, fresh: bool) -> Child:
+        idle = None if fresh else self.pool.take(key)
+        return idle[1] if idle else Child(self.command(image, variant, *options), big_endian=image.big_endian)
+
     def cross_check(
         self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float
     ) -> Iterator[Reply] | None:
@@ -99,8 +114,7 @@ class QemuUser:
         key = " ".join((image.sha256, *options))
 
         def start() -> Child:
-            idle = None if fresh else self.pool.take(key)
-            return idle[1] if idle else Child(self.command(image, variant, *options), big_endian=image.big_endian)
+            return self._start(key, image, variant, *options, fresh=fresh)
 
         def explain(death: ChildDied) -> Reply:
             return _explain(death, timeout)

@@ -19,7 +19,8 @@ import msgspec
 
 from farm.backend import Unavailable, UnicornSettings, Variant
 from farm.engines import Hole, Reply
-from farm.engines.child import Child, ChildDied, Pool, converse
+from farm.engines.child import Child, ChildDied, Pool, Session, converse
+from farm.errors import ImageError
 from farm.scenario import Defect
 
 if TYPE_CHECKING:
@@ -79,35 +80,59 @@ class Unicorn:
     def run(
         self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float, *, fresh: bool = False
     ) -> Iterator[Reply]:
-        settings = variant.engine[self.name]
-        assert isinstance(settings, UnicornSettings)
-        key = f"{image.sha256} {timeout}"
-        request = msgspec.json.encode(Open(image.path.removesuffix("guest.elf") + "image.json", settings, timeout))
-
         def start() -> Child:
-            idle = None if fresh else self.pool.take(key, any_other=True)
-            if idle and idle[0] == key:
-                return idle[1]
-            child = idle[1] if idle else Child([sys.executable, "-P", "-m", "farm.engines.unicorn_child"])
-            child.send(request, OPEN)
-            status, payload = child.receive(time.monotonic() + timeout + _GRACE)
-            if status == ERROR:
-                child.close()
-                raise CannotOpenError(msgspec.json.decode(payload, type=Failure).detail)
-            return child
+            return self._start(image, variant, timeout, fresh=fresh)
+
+        def finish(child: Child) -> None:
+            self.pool.give(_key(image, timeout), child)
 
         try:
-            yield from converse(
-                start, lambda child: self.pool.give(key, child), programs, timeout + _GRACE, _interpret, _explain
-            )
+            yield from converse(start, finish, programs, timeout + _GRACE, _interpret, _explain)
         except (CannotOpenError, ChildDied) as error:
             yield from (Reply(failure="engine-error", detail=f"cannot open {image.path}: {error}") for _ in programs)
+
+    def session(self, image: Image, variant: Variant, timeout: float, *, fresh: bool = False) -> Session:
+        try:
+            child = self._start(image, variant, timeout, fresh=fresh)
+        except (CannotOpenError, ChildDied) as error:
+            raise ImageError(f"unicorn cannot open {image.path}: {error}") from None
+        return Session(
+            child, timeout + _GRACE, _interpret, _explain, lambda child: self.pool.give(_key(image, timeout), child)
+        )
+
+    def _start(self, image: Image, variant: Variant, timeout: float, *, fresh: bool) -> Child:
+        """A child with ``image`` open.  Raises :class:`CannotOpenError` or :class:`ChildDied`."""
+        settings = variant.engine[self.name]
+        assert isinstance(settings, UnicornSettings)
+        key = _key(image, timeout)
+        idle = None if fresh else self.pool.take(key, any_other=True)
+        if idle and idle[0] == key:
+            return idle[1]
+        if idle and not idle[1].alive():
+            idle[1].close()
+            idle = None
+        child = idle[1] if idle else Child([sys.executable, "-P", "-m", "farm.engines.unicorn_child"])
+        request = Open(image.path.removesuffix("guest.elf") + "image.json", settings, timeout)
+        try:
+            child.send(msgspec.json.encode(request), OPEN)
+            status, payload = child.receive(time.monotonic() + timeout + _GRACE)
+        except ChildDied:
+            child.close()
+            raise
+        if status == ERROR:
+            child.close()
+            raise CannotOpenError(msgspec.json.decode(payload, type=Failure).detail)
+        return child
 
     def cross_check(
         self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float
     ) -> Iterator[Reply] | None:
         del image, variant, programs, timeout
         return None  # stepping is another mode of the same translator, and some architectures cannot
+
+
+def _key(image: Image, timeout: float) -> str:
+    return f"{image.sha256} {timeout}"
 
 
 class CannotOpenError(Exception):

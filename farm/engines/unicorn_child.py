@@ -19,6 +19,7 @@ from unicorn import UcError
 from farm.engines.unicorn import CRASH, ERROR, OPEN, TIMEOUT, TRACE, Failure, Open
 from farm.image import Image
 from farm.machine import GuestFault, Machine
+from farm.wire import KEEP
 
 _TICK = 0.05  # seconds
 
@@ -48,13 +49,16 @@ class Server:
         self.machine = Machine(self.image, request.settings)
         return TRACE, b""
 
-    def run(self, program: bytes) -> tuple[int, bytes]:
-        """Status and payload for ``program``."""
+    def run(self, program: bytes, *, keep: bool) -> tuple[int, bytes]:
+        """Status and payload for ``program``, run on the pristine image or with ``keep`` on what the last one left."""
         assert self.request
         if self.machine is None:
             self.machine = Machine(self.image, self.request.settings)
         machine = self.machine
-        machine.reset()
+        if keep:
+            machine.rewind()
+        else:
+            machine.reset()
         self.timed_out = False
         self.started = time.monotonic()
         try:
@@ -74,7 +78,9 @@ class Server:
     def answer(self, head: int, frame: bytes) -> tuple[int, bytes]:
         """Status and payload for one frame."""
         try:
-            return self.open(msgspec.json.decode(frame, type=Open)) if head & OPEN else self.run(frame)
+            if head & OPEN:
+                return self.open(msgspec.json.decode(frame, type=Open))
+            return self.run(frame, keep=bool(head & KEEP))
         except (UcError, OSError, AttributeError, msgspec.MsgspecError) as error:
             return ERROR, msgspec.json.encode(Failure(f"{type(error).__name__}: {error}"))
 
@@ -85,7 +91,7 @@ def main() -> None:
     stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
     while head := stdin.read(4):
         (length,) = struct.unpack("<I", head)
-        status, payload = server.answer(length, stdin.read(length & ~OPEN))
+        status, payload = server.answer(length, stdin.read(length & ~(OPEN | KEEP)))
         stdout.write(struct.pack("<2I", len(payload) + 4, status) + payload)
         stdout.flush()
     os._exit(0)  # no time for destructors of emulators

@@ -251,7 +251,6 @@ void farm_run(void)
     depth = folding = 0;
     abi_frame = 0;
     abi_entry.target = NO_TARGET;
-    text_locked = 0;
     farm_trace.magic = TRACE_MAGIC;
     farm_trace.wire_hash = WIRE_HASH;
     farm_trace.machine = ARCH_MACHINE;

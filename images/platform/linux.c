@@ -1,7 +1,7 @@
 /* The guest as a Linux process, and as it runs under an engine that has no operating system.
  *
  * As a process it answers programs from standard input with traces on standard output, one frame each, and starts every
- * program from the pristine state:
+ * program from the pristine state, or from what the last one left if FRAME_KEEP is set in the length:
  *     in:  length in bytes, program        out: length in bytes of what follows, status 0, trace
  * An engine without an operating system calls farm_enter instead, resets the guest itself, and sets farm_doorbell to
  * the address where a store changes the protection of the stubs. */
@@ -86,11 +86,15 @@ void linux_main(void)
     uint32_t length, head[2];
     copy(state_copy, state_start, (size_t)(state_end - state_start));
     while (transfer(ARCH_SYS_READ, 0, (uint8_t *)&length, sizeof length)) {
+        bool keep = length & FRAME_KEEP;
+        length &= ~FRAME_KEEP;
         if (length > sizeof farm_program || !transfer(ARCH_SYS_READ, 0, (uint8_t *)farm_program, length))
             arch_syscall(ARCH_SYS_EXIT_GROUP, 3, 0, 0);
-        reset();
-        farm_trace.text_digest = digest(digest(digest(FNV_BASIS, text_start, text_end), stub_start, stub_end),
-                                        state_start, state_end);
+        if (!keep) {
+            reset();
+            farm_trace.text_digest = digest(digest(digest(FNV_BASIS, text_start, text_end), stub_start, stub_end),
+                                            state_start, state_end);
+        }
         farm_run();
         size_t size = 4 * HEADER_WORDS + 4 * EVENT_WORDS * farm_trace.events + farm_trace.code_bytes;
         head[0] = (uint32_t)size + 4;

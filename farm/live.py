@@ -1,0 +1,228 @@
+"""A live guest: one step at a time, from Python.
+
+>>> with farm.boot("arm64", mechanism="stub", engine="unicorn") as guest:
+...     guest.patch("fast")
+...     assert guest.call(3) == (2 * 3 + 1) + 1  # this call site adds one
+...     guest.restore()
+
+It is the guest of every cell, driven by hand: each step is a program of its own that runs on what the one before left
+behind (:data:`farm.wire.KEEP`).  Nothing is judged; what the guest observed is there to be asserted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from farm import disassemble, image, plan, scenario, wire
+from farm.engines import Engine, Reply, engines
+from farm.errors import FarmError, MissingToolError, UnknownNameError, UsageError
+from farm.model import size
+from farm.scenario import FUNCTIONS, Defect, Scenario, Shape, Status, Step, Target, substeps
+from farm.wire import Event
+
+if TYPE_CHECKING:
+    from farm.backend import Variant
+
+#: The scenario to plan with when only the rest of a cell is wanted: every mechanism can express it.
+ANY_SCENARIO = ("supersede_then_restore",)
+TIMEOUT = 5.0  # seconds a program
+
+
+class GuestDied(FarmError):  # noqa: N818 - an event, not a mistake
+    """The guest cannot be used any more; says how it died."""
+
+
+class PatchRefused(FarmError):  # noqa: N818 - the mechanism's answer, not a mistake
+    """The mechanism refused a request; ``status`` is a :class:`~farm.scenario.Status`, if it answered one."""
+
+    def __init__(self, event: Event) -> None:
+        self.status = event.value
+        super().__init__(f"{wire.target_name(event.target)}: {wire.status_name(event.value)}")
+
+
+class Guest:
+    """One booted guest.  ``trace`` is all that it has observed; its steps are numbered through."""
+
+    def __init__(self, spec: image.Spec, engine: str, timeout: float = TIMEOUT, *, pooled: bool = False) -> None:
+        self.name = f"{spec}/{engine}"
+        self.trace: list[Event] = []
+        #: Name of the target that the last :meth:`call` entered first; None if it entered none.
+        self.entered: str | None = None
+        self._variant: Variant = spec.variant
+        self._engine: Engine = engines()[engine]
+        self._timeout, self._pooled = timeout, pooled
+        self._image = image.build(spec)
+        self._before = self._image.bytes_at(*self._image.patched)
+        self._after: bytes | None = self._before
+        self._done: tuple[Step, ...] = ()
+        self._death: str | None = None
+        self._session = self._engine.session(self._image, self._variant, timeout, fresh=not pooled)
+        self._send((), keep=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the guest.  A pooled one's child lives on, for the next guest of this image, which will reset it."""
+        if self._death is None:
+            self._death = f"the guest {self.name} was closed"
+            if self._pooled:
+                self._session.release()
+            else:
+                self._session.close()
+
+    def call(self, x: int = 0, function: int = 0, shape: Shape | str = Shape.USED, **options: object) -> int:
+        """What the call site returns: for the shape ``used`` one more than the function does, for ``tail`` the same.
+
+        ``options`` are those of :func:`farm.scenario.call`: ``count``, ``at``, ``inside``.
+        """
+        if isinstance(shape, str):
+            _known("shape", shape, Shape.__members__)
+        events = self.run(scenario.call(function, x, shape, **options))
+        self.entered = next((_target(event) for event in events if event.kind == "enter"), None)
+        return events[-1].value
+
+    def patch(self, target: Target | str, function: int = 0) -> None:
+        """Lead ``function`` to ``target``.  Raises :class:`PatchRefused`, as the three below do."""
+        if isinstance(target, str):
+            _known("target", target, Target.__members__)
+        self._request(scenario.patch(function, target))
+
+    def restore(self, function: int = 0) -> None:
+        """Lead ``function`` back to its default."""
+        self._request(scenario.restore(function))
+
+    def null(self, function: int) -> None:
+        """Let calls of the void ``function`` return at once."""
+        self._request(scenario.null(function))
+
+    def ret0(self, function: int = 0) -> None:
+        """Let calls of ``function`` return 0 at once."""
+        self._request(scenario.ret0(function))
+
+    def _request(self, step: Step) -> None:
+        (event,) = self.run(step)
+        if event.value != Status.OK:
+            raise PatchRefused(event)
+
+    def query(self, function: int = 0) -> str:
+        """The name of the target that ``function`` reaches now, as the mechanism itself answers."""
+        return _target(*self.run(scenario.query(function)))
+
+    def run(self, *steps: Step) -> list[Event]:
+        """The events of ``steps`` (:mod:`farm.scenario`), run as one program.
+
+        Raises :class:`GuestDied`, or :class:`~farm.errors.UsageError` for steps that no guest could run.
+        """
+        _check(steps)
+        return self._send(steps, keep=True)
+
+    def code(self, function: int | None = None) -> list[str]:
+        """What is patched (of ``function`` alone if given), disassembled: as linked, and as the last step left it."""
+        after = self._after
+        if function is not None and after is not None:
+            each = len(after) // len(FUNCTIONS)
+            mine = slice(function * each, (function + 1) * each)
+            after = self._before[: mine.start] + after[mine] + self._before[mine.stop :]
+        return disassemble.patched(self._image, self._variant, self._before, after, len(FUNCTIONS), when="now")
+
+    def _send(self, steps: tuple[Step, ...], *, keep: bool) -> list[Event]:
+        if self._death is not None:
+            raise GuestDied(self._death)
+        big_endian, first = self._image.big_endian, sum(map(size, self._done))
+        program = _encode(steps, big_endian=big_endian)
+        self._done += steps
+        reply = self._session.run(program, keep=keep)
+        header = wire.decode_header(reply.trace, big_endian=big_endian)
+        if header is None or header[:2] != (wire.TRACE_MAGIC, wire.wire_hash()):
+            raise self._died(reply, steps)
+        if not keep and self._engine.guest_resets and header.text_digest != self._image.text_digest:
+            raise self._died(Reply(failure="engine-error", detail="it did not start from the pristine image"), steps)
+        events = wire.decode_events(reply.trace, header.events, big_endian=big_endian)
+        events = [event._replace(step=first + event.step) for event in events]
+        self.trace += events
+        self._after = reply.trace[len(reply.trace) - header.code_bytes :]
+        if header.dropped:
+            raise UsageError(f"the guest has no room for {header.dropped} events: fewer steps at once, or loop()")
+        return events
+
+    def _died(self, reply: Reply, steps: tuple[Step, ...]) -> GuestDied:
+        self._session.close()
+        self._after, pc = reply.code, reply.pc
+        if reply.failure == "crash" and pc is None:
+            pc = self._locate()
+        where = f" in {self._image.name_of(pc)} (pc {pc:#x})" if pc is not None else ""
+        how = f"{reply.failure}: {reply.detail}" if reply.failure else "what it wrote is no trace"
+        self._death = f"the guest {self.name} is dead: {how}{where}, in {', '.join(map(str, steps)) or 'its reset'}"
+        return GuestDied(self._death)
+
+    def _locate(self) -> int | None:
+        """Where it crashed, from one that does all the same in a single program, if that is not too long."""
+        locate = getattr(self._engine, "locate", None)
+        try:
+            program = _encode(self._done, big_endian=self._image.big_endian)
+        except UsageError:
+            return None
+        pc: int | None = locate(self._image, self._variant, program, self._timeout) if locate else None
+        return pc
+
+
+def boot(
+    arch: str,
+    mechanism: str = "stub",
+    engine: str = "unicorn",
+    toolchain: str | None = None,
+    source: Path | str | None = None,
+    arch_path: Iterable[Path | str] = (),
+    timeout: float = TIMEOUT,
+) -> Guest:
+    """A guest of one's own, built if it has to be; close it, or use it in a ``with``.
+
+    ``source`` is C with targets of the user's own (``patchfarm.h``), ``timeout`` is in seconds a program.
+
+    Raises :class:`~farm.errors.UnknownNameError`, :class:`~farm.errors.BuildError`,
+    :class:`~farm.errors.MissingToolError`, or :class:`~farm.errors.UsageError` for what cannot run.
+    """
+    folders = tuple(map(Path, [arch_path] if isinstance(arch_path, str | Path) else arch_path))
+    tools = (toolchain,) if toolchain else ()
+    made = plan.make(plan.Selection((arch,), (mechanism,), (engine,), tools, ANY_SCENARIO, arch_path=folders))
+    if len(made.cells) != 1:
+        raise UsageError(f"boot one guest at a time: {arch}, {mechanism}, {engine} name {len(made.cells)}")
+    cell, verdict, reason = made.cells[0].cell, made.cells[0].verdict, made.cells[0].reason or ""
+    if verdict == "not-run":
+        what, _, install = reason.partition(" is missing: ")
+        raise MissingToolError(what, install)
+    if verdict:
+        raise UsageError(reason)
+    own = Path(source).resolve() if source else None
+    return Guest(image.Spec(made.variants[cell.variant], cell.mechanism, cell.toolchain, source=own), cell.engine, timeout)
+
+
+def _known(what: str, name: str, valid: Iterable[str]) -> None:
+    names = [each.lower() for each in valid]
+    if name.lower() not in names:
+        raise UnknownNameError(what, name, names)
+
+
+def _target(event: Event) -> str:
+    return wire.target_name(event.target).rpartition(" -> ")[2]
+
+
+def _encode(steps: tuple[Step, ...], *, big_endian: bool) -> bytes:
+    try:
+        return wire.encode(Scenario("BS-00", "live", "", steps, frozenset(Defect)), big_endian=big_endian)
+    except ValueError as error:
+        raise UsageError(f"too many steps at once: {error}") from None
+
+
+def _check(steps: Iterable[Step]) -> None:
+    for step in steps:
+        function = getattr(step, "function", None)
+        if function is not None and not 0 <= function < len(FUNCTIONS):
+            raise UsageError(f"no function {function}: a guest has 0 to {len(FUNCTIONS) - 1}")
+        _check(substeps(step))

@@ -1,0 +1,255 @@
+"""The pytest plugin: a live guest as a fixture.
+
+>>> @pytest.mark.patchable(arch="arm64", mechanism="stub", source="mine.c")
+... def test_mine(patchable):
+...     patchable.patch("fast")
+...     assert patchable.call(3, shape="tail") == 9
+
+A test that asks for ``patchable`` (:class:`farm.live.Guest`) becomes one item a variant, mechanism, toolchain and engine
+that its marker names.  Guests come from the engines' pools, so only the first item of an image in a process starts one;
+what an item left behind is reset before the next.
+
+Every pytest of an environment where the farm is installed loads this module, so it imports nothing of it at the top.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+if TYPE_CHECKING:
+    from farm.image import Spec
+    from farm.live import Guest
+    from farm.plan import Planned, Selection
+
+#: A scenario that every mechanism can express: what cannot run it cannot run anything.
+_ANY_SCENARIO = "supersede_then_restore"
+
+_SELECTORS = ("arch", "mechanism", "engine", "toolchain")
+_RESTRICTIONS = ("arch", "mechanism", "engine")
+_EVENTS_SHOWN = 60
+_TIMEOUT = 5.0  # seconds a step
+
+_GUEST = pytest.StashKey["Guest"]()
+_USED = pytest.StashKey[bool]()
+
+
+class Boot(NamedTuple):
+    """What an item boots, or the reason why it cannot."""
+
+    spec: Spec
+    planned: Planned
+    timeout: float
+
+    def __str__(self) -> str:
+        cell = self.planned.cell
+        return f"{cell.variant}/{cell.mechanism}/{cell.toolchain}/{cell.engine}"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--farm-arch`` and its like."""
+    group = parser.getgroup("patchfarm")
+    for name in _RESTRICTIONS:
+        group.addoption(
+            f"--farm-{name}",
+            action="append",
+            default=[],
+            metavar="NAMES",
+            help=f"run only the {name}s named here, of those that a test asks for: names, globs, comma lists",
+        )
+    group.addoption(
+        "--farm-arch-path", action="append", default=[], metavar="FOLDER", help="a folder with architectures of your own"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Explain the marker, and refuse options that name nothing."""
+    config.addinivalue_line(
+        "markers",
+        "patchable(arch, mechanism, engine, toolchain, source, timeout): what the fixture `patchable` boots. The first "
+        "four are names, globs, comma lists or lists (default: all); source is C beside the test, with TARGET()s.",
+    )
+    if any(config.getoption(f"farm_{name}") for name in (*_RESTRICTIONS, "arch_path")):
+        from farm import plan
+        from farm.errors import FarmError
+
+        try:
+            plan.make(selection(config, scenario=(_ANY_SCENARIO,)))
+        except FarmError as error:
+            raise pytest.UsageError(str(error)) from None
+
+
+def selection(config: pytest.Config, **others: Any) -> Selection:
+    """What the options select."""
+    from farm.plan import Selection
+
+    options = {name: tuple(config.getoption(f"farm_{name}")) for name in _RESTRICTIONS}
+    return Selection(**options, **others, arch_path=_arch_path(config))
+
+
+def _arch_path(config: pytest.Config) -> tuple[Path, ...]:
+    return tuple(Path(folder) for folder in config.getoption("farm_arch_path"))
+
+
+def parameter(value: object, planned: Planned) -> Any:
+    """``value`` as a parameter of a test, marked to be skipped if ``planned`` has a hole.
+
+    Where ``CI`` is ``true`` what an install would cure is no reason to skip; :func:`fail_if_hole` is for the test itself.
+    """
+    skipped = planned.verdict == "not-applicable" or (planned.verdict and os.environ.get("CI") != "true")
+    marks = [pytest.mark.skip(reason=planned.reason or planned.verdict or "")] if skipped else []
+    return pytest.param(value, marks=marks, id=str(value))
+
+
+def fail_if_hole(planned: Planned) -> None:
+    """Fail with the reason why ``planned`` cannot run, if there is one."""
+    if planned.verdict:
+        pytest.fail(f"{planned.verdict}: {planned.reason}", pytrace=False)
+
+
+# From a marker to items.
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One item a combination that the marker names."""
+    if "patchable" not in metafunc.fixturenames:
+        return
+    from farm.errors import FarmError
+
+    try:
+        boots = _boots(metafunc)
+    except FarmError as error:
+        pytest.fail(f"@pytest.mark.patchable of {metafunc.function.__name__}: {error}", pytrace=False)
+    metafunc.parametrize("patchable", [parameter(boot, boot.planned) for boot in boots], indirect=True)
+
+
+def _boots(metafunc: pytest.Metafunc) -> list[Boot]:
+    from farm import plan
+    from farm.errors import UnknownNameError, UsageError
+    from farm.image import Spec
+
+    mark = metafunc.definition.get_closest_marker("patchable")
+    named = dict(mark.kwargs) if mark else {}
+    unknown = [*map(repr, mark.args if mark else ()), *(set(named) - {*_SELECTORS, "source", "timeout"})]
+    if unknown:
+        raise UsageError(f"{unknown[0]} is not expected; valid are {', '.join(_SELECTORS)}, source and timeout, by name")
+    source = named.get("source")
+    if source is not None:
+        source = metafunc.definition.path.parent / source
+        if not source.is_file():
+            raise UsageError(f"source {source}: no such file")
+    selectors: dict[str, Any] = {name: _names(named.get(name, ())) for name in _SELECTORS}
+    arch_path = _arch_path(metafunc.config)
+    try:
+        made = plan.make(plan.Selection(scenario=(_ANY_SCENARIO,), arch_path=arch_path, **selectors))
+    except UnknownNameError as error:
+        raise UsageError(f"{error}\n{_valid(arch_path)}") from None
+    timeout = float(named.get("timeout", _TIMEOUT))
+    return [
+        Boot(Spec(made.variants[p.cell.variant], p.cell.mechanism, p.cell.toolchain, source=source), p, timeout)
+        for p in made.cells
+    ]
+
+
+def _names(value: object) -> tuple[str, ...]:
+    from farm.errors import UsageError
+
+    names = (value,) if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise UsageError(f"{value!r} found; expected a name, a glob, a comma list, or a list of them")
+    return tuple(names)
+
+
+def _valid(arch_path: tuple[Path, ...]) -> str:
+    from farm import backend
+    from farm.engines import engines
+    from farm.toolchain import TOOLCHAINS
+
+    valid: dict[str, Iterable[str]] = {
+        "arch": backend.load(arch_path),
+        "mechanism": backend.MECHANISM_FILES,
+        "engine": engines(),
+        "toolchain": TOOLCHAINS,
+    }
+    return "\n".join(f"  valid for {name}: {', '.join(names)}" for name, names in valid.items())
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect what the options leave out."""
+    if not any(config.getoption(f"farm_{name}") for name in _RESTRICTIONS):
+        return
+    from farm import plan
+
+    made = plan.make(selection(config, scenario=(_ANY_SCENARIO,)))
+    wanted = {(p.cell.variant, p.cell.mechanism, p.cell.engine) for p in made.cells}
+    kept: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
+    for item in items:
+        boot = item.callspec.params.get("patchable") if hasattr(item, "callspec") else None
+        cell = boot.planned.cell if isinstance(boot, Boot) else None
+        excluded = cell and (cell.variant, cell.mechanism, cell.engine) not in wanted
+        (left_out if excluded else kept).append(item)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = kept
+
+
+# From an item to a guest.
+
+
+@pytest.fixture
+def patchable(request: pytest.FixtureRequest) -> Iterator[Guest]:
+    """A live guest (:class:`farm.live.Guest`), pristine."""
+    from farm import image
+    from farm.engines import engines
+    from farm.errors import FarmError
+    from farm.live import Guest
+
+    boot: Boot = request.param
+    fail_if_hole(boot.planned)
+    request.config.stash[_USED] = True
+    try:
+        variant, engine = boot.spec.variant, engines()[boot.planned.cell.engine]
+        guest = Guest(image.build(boot.spec), variant, engine, boot.timeout, pooled=True)
+    except FarmError as error:
+        pytest.fail(str(error), pytrace=False)
+    request.node.stash[_GUEST] = guest
+    yield guest
+    del request.node.stash[_GUEST]
+    guest.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Add to a failure what the guest has seen, and its code."""
+    report = yield
+    guest = item.stash.get(_GUEST, None)
+    if guest is not None and report.failed and report.when != "teardown":
+        report.sections += [("patchfarm trace", _trace(guest)), ("patchfarm code", _code(guest))]
+    return report
+
+
+def _trace(guest: Guest) -> str:
+    earlier = max(0, len(guest.trace) - _EVENTS_SHOWN)
+    lines = [f"({earlier} earlier events)"] if earlier else []
+    return "\n".join([guest.name, *lines, *map(str, guest.trace[earlier:])])
+
+
+def _code(guest: Guest) -> str:
+    try:
+        return "\n".join(guest.code())
+    except Exception as error:  # noqa: BLE001 - a report must not fail for want of a disassembly
+        return f"no disassembly: {type(error).__name__}: {error}"
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """End the idle children."""
+    if session.config.stash.get(_USED, False):
+        from farm.engines import engines
+
+        for engine in engines().values():
+            engine.close()

@@ -1,0 +1,203 @@
+"""The Unicorn guest itself, in this process: runs, resets, faults and protection."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import unicorn
+
+from farm import scenarios, wire
+from farm.backend import UnicornSettings
+from farm.machine import GuestFault, Machine
+from farm.model import predict
+from farm.scenario import LockText, Loop, Scribble, call, code, null, patch, query, restore
+
+
+@pytest.fixture
+def machine(guest, arm64, mechanism):
+    return Machine(guest(mechanism), arm64.engine["unicorn"])
+
+
+@pytest.fixture
+def stub(guest, arm64):
+    """``stub("control")``: a machine with the stub guest."""
+    return lambda control=None: Machine(guest("stub", control), arm64.engine["unicorn"])
+
+
+@pytest.fixture
+def program(scenario):
+    return lambda *steps: wire.encode(scenario(*steps), big_endian=False)
+
+
+def events(trace):
+    header = wire.decode_header(trace, big_endian=False)
+    assert len(trace) == 4 * wire.HEADER_WORDS + 4 * wire.EVENT_WORDS * header.events + header.code_bytes
+    return wire.decode_events(trace, header.events, big_endian=False)
+
+
+def test_every_scenario_does_what_the_model_says(machine):
+    for scenario in scenarios.load().values():
+        if scenario.only and machine.image.mechanism not in scenario.only[0]:
+            continue
+        machine.reset()
+        assert events(machine.run(wire.encode(scenario, big_endian=False))) == list(predict(scenario)), scenario.name
+        assert machine.at_stop()
+
+
+def test_a_trace_proves_who_wrote_it(machine, program):
+    machine.reset()
+    header = wire.decode_header(machine.run(program(query(0))), big_endian=False)
+    built = machine.image
+    identity = wire.identity(big_endian=False, word_size=8, mechanism=built.mechanism)
+    assert header == (wire.TRACE_MAGIC, wire.wire_hash(), 183, identity, 1, 0, header.text_digest, built.patched[1])
+
+
+def test_a_trace_ends_with_the_patched_bytes(machine, program):
+    machine.reset()
+    trace = machine.run(program(patch(0, "fast")))
+    size = machine.image.patched[1]
+    assert trace[-size:] == machine.code() != machine.image.bytes_at(*machine.image.patched)
+
+
+def test_a_program_of_another_layout_is_not_run(machine, program):
+    words = bytearray(program(query(0)))
+    words[4] ^= 1  # the wire hash
+    machine.reset()
+    assert events(machine.run(bytes(words))) == []
+
+
+def test_a_full_trace_counts_what_it_drops(machine, program):
+    machine.reset()
+    trace = machine.run(program(call(0, 1, "looped", count=wire.TRACE_EVENTS + 4)))
+    header = wire.decode_header(trace, big_endian=False)
+    assert (header.events, header.dropped) == (wire.TRACE_EVENTS, 5)
+
+
+# Reset.
+
+
+def test_without_a_reset_a_patch_stays_and_with_one_it_is_gone(machine, program):
+    machine.reset()
+    machine.run(program(patch(0, "fast")))
+    assert wire.target_name(events(machine.run(program(call(0, 1))))[0].target) == "whatever_0 -> fast"
+    machine.reset()
+    assert machine.code() == machine.image.bytes_at(*machine.image.patched)
+    assert wire.target_name(events(machine.run(program(call(0, 1), code())))[0].target) == "whatever_0 -> default"
+
+
+def test_a_reset_undoes_foreign_bytes_and_a_lock(stub, program):
+    machine = stub()
+    machine.reset()
+    machine.run(program(LockText(), LockText(locked=False), Scribble(0), LockText()))
+    machine.reset()
+    trace = events(machine.run(program(patch(0, "fast"), call(0, 5))))
+    assert [event.value for event in trace] == [0, 0, 12]
+
+
+def test_a_reset_rewrites_only_the_lines_that_differ(stub, program, monkeypatch):
+    machine = stub()
+    machine.reset()
+    machine.run(program(patch(0, "fast"), patch(3, "far"), restore(0)))
+    rewritten = []
+    monkeypatch.setattr(machine, "uc", _Recorder(machine.uc, rewritten))
+    machine.reset()
+    stub_3 = machine.image.functions["whatever_3"]
+    assert [(address, len(data)) for address, data in rewritten[:-1]] == [(stub_3, 32)]
+    assert rewritten[-1][0] == machine.image.symbols["state_start"]
+
+
+class _Recorder:
+    def __init__(self, uc, written):
+        self._uc, self._written = uc, written
+
+    def mem_write(self, address, data):
+        self._written.append((address, data))
+        self._uc.mem_write(address, data)
+
+    def __getattr__(self, name):
+        return getattr(self._uc, name)
+
+
+def test_a_reset_after_a_reset_changes_nothing(machine, program):
+    machine.reset()
+    first = machine.run(program(patch(0, "far"), call(0, 1), call(6, 1)))
+    for _ in range(3):
+        machine.reset()
+        machine.reset()
+        assert machine.run(program(patch(0, "far"), call(0, 1), call(6, 1))) == first
+
+
+# Protection.
+
+
+def test_stubs_are_writable_only_while_they_are_patched(stub, program):
+    machine = stub()
+    start = machine.image.symbols["stub_start"]
+    seen = []
+
+    def on_write(uc, access, address, size, value, user_data):
+        seen.append(machine._permissions(start))
+
+    machine.reset()
+    end = machine.image.symbols["stub_end"]
+    machine.uc.hook_add(unicorn.UC_HOOK_MEM_WRITE, on_write, begin=start, end=end)
+    machine.run(program(patch(0, "fast"), patch(0, "far")))
+    assert seen
+    assert set(seen) == {unicorn.UC_PROT_ALL}
+    assert machine._permissions(start) == unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
+
+
+def test_text_is_not_writable_by_the_guest(stub):
+    machine = stub()
+    for name in ("text_start", "stub_start", "far_start"):
+        assert machine._permissions(machine.image.symbols[name]) == unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
+    assert not machine._permissions(machine.image.symbols["farm_trace"]) & unicorn.UC_PROT_EXEC
+    assert machine._permissions(0x10) == 0
+
+
+# Faults.
+
+
+def test_a_jump_to_nowhere_is_a_fault_with_its_address(stub, program):
+    machine = stub("null-called")
+    machine.reset()
+    with pytest.raises(GuestFault) as caught:
+        machine.run(program(null(6), call(6, 1)))
+    assert caught.value.what == "jump to unmapped memory"
+    assert caught.value.address == caught.value.pc == 0
+    assert not machine.at_stop()
+
+
+def test_a_target_in_data_is_a_fault_where_nobody_checks(stub, program):
+    machine = stub("unchecked")
+    machine.reset()
+    with pytest.raises(GuestFault) as caught:
+        machine.run(program(patch(0, "data"), call(0, 1)))
+    assert "executable" in caught.value.what or "exception" in caught.value.what
+    assert caught.value.pc == machine.image.symbols["farm_program"]
+
+
+def test_a_breakpoint_in_a_stub_is_a_fault_at_that_stub(stub, program):
+    machine = stub()
+    machine.reset()
+    with pytest.raises(GuestFault) as caught:
+        machine.run(program(Scribble(2), call(2, 1)))
+    assert machine.image.name_of(caught.value.pc).startswith("whatever_2")
+
+
+def test_an_endless_run_can_be_stopped_from_another_thread(stub, program):
+    machine = stub()
+    machine.reset()
+    timer = threading.Timer(0.1, machine.stop)
+    timer.start()
+    machine.run(program(Loop(2**31, (query(0),))))
+    timer.join()
+    assert not machine.at_stop()
+
+
+def test_an_unknown_register_is_refused_when_the_guest_is_opened(guest, arm64):
+    settings = arm64.engine["unicorn"]
+    wrong = UnicornSettings(arch=settings.arch, mode=settings.mode, stack_pointer="SQ", program_counter="PC")
+    with pytest.raises(AttributeError):
+        Machine(guest("stub"), wrong)

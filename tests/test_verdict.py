@@ -1,0 +1,234 @@
+"""Verdicts: what a reply is worth, and why."""
+
+from __future__ import annotations
+
+import pytest
+
+from farm import verdict, wire
+from farm.engines import Reply, engines
+from farm.model import predict
+from farm.scenario import Defect, Scenario, call, patch, restore
+from farm.verdict import FAILED, PASSED, SKIPPED, UNSURE, Judge, Verdict, digest, first_difference, is_sensitive
+from farm.wire import Event
+
+STEPS = (call(0, 5), patch(0, "fast"), call(0, 5), restore(0))
+
+
+@pytest.fixture
+def judged(guest, scenario, cell, fake_engine):
+    """``judged(reply)``: the result for a reply to STEPS on the arm64 stub."""
+
+    def judge(reply, engine=None):
+        return Judge(guest("stub"), engine or fake_engine([])).judge(cell, scenario(*STEPS), reply, 0.1234567)
+
+    return judge
+
+
+@pytest.fixture
+def trace(guest, scenario, trace_of):
+    """``trace(events=..., word_of_header=...)``: a trace of STEPS, correct but for what is said."""
+
+    def make(events=None, **header):
+        return trace_of(guest("stub"), scenario(*STEPS), events, **header)
+
+    return make
+
+
+def test_a_trace_as_the_model_says_passes(judged, trace, guest):
+    result = judged(Reply(trace()))
+    assert result.verdict is Verdict.PASS
+    assert result.reason is None
+    assert result.trace == result.expected
+    assert result.trace is not None
+    assert result.image == guest("stub").sha256
+    assert result.seconds == 0.123457
+    assert result.sensitive
+    assert (result.observed, result.code, result.reproduce, result.failed) == (None, None, None, False)
+
+
+def test_a_pass_where_the_engine_could_not_have_noticed_is_insensitive(judged, trace, fake_engine):
+    blind = fake_engine([])
+    blind.blind_to = frozenset({Defect.LOST_PATCH, Defect.TORN_STORE})
+    result = judged(Reply(trace()), blind)
+    assert result.verdict is Verdict.PASS_INSENSITIVE
+    assert not result.sensitive
+    assert not result.failed
+
+
+def test_one_defect_that_the_engine_can_show_makes_it_sensitive(fake_engine):
+    blind = fake_engine([])
+    blind.blind_to = frozenset({Defect.STALE_FETCH})
+    detects = frozenset({Defect.STALE_FETCH, Defect.LOST_PATCH})
+    assert is_sensitive(Scenario("BS-99", "x", "", STEPS, detects), blind)
+    assert not is_sensitive(Scenario("BS-99", "x", "", STEPS, frozenset({Defect.STALE_FETCH})), blind)
+
+
+@pytest.mark.parametrize("name", ["unicorn", "qemu-user"])
+def test_plain_emulators_are_blind_to_a_missing_flush_and_to_torn_stores(name):
+    assert engines()[name].blind_to == {Defect.STALE_FETCH, Defect.TORN_STORE}
+
+
+# The header.
+
+
+@pytest.mark.parametrize(
+    ("word", "seen", "complaint"),
+    [
+        ("magic", 0x1234, "its magic is 0x1234, expected 0x50465452"),
+        ("wire_hash", 0, "its wire hash is 0x0, expected 0x"),
+        ("machine", 62, "its machine is 0x3e, expected 0xb7"),
+        ("identity", 0x20802, "its byte order, word size and mechanism is 0x20802, expected 0x20801"),
+        ("identity", 0x20401, "its byte order, word size and mechanism is 0x20401, expected 0x20801"),
+        ("identity", 0x10801, "its byte order, word size and mechanism is 0x10801, expected 0x20801"),
+    ],
+)
+def test_a_trace_of_another_guest_is_a_mismatch(judged, trace, word, seen, complaint):
+    result = judged(Reply(trace(**{word: seen})))
+    assert result.verdict is Verdict.MISMATCH
+    assert result.reason.startswith("the trace does not come from this guest: ")
+    assert complaint in result.reason
+
+
+@pytest.mark.parametrize("length", [0, 1, 4 * wire.HEADER_WORDS - 1])
+def test_an_empty_trace_is_a_mismatch(judged, trace, length):
+    result = judged(Reply(trace()[:length]))
+    assert result.verdict is Verdict.MISMATCH
+    assert result.reason == "the trace does not come from this guest: it is empty"
+
+
+def test_a_trace_without_events_is_a_mismatch(judged, trace):
+    result = judged(Reply(trace(events=[])))
+    assert result.verdict is Verdict.MISMATCH
+    assert result.reason.startswith("event 0: expected [step 0: enter whatever_0 -> default")
+    assert result.reason.endswith("seen nothing: the trace ends")
+
+
+def test_dropped_events_are_a_mismatch_though_all_others_are_right(judged, trace):
+    result = judged(Reply(trace(dropped=3)))
+    assert result.verdict is Verdict.MISMATCH
+    assert result.reason == "3 events were dropped: the trace is full"
+
+
+def test_a_trace_that_is_cut_off_is_a_mismatch(judged, trace):
+    result = judged(Reply(trace()[: 4 * wire.HEADER_WORDS + 40]))
+    assert result.verdict is Verdict.MISMATCH
+    assert "the trace ends" in result.reason
+
+
+# The events.
+
+
+def test_a_lost_patch_is_explained_by_its_first_event(judged, trace, scenario):
+    lost = predict(scenario(call(0, 5), patch(0, "default"), call(0, 5), restore(0)))
+    events = [*predict(scenario(*STEPS))[:3], *lost[3:]]
+    result = judged(Reply(trace(events=events)))
+    assert result.verdict is Verdict.MISMATCH
+    assert result.reason == (
+        "event 3: expected [step 2: enter whatever_0 -> fast, arguments 0x000c5540], "
+        "seen [step 2: enter whatever_0 -> default, arguments 0x000c5540]"
+    )
+    assert result.observed == events
+    assert result.trace == digest(events) != result.expected
+    assert result.reproduce == (
+        "farm run --arch arm64 --mechanism stub --toolchain zig --engine unicorn --scenario made_up -v"
+    )
+
+
+@pytest.mark.parametrize("field", [name for name in Event._fields if name != "kind"])
+def test_a_difference_in_any_field_of_any_event_is_a_mismatch(judged, trace, scenario, field):
+    for number, event in enumerate(predict(scenario(*STEPS))):
+        events = list(predict(scenario(*STEPS)))
+        events[number] = event._replace(**{field: getattr(event, field) + 1})
+        result = judged(Reply(trace(events=events)))
+        assert result.verdict is Verdict.MISMATCH
+        assert result.reason.startswith(f"event {number}: ")
+
+
+def test_the_first_difference_is_the_one_that_is_told():
+    one, two, three = (Event("query", step, 0, 0, 0, 0, 0, 0) for step in (1, 2, 3))
+    assert first_difference([one, two], [one, three]).startswith("event 1: expected [step 2: query")
+    assert first_difference([one, two], [one]).endswith("seen nothing: the trace ends")
+    assert first_difference([one], [one, two]).startswith("event 1: expected nothing, seen [step 2: query")
+
+
+def test_one_event_too_many_is_a_mismatch(judged, trace, scenario):
+    events = list(predict(scenario(*STEPS)))
+    result = judged(Reply(trace(events=[*events, events[-1]])))
+    assert result.reason == f"event {len(events)}: expected nothing, seen [{events[-1]}]"
+
+
+def test_a_mismatch_carries_the_code_before_and_after(judged, trace, guest, scenario):
+    built = guest("stub")
+    pristine = built.bytes_at(*built.patched)
+    changed = b"\x1f\x20\x03\xd5" + pristine[4:]
+    raw = trace(events=list(predict(scenario(*STEPS)))[:-1])
+    result = judged(Reply(raw[: -len(pristine)] + changed))
+    assert result.code.address == built.patched[0]
+    assert bytes.fromhex(result.code.before) == pristine
+    assert bytes.fromhex(result.code.after) == changed
+
+
+def test_the_digest_of_a_trace_does_not_depend_on_byte_order(trace_of, guest, scenario, cell, fake_engine, with_fields):
+    little = guest("stub")
+    big = with_fields(little, big_endian=True)
+    events = [*predict(scenario(*STEPS))[:-1]]
+    results = [
+        Judge(built, fake_engine([])).judge(cell, scenario(*STEPS), Reply(trace_of(built, scenario(*STEPS), events)), 0)
+        for built in (little, big)
+    ]
+    assert results[0].trace == results[1].trace == digest(events)
+    assert results[0].expected == results[1].expected == digest(predict(scenario(*STEPS)))
+    passed = Judge(big, fake_engine([])).judge(cell, scenario(*STEPS), Reply(trace_of(big, scenario(*STEPS))), 0)
+    assert passed.verdict is Verdict.PASS
+
+
+# What a guest that resets itself reports.
+
+
+def test_a_wrong_text_digest_of_a_guest_that_resets_itself_is_an_engine_error(judged, trace, fake_engine):
+    engine = fake_engine([])
+    engine.guest_resets = True
+    assert judged(Reply(trace()), engine).verdict is Verdict.PASS
+    result = judged(Reply(trace(text_digest=1)), engine)
+    assert result.verdict is Verdict.ENGINE_ERROR
+    assert result.reason == "the guest did not start from the pristine image"
+
+
+def test_a_text_digest_does_not_matter_where_the_engine_resets_the_guest(judged, trace):
+    assert judged(Reply(trace(text_digest=1))).verdict is Verdict.PASS
+
+
+# Failures.
+
+
+@pytest.mark.parametrize("failure", ["crash", "timeout", "engine-error"])
+def test_a_failure_is_its_own_verdict_with_the_place_named(judged, guest, failure):
+    pc = guest("stub").functions["fast_0"] + 4
+    code = bytes(guest("stub").patched[1])
+    result = judged(Reply(failure=failure, detail="so it was", pc=pc, code=code))
+    assert result.verdict is Verdict(failure)
+    assert result.reason == f"so it was in fast_0+0x4 (pc {pc:#x})"
+    assert result.trace is None
+    assert result.expected is not None
+    assert result.code.after == code.hex()
+    assert result.failed
+
+
+def test_a_failure_without_a_place_has_only_its_reason(judged):
+    result = judged(Reply(failure="engine-error", detail="it died"))
+    assert result.reason == "it died"
+    assert result.code.after is None
+
+
+def test_every_verdict_is_passed_or_skipped_or_failed():
+    for each in Verdict:
+        assert [each in group for group in (PASSED, SKIPPED, FAILED)].count(True) == 1
+    assert Verdict.FLAKY in FAILED
+    assert UNSURE < FAILED
+    assert Verdict.ENGINE_ERROR not in UNSURE
+
+
+@pytest.mark.parametrize("name", ["not-run", "not-applicable"])
+def test_a_cell_that_was_skipped_is_not_failed_and_says_why(cell, name):
+    result = verdict.skipped(cell, name, "because")
+    assert (str(result.verdict), result.reason, result.failed, result.sensitive) == (name, "because", False, False)
