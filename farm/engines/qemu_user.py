@@ -96,11 +96,12 @@ class QemuUser:
         *options: str,
         fresh: bool = False,
     ) -> Iterator[Reply]:
-        key = " ".join((image.sha256, *options))
+        command = self.command(image, variant, *options)
+        key = f"{image.sha256} {command}"
 
         def start() -> Child:
             idle = None if fresh else self.pool.take(key)
-            return idle[1] if idle else Child(self.command(image, variant, *options), big_endian=image.big_endian)
+            return idle[1] if idle else Child(command, big_endian=image.big_endian)
 
         def explain(death: ChildDied) -> Reply:
             return _explain(death, timeout)

@@ -81,7 +81,7 @@ class Unicorn:
     ) -> Iterator[Reply]:
         settings = variant.engine[self.name]
         assert isinstance(settings, UnicornSettings)
-        key = f"{image.sha256} {timeout}"
+        key = f"{image.sha256} {settings} {timeout}"
         request = msgspec.json.encode(Open(image.path.removesuffix("guest.elf") + "image.json", settings, timeout))
 
         def start() -> Child:
