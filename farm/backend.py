@@ -11,7 +11,7 @@ import functools
 import tomllib
 import typing
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +26,9 @@ Coherence = Literal["coherent", "clean-invalidate-sync"]
 
 #: Ways round limits of Unicorn on a variant, each implemented once in :mod:`farm.machine`.
 UnicornQuirk = Literal["virtual-tlb", "arm64-fp", "ppc-msr-64", "ppc-msr-little-endian"]
+
+#: What a CPU model may have that a scenario can require.
+Feature = Literal["clmul"]
 
 #: The files that an architecture must have for a mechanism.
 MECHANISM_FILES: dict[str, tuple[str, ...]] = {"pointer": (), "stub": ("stub.S", "patch.c")}
@@ -42,11 +45,12 @@ class ToolchainSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class QemuUserSettings:
-    """``[variant.V.engine.qemu-user]``."""
+    """``[variant.V.engine.qemu-user]``; ``"qemu-user:PROFILE"`` is the same engine with another CPU model."""
 
     binary: str
     cpu: str  #: explicit, so that a default that changes between versions changes nothing
     package: str = "qemu-user"
+    features: tuple[Feature, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +63,7 @@ class UnicornSettings:
     program_counter: str
     cpu: str | None = None
     quirks: tuple[UnicornQuirk, ...] = ()
+    features: tuple[Feature, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +107,19 @@ class Variant:
     def word_size(self) -> int:
         """Bytes in an address."""
         return self.bits // 8
+
+    def profiled(self, engine: str) -> Variant:
+        """This variant as ``engine`` (``NAME`` or ``NAME:PROFILE``) runs it: the profile's table in NAME's place."""
+        name, _, profile = engine.partition(":")
+        if not profile:
+            return self
+        missing = Unavailable(unavailable=f"{self.name} has no profile {profile} of {name}")
+        return replace(self, engine={**self.engine, name: self.engine.get(engine, missing)})
+
+    def features(self, engine: str) -> frozenset[str]:
+        """What the CPU model of ``engine`` has."""
+        settings = self.engine.get(engine)
+        return frozenset() if settings is None or isinstance(settings, Unavailable) else frozenset(settings.features)
 
     def supports(self, mechanism: str) -> str | None:
         """None if ``mechanism`` exists here, else the reason why not."""
@@ -153,7 +171,7 @@ def _variant(path: Path, name: str, table: object) -> Variant:
                 path,
                 f"{key}.engine.{engine}",
                 settings,
-                Unavailable if "unavailable" in settings else _ENGINE_TABLES[engine],
+                Unavailable if "unavailable" in settings else _ENGINE_TABLES[engine.partition(":")[0]],
             )
             for engine, settings in engines.items()
         },
@@ -176,7 +194,7 @@ def _subtables(path: Path, key: str, table: object, valid: tuple[str, ...]) -> d
     if not isinstance(table, dict) or not all(isinstance(value, dict) for value in table.values()):
         raise BackendError(f"{path}: {key}: expected tables [{key}.NAME]")
     for name in table:
-        if name not in valid:
+        if name.partition(":")[0] not in valid:
             raise BackendError(f"{path}: {key}.{name}: unknown name; valid are {', '.join(valid)}")
     return table
 

@@ -59,7 +59,8 @@ def work(plan: Plan, names: Sequence[str]) -> list[tuple[Control, Batch]]:
         variant = plan.variants[cell.variant]
         for name in names:
             control = CONTROLS[name]
-            if control.defect in plan.scenarios[cell.scenario].detects and control.applies(variant, cell.mechanism):
+            claims = control.defect in plan.scenarios[cell.scenario].detects
+            if claims and control.applies(variant, cell.mechanism, variant.features(cell.engine)):
                 spec = image.Spec(variant, cell.mechanism, cell.toolchain, name)
                 made.setdefault((name, spec, cell.engine), []).append(cell)
     return [
@@ -83,7 +84,7 @@ def calibrate(
     futures = {executor.submit(run_batch, batch): (control, batch) for control, batch in work(plan, names)}
     for future in concurrent.futures.as_completed(futures):
         control, batch = futures[future]
-        blind = control.defect in known[batch.engine].blind_to
+        blind = control.defect in known[batch.engine.partition(":")[0]].blind_to
         found = [Finding(control, result.cell, result, blind) for result in future.result()]
         findings += found
         on_findings(found)

@@ -117,7 +117,7 @@ def _require(plan: Plan, required: list[str]) -> None:
     from farm.engines import engines
 
     for name in required:
-        if name not in engines():
+        if name.partition(":")[0] not in engines():
             raise UnknownNameError("engine", name, engines())
         mine = [p for p in plan.cells if p.cell.engine == name]
         missing = next((p for p in mine if p.verdict == "not-run"), None)

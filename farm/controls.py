@@ -24,14 +24,17 @@ class Control:
     defect: Defect
     what: str
     mechanisms: frozenset[str] = _ALL
+    cpu: tuple[str, bool] | None = None  #: only on a CPU that has (True) or lacks (False) this feature
 
     @property
     def macro(self) -> str:
         return "CONTROL_" + self.name.upper().replace("-", "_")
 
-    def applies(self, variant: Variant, mechanism: str) -> bool:
+    def applies(self, variant: Variant, mechanism: str, features: frozenset[str] = frozenset()) -> bool:
         """The macro changes the guest: a coherent architecture has no cache maintenance to leave out."""
         if self.defect is Defect.STALE_FETCH and variant.coherence == "coherent":
+            return False
+        if self.cpu and (self.cpu[0] in features) != self.cpu[1]:
             return False
         return mechanism in self.mechanisms
 
@@ -54,6 +57,10 @@ CONTROLS: dict[str, Control] = {
         Control("clobber-saved", Defect.CLOBBERED_REGISTER, "a callee-saved register is lost on the way"),
         Control("clobber-argument", Defect.CLOBBERED_ARGUMENT, "an argument register is lost on the way"),
         Control("unchecked", Defect.UNCHECKED_REQUEST, "targets and old bytes are not checked"),
+        Control("lost-state", Defect.LOST_STATE, "a target other than the default begins anew in mid-stream"),
+        Control("overread", Defect.OVERREAD, "one byte behind the buffer is read"),
+        Control("dispatch-default", Defect.WRONG_DISPATCH, "dispatch never accelerates", cpu=("clmul", True)),
+        Control("dispatch-fast", Defect.WRONG_DISPATCH, "dispatch accelerates on any CPU", cpu=("clmul", False)),
         Control("ignore-error", Defect.IGNORED_ERROR, "a failure to open the text is reported as success", _CODE),
     )
 }

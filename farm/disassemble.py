@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import TYPE_CHECKING
 
@@ -52,19 +53,26 @@ def patched(
         if new is None and function:
             break
         address = start + function * size
+        linked = _lines(image, variant, old, address)
         lines.append(f"whatever_{function} as linked:")
-        lines += [f"    {line}" for line in _lines(image, variant, old, address)]
+        lines += [f"    {line}" for line in linked]
         if new is None:
             lines.append(f"  {when}: not known, the guest did not live to say")
         else:
             lines.append(f"whatever_{function} {when}:")
-            lines += [
-                f"  {'  ' if line in lines else '> '}{line}" for line in _lines(image, variant, new, address)
-            ]
+            now = _lines(image, variant, new, address)
+            lines += [f"  {'  ' if line in linked else '> '}{line}" for line in now]
     return lines or ["no patched byte differs from the linked image"]
 
 
 def _lines(image: Image, variant: Variant, data: bytes, address: int) -> list[str]:
     if image.mechanism == "pointer":
         return pointers(image, data[: len(data) // image.word_size * image.word_size], address)
-    return instructions(variant, data, address)
+    return [_named(image, line) for line in instructions(variant, data, address)]
+
+
+def _named(image: Image, line: str) -> str:
+    """``line`` with the name of the address that it ends in, if it does and the address has one."""
+    operand = re.search(r"[ ,](0x[0-9a-f]+)$", line)
+    name = image.name_of(int(operand[1], 16)) if operand else "0x"
+    return line if name.startswith("0x") else f"{line} <{name}>"

@@ -34,11 +34,11 @@ from farm.errors import BuildError, ImageError, OutputError
 from farm.toolchain import TOOLCHAINS
 
 PLATFORM = "linux"
-_LAYOUT = 1  # of image.json
+_LAYOUT = 2  # of image.json
 
 #: Symbols that the engines and the reports use.
 _SYMBOLS = (
-    "farm_enter farm_stop farm_program farm_trace farm_doorbell farm_pristine text_start text_end stub_start stub_end "
+    "farm_enter farm_stop farm_program farm_trace farm_doorbell farm_features farm_pristine text_start text_end stub_start stub_end "
     "pointer_start pointer_end state_start state_end far_start far_end"
 ).split()
 
@@ -111,9 +111,11 @@ class Spec:
 def sources(spec: Spec) -> list[Path]:
     """The C and asm files of the guest."""
     images, folder = paths.data("images"), spec.variant.folder
-    guest = sorted((images / "guest").glob("*.c"))
+    guest = sorted((images / "guest").glob("*.[cS]"))
     mechanism = [images / "mechanism" / "target.c", images / "mechanism" / f"{spec.mechanism}.c"]
     asm = [folder / "abi.S", folder / f"start_{PLATFORM}.S"]
+    if (folder / "crc_t10dif.c").is_file():
+        asm.append(folder / "crc_t10dif.c")
     if spec.mechanism == "stub":
         asm += [folder / "stub.S", folder / "patch.c"]
     own = [spec.source] if spec.source else []

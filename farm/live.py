@@ -56,7 +56,8 @@ class Guest:
         self._image = image.build(spec)
         self._before = self._image.bytes_at(*self._image.patched)
         self._after: bytes | None = self._before
-        self._done: tuple[Step, ...] = ()
+        self._done: list[Step] = []
+        self._numbers = 0  # taken by the steps so far
         self._death: str | None = None
         self._session = self._engine.session(self._image, self._variant, timeout, fresh=not pooled)
         self._send((), keep=False)
@@ -134,9 +135,10 @@ class Guest:
     def _send(self, steps: tuple[Step, ...], *, keep: bool) -> list[Event]:
         if self._death is not None:
             raise GuestDied(self._death)
-        big_endian, first = self._image.big_endian, sum(map(size, self._done))
+        big_endian, first = self._image.big_endian, self._numbers
         program = _encode(steps, big_endian=big_endian)
         self._done += steps
+        self._numbers += sum(map(size, steps))
         reply = self._session.run(program, keep=keep)
         header = wire.decode_header(reply.trace, big_endian=big_endian)
         if header is None or header[:2] != (wire.TRACE_MAGIC, wire.wire_hash()):
@@ -165,7 +167,7 @@ class Guest:
         """Where it crashed, from one that does all the same in a single program, if that is not too long."""
         locate = getattr(self._engine, "locate", None)
         try:
-            program = _encode(self._done, big_endian=self._image.big_endian)
+            program = _encode(tuple(self._done), big_endian=self._image.big_endian)
         except UsageError:
             return None
         pc: int | None = locate(self._image, self._variant, program, self._timeout) if locate else None
@@ -200,7 +202,9 @@ def boot(
     if verdict:
         raise UsageError(reason)
     own = Path(source).resolve() if source else None
-    return Guest(image.Spec(made.variants[cell.variant], cell.mechanism, cell.toolchain, source=own), cell.engine, timeout)
+    return Guest(
+        image.Spec(made.variants[cell.variant], cell.mechanism, cell.toolchain, source=own), cell.engine, timeout
+    )
 
 
 def _known(what: str, name: str, valid: Iterable[str]) -> None:

@@ -24,7 +24,7 @@ import unicorn
 import unicorn.unicorn_const as uc_const
 
 from farm.backend import UnicornSettings
-from farm.wire import EVENT_WORDS, HEADER_WORDS
+from farm.wire import EVENT_WORDS, FEATURES, HEADER_WORDS
 
 if TYPE_CHECKING:
     from farm.image import Image
@@ -82,6 +82,8 @@ class Machine:
         self._regions: list[tuple[int, int, int]] | None = None
         self._swapped = False
         self._load()
+        features = sum(FEATURES[name] for name in settings.features)
+        self.uc.mem_write(image.symbols["farm_features"], struct.pack(self._order + "I", features))
         for quirk in settings.quirks:
             getattr(self, "_quirk_" + quirk.replace("-", "_"))()
         self.uc.hook_add(uc_const.UC_HOOK_MEM_INVALID, self._on_invalid)
@@ -115,6 +117,7 @@ class Machine:
         order = ">" if self.image.big_endian else "<"
         word = "Q" if self.image.word_size == 8 else "I"
         self.uc.mem_write(symbols["farm_doorbell"], struct.pack(order + word, base + _DOORBELL_OFFSET))
+        self._order = order
         self._head = struct.Struct(f"{order}{HEADER_WORDS}I")
 
     def _on_doorbell(self, uc: Any, offset: int, size: int, value: int, user_data: object) -> None:

@@ -16,14 +16,18 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, field
 
+from farm import reference
 from farm.scenario import (
     FUNCTIONS,
+    PATTERN_SIZE,
     REAL_TARGETS,
+    WORK,
     Call,
     Code,
     Kind,
     Loop,
     LockText,
+    Output,
     Patch,
     Query,
     Restore,
@@ -62,6 +66,8 @@ def arguments(kind: Kind, x: int) -> tuple[int, ...]:
             return (low, x >> 32 & _MASK32, (3 * low + 1) & _MASK32)
         case Kind.WIDE:
             return tuple((x + 0x1111 * i) & _MASK32 for i in range(8))
+        case Kind.CRC | Kind.CHACHA:
+            raise ValueError(f"the arguments of {kind.name} depend on the calls before")
 
 
 def value(function: int, target: Target, x: int) -> int:
@@ -76,6 +82,8 @@ def value(function: int, target: Target, x: int) -> int:
             operand = (x + ((3 * x + 1) & _MASK32)) & _MASK64
         case Kind.WIDE:
             operand = fnv(arguments(kind, x))
+        case Kind.CRC | Kind.CHACHA:
+            raise ValueError(f"the value of {kind.name} depends on the calls before")
     result = {
         Target.DEFAULT: operand + 1000,
         Target.FAST: 2 * operand + 1,
@@ -87,18 +95,30 @@ def value(function: int, target: Target, x: int) -> int:
 
 def _width(function: int) -> int:
     """The mask of a function's return type."""
-    return _MASK64 if FUNCTIONS[function] is Kind.LONG else _MASK32
+    return {Kind.LONG: _MASK64, Kind.CRC: 0xFFFF}.get(FUNCTIONS[function], _MASK32)
+
+
+@dataclass
+class _Work:
+    """Where CRC and CHACHA stand, and what CHACHA has written."""
+
+    crc: int = 0
+    counter: int = 1
+    out: bytes = b""
 
 
 @dataclass
 class _Reference:
-    """A guest that makes no mistake."""
+    """A guest that makes no mistake, on a CPU with ``features``."""
 
+    features: frozenset[str] = frozenset()
     events: list[Event] = field(default_factory=list)
     current: list[Target] = field(default_factory=lambda: [Target.DEFAULT] * len(FUNCTIONS))
     scribbled: set[int] = field(default_factory=set)
     locked: bool = False
     depth: int = 0
+    iteration: int = 0
+    work: _Work = field(default_factory=_Work)
 
     def emit(
         self, kind: str, step: int, target: int = NO_TARGET, *, arguments: int = 0, value: int = 0
@@ -130,6 +150,9 @@ class _Reference:
             case LockText():
                 self.locked = step.locked
                 self.emit("lock", number, value=int(step.locked))
+            case Output():
+                digest = reference.fnv_bytes(self.work.out, FNV_BASIS)
+                self.emit("output", number, arguments=len(self.work.out), value=digest)
             case Loop():
                 self.loop(step, number)
 
@@ -137,6 +160,8 @@ class _Reference:
         if step.offset:
             return Status.MISALIGNED
         match step.target:
+            case Target.BEST:
+                return self.set(step.function, Target.FAST if "clmul" in self.features else Target.DEFAULT)
             case Target.STUB | Target.DATA | Target.ZERO:
                 return Status.BAD_TARGET
             case Target.MISALIGNED:
@@ -162,6 +187,7 @@ class _Reference:
     def call(self, step: Call, number: int) -> None:
         function = step.function
         inside = [step.inside]
+        base = (step.x + step.stride * self.iteration) & _MASK64
 
         def reach(start: int, x: int, level: int) -> int:
             via, hops = start, 0
@@ -177,42 +203,63 @@ class _Reference:
             target = self.current[via]
             if target not in REAL_TARGETS:  # NULL or RET0
                 return 0
-            digest = fnv(arguments(FUNCTIONS[via], x))
-            self.emit("enter", number, target_word(via, target), arguments=digest)
-            result = value(via, target, x)
+            if FUNCTIONS[via] in WORK:
+                digest, note, result = self.do_work(FUNCTIONS[via], target, x)
+            else:
+                digest, note, result = fnv(arguments(FUNCTIONS[via], x)), 0, value(via, target, x)
+            self.emit("enter", number, target_word(via, target), arguments=digest, value=note)
             self.depth += 1
             if level == step.at and inside[0]:
                 steps, inside[0] = inside[0], ()
                 self.run(steps, number + 1)
-            if step.shape is Shape.RECURSIVE and level < step.count:
+            if step.shape is Shape.RECURSIVE and level < step.count and FUNCTIONS[via] not in WORK:
                 result += reach(via, (x - 1) & _MASK64, level + 1)
             self.depth -= 1
             return result & _width(function)
 
         match step.shape:
             case Shape.USED:
-                result = reach(function, step.x, 0) + 1
+                result = reach(function, base, 0) + 1
             case Shape.IGNORED:
-                reach(function, step.x, 0)
+                reach(function, base, 0)
                 result = 0
             case Shape.LOOPED:
-                result = sum(reach(function, step.x + i, 0) for i in range(step.count))
+                result = sum(reach(function, (base + i) & _MASK64, 0) for i in range(step.count))
             case Shape.TAIL | Shape.POINTER | Shape.RECURSIVE:
-                result = reach(function, step.x, 0)
+                result = reach(function, base, 0)
         if FUNCTIONS[function] is Kind.VOID:
             result = 0
         self.emit("return", number, function << 8 | ANY_TARGET, value=result & _width(function))
 
+    def do_work(self, kind: Kind, target: Target, x: int) -> tuple[int, int, int]:
+        """Argument digest, bytes that accelerated code takes, and value of a CRC or CHACHA call (:func:`piece`)."""
+        length, start, more = x & 0xFFFF, x >> 16 & 0xFFFF, x >> 32 & 1
+        if start + length > PATTERN_SIZE:
+            raise ScenarioError(f"{length} bytes from {start} are more than the pattern has")
+        work = self.work
+        if kind is Kind.CRC:
+            before = work.crc if more else 0
+            work.crc = reference.crc_of_pattern(start, length, before)
+            fast = length & ~7 if target is Target.FAST and length >= 16 and "clmul" in self.features else 0
+            return fnv((before, start, length)), fast, work.crc
+        data = reference.pattern()[start : start + length]
+        counter = work.counter if more else (_MASK32 if x >> 34 & 1 else 1)
+        work.out = (work.out if more else b"") + reference.chacha20(data, counter)
+        if len(work.out) > 2 * PATTERN_SIZE:
+            raise ScenarioError(f"{len(work.out)} bytes are more than the output holds")
+        work.counter = (counter + -(-length // 64)) & _MASK32
+        return fnv((counter, length)), 0, work.counter
+
     def loop(self, step: Loop, number: int) -> None:
-        outer, self.events = self.events, []
+        outer, self.events, iteration = self.events, [], self.iteration
         digest, folded = FNV_BASIS, 0
-        for _ in range(step.count):
+        for self.iteration in range(step.count):
             self.run(step.steps, number + 1)
             folded += len(self.events)
             for event in self.events:
                 digest = fnv(event.words(), digest)
             self.events.clear()
-        self.events = outer
+        self.events, self.iteration = outer, iteration
         self.emit("loop", number, arguments=folded, value=digest | step.count << 32)
 
 
@@ -222,17 +269,17 @@ def size(step: Step) -> int:
 
 
 @functools.lru_cache(maxsize=4096)
-def predict(scenario: Scenario) -> tuple[Event, ...]:
-    """The trace that any correct mechanism leaves.
+def predict(scenario: Scenario, features: frozenset[str] = frozenset()) -> tuple[Event, ...]:
+    """The trace that any correct mechanism leaves on a CPU with ``features``.
 
     Raises :class:`ScenarioError` if the scenario leaves the specification, or if a guest could not hold its trace.
     """
-    reference = _Reference()
-    reference.run(scenario.steps, 0)
-    if not reference.events:
+    guest = _Reference(features)
+    guest.run(scenario.steps, 0)
+    if not guest.events:
         raise ScenarioError(f"scenario {scenario.id} has no events: it would prove nothing")
-    if len(reference.events) > TRACE_EVENTS:
+    if len(guest.events) > TRACE_EVENTS:
         raise ScenarioError(
-            f"scenario {scenario.id} has {len(reference.events)} events, a guest holds {TRACE_EVENTS}: use loop()"
+            f"scenario {scenario.id} has {len(guest.events)} events, a guest holds {TRACE_EVENTS}: use loop()"
         )
-    return tuple(reference.events)
+    return tuple(guest.events)

@@ -144,8 +144,10 @@ def make(selection: Selection) -> Plan:
     known_engines = engines()
     architectures = _aliases((v.architecture, v.name) for v in variants.values())
     arches = choose(selection.arch, list(variants), "architecture", architectures)
+    profiles = [name for v in variants.values() for name in v.engine if ":" in name]
+    engine_names = list(dict.fromkeys([*known_engines, *profiles]))
     mechanisms = choose(selection.mechanism, list(MECHANISM_FILES), "mechanism")
-    chosen_engines = choose(selection.engine, list(known_engines), "engine")
+    chosen_engines = choose(selection.engine, engine_names, "engine")
     ids = _aliases((s.id, s.name) for s in suite.values())
     names = choose(selection.scenario, list(suite), "scenario", ids)
     tags = _aliases((tag, s.name) for s in suite.values() for tag in s.tags)
@@ -160,10 +162,13 @@ def make(selection: Selection) -> Plan:
         for mechanism in mechanisms:
             for toolchain in _toolchains(variant, selection.toolchain):
                 for engine in chosen_engines:
-                    hole = _hole(variant, mechanism, toolchain, known_engines[engine])
+                    profiled = variant.profiled(engine)
+                    hole = _hole(profiled, mechanism, toolchain, known_engines[engine.partition(":")[0]])
                     for name in names:
+                        if ":" in engine and not selection.engine and not suite[name].depends_on_cpu:
+                            continue  # by default a profile is only for what depends on the CPU
                         cell = Cell(name, arch, mechanism, toolchain, engine)
-                        why = _scenario_hole(suite[name], mechanism) or hole
+                        why = _scenario_hole(suite[name], mechanism) or hole or _cpu_hole(suite[name], variant, engine)
                         cells.append(Planned(cell, why.verdict, why.reason) if why else Planned(cell))
     if not cells:
         raise UsageError("nothing is selected: the selectors have no cell in common")
@@ -203,6 +208,11 @@ def _scenario_hole(scenario: Scenario, mechanism: str) -> Hole | None:
     return None
 
 
+def _cpu_hole(scenario: Scenario, variant: Variant, engine: str) -> Hole | None:
+    missing = sorted(scenario.requires - variant.features(engine))
+    return Hole("not-applicable", f"{variant.name} on {engine} has no {missing[0]}") if missing else None
+
+
 def read(path: Path, selection: Selection) -> Plan:
     """The plan saved in ``path``.
 
@@ -223,7 +233,7 @@ def read(path: Path, selection: Selection) -> Plan:
         choose([cell.variant], list(variants), "architecture")
         choose([cell.scenario], list(suite), "scenario")
         choose([cell.mechanism], list(MECHANISM_FILES), "mechanism")
-        choose([cell.engine], list(engines()), "engine")
+        choose([cell.engine.partition(":")[0]], list(engines()), "engine")
         choose([cell.toolchain], list(TOOLCHAINS), "toolchain")
     plan = Plan(tuple(document.cells), suite, variants, selection)
     if plan.sha256 != document.sha256:

@@ -26,13 +26,9 @@ if TYPE_CHECKING:
     from farm.live import Guest
     from farm.plan import Planned, Selection
 
-#: A scenario that every mechanism can express: what cannot run it cannot run anything.
-_ANY_SCENARIO = "supersede_then_restore"
-
 _SELECTORS = ("arch", "mechanism", "engine", "toolchain")
 _RESTRICTIONS = ("arch", "mechanism", "engine")
 _EVENTS_SHOWN = 60
-_TIMEOUT = 5.0  # seconds a step
 
 _GUEST = pytest.StashKey["Guest"]()
 _USED = pytest.StashKey[bool]()
@@ -46,8 +42,7 @@ class Boot(NamedTuple):
     timeout: float
 
     def __str__(self) -> str:
-        cell = self.planned.cell
-        return f"{cell.variant}/{cell.mechanism}/{cell.toolchain}/{cell.engine}"
+        return f"{self.spec}/{self.planned.cell.engine}"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -62,7 +57,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
             help=f"run only the {name}s named here, of those that a test asks for: names, globs, comma lists",
         )
     group.addoption(
-        "--farm-arch-path", action="append", default=[], metavar="FOLDER", help="a folder with architectures of your own"
+        "--farm-arch-path",
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="a folder with architectures of your own",
     )
 
 
@@ -74,11 +73,11 @@ def pytest_configure(config: pytest.Config) -> None:
         "four are names, globs, comma lists or lists (default: all); source is C beside the test, with TARGET()s.",
     )
     if any(config.getoption(f"farm_{name}") for name in (*_RESTRICTIONS, "arch_path")):
-        from farm import plan
+        from farm import live, plan
         from farm.errors import FarmError
 
         try:
-            plan.make(selection(config, scenario=(_ANY_SCENARIO,)))
+            plan.make(selection(config, scenario=live.ANY_SCENARIO))
         except FarmError as error:
             raise pytest.UsageError(str(error)) from None
 
@@ -128,7 +127,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def _boots(metafunc: pytest.Metafunc) -> list[Boot]:
-    from farm import plan
+    from farm import live, plan
     from farm.errors import UnknownNameError, UsageError
     from farm.image import Spec
 
@@ -136,7 +135,9 @@ def _boots(metafunc: pytest.Metafunc) -> list[Boot]:
     named = dict(mark.kwargs) if mark else {}
     unknown = [*map(repr, mark.args if mark else ()), *(set(named) - {*_SELECTORS, "source", "timeout"})]
     if unknown:
-        raise UsageError(f"{unknown[0]} is not expected; valid are {', '.join(_SELECTORS)}, source and timeout, by name")
+        raise UsageError(
+            f"{unknown[0]} is not expected; valid are {', '.join(_SELECTORS)}, source and timeout, by name"
+        )
     source = named.get("source")
     if source is not None:
         source = metafunc.definition.path.parent / source
@@ -145,10 +146,10 @@ def _boots(metafunc: pytest.Metafunc) -> list[Boot]:
     selectors: dict[str, Any] = {name: _names(named.get(name, ())) for name in _SELECTORS}
     arch_path = _arch_path(metafunc.config)
     try:
-        made = plan.make(plan.Selection(scenario=(_ANY_SCENARIO,), arch_path=arch_path, **selectors))
+        made = plan.make(plan.Selection(scenario=live.ANY_SCENARIO, arch_path=arch_path, **selectors))
     except UnknownNameError as error:
         raise UsageError(f"{error}\n{_valid(arch_path)}") from None
-    timeout = float(named.get("timeout", _TIMEOUT))
+    timeout = float(named.get("timeout", live.TIMEOUT))
     return [
         Boot(Spec(made.variants[p.cell.variant], p.cell.mechanism, p.cell.toolchain, source=source), p, timeout)
         for p in made.cells
@@ -182,9 +183,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Deselect what the options leave out."""
     if not any(config.getoption(f"farm_{name}") for name in _RESTRICTIONS):
         return
-    from farm import plan
+    from farm import live, plan
 
-    made = plan.make(selection(config, scenario=(_ANY_SCENARIO,)))
+    made = plan.make(selection(config, scenario=live.ANY_SCENARIO))
     wanted = {(p.cell.variant, p.cell.mechanism, p.cell.engine) for p in made.cells}
     kept: list[pytest.Item] = []
     left_out: list[pytest.Item] = []
@@ -204,8 +205,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture
 def patchable(request: pytest.FixtureRequest) -> Iterator[Guest]:
     """A live guest (:class:`farm.live.Guest`), pristine."""
-    from farm import image
-    from farm.engines import engines
     from farm.errors import FarmError
     from farm.live import Guest
 
@@ -213,8 +212,7 @@ def patchable(request: pytest.FixtureRequest) -> Iterator[Guest]:
     fail_if_hole(boot.planned)
     request.config.stash[_USED] = True
     try:
-        variant, engine = boot.spec.variant, engines()[boot.planned.cell.engine]
-        guest = Guest(image.build(boot.spec), variant, engine, boot.timeout, pooled=True)
+        guest = Guest(boot.spec, boot.planned.cell.engine, boot.timeout, pooled=True)
     except FarmError as error:
         pytest.fail(str(error), pytrace=False)
     request.node.stash[_GUEST] = guest

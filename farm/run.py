@@ -23,6 +23,7 @@ from typing import IO, Any
 import msgspec
 
 from farm import __version__, image, wire
+from farm.backend import Variant
 from farm.engines import Engine, Reply, engines
 from farm.engines.child import Stopping
 from farm.errors import BuildError, FarmError, ImageError, MissingToolError, OutputError, UsageError
@@ -42,11 +43,16 @@ class Batch:
     """Cells of one image on one engine."""
 
     spec: image.Spec
-    engine: str
+    engine: str  #: as in the cells, with its profile
     cells: tuple[Cell, ...]
     scenarios: tuple[Scenario, ...]
     timeout: float = TIMEOUT
     retry: bool = True  #: run an unsure verdict once more
+
+    @property
+    def variant(self) -> Variant:
+        """As the engine's profile runs it."""
+        return self.spec.variant.profiled(self.engine)
 
 
 def batches(plan: Plan, skip: Iterable[Cell] = (), timeout: float = TIMEOUT) -> list[Batch]:
@@ -75,7 +81,7 @@ def run_batch(batch: Batch) -> list[Result]:
         return [skipped(cell, "not-run", str(error)) for cell in batch.cells]
     except ImageError as error:
         return [_failed(cell, Verdict.BUILD_ERROR, str(error)) for cell in batch.cells]
-    engine = engines()[batch.engine]
+    engine = engines()[batch.engine.partition(":")[0]]
     return list(_judged(batch, built, engine))
 
 
@@ -85,8 +91,8 @@ def _failed(cell: Cell, verdict: Verdict, reason: str) -> Result:
 
 
 def _judged(batch: Batch, built: image.Image, engine: Engine) -> Iterator[Result]:
-    judge = Judge(built, engine)
-    variant = batch.spec.variant
+    judge = Judge(built, engine, batch.spec.variant.features(batch.engine))
+    variant = batch.variant
     programs = [wire.encode(scenario, big_endian=built.big_endian) for scenario in batch.scenarios]
     traces: list[bytes] = []
     results: list[Result] = []
@@ -106,7 +112,7 @@ def _judged(batch: Batch, built: image.Image, engine: Engine) -> Iterator[Result
 
 def _again(batch: Batch, built: image.Image, engine: Engine, judge: Judge, i: int, first: Result) -> Result:
     """The cell once more on fresh state: the same failure is believed, anything else is flaky."""
-    scenario, variant = batch.scenarios[i], batch.spec.variant
+    scenario, variant = batch.scenarios[i], batch.variant
     program = wire.encode(scenario, big_endian=built.big_endian)
     (reply,) = engine.run(built, variant, [program], batch.timeout, fresh=True)
     if reply.failure == "crash" and reply.pc is None:
@@ -120,7 +126,7 @@ def _again(batch: Batch, built: image.Image, engine: Engine, judge: Judge, i: in
 
 def _located(engine: Engine, built: image.Image, batch: Batch, program: bytes, reply: Reply) -> Reply:
     locate = getattr(engine, "locate", None)
-    pc = locate(built, batch.spec.variant, program, batch.timeout) if locate else None
+    pc = locate(built, batch.variant, program, batch.timeout) if locate else None
     return Reply(failure=reply.failure, detail=reply.detail, pc=pc)
 
 
@@ -140,7 +146,7 @@ def _cross_check(
     ]
     if not chosen:
         return results
-    replies = engine.cross_check(built, batch.spec.variant, [programs[i] for i in chosen], batch.timeout)
+    replies = engine.cross_check(built, batch.variant, [programs[i] for i in chosen], batch.timeout)
     if replies is None:
         return results
     for i, reply in zip(chosen, replies, strict=True):
@@ -173,7 +179,8 @@ def describe(plan: Plan) -> Run:
     versions = {"python": platform.python_version()}
     known = engines()
     for cell in {(p.cell.engine, p.cell.variant, p.cell.toolchain) for p in plan.cells if p.verdict is None}:
-        engine, variant, toolchain = cell
+        name, variant, toolchain = cell
+        engine = name.partition(":")[0]
         version = known[engine].version(plan.variants[variant])
         versions[engine if engine == "unicorn" else f"{engine} ({variant})"] = version
         versions[toolchain] = TOOLCHAINS[toolchain].version()

@@ -12,6 +12,7 @@ takes one 64-bit number ``x``; a function with more parameters gets the others d
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
 
@@ -23,6 +24,8 @@ class Kind(enum.Enum):
     LONG = 1  #: ``uint64_t f(uint64_t, uint32_t)``: a register pair on 32-bit architectures
     WIDE = 2  #: ``uint32_t f(uintptr_t x 8)``: every integer argument register there is
     VOID = 3  #: ``void f(uint32_t)``: the only kind for which NULL is a legal target
+    CRC = 4  #: ``uint16_t crc_t10dif(uint16_t crc, const uint8_t *buffer, size_t length)``
+    CHACHA = 5  #: ``uint32_t chacha20(uint32_t counter, uint8_t *out, const uint8_t *in, size_t length)``
 
 
 #: The kind of each patchable function, by number.
@@ -35,7 +38,15 @@ FUNCTIONS: tuple[Kind, ...] = (
     Kind.WIDE,
     Kind.VOID,
     Kind.VOID,
+    Kind.CRC,
+    Kind.CHACHA,
 )
+
+#: Functions whose ``x`` names a piece of the guest's pattern and how to go on with it (:class:`Piece`).
+WORK = frozenset({Kind.CRC, Kind.CHACHA})
+
+#: Bytes of the guest's pattern, ``(7 * i + 3) & 0xff``; it ends where an unmapped page begins.
+PATTERN_SIZE = 4096
 
 
 class Target(enum.Enum):
@@ -53,6 +64,7 @@ class Target(enum.Enum):
     MISALIGNED = 0xF4  #: the default target plus one byte: the middle of an instruction
     ZERO = 0xF5  #: address 0 by mistake, that is, without saying NULL
     NEXT = 0xF6  #: the patchable function with the next number: a stub that leads to another stub
+    BEST = 0xF7  #: what dispatch chooses for this CPU: FAST if it can run there, else DEFAULT
 
 
 #: The four that are functions of the guest.
@@ -100,6 +112,9 @@ class Defect(enum.Enum):
     CLOBBERED_ARGUMENT = "clobbered-argument"
     UNCHECKED_REQUEST = "unchecked-request"
     IGNORED_ERROR = "ignored-error"
+    LOST_STATE = "lost-state"
+    OVERREAD = "overread"
+    WRONG_DISPATCH = "wrong-dispatch"
 
     def __str__(self) -> str:
         return self.value
@@ -110,7 +125,8 @@ class Call:
     """Call a patchable function through a call site of the given shape.
 
     ``count`` is the number of iterations (LOOPED) or the recursion depth (RECURSIVE).  ``inside`` is a sub-program
-    that the target runs before it returns, at recursion level ``at`` (0 is the outermost).
+    that the target runs before it returns, at recursion level ``at`` (0 is the outermost).  ``stride`` is added to
+    ``x`` for every iteration of the innermost :class:`Loop` around it.
     """
 
     function: int
@@ -119,6 +135,7 @@ class Call:
     count: int = 1
     at: int = 0
     inside: tuple[Step, ...] = ()
+    stride: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +190,12 @@ class Loop:
     steps: tuple[Step, ...]
 
 
-Step: TypeAlias = Call | Patch | Restore | Query | Code | Scribble | LockText | Loop
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Digest of what the CHACHA calls have written since the one that began anew."""
+
+
+Step: TypeAlias = Call | Patch | Restore | Query | Code | Scribble | LockText | Loop | Output
 
 
 def substeps(step: Step) -> tuple[Step, ...]:
@@ -197,6 +219,7 @@ class Scenario:
     steps: tuple[Step, ...]
     detects: frozenset[Defect]
     only: tuple[frozenset[str], str] | None = None
+    requires: frozenset[str] = field(default_factory=frozenset)  #: CPU features, without which it cannot be run
     tags: frozenset[str] = field(default_factory=frozenset)
     bugs: tuple[str, ...] = ()
 
@@ -213,11 +236,25 @@ class Scenario:
         "CR": "real work",
     }
 
+    @property
+    def depends_on_cpu(self) -> bool:
+        """What is expected, or whether it can run at all, differs between CPU profiles."""
+        return bool(self.requires) or any(
+            isinstance(step, Patch) and step.target is Target.BEST for step in walk(self.steps)
+        )
+
     def __post_init__(self) -> None:
         if self.id.partition("-")[0] not in self.GROUPS:
             raise ValueError(f"scenario {self.id}: the group must be one of {', '.join(self.GROUPS)}")
         if not self.detects:
             raise ValueError(f"scenario {self.id}: it detects nothing, so it proves nothing")
+
+
+def walk(steps: Iterable[Step]) -> Iterator[Step]:
+    """Every step and everything nested in it, in the order of their numbers."""
+    for step in steps:
+        yield step
+        yield from walk(substeps(step))
 
 
 # The words a scenario is written in.
@@ -261,6 +298,25 @@ def query(function: int) -> Query:
 def code(function: int | None = None) -> Code:
     """``code(0)``, or ``code()`` for every patchable function at once."""
     return Code(function)
+
+
+def piece(length: int, start: int = 0, *, more: bool = False, in_place: bool = False, wrap: bool = False) -> int:
+    """The ``x`` of a CRC or CHACHA call: ``length`` bytes of the pattern from ``start``.
+
+    ``more`` goes on where the last call ended instead of beginning anew; ``in_place`` lets CHACHA read from where it
+    writes; ``wrap`` begins CHACHA at the last value of its block counter.
+    """
+    return length | start << 16 | more << 32 | in_place << 33 | wrap << 34
+
+
+def best(function: int) -> Patch:
+    """Let dispatch choose the target for this CPU."""
+    return Patch(function, Target.BEST)
+
+
+def output() -> Output:
+    """``output()``."""
+    return Output()
 
 
 def loop(count: int, *steps: Step) -> Loop:

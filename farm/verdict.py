@@ -96,8 +96,9 @@ def skipped(cell: Cell, verdict: str, reason: str) -> Result:
 class Judge:
     """Judges the traces of one image: what is the same for all of its cells is worked out once."""
 
-    def __init__(self, image: Image, engine: Engine) -> None:
+    def __init__(self, image: Image, engine: Engine, features: frozenset[str] = frozenset()) -> None:
         self._image = image
+        self._features = features
         self._engine = engine
         self._expected: dict[str, tuple[tuple[Event, ...], bytes, str]] = {}
 
@@ -105,7 +106,7 @@ class Judge:
         """Events, their bytes in the guest's order, and their digest."""
         known = self._expected.get(scenario.name)
         if known is None:
-            events = model.predict(scenario)
+            events = model.predict(scenario, self._features)
             body = wire.encode_events(list(events), big_endian=self._image.big_endian)
             known = self._expected[scenario.name] = (events, body, digest(events))
         return known

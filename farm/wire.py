@@ -30,12 +30,14 @@ from typing import NamedTuple
 
 from farm.scenario import (
     FUNCTIONS,
+    PATTERN_SIZE,
     REAL_TARGETS,
     Call,
     Code,
     Kind,
     Loop,
     LockText,
+    Output,
     Patch,
     Query,
     Restore,
@@ -60,12 +62,36 @@ TRACE_EVENTS = 512
 HEADER_WORDS = 8
 EVENT_WORDS = 8
 
-OPS: dict[type, int] = {Call: 1, Patch: 2, Restore: 3, Query: 4, Code: 5, Scribble: 6, LockText: 7, Loop: 8}
+OPS: dict[type, int] = {
+    Call: 1,
+    Patch: 2,
+    Restore: 3,
+    Query: 4,
+    Code: 5,
+    Scribble: 6,
+    LockText: 7,
+    Loop: 8,
+    Output: 9,
+}
 
-KINDS = {"enter": 1, "return": 2, "patch": 3, "restore": 4, "query": 5, "code": 6, "scribble": 7, "lock": 8, "loop": 9}
+KINDS = {
+    "enter": 1,
+    "return": 2,
+    "patch": 3,
+    "restore": 4,
+    "query": 5,
+    "code": 6,
+    "scribble": 7,
+    "lock": 8,
+    "loop": 9,
+    "output": 10,
+}
 _KIND_NAMES = {number: name for name, number in KINDS.items()}
 
 MECHANISMS = {"pointer": 1, "stub": 2}
+
+#: What a CPU may have, as bits of the guest's ``farm_features``.
+FEATURES = {"clmul": 1}
 
 #: Target word of an event that names no target, and of a target the guest does not know.
 NO_TARGET = 0xFFFF
@@ -88,8 +114,8 @@ def fnv(words: tuple[int, ...] | list[int], digest: int = FNV_BASIS) -> int:
 class Event(NamedTuple):
     """One thing that the guest observed: :data:`EVENT_WORDS` words.
 
-    ``value`` is the value returned (``return``), a :class:`~farm.scenario.Status` (``patch``, ``restore``), 0 or 1
-    (``code``: 1 if the bytes are not pristine) or the digest of the folded events (``loop``).  ``stack`` is the
+    ``value`` is how many bytes go through accelerated code (``enter`` of CRC), the value returned (``return``), a :class:`~farm.scenario.Status` (``patch``, ``restore``), 0 or 1
+    (``code``: 1 if the bytes are not pristine) or a digest (``output``; ``loop``, of the folded events).  ``stack`` is the
     difference in bytes between the stack pointer after and before the call.  ``abi`` is a mask of violations: at
     ``enter`` bit *i* is argument *i* and bit 16 the alignment of the stack, at ``return`` bit *i* is the *i*-th
     callee-saved register of the architecture.
@@ -108,10 +134,14 @@ class Event(NamedTuple):
         parts = [f"step {self.step}: {self.kind} {target_name(self.target)}"]
         if self.kind == "enter":
             parts.append(f"arguments {self.arguments:#010x}")
+            if self.value:
+                parts.append(f"{self.value} bytes accelerated")
         elif self.kind in ("patch", "restore", "scribble"):
             parts.append(status_name(self.value))
         elif self.kind == "code":
             parts.append("changed" if self.value else "pristine")
+        elif self.kind == "output":
+            parts.append(f"{self.arguments} bytes, digest {self.value:#x}")
         elif self.kind == "loop":
             parts.append(f"{self.arguments} events, digest {self.value:#x}")
         elif self.kind == "return":
@@ -200,7 +230,7 @@ def _instruction(step: Step, counter: object) -> list[int]:
     match step:
         case Call():
             operands = [step.function, step.shape.value, step.x & 0xFFFFFFFF, step.x >> 32 & 0xFFFFFFFF]
-            operands += [step.count, step.at]
+            operands += [step.count, step.at, step.stride & 0xFFFFFFFF, step.stride >> 32 & 0xFFFFFFFF]
             for inner in step.inside:
                 nested += _instruction(inner, counter)
         case Loop():
@@ -213,6 +243,8 @@ def _instruction(step: Step, counter: object) -> list[int]:
             operands = [ALL_FUNCTIONS if step.function is None else step.function]
         case LockText():
             operands = [int(step.locked)]
+        case Output():
+            operands = []
         case Restore() | Query() | Scribble():
             operands = [step.function]
     return [OPS[type(step)] | number << 16, 2 + len(operands) + len(nested), *operands, *nested]
@@ -279,6 +311,8 @@ def _layout() -> str:
         f"#define FNV_BASIS {FNV_BASIS:#x}",
         f"#define FNV_PRIME {FNV_PRIME:#x}",
         f"#define FUNCTION_COUNT {len(FUNCTIONS)}",
+        f"#define FUNCTION_BITS {(len(FUNCTIONS) - 1).bit_length()}",
+        f"#define PATTERN_SIZE {PATTERN_SIZE}",
         f"#define TARGET_COUNT {len(REAL_TARGETS)}",
     ]
     lines += [f"#define OP_{cls.__name__.upper()} {number}" for cls, number in OPS.items()]
@@ -288,6 +322,7 @@ def _layout() -> str:
     lines += [f"#define TARGET_{target.name} {target.value:#x}" for target in Target]
     lines += [f"#define PATCH_{status.name} {status.value}" for status in Status]
     lines += [f"#define KIND_{kind.name} {kind.value}" for kind in Kind]
+    lines += [f"#define FEATURE_{name.upper()} {bit:#x}" for name, bit in FEATURES.items()]
     functions = " ".join(f"X({number}, {kind.name})" for number, kind in enumerate(FUNCTIONS))
     lines.append(f"#define FOR_EACH_FUNCTION(X) {functions}")
     lines.append(f"#define FUNCTION_NUMBERS {','.join(str(number) for number in range(len(FUNCTIONS)))}")

@@ -125,7 +125,7 @@ target_entry:
     mov     x17, sp
     str     x17, [x16, #64]
     ldr     w17, [x16, #80]
-    ubfx    w17, w17, #8, #3        /* a target that did not name itself still finds a body */
+    ubfx    w17, w17, #8, #FUNCTION_BITS /* a target that did not name itself still finds a body */
     adrp    x16, target_bodies
     add     x16, x16, :lo12:target_bodies
     ldr     x16, [x16, w17, uxtw #3]

@@ -4,6 +4,7 @@
     .type _start, %function
 _start:
     mov     x29, #0                 /* the kernel aligned sp */
+    mov     x0, sp                  /* arguments, environment, auxiliary vector */
     bl      linux_main
     brk     #0
 

@@ -125,7 +125,7 @@ target_entry:
     xori    %r11, %r11, NAMED
     stw     %r11, 10 * WORD(%r12)
     /* bits 8-10, times WORD: a target that did not name itself still finds a body */
-    rlwinm  %r11, %r11, 24 + WORD_SHIFT, 29 - WORD_SHIFT, 31 - WORD_SHIFT
+    rlwinm  %r11, %r11, 24 + WORD_SHIFT, 32 - FUNCTION_BITS - WORD_SHIFT, 31 - WORD_SHIFT
     lis     %r12, target_bodies@ha
     add     %r12, %r12, %r11
     LOAD    %r12, target_bodies@l(%r12)

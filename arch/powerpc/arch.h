@@ -24,6 +24,10 @@
 #define ARCH_STUB_SLOT 24
 #define ARCH_FOREIGN_WORD 0x7fe00008u /* trap: what a debugger puts there */
 
+#ifdef __powerpc64__
+#define ARCH_CRC_T10DIF /* crc_t10dif.c has a carry-less multiply */
+#endif
+
 #define ARCH_SYS_READ 3
 #define ARCH_SYS_WRITE 4
 #define ARCH_SYS_MPROTECT 125

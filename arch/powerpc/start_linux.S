@@ -14,6 +14,7 @@
     .globl _start
     .type _start, %function
 _start:
+    mr      %r3, %r1                /* arguments, environment, auxiliary vector */
     first_frame                     /* the kernel aligned r1 */
     bl      linux_main
     trap

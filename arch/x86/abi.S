@@ -129,7 +129,7 @@ target_entry:
     xorl    $NAMED, %r11d
     movl    %r11d, abi_entry+64(%rip)
     shrl    $8, %r11d
-    andl    $7, %r11d               /* a target that did not name itself still finds a body */
+    andl    $((1 << FUNCTION_BITS) - 1), %r11d /* a target that did not name itself still finds a body */
     leaq    target_bodies(%rip), %r10
     jmp     *(%r10,%r11,8)
 

@@ -23,6 +23,8 @@
 #define ARCH_STUB_SLOT 21
 #define ARCH_FOREIGN_WORD 0xccccccccu /* int3, as far as the operand goes: what a debugger puts there */
 
+#define ARCH_CRC_T10DIF /* crc_t10dif.c has a carry-less multiply */
+
 #define ARCH_SYS_READ 0
 #define ARCH_SYS_WRITE 1
 #define ARCH_SYS_MPROTECT 10

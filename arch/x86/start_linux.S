@@ -4,6 +4,7 @@
     .type _start, @function
 _start:
     xorl    %ebp, %ebp              /* the kernel aligned rsp */
+    movq    %rsp, %rdi              /* arguments, environment, auxiliary vector */
     call    linux_main
     ud2
 

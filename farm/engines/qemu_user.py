@@ -82,8 +82,9 @@ class QemuUser:
         return self._converse(image, variant, programs, timeout, fresh=fresh)
 
     def session(self, image: Image, variant: Variant, timeout: float, *, fresh: bool = False) -> Session:
-        key = image.sha256
-        child = self._start(key, image, variant, fresh=fresh)
+        command = self.command(image, variant)
+        key = f"{image.sha256} {command}"
+        child = self._start(key, command, image, fresh=fresh)
         return Session(
             child,
             timeout,
@@ -92,9 +93,9 @@ class QemuUser:
             lambda child: self.pool.give(key, child),
         )
 
-    def _start(self, key: str, image: Image, variant: Variant, *options: str, fresh: bool) -> Child:
+    def _start(self, key: str, command: list[str], image: Image, *, fresh: bool) -> Child:
         idle = None if fresh else self.pool.take(key)
-        return idle[1] if idle else Child(self.command(image, variant, *options), big_endian=image.big_endian)
+        return idle[1] if idle else Child(command, big_endian=image.big_endian)
 
     def cross_check(
         self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float
@@ -111,10 +112,11 @@ class QemuUser:
         *options: str,
         fresh: bool = False,
     ) -> Iterator[Reply]:
-        key = " ".join((image.sha256, *options))
+        command = self.command(image, variant, *options)
+        key = f"{image.sha256} {command}"
 
         def start() -> Child:
-            return self._start(key, image, variant, *options, fresh=fresh)
+            return self._start(key, command, image, fresh=fresh)
 
         def explain(death: ChildDied) -> Reply:
             return _explain(death, timeout)

@@ -84,7 +84,7 @@ class Unicorn:
             return self._start(image, variant, timeout, fresh=fresh)
 
         def finish(child: Child) -> None:
-            self.pool.give(_key(image, timeout), child)
+            self.pool.give(_key(image, variant, timeout), child)
 
         try:
             yield from converse(start, finish, programs, timeout + _GRACE, _interpret, _explain)
@@ -97,14 +97,14 @@ class Unicorn:
         except (CannotOpenError, ChildDied) as error:
             raise ImageError(f"unicorn cannot open {image.path}: {error}") from None
         return Session(
-            child, timeout + _GRACE, _interpret, _explain, lambda child: self.pool.give(_key(image, timeout), child)
+            child, timeout + _GRACE, _interpret, _explain, lambda child: self.pool.give(_key(image, variant, timeout), child)
         )
 
     def _start(self, image: Image, variant: Variant, timeout: float, *, fresh: bool) -> Child:
         """A child with ``image`` open.  Raises :class:`CannotOpenError` or :class:`ChildDied`."""
         settings = variant.engine[self.name]
         assert isinstance(settings, UnicornSettings)
-        key = _key(image, timeout)
+        key = _key(image, variant, timeout)
         idle = None if fresh else self.pool.take(key, any_other=True)
         if idle and idle[0] == key:
             return idle[1]
@@ -131,8 +131,8 @@ class Unicorn:
         return None  # stepping is another mode of the same translator, and some architectures cannot
 
 
-def _key(image: Image, timeout: float) -> str:
-    return f"{image.sha256} {timeout}"
+def _key(image: Image, variant: Variant, timeout: float) -> str:
+    return f"{image.sha256} {variant.engine['unicorn']} {timeout}"
 
 
 class CannotOpenError(Exception):

@@ -87,13 +87,16 @@ def reasons(results: Iterable[Result]) -> list[tuple[str, int]]:
 
 
 def agreement(results: Sequence[Result]) -> tuple[int, int]:
-    """How many scenarios ran in more than one cell, and how many of those left one trace everywhere."""
-    traces: dict[str, list[str | None]] = {}
+    """How many scenarios ran in more than one cell, and how many of those left one trace everywhere.
+
+    A scenario that asks what the CPU has counts once for each kind of CPU.
+    """
+    traces: dict[tuple[str, str | None], list[str | None]] = {}
     for result in results:
         if result.trace is not None or result.failed:
-            traces.setdefault(result.cell.scenario, []).append(result.trace)
+            traces.setdefault((result.cell.scenario, result.expected), []).append(result.trace)
     compared = [seen for seen in traces.values() if len(seen) > 1]
-    return len(compared), sum(len(set(seen)) == 1 for seen in compared)
+    return len(compared), sum(len(set(seen)) == 1 and None not in seen for seen in compared)
 
 
 def passed(results: Iterable[Result]) -> int:

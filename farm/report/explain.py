@@ -17,12 +17,17 @@ def explain(result: Result, plan: Plan) -> str:
     title = f"{scenario.id} {scenario.title}" if scenario else result.cell.scenario
     lines = [f"{str(result.verdict).upper()} {result.cell}", f"  {title}", f"  {result.reason}"]
     if scenario and result.observed is not None:
-        lines += _events(list(model.predict(scenario)), result.observed)
+        lines += _events(list(model.predict(scenario, _features(result, plan))), result.observed)
     if result.code:
         lines += [f"  {line}" for line in _code(result, plan)]
     if result.reproduce:
         lines.append(f"  reproduce: {result.reproduce}")
     return "\n".join(lines)
+
+
+def _features(result: Result, plan: Plan) -> frozenset[str]:
+    variant = plan.variants.get(result.cell.variant)
+    return variant.features(result.cell.engine) if variant else frozenset()
 
 
 def _events(expected: list[wire.Event], seen: list[wire.Event]) -> list[str]:

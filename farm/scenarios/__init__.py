@@ -10,7 +10,7 @@ from pathlib import Path
 from farm.errors import ScenarioFileError
 from farm.scenario import Scenario
 
-MODULES = ("basic", "abi", "shapes", "timing", "placement", "coherence", "failure")
+MODULES = ("basic", "abi", "shapes", "timing", "placement", "coherence", "failure", "crypto")
 
 
 @functools.cache

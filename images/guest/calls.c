@@ -72,12 +72,76 @@ static struct {
     }                                                                                                                  \
     CALL_SITE PROTOTYPE_VOID(pointer_##n) { taken.pointer_##n(x); }
 
+/* Kinds whose arguments are derived from x: the call site itself is what the C compiler makes of CALL_kind. */
+#define CALL_CRC(f, x) f((uint16_t)(piece_more(x) ? work.crc : 0), piece_start(x), piece_length(x))
+#define CALL_CHACHA(f, x) f(chacha_counter(x), work_out + work.position, chacha_input(x), piece_length(x))
+
+static uint32_t chacha_counter(uint64_t x)
+{
+    if (piece_more(x))
+        return work.counter;
+    work.position = 0;
+    return piece_wrap(x) ? 0xffffffffu : 1;
+}
+
+static const uint8_t *chacha_input(uint64_t x)
+{
+    uint8_t *place = work_out + (piece_more(x) ? work.position : 0);
+    if (!piece_in_place(x))
+        return piece_start(x);
+    for (size_t i = 0; i < piece_length(x); i++)
+        ((volatile uint8_t *)place)[i] = piece_start(x)[i];
+    return place;
+}
+
+#define DERIVED_SHAPES(n, kind, type)                                                                                  \
+    CALL_SITE PROTOTYPE_LONG(used_##n)                                                                                 \
+    {                                                                                                                  \
+        (void)y;                                                                                                       \
+        return (type)(CALL_##kind(whatever_##n, x) + 1u);                                                              \
+    }                                                                                                                  \
+    CALL_SITE PROTOTYPE_LONG(ignored_##n)                                                                              \
+    {                                                                                                                  \
+        (void)y;                                                                                                       \
+        (void)CALL_##kind(whatever_##n, x);                                                                            \
+        return 0;                                                                                                      \
+    }                                                                                                                  \
+    CALL_SITE PROTOTYPE_LONG(tail_##n)                                                                                 \
+    {                                                                                                                  \
+        (void)y;                                                                                                       \
+        return CALL_##kind(whatever_##n, x);                                                                           \
+    }                                                                                                                  \
+    CALL_SITE PROTOTYPE_LONG(looped_##n)                                                                               \
+    {                                                                                                                  \
+        type sum = 0;                                                                                                  \
+        (void)y;                                                                                                       \
+        for (uint32_t i = 0; i < call_count; i++)                                                                      \
+            sum = (type)(sum + CALL_##kind(whatever_##n, x + i));                                                      \
+        return sum;                                                                                                    \
+    }                                                                                                                  \
+    CALL_SITE PROTOTYPE_LONG(pointer_##n)                                                                              \
+    {                                                                                                                  \
+        (void)y;                                                                                                       \
+        return CALL_##kind(taken.pointer_##n, x);                                                                      \
+    }
+
+#define SHAPES_CRC(n) DERIVED_SHAPES(n, CRC, uint16_t)
+#define SHAPES_CHACHA(n) DERIVED_SHAPES(n, CHACHA, uint32_t)
+
+/* The prototype of a call site's own function. */
+#define SITE_INT PROTOTYPE_INT
+#define SITE_LONG PROTOTYPE_LONG
+#define SITE_WIDE PROTOTYPE_WIDE
+#define SITE_VOID PROTOTYPE_VOID
+#define SITE_CRC PROTOTYPE_LONG
+#define SITE_CHACHA PROTOTYPE_LONG
+
 #define SHAPES(n, kind)                                                                                                \
-    PROTOTYPE_##kind(used_##n);                                                                                        \
-    PROTOTYPE_##kind(ignored_##n);                                                                                     \
-    PROTOTYPE_##kind(tail_##n);                                                                                        \
-    PROTOTYPE_##kind(looped_##n);                                                                                      \
-    PROTOTYPE_##kind(pointer_##n);                                                                                     \
+    SITE_##kind(used_##n);                                                                                        \
+    SITE_##kind(ignored_##n);                                                                                     \
+    SITE_##kind(tail_##n);                                                                                        \
+    SITE_##kind(looped_##n);                                                                                      \
+    SITE_##kind(pointer_##n);                                                                                     \
     SHAPES_##kind(n)
 FOR_EACH_FUNCTION(SHAPES)
 

@@ -21,6 +21,8 @@
     uint32_t name(uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d, uintptr_t e, uintptr_t f, uintptr_t g,           \
                   uintptr_t h)
 #define PROTOTYPE_VOID(name) void name(uint32_t x)
+#define PROTOTYPE_CRC(name) uint16_t name(uint16_t crc, const uint8_t *buffer, size_t length)
+#define PROTOTYPE_CHACHA(name) uint32_t name(uint32_t counter, uint8_t *out, const uint8_t *in, size_t length)
 
 /* The patchable functions, and where they may lead (asm entries in abi.S, bodies in targets.c). */
 #define DECLARE(n, kind)                                                                                               \
@@ -39,6 +41,35 @@ extern const uintptr_t target_addresses[FUNCTION_COUNT][TARGET_COUNT];
 /* Second argument of a LONG function and i-th of a WIDE one, for a call with x. */
 static inline uint32_t long_argument(uint64_t x) { return 3u * (uint32_t)x + 1u; }
 static inline uintptr_t wide_argument(uint64_t x, uint32_t i) { return (uintptr_t)x + 0x1111u * i; }
+
+/* A kind whose call sites take x as a LONG function does and derive the real arguments from it. */
+static inline bool is_derived(uint32_t kind) { return kind >= KIND_CRC; }
+
+/* Work: x names a piece of the pattern and how to go on (piece() in farm/scenario.py). */
+extern const uint8_t work_pattern[PATTERN_SIZE]; /* ends where an unmapped page begins */
+extern struct work {
+    uint32_t crc, counter, position; /* where the last call ended */
+} work;
+extern uint8_t work_out[2 * PATTERN_SIZE];
+static inline size_t piece_length(uint64_t x) { return x & 0xffff; }
+static inline const uint8_t *piece_start(uint64_t x) { return work_pattern + (x >> 16 & 0xffff); }
+static inline bool piece_more(uint64_t x) { return x >> 32 & 1; }
+static inline bool piece_in_place(uint64_t x) { return x >> 33 & 1; }
+static inline bool piece_wrap(uint64_t x) { return x >> 34 & 1; }
+
+/* Implementations (crc_t10dif.c, chacha20.c, arch/NAME/crc_t10dif.c). */
+PROTOTYPE_CRC(crc_t10dif_generic);
+PROTOTYPE_CRC(crc_t10dif_table);
+PROTOTYPE_CHACHA(chacha20_generic);
+PROTOTYPE_CHACHA(chacha20_four_blocks);
+#ifdef ARCH_CRC_T10DIF
+PROTOTYPE_CRC(crc_t10dif_arch); /* length is a multiple of 8 */
+/* FEATURE_ bits of this CPU, from the auxiliary vector or from the CPU itself. */
+uint32_t arch_features(const uintptr_t *auxiliary_vector);
+#endif
+
+/* FEATURE_ bits of this CPU; the platform finds out. */
+extern uint32_t farm_features;
 
 /* Call sites by function and shape (calls.c); RECURSIVE enters through TAIL. */
 extern const uintptr_t call_sites[FUNCTION_COUNT][SHAPE_RECURSIVE];
@@ -70,7 +101,7 @@ void return_zero(void);
 
 /* interp.c, for the bodies of targets.  target_entered records the visit, runs what the step wants to be run inside,
  * and returns the word of the target that was entered. */
-uint32_t target_entered(uint32_t digest, uint32_t violations);
+uint32_t target_entered(uint32_t digest, uint32_t violations, uint32_t note);
 bool target_recurses(void); /* if so, the body calls its own patchable function and then target_returned */
 void target_returned(void);
 void target_left(void);

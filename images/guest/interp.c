@@ -14,6 +14,10 @@ struct {
 extern const uint8_t farm_pristine[ARCH_STUB_BYTES * FUNCTION_COUNT];
 const uint8_t farm_pristine[ARCH_STUB_BYTES * FUNCTION_COUNT] = {1};
 
+/* Real work: where it stands, and where CHACHA writes. */
+struct work work;
+uint8_t work_out[2 * PATTERN_SIZE] NOINIT;
+
 /* What a call step asks of the targets it enters. */
 struct call {
     const uint32_t *inside, *inside_end; /* run once, at level `at` */
@@ -23,7 +27,7 @@ static struct call *current;
 static uint32_t depth; /* targets now running */
 
 /* Inside a loop, events are folded into a digest instead of being stored. */
-static uint32_t folding, fold_digest, fold_events;
+static uint32_t folding, fold_digest, fold_events, iteration;
 
 static void emit(uint32_t kind, uint32_t step, uint32_t target, uint32_t arguments, uint64_t value, intptr_t stack,
                  uint32_t abi)
@@ -52,13 +56,13 @@ static void run(const uint32_t *pc, const uint32_t *end);
 
 static uint32_t running_step;
 
-uint32_t target_entered(uint32_t digest, uint32_t violations)
+uint32_t target_entered(uint32_t digest, uint32_t violations, uint32_t note)
 {
     uint32_t word = abi_entry.target;
     struct call *call = current;
     abi_entry.target = NO_TARGET; /* an entry that does not record itself is found out */
     if (is_known(word))
-        emit(EVENT_ENTER, running_step, word, digest, 0, 0, violations);
+        emit(EVENT_ENTER, running_step, word, digest, note, 0, violations);
     else
         emit(EVENT_ENTER, running_step, UNKNOWN_TARGET, digest, word, 0, violations);
     depth++;
@@ -90,8 +94,9 @@ static uint32_t pair_low(void) { return __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__; 
 static void run_call(const uint32_t *op, uint32_t step)
 {
     uint32_t n = op[2], shape = op[3], kind = function_kinds[n];
-    uint64_t x = op[4] | (uint64_t)op[5] << 32, value = 0;
-    struct call call = {.inside = op + 8, .inside_end = op + op[1], .at = op[7], .level = 0, .limit = 0};
+    uint64_t stride = op[8] | (uint64_t)op[9] << 32;
+    uint64_t x = (op[4] | (uint64_t)op[5] << 32) + stride * iteration, value = 0;
+    struct call call = {.inside = op + 10, .inside_end = op + op[1], .at = op[7], .level = 0, .limit = 0};
     struct call *outer = current;
     uint32_t outer_count = call_count;
     struct abi_result result;
@@ -99,11 +104,12 @@ static void run_call(const uint32_t *op, uint32_t step)
 
     for (uint32_t i = 0; i < 8; i++)
         arguments[i] = kind == KIND_WIDE ? wide_argument(x, i) : (uintptr_t)0xdead0000u + i;
-    if (kind == KIND_LONG && sizeof(uintptr_t) == 4) {
+    bool pair = kind == KIND_LONG || is_derived(kind);
+    if (pair && sizeof(uintptr_t) == 4) {
         arguments[pair_low()] = (uintptr_t)x;
         arguments[!pair_low()] = (uintptr_t)(x >> 32);
         arguments[2] = long_argument(x);
-    } else if (kind == KIND_LONG) {
+    } else if (pair) {
         arguments[0] = (uintptr_t)x;
         arguments[1] = long_argument(x);
     } else if (kind != KIND_WIDE) {
@@ -118,13 +124,32 @@ static void run_call(const uint32_t *op, uint32_t step)
     abi_call(call_sites[n][shape], arguments, &result);
     current = outer;
     call_count = outer_count;
-    if (kind == KIND_LONG && sizeof(uintptr_t) == 4)
+    if (pair && sizeof(uintptr_t) == 4)
         value = (uint32_t)result.value[pair_low()] | (uint64_t)result.value[!pair_low()] << 32;
-    else if (kind == KIND_LONG)
+    else if (pair)
         value = result.value[0];
     else if (kind != KIND_VOID)
         value = (uint32_t)result.value[0];
     emit(EVENT_RETURN, step, target_word(n, 0xff), 0, value, result.stack, (uint32_t)result.clobbered);
+}
+
+static uint32_t best_target(void)
+{
+#if defined(CONTROL_DISPATCH_DEFAULT)
+    return TARGET_DEFAULT;
+#elif defined(CONTROL_DISPATCH_FAST)
+    return TARGET_FAST;
+#else
+    return farm_features & FEATURE_CLMUL ? TARGET_FAST : TARGET_DEFAULT;
+#endif
+}
+
+static void run_output(uint32_t step)
+{
+    uint32_t digest = FNV_BASIS;
+    for (uint32_t i = 0; i < work.position; i++)
+        digest = fnv(digest, work_out[i]);
+    emit(EVENT_OUTPUT, step, NO_TARGET, work.position, digest, 0, 0);
 }
 
 static uint32_t run_patch(uint32_t n, uint32_t target, uint32_t offset)
@@ -142,6 +167,8 @@ static uint32_t run_patch(uint32_t n, uint32_t target, uint32_t offset)
         return patch_set(n, (uintptr_t)farm_program, offset);
     case TARGET_ZERO:
         return patch_set(n, 0, offset);
+    case TARGET_BEST: /* dispatch: what the CPU has decides */
+        return patch_set(n, target_addresses[n][best_target()], offset);
     case TARGET_MISALIGNED:
         return patch_set(n, target_addresses[n][TARGET_DEFAULT] + 1, offset);
     default:
@@ -195,12 +222,13 @@ static bool are_pristine(uint32_t n)
 
 static void run_loop(const uint32_t *op, uint32_t step)
 {
-    uint32_t outer_digest = fold_digest, outer_events = fold_events;
+    uint32_t outer_digest = fold_digest, outer_events = fold_events, outer_iteration = iteration;
     folding++;
     fold_digest = FNV_BASIS;
     fold_events = 0;
-    for (uint32_t i = 0; i < op[2]; i++)
+    for (iteration = 0; iteration < op[2]; iteration++)
         run(op + 3, op + op[1]);
+    iteration = outer_iteration;
     folding--;
     uint32_t digest = fold_digest, events = fold_events;
     fold_digest = outer_digest;
@@ -211,7 +239,7 @@ static void run_loop(const uint32_t *op, uint32_t step)
 static void run(const uint32_t *pc, const uint32_t *end)
 {
     for (; pc < end; pc += pc[1]) {
-        uint32_t step = pc[0] >> 16, n = pc[2];
+        uint32_t step = pc[0] >> 16, n = pc[2]; /* of an op without operands n is not used */
         running_step = step;
         switch (pc[0] & 0xffff) {
         case OP_CALL:
@@ -236,6 +264,9 @@ static void run(const uint32_t *pc, const uint32_t *end)
             text_locked = n;
             emit(EVENT_LOCK, step, NO_TARGET, 0, n, 0, 0);
             break;
+        case OP_OUTPUT:
+            run_output(step);
+            break;
         case OP_LOOP:
             run_loop(pc, step);
             break;
@@ -248,7 +279,8 @@ static void run(const uint32_t *pc, const uint32_t *end)
 void farm_run(void)
 {
     current = NULL;
-    depth = folding = 0;
+    depth = folding = iteration = 0;
+    work = (struct work){0, 1, 0};
     abi_frame = 0;
     abi_entry.target = NO_TARGET;
     farm_trace.magic = TRACE_MAGIC;

@@ -32,7 +32,7 @@ static uint32_t stack_violation(void)
     CUSTOM_INT(n)                                                                                                      \
     CALL_SITE PROTOTYPE_INT(body_##n)                                                                                  \
     {                                                                                                                  \
-        uint32_t word = target_entered(fnv(FNV_BASIS, x), stack_violation());                                          \
+        uint32_t word = target_entered(fnv(FNV_BASIS, x), stack_violation(), 0);                                       \
         uint32_t value = value_##n(word, x);                                                                            \
         if (target_recurses()) {                                                                                       \
             value += whatever_##n(x - 1u);                                                                             \
@@ -47,7 +47,7 @@ static uint32_t stack_violation(void)
     {                                                                                                                  \
         uint32_t violations = stack_violation() | (y != long_argument(x) ? 2u : 0u);                                   \
         uint32_t digest = fnv(fnv(fnv(FNV_BASIS, (uint32_t)x), (uint32_t)(x >> 32)), y);                               \
-        uint32_t word = target_entered(digest, violations);                                                            \
+        uint32_t word = target_entered(digest, violations, 0);                                                            \
         uint64_t value = VALUE(word, x + y);                                                                           \
         if (target_recurses()) {                                                                                       \
             value += whatever_##n(x - 1u, long_argument(x - 1u));                                                      \
@@ -69,7 +69,7 @@ static uint32_t stack_violation(void)
                 violations |= 1u << i;                                                                                 \
             digest = fnv(digest, (uint32_t)seen[i]);                                                                   \
         }                                                                                                              \
-        uint32_t word = target_entered(digest, violations);                                                            \
+        uint32_t word = target_entered(digest, violations, 0);                                                            \
         uint32_t value = VALUE(word, digest);                                                                          \
         if (target_recurses()) {                                                                                       \
             uintptr_t x = a - 1u;                                                                                      \
@@ -84,12 +84,81 @@ static uint32_t stack_violation(void)
 #define BODY_VOID(n)                                                                                                   \
     CALL_SITE PROTOTYPE_VOID(body_##n)                                                                                 \
     {                                                                                                                  \
-        (void)target_entered(fnv(FNV_BASIS, x), stack_violation());                                                    \
+        (void)target_entered(fnv(FNV_BASIS, x), stack_violation(), 0);                                                 \
         if (target_recurses()) {                                                                                       \
             whatever_##n(x - 1u);                                                                                      \
             target_returned();                                                                                         \
         }                                                                                                              \
         target_left();                                                                                                 \
+    }
+
+/* Real work.  The state that a call leaves behind must not depend on which target did the work. */
+#ifdef CONTROL_LOST_STATE
+#define LOSE(word, state) ((word & 0xff) == TARGET_DEFAULT ? (state) : 0)
+#else
+#define LOSE(word, state) (state)
+#endif
+
+static void read_all(const uint8_t *buffer, size_t length)
+{
+#ifdef CONTROL_OVERREAD
+    (void)*(const volatile uint8_t *)(buffer + length);
+#else
+    (void)buffer, (void)length;
+#endif
+}
+
+/* How many bytes the accelerated code takes; short buffers are not worth setting it up. */
+static uint32_t accelerated(uint32_t target, size_t length)
+{
+#ifdef ARCH_CRC_T10DIF
+    return target == TARGET_FAST && length >= 16 ? (uint32_t)length & ~7u : 0;
+#else
+    (void)target, (void)length;
+    return 0;
+#endif
+}
+
+static uint16_t crc_by(uint32_t word, uint16_t crc, const uint8_t *buffer, size_t length)
+{
+    size_t fast = accelerated(word & 0xff, length);
+    crc = (uint16_t)LOSE(word, crc);
+#ifdef ARCH_CRC_T10DIF
+    if (fast)
+        crc = crc_t10dif_arch(crc, buffer, fast);
+#endif
+    if ((word & 0xff) == TARGET_OTHER)
+        return crc_t10dif_table(crc, buffer, length);
+    return crc_t10dif_generic(crc, buffer + fast, length - fast);
+}
+
+#define BODY_CRC(n)                                                                                                    \
+    CALL_SITE PROTOTYPE_CRC(body_##n)                                                                                  \
+    {                                                                                                                  \
+        uint32_t start = (uint32_t)(buffer - work_pattern);                                                            \
+        uint32_t digest = fnv(fnv(fnv(FNV_BASIS, crc), start), (uint32_t)length);                                      \
+        uint32_t fast = accelerated(abi_entry.target & 0xff, length);                                                  \
+        uint32_t word = target_entered(digest, stack_violation(), fast);                                               \
+        read_all(buffer, length);                                                                                      \
+        crc = crc_by(word, crc, buffer, length);                                                                       \
+        work.crc = crc;                                                                                                \
+        target_left();                                                                                                 \
+        return crc;                                                                                                    \
+    }
+
+#define BODY_CHACHA(n)                                                                                                 \
+    CALL_SITE PROTOTYPE_CHACHA(body_##n)                                                                               \
+    {                                                                                                                  \
+        uint32_t digest = fnv(fnv(FNV_BASIS, counter), (uint32_t)length);                                              \
+        uint32_t word = target_entered(digest, stack_violation(), 0);                                                  \
+        bool four = (word & 0xff) == TARGET_FAST || (word & 0xff) == TARGET_FAR;                                       \
+        read_all(in, length);                                                                                          \
+        counter = LOSE(word, counter);                                                                                 \
+        counter = four ? chacha20_four_blocks(counter, out, in, length) : chacha20_generic(counter, out, in, length);  \
+        work.counter = counter;                                                                                        \
+        work.position += (uint32_t)length;                                                                             \
+        target_left();                                                                                                 \
+        return counter;                                                                                                \
     }
 
 #define BODY(n, kind)                                                                                                  \
@@ -98,9 +167,10 @@ static uint32_t stack_violation(void)
 FOR_EACH_FUNCTION(BODY)
 
 /* For the entries in abi.S, which find their body by the function's number. */
-extern const uintptr_t target_bodies[FUNCTION_COUNT];
+extern const uintptr_t target_bodies[1 << FUNCTION_BITS];
 #define BODY_ADDRESS(n, kind) (uintptr_t)body_##n,
-const uintptr_t target_bodies[FUNCTION_COUNT] = {FOR_EACH_FUNCTION(BODY_ADDRESS)};
+const uintptr_t target_bodies[1 << FUNCTION_BITS] = {
+    FOR_EACH_FUNCTION(BODY_ADDRESS)}; /* a nameless target may find none */
 
 #define KIND_NUMBER(n, kind) KIND_##kind,
 const uint8_t function_kinds[FUNCTION_COUNT] = {FOR_EACH_FUNCTION(KIND_NUMBER)};

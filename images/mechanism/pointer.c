@@ -43,6 +43,18 @@ static struct {
         if (target)                                                                                                    \
             target(x);                                                                                                 \
     }
+#define FUNCTION_CRC(n)                                                                                                \
+    PROTOTYPE_CRC(whatever_##n)                                                                                        \
+    {                                                                                                                  \
+        LOAD(n, CRC, uint16_t(*)(uint16_t, const uint8_t *, size_t));                                                  \
+        return target ? target(crc, buffer, length) : 0;                                                               \
+    }
+#define FUNCTION_CHACHA(n)                                                                                             \
+    PROTOTYPE_CHACHA(whatever_##n)                                                                                     \
+    {                                                                                                                  \
+        LOAD(n, CHACHA, uint32_t(*)(uint32_t, uint8_t *, const uint8_t *, size_t));                                    \
+        return target ? target(counter, out, in, length) : 0;                                                          \
+    }
 #define FUNCTION(n, kind) FUNCTION_##kind(n)
 FOR_EACH_FUNCTION(FUNCTION)
 

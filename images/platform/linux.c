@@ -4,7 +4,7 @@
  * program from the pristine state, or from what the last one left if FRAME_KEEP is set in the length:
  *     in:  length in bytes, program        out: length in bytes of what follows, status 0, trace
  * An engine without an operating system calls farm_enter instead, resets the guest itself, and sets farm_doorbell to
- * the address where a store changes the protection of the stubs. */
+ * the address where a store changes the protection of the stubs, and farm_features to what its CPU model has. */
 #include "mechanism.h"
 
 extern uint8_t text_start[], text_end[], stub_start[], stub_end[], state_start[], state_end[], state_copy[];
@@ -18,6 +18,8 @@ long arch_syscall(long number, uintptr_t a, uintptr_t b, uintptr_t c); /* start_
 
 /* Not part of the state that a reset rewrites. */
 uintptr_t farm_doorbell __attribute__((section(".data.doorbell"))) = 0;
+
+uint32_t farm_features __attribute__((section(".data.doorbell")));
 
 uint32_t text_locked;
 
@@ -81,10 +83,24 @@ static bool transfer(long number, uintptr_t descriptor, uint8_t *buffer, size_t 
     return true;
 }
 
-void linux_main(void)
+/* The auxiliary vector lies behind the arguments and the environment, each ended by a zero. */
+static const uintptr_t *auxiliary_vector(const uintptr_t *stack)
+{
+    const uintptr_t *word = stack + 1 + *stack + 1;
+    while (*word)
+        word++;
+    return word + 1;
+}
+
+void linux_main(const uintptr_t *stack)
 {
     uint32_t length, head[2];
     copy(state_copy, state_start, (size_t)(state_end - state_start));
+#ifdef ARCH_CRC_T10DIF
+    farm_features = arch_features(auxiliary_vector(stack));
+#else
+    (void)auxiliary_vector, (void)stack;
+#endif
     while (transfer(ARCH_SYS_READ, 0, (uint8_t *)&length, sizeof length)) {
         bool keep = length & FRAME_KEEP;
         length &= ~FRAME_KEEP;
