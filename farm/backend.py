@@ -25,10 +25,21 @@ from farm.errors import BackendError
 Coherence = Literal["coherent", "clean-invalidate-sync"]
 
 #: Ways round limits of Unicorn on a variant, each implemented once in :mod:`farm.machine`.
-UnicornQuirk = Literal["virtual-tlb", "arm64-fp", "ppc-msr-64", "ppc-msr-little-endian"]
+UnicornQuirk = Literal["virtual-tlb", "arm64-fp", "ppc-msr-fp", "ppc-msr-64", "ppc-msr-little-endian"]
 
 #: What a CPU model may have that a scenario can require.
-Feature = Literal["clmul"]
+Feature = Literal["clmul", "float"]
+
+#: What an ABI may have that a scenario or a negative control is about.
+#:
+#: ``int128``: a 16-byte integer type; ``extension``: whoever passes a narrow integer extends it to the register;
+#: ``variadic-count``: a hidden register tells a variadic function how doubles are passed; ``red-zone``: memory below
+#: the stack pointer that is its owner's; ``toc``: a register with the table of contents; ``entry-register``: a register
+#: that holds a function's own address when it is entered indirectly; ``kept-flags``: flags that survive a call;
+#: ``kept-vectors``: floating-point or vector registers that do.
+AbiFeature = Literal[
+    "int128", "extension", "variadic-count", "red-zone", "toc", "entry-register", "kept-flags", "kept-vectors"
+]
 
 #: The files that an architecture must have for a mechanism.
 MECHANISM_FILES: dict[str, tuple[str, ...]] = {"pointer": (), "stub": ("stub.S", "patch.c")}
@@ -41,6 +52,7 @@ class ToolchainSettings:
     target: str  #: what the compiler is told to compile for
     emulation: str  #: the linker's ``-m``
     flags: tuple[str, ...] = ()
+    integer_flags: tuple[str, ...] = ()  #: for all sources but the few that need floating-point registers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +107,7 @@ class Variant:
     branch_range: int  #: bytes that the stub's near jump reaches in either direction
     alignment: int  #: bytes; of instructions
     coherence: Coherence
+    abi: tuple[AbiFeature, ...] = ()
     disassembler: tuple[str, ...]  #: capstone's architecture and modes, names without ``CS_ARCH_``/``CS_MODE_``
     toolchain: Mapping[str, ToolchainSettings] = field(default_factory=dict, hash=False)
     engine: Mapping[str, EngineSettings] = field(default_factory=dict, hash=False)

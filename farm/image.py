@@ -112,7 +112,7 @@ def sources(spec: Spec) -> list[Path]:
     """The C and asm files of the guest."""
     images, folder = paths.data("images"), spec.variant.folder
     guest = sorted((images / "guest").glob("*.[cS]"))
-    mechanism = [images / "mechanism" / "target.c", images / "mechanism" / f"{spec.mechanism}.c"]
+    mechanism = [images / "mechanism" / "target.c", *sorted((images / "mechanism").glob(f"{spec.mechanism}*.c"))]
     asm = [folder / "abi.S", folder / f"start_{PLATFORM}.S"]
     if (folder / "crc_t10dif.c").is_file():
         asm.append(folder / "crc_t10dif.c")

@@ -168,6 +168,10 @@ class Machine:
         """CPACR_EL1.FPEN: the compiler may copy through vector registers."""
         self.uc.reg_write(self._register("CPACR_EL1"), 3 << 20)
 
+    def _quirk_ppc_msr_fp(self) -> None:
+        """MSR[FP]: floating-point registers exist."""
+        self._set_msr(1 << 13)
+
     def _quirk_ppc_msr_64(self) -> None:
         """MSR[SF]: 64-bit addresses; MSR[VEC, VSX, FP]: the compiler may copy through vector registers."""
         self._set_msr(1 << 63 | 1 << 25 | 1 << 23 | 1 << 13)

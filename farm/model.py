@@ -6,7 +6,7 @@ by the specification rather than masked in the comparison:
 * digests and values are of fixed width (32 bits, 64 for LONG), taken over values and never over memory;
 * targets are named by function and number, never by address;
 * NULL is legal for void functions only, so no call has an unspecified value;
-* RET0 returns zero in the full width of the function's type;
+* RET0 returns zero in the full width of the function's type, and is legal for integers only;
 * patching a function to its default is the same as restoring it;
 * stack and ABI words are differences and violations, so they are zero everywhere.
 """
@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 
 from farm import reference
 from farm.scenario import (
+    COMPOSITE,
+    DERIVED,
     FUNCTIONS,
     PATTERN_SIZE,
     REAL_TARGETS,
@@ -39,7 +41,7 @@ from farm.scenario import (
     Target,
     substeps,
 )
-from farm.wire import FNV_BASIS, NO_TARGET, TRACE_EVENTS, Event, fnv, target_word
+from farm.wire import DOUBLE_BITS, FNV_BASIS, NO_TARGET, TRACE_EVENTS, Event, fnv, target_word
 
 _MASK32 = 0xFFFFFFFF
 _MASK64 = 0xFFFFFFFFFFFFFFFF
@@ -52,26 +54,60 @@ class ScenarioError(ValueError):
     """The scenario asks for something that the specification leaves open."""
 
 
+def _halves(*values: int) -> tuple[int, ...]:
+    """64-bit values as 32-bit words, low ones first."""
+    return tuple(word for value in values for word in (value & _MASK32, value >> 32 & _MASK32))
+
+
+def _extended(value: int, bits: int) -> int:
+    """The low ``bits`` of ``value`` as a signed number, in 32 bits."""
+    value &= (1 << bits) - 1
+    return (value - (value >> bits - 1 << bits)) & _MASK32
+
+
+def _double(x: int, i: int) -> int:
+    """The bits of the ``i``-th double for ``x``."""
+    return DOUBLE_BITS[i] ^ (x & 0xFFFF if i % 2 else 0)
+
+
 def arguments(kind: Kind, x: int) -> tuple[int, ...]:
     """The 32-bit words that a target's argument digest covers, for a call with ``x``.
 
-    LONG gets a second argument, ``3 * (uint32_t)x + 1``; WIDE gets eight, ``x + 0x1111 * i``, of which the digest
-    takes the low 32 bits (the guest itself checks the upper ones).
+    LONG gets a second argument, ``3 * (uint32_t)x + 1``; WIDE and MANY get ``x + 0x1111 * i``, of which the digest
+    takes the low 32 bits (the guest itself checks the upper ones).  For the others see ``images/guest/kinds.h``.
     """
+    x &= _MASK64
     low = x & _MASK32
     match kind:
         case Kind.INT | Kind.VOID:
             return (low,)
         case Kind.LONG:
-            return (low, x >> 32 & _MASK32, (3 * low + 1) & _MASK32)
-        case Kind.WIDE:
-            return tuple((x + 0x1111 * i) & _MASK32 for i in range(8))
+            return (low, x >> 32, (3 * low + 1) & _MASK32)
+        case Kind.WIDE | Kind.MANY:
+            return tuple((x + 0x1111 * i) & _MASK32 for i in range(8 if kind is Kind.WIDE else 12))
+        case Kind.NARROW:
+            sixteen = (_extended(x, 16), low & 0xFFFF)
+            return (_extended(x, 8), low & 0xFF, *sixteen, low, low, _extended(x >> 8, 8), low >> 16)
+        case Kind.SMALL:
+            return (low, _extended(x, 16), low & 0xFF, *_halves(~x), 3 * low & _MASK32)
+        case Kind.LARGE:
+            return (low, *_halves(x, ~x, x << 32, x + (1 << 32)))
+        case Kind.INT128:
+            return (low, *_halves(x, ~x))
+        case Kind.DOUBLES:
+            return _halves(*(_double(x, i) for i in range(8)))
+        case Kind.MIXED:
+            integers, more = (low, *_halves(_double(x, 1), x)), (~low & _MASK32, *_halves(_double(x, 3), ~x))
+            return (*integers, *more, 3 * low & _MASK32, *_halves(_double(x, 5), 3 * x))
+        case Kind.VARIADIC:
+            triples = (((low + i) & _MASK32, *_halves(_double(x, i + 1), x + i)) for i in range(4))
+            return (4, *(word for triple in triples for word in triple))
         case Kind.CRC | Kind.CHACHA:
             raise ValueError(f"the arguments of {kind.name} depend on the calls before")
 
 
 def value(function: int, target: Target, x: int) -> int:
-    """What ``target`` returns for ``x``; 0 for a void function."""
+    """What a call of ``target`` with ``x`` answers: 0 for a void function, a digest for a result of several words."""
     kind = FUNCTIONS[function]
     match kind:
         case Kind.VOID:
@@ -80,22 +116,44 @@ def value(function: int, target: Target, x: int) -> int:
             operand = x & _MASK32
         case Kind.LONG:
             operand = (x + ((3 * x + 1) & _MASK32)) & _MASK64
-        case Kind.WIDE:
-            operand = fnv(arguments(kind, x))
         case Kind.CRC | Kind.CHACHA:
             raise ValueError(f"the value of {kind.name} depends on the calls before")
+        case _:
+            operand = fnv(arguments(kind, x))
     result = {
         Target.DEFAULT: operand + 1000,
         Target.FAST: 2 * operand + 1,
         Target.OTHER: operand ^ 0x55,
         Target.FAR: 3 * operand + 7,
-    }[target]
-    return (result + (function << 20)) & _width(function)
+    }[target] + (function << 20)
+    return _returned(kind, result) & _width(function)
+
+
+def _returned(kind: Kind, result: int) -> int:
+    """What a call site makes of ``result``, as the function's type returns it."""
+    if kind is Kind.LONG:
+        return result
+    result &= _MASK32
+    match kind:
+        case Kind.NARROW:
+            return _extended(result, 16)
+        case Kind.SMALL:
+            return fnv((result, _extended(~result, 16), result & 0xFF, *_halves(~result)))
+        case Kind.LARGE:
+            return fnv(_halves(result, ~result, result << 32, result + (1 << 32)))
+        case Kind.INT128:
+            return fnv(_halves(result, ~result))
+        case Kind.DOUBLES:
+            return fnv(_halves(0x7FF8 << 48 | result))
+        case Kind.MIXED:
+            return result | (~result & _MASK32) << 32
+    return result
 
 
 def _width(function: int) -> int:
     """The mask of a function's return type."""
-    return {Kind.LONG: _MASK64, Kind.CRC: 0xFFFF}.get(FUNCTIONS[function], _MASK32)
+    kind = FUNCTIONS[function]
+    return {Kind.LONG: _MASK64, Kind.MIXED: _MASK64, Kind.CRC: 0xFFFF}.get(kind, _MASK32)
 
 
 @dataclass
@@ -168,6 +226,8 @@ class _Reference:
                 return Status.MISALIGNED
             case Target.NULL if FUNCTIONS[step.function] is not Kind.VOID:
                 return Status.BAD_TARGET
+            case Target.RET0 if FUNCTIONS[step.function] in COMPOSITE:
+                return Status.BAD_TARGET
         return self.set(step.function, step.target)
 
     def set(self, function: int, target: Target) -> Status:
@@ -212,7 +272,7 @@ class _Reference:
             if level == step.at and inside[0]:
                 steps, inside[0] = inside[0], ()
                 self.run(steps, number + 1)
-            if step.shape is Shape.RECURSIVE and level < step.count and FUNCTIONS[via] not in WORK:
+            if step.shape is Shape.RECURSIVE and level < step.count and FUNCTIONS[via] not in DERIVED:
                 result += reach(via, (x - 1) & _MASK64, level + 1)
             self.depth -= 1
             return result & _width(function)

@@ -168,7 +168,7 @@ def make(selection: Selection) -> Plan:
                         if ":" in engine and not selection.engine and not suite[name].depends_on_cpu:
                             continue  # by default a profile is only for what depends on the CPU
                         cell = Cell(name, arch, mechanism, toolchain, engine)
-                        why = _scenario_hole(suite[name], mechanism) or hole or _cpu_hole(suite[name], variant, engine)
+                        why = _scenario_hole(suite[name], variant, mechanism) or hole or _cpu_hole(suite[name], variant, engine)
                         cells.append(Planned(cell, why.verdict, why.reason) if why else Planned(cell))
     if not cells:
         raise UsageError("nothing is selected: the selectors have no cell in common")
@@ -202,10 +202,11 @@ def _hole(variant: Variant, mechanism: str, toolchain: str, engine: Engine) -> H
     return None
 
 
-def _scenario_hole(scenario: Scenario, mechanism: str) -> Hole | None:
+def _scenario_hole(scenario: Scenario, variant: Variant, mechanism: str) -> Hole | None:
     if scenario.only and mechanism not in scenario.only[0]:
         return Hole("not-applicable", scenario.only[1])
-    return None
+    missing = sorted(scenario.abi - set(variant.abi))
+    return Hole("not-applicable", f"the ABI of {variant.name} has no {missing[0]}") if missing else None
 
 
 def _cpu_hole(scenario: Scenario, variant: Variant, engine: str) -> Hole | None:

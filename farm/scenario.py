@@ -4,7 +4,7 @@ A scenario is a list of steps that knows nothing of architectures, mechanisms or
 (:mod:`farm.model`) says what any correct mechanism must do with it; the wire format (:mod:`farm.wire`) turns it
 into a program for the guest.
 
-The guest has eight patchable functions (:data:`FUNCTIONS`), each with four targets (:class:`Target`).  Every call
+The guest has some patchable functions (:data:`FUNCTIONS`), each with four targets (:class:`Target`).  Every call
 takes one 64-bit number ``x``; a function with more parameters gets the others derived from it
 (:func:`farm.model.arguments`), so a step never needs to know a prototype.
 """
@@ -26,6 +26,14 @@ class Kind(enum.Enum):
     VOID = 3  #: ``void f(uint32_t)``: the only kind for which NULL is a legal target
     CRC = 4  #: ``uint16_t crc_t10dif(uint16_t crc, const uint8_t *buffer, size_t length)``
     CHACHA = 5  #: ``uint32_t chacha20(uint32_t counter, uint8_t *out, const uint8_t *in, size_t length)``
+    MANY = 6  #: ``uint32_t f(uintptr_t x 12)``: every integer argument register, and the stack
+    NARROW = 7  #: ``int16_t f(int8_t, uint8_t, int16_t, uint16_t, int32_t, uint32_t, int8_t, uint16_t)``
+    SMALL = 8  #: a struct of 16 bytes by value and as the result: two registers where the ABI does that
+    LARGE = 9  #: a struct of 32 bytes by value and as the result: through a hidden pointer
+    DOUBLES = 10  #: ``double f(double x 8)``: -0.0, infinity, NaNs with payloads
+    MIXED = 11  #: ``uint64_t f(uint32_t, double, uint64_t, ...)``: integers, doubles and pairs, interleaved
+    VARIADIC = 12  #: ``uint32_t f(uint32_t count, ...)``
+    INT128 = 13  #: ``__int128 f(uint32_t, __int128)``
 
 
 #: The kind of each patchable function, by number.
@@ -40,10 +48,32 @@ FUNCTIONS: tuple[Kind, ...] = (
     Kind.VOID,
     Kind.CRC,
     Kind.CHACHA,
+    Kind.MANY,
+    Kind.NARROW,
+    Kind.SMALL,
+    Kind.LARGE,
+    Kind.DOUBLES,
+    Kind.MIXED,
+    Kind.VARIADIC,
+    Kind.INT128,
 )
 
 #: Functions whose ``x`` names a piece of the guest's pattern and how to go on with it (:class:`Piece`).
 WORK = frozenset({Kind.CRC, Kind.CHACHA})
+
+#: Kinds whose call sites take ``x`` as a LONG function's do and derive the arguments from it.
+DERIVED = frozenset(kind for kind in Kind if kind.value >= Kind.CRC.value)
+
+#: Kinds that need floating-point registers; a guest keeps them apart, for a CPU profile may lack those.
+FLOAT = frozenset({Kind.DOUBLES, Kind.MIXED, Kind.VARIADIC})
+
+#: Kinds whose value is no integer, so that RET0 is refused.
+COMPOSITE = frozenset({Kind.SMALL, Kind.LARGE, Kind.DOUBLES, Kind.INT128})
+
+#: The functions that every mechanism has on every architecture and CPU.
+EVERYWHERE = tuple(
+    number for number, kind in enumerate(FUNCTIONS) if kind not in FLOAT and kind is not Kind.INT128
+)
 
 #: Bytes of the guest's pattern, ``(7 * i + 3) & 0xff``; it ends where an unmapped page begins.
 PATTERN_SIZE = 4096
@@ -110,6 +140,22 @@ class Defect(enum.Enum):
     WRONG_QUERY = "wrong-query"
     CLOBBERED_REGISTER = "clobbered-register"
     CLOBBERED_ARGUMENT = "clobbered-argument"
+    CLOBBERED_VECTOR = "clobbered-vector"
+    CLOBBERED_FLAGS = "clobbered-flags"
+    CLOBBERED_KEPT_FLAGS = "clobbered-kept-flags"
+    CLOBBERED_SCRATCH = "clobbered-scratch"
+    HIDDEN_REGISTER = "hidden-register"
+    ENTRY_REGISTER = "entry-register"
+    VARIADIC_COUNT = "variadic-count"
+    STRUCT_POINTER = "struct-pointer"
+    FLOAT_ARGUMENT = "float-argument"
+    STACK_ARGUMENT = "stack-argument"
+    NARROW_EXTENSION = "narrow-extension"
+    TRUNCATED_RETURN = "truncated-return"
+    RETURN_ADDRESS = "return-address"
+    RED_ZONE = "red-zone"
+    WRONG_STACK = "wrong-stack"
+    LOST_TOC = "lost-toc"
     UNCHECKED_REQUEST = "unchecked-request"
     IGNORED_ERROR = "ignored-error"
     LOST_STATE = "lost-state"
@@ -220,6 +266,7 @@ class Scenario:
     detects: frozenset[Defect]
     only: tuple[frozenset[str], str] | None = None
     requires: frozenset[str] = field(default_factory=frozenset)  #: CPU features, without which it cannot be run
+    abi: frozenset[str] = field(default_factory=frozenset)  #: what the ABI must have (``Variant.abi``) to run it
     tags: frozenset[str] = field(default_factory=frozenset)
     bugs: tuple[str, ...] = ()
 

@@ -29,6 +29,10 @@ LINK_FLAGS = (
 ).split()
 
 
+#: How the stem of a source ends that needs floating-point registers; all others get ``integer_flags``.
+FLOAT_SOURCE = "_float"
+
+
 class Toolchain(Protocol):
     """A compiler and its linker."""
 
@@ -75,6 +79,8 @@ class Zig:
     def compile(self, variant: Variant, flags: list[str], source: Path, output: Path) -> list[str]:
         settings = variant.toolchain[self.name]
         target = ["-target", settings.target, *settings.flags]
+        if not source.stem.endswith(FLOAT_SOURCE):
+            target += settings.integer_flags
         return [self._binary, "cc", *target, *COMPILE_FLAGS, *flags, "-c", "-o", str(output), str(source)]
 
     def link(self, variant: Variant, flags: list[str], objects: list[Path], output: Path) -> list[str]:

@@ -29,6 +29,7 @@ import zlib
 from typing import NamedTuple
 
 from farm.scenario import (
+    FLOAT,
     FUNCTIONS,
     PATTERN_SIZE,
     REAL_TARGETS,
@@ -57,7 +58,7 @@ KEEP = 1 << 30
 
 #: Words a guest can take and events it can hold; ``wire.h`` gets both.
 PROGRAM_WORDS = 4096
-TRACE_EVENTS = 512
+TRACE_EVENTS = 1024
 
 HEADER_WORDS = 8
 EVENT_WORDS = 8
@@ -90,8 +91,21 @@ _KIND_NAMES = {number: name for name, number in KINDS.items()}
 
 MECHANISMS = {"pointer": 1, "stub": 2}
 
+#: The doubles that DOUBLES passes: -0.0, a NaN with a payload, infinity, a negative one, the smallest denormal, pi, the
+#: largest, one.
+DOUBLE_BITS = (
+    0x8000000000000000,
+    0x7FF8DEADBEEF0001,
+    0x7FF0000000000000,
+    0xFFF8000000001234,
+    0x0000000000000001,
+    0x400921FB54442D18,
+    0x7FEFFFFFFFFFFFFF,
+    0x3FF0000000000000,
+)
+
 #: What a CPU may have, as bits of the guest's ``farm_features``.
-FEATURES = {"clmul": 1}
+FEATURES = {"clmul": 1, "float": 2}
 
 #: Target word of an event that names no target, and of a target the guest does not know.
 NO_TARGET = 0xFFFF
@@ -313,6 +327,7 @@ def _layout() -> str:
         f"#define FUNCTION_COUNT {len(FUNCTIONS)}",
         f"#define FUNCTION_BITS {(len(FUNCTIONS) - 1).bit_length()}",
         f"#define PATTERN_SIZE {PATTERN_SIZE}",
+        f"#define DOUBLE_BITS {', '.join(f'{bits:#x}u' for bits in DOUBLE_BITS)}",
         f"#define TARGET_COUNT {len(REAL_TARGETS)}",
     ]
     lines += [f"#define OP_{cls.__name__.upper()} {number}" for cls, number in OPS.items()]
@@ -323,8 +338,11 @@ def _layout() -> str:
     lines += [f"#define PATCH_{status.name} {status.value}" for status in Status]
     lines += [f"#define KIND_{kind.name} {kind.value}" for kind in Kind]
     lines += [f"#define FEATURE_{name.upper()} {bit:#x}" for name, bit in FEATURES.items()]
-    functions = " ".join(f"X({number}, {kind.name})" for number, kind in enumerate(FUNCTIONS))
-    lines.append(f"#define FOR_EACH_FUNCTION(X) {functions}")
+    lines += [
+        f"#define FOR_EACH_{word}FUNCTION(X) "
+        + " ".join(f"X({number}, {kind.name})" for number, kind in enumerate(FUNCTIONS) if kind in kinds)
+        for word, kinds in (("", set(Kind)), ("INTEGER_", set(Kind) - FLOAT), ("FLOAT_", FLOAT))
+    ]
     lines.append(f"#define FUNCTION_NUMBERS {','.join(str(number) for number in range(len(FUNCTIONS)))}")
     return "\n".join(lines) + "\n"
 

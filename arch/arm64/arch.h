@@ -9,6 +9,7 @@
 #define ARCH_MACHINE 183 /* EM_AARCH64 */
 
 #define ARCH_ARGUMENT_REGISTERS 8 /* x0-x7 */
+#define ARCH_EXTENDED_BITS 0 /* of a narrow argument, valid in its register (AAPCS64, 6.8.2: the callee extends) */
 #define ARCH_CALLEE_SAVED 11      /* x19-x29 */
 #define ARCH_STACK_ALIGNMENT 16
 #define ARCH_ENTRY_STACK_BIAS 0

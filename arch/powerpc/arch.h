@@ -11,6 +11,7 @@
 #endif
 
 #define ARCH_ARGUMENT_REGISTERS 8 /* r3-r10 */
+#define ARCH_EXTENDED_BITS ~(uintptr_t)0 /* of a narrow argument, valid in its register (System V supplement and ELFv2, "Parameter Passing": to a whole register) */
 #define ARCH_CALLEE_SAVED 18      /* r14-r31 */
 #define ARCH_STACK_ALIGNMENT 16
 #define ARCH_ENTRY_STACK_BIAS 0

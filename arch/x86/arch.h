@@ -9,6 +9,7 @@
 #define ARCH_MACHINE 62 /* EM_X86_64 */
 
 #define ARCH_ARGUMENT_REGISTERS 6 /* rdi, rsi, rdx, rcx, r8, r9; a WIDE call has two words on the stack */
+#define ARCH_EXTENDED_BITS 0xffffffffu /* of a narrow argument, valid in its register (what compilers do and rely on; System V psABI 3.2.3 speaks of _Bool only) */
 #define ARCH_CALLEE_SAVED 6       /* rbx, rbp, r12-r15 */
 #define ARCH_STACK_ALIGNMENT 16
 #define ARCH_ENTRY_STACK_BIAS 8 /* the return address */

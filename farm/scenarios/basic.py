@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import random
 
-from farm.scenario import FUNCTIONS, Defect, Kind, Scenario, Step, call, code, null, patch, query, restore, ret0
+from farm.scenario import EVERYWHERE, FUNCTIONS, Defect, Kind, Scenario, Step, call, code, null, patch, query, restore, ret0
 
-_ALL = range(len(FUNCTIONS))
+_ALL = EVERYWHERE
 _VOID = FUNCTIONS.index(Kind.VOID)
 _PATCH = frozenset({Defect.LOST_PATCH, Defect.WRONG_DISPLACEMENT})
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from farm.scenario import FUNCTIONS, Defect, Kind, Scenario, Step, call, loop, patch, restore
+from farm.scenario import EVERYWHERE, FUNCTIONS, Defect, Kind, Scenario, Step, call, loop, patch, restore
 
 _PATCH = frozenset({Defect.LOST_PATCH, Defect.WRONG_DISPLACEMENT})
 _VOID = FUNCTIONS.index(Kind.VOID)
@@ -12,7 +12,7 @@ def _each(shape: str, **options: int) -> tuple[Step, ...]:
     """Every function called in ``shape`` before, under and after a patch."""
     return tuple(
         step
-        for f in range(len(FUNCTIONS))
+        for f in EVERYWHERE
         for step in (
             call(f, 3, shape, **options),
             patch(f, "other"),

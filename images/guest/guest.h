@@ -24,6 +24,22 @@
 #define PROTOTYPE_CRC(name) uint16_t name(uint16_t crc, const uint8_t *buffer, size_t length)
 #define PROTOTYPE_CHACHA(name) uint32_t name(uint32_t counter, uint8_t *out, const uint8_t *in, size_t length)
 
+/* A function's parameters as they came, as arguments: so a tail call needs no moves. */
+#define SAME_INT x
+#define SAME_LONG x, y
+#define SAME_WIDE a, b, c, d, e, f, g, h
+#define SAME_VOID x
+#define SAME_CRC crc, buffer, length
+#define SAME_CHACHA counter, out, in, length
+
+/* Second argument of a LONG function and i-th of a WIDE one, for a call with x. */
+static inline uint32_t long_argument(uint64_t x) { return 3u * (uint32_t)x + 1u; }
+static inline uintptr_t wide_argument(uint64_t x, uint32_t i) { return (uintptr_t)x + 0x1111u * i; }
+
+static inline uint32_t fnv(uint32_t digest, uint32_t word) { return (digest ^ word) * FNV_PRIME; }
+
+#include "kinds.h"
+
 /* The patchable functions, and where they may lead (asm entries in abi.S, bodies in targets.c). */
 #define DECLARE(n, kind)                                                                                               \
     PROTOTYPE_##kind(whatever_##n);                                                                                    \
@@ -38,9 +54,11 @@ extern const uint8_t function_kinds[FUNCTION_COUNT];
 extern const uintptr_t function_addresses[FUNCTION_COUNT];
 extern const uintptr_t target_addresses[FUNCTION_COUNT][TARGET_COUNT];
 
-/* Second argument of a LONG function and i-th of a WIDE one, for a call with x. */
-static inline uint32_t long_argument(uint64_t x) { return 3u * (uint32_t)x + 1u; }
-static inline uintptr_t wide_argument(uint64_t x, uint32_t i) { return (uintptr_t)x + 0x1111u * i; }
+/* RET0 is for integers. */
+static inline bool returns_integer(uint32_t kind)
+{
+    return kind != KIND_SMALL && kind != KIND_LARGE && kind != KIND_DOUBLES && kind != KIND_INT128;
+}
 
 /* A kind whose call sites take x as a LONG function does and derive the real arguments from it. */
 static inline bool is_derived(uint32_t kind) { return kind >= KIND_CRC; }
@@ -107,7 +125,5 @@ void target_returned(void);
 void target_left(void);
 
 void farm_run(void);
-
-static inline uint32_t fnv(uint32_t digest, uint32_t word) { return (digest ^ word) * FNV_PRIME; }
 
 #endif

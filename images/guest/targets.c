@@ -1,18 +1,6 @@
 /* The bodies of the targets.  A target's entry (abi.S) records who was entered and with which registers, then comes
  * here; there is one body a patchable function, and the value it returns depends on the target that was entered. */
-#include "guest.h"
-
-static uint32_t stack_violation(void)
-{
-    return (abi_entry.stack + ARCH_ENTRY_STACK_BIAS) % ARCH_STACK_ALIGNMENT ? 1u << 16 : 0;
-}
-
-#define VALUE(word, operand)                                                                                           \
-    ((((word) & 0xff) == TARGET_DEFAULT ? (operand) + 1000u                                                            \
-      : ((word) & 0xff) == TARGET_FAST  ? 2u * (operand) + 1u                                                          \
-      : ((word) & 0xff) == TARGET_OTHER ? ((operand) ^ 0x55u)                                                          \
-                                        : 3u * (operand) + 7u) +                                                       \
-     ((word) >> 8 << 20))
+#include "bodies.h"
 
 /* A user's own targets (TARGET() of patchfarm.h), NULL where there is none. */
 #define CUSTOM_INT(n)                                                                                                  \
@@ -32,7 +20,7 @@ static uint32_t stack_violation(void)
     CUSTOM_INT(n)                                                                                                      \
     CALL_SITE PROTOTYPE_INT(body_##n)                                                                                  \
     {                                                                                                                  \
-        uint32_t word = target_entered(fnv(FNV_BASIS, x), stack_violation(), 0);                                       \
+        uint32_t word = target_entered(fnv(FNV_BASIS, x), entry_violations(), 0);                                       \
         uint32_t value = value_##n(word, x);                                                                            \
         if (target_recurses()) {                                                                                       \
             value += whatever_##n(x - 1u);                                                                             \
@@ -45,7 +33,7 @@ static uint32_t stack_violation(void)
 #define BODY_LONG(n)                                                                                                   \
     CALL_SITE PROTOTYPE_LONG(body_##n)                                                                                 \
     {                                                                                                                  \
-        uint32_t violations = stack_violation() | (y != long_argument(x) ? 2u : 0u);                                   \
+        uint32_t violations = entry_violations() | (y != long_argument(x) ? 2u : 0u);                                   \
         uint32_t digest = fnv(fnv(fnv(FNV_BASIS, (uint32_t)x), (uint32_t)(x >> 32)), y);                               \
         uint32_t word = target_entered(digest, violations, 0);                                                            \
         uint64_t value = VALUE(word, x + y);                                                                           \
@@ -62,7 +50,7 @@ static uint32_t stack_violation(void)
     CALL_SITE PROTOTYPE_WIDE(body_##n)                                                                                 \
     {                                                                                                                  \
         const uintptr_t seen[8] = {a, b, c, d, e, f, g, h};                                                            \
-        uint32_t violations = stack_violation(), digest = FNV_BASIS;                                                   \
+        uint32_t violations = entry_violations(), digest = FNV_BASIS;                                                   \
         for (uint32_t i = 0; i < 8; i++) {                                                                             \
             uintptr_t captured = i < ARCH_ARGUMENT_REGISTERS ? abi_entry.arguments[i] : seen[i];                       \
             if (seen[i] != wide_argument(a, i) || captured != seen[i])                                                 \
@@ -84,7 +72,7 @@ static uint32_t stack_violation(void)
 #define BODY_VOID(n)                                                                                                   \
     CALL_SITE PROTOTYPE_VOID(body_##n)                                                                                 \
     {                                                                                                                  \
-        (void)target_entered(fnv(FNV_BASIS, x), stack_violation(), 0);                                                 \
+        (void)target_entered(fnv(FNV_BASIS, x), entry_violations(), 0);                                                 \
         if (target_recurses()) {                                                                                       \
             whatever_##n(x - 1u);                                                                                      \
             target_returned();                                                                                         \
@@ -138,7 +126,7 @@ static uint16_t crc_by(uint32_t word, uint16_t crc, const uint8_t *buffer, size_
         uint32_t start = (uint32_t)(buffer - work_pattern);                                                            \
         uint32_t digest = fnv(fnv(fnv(FNV_BASIS, crc), start), (uint32_t)length);                                      \
         uint32_t fast = accelerated(abi_entry.target & 0xff, length);                                                  \
-        uint32_t word = target_entered(digest, stack_violation(), fast);                                               \
+        uint32_t word = target_entered(digest, entry_violations(), fast);                                               \
         read_all(buffer, length);                                                                                      \
         crc = crc_by(word, crc, buffer, length);                                                                       \
         work.crc = crc;                                                                                                \
@@ -150,7 +138,7 @@ static uint16_t crc_by(uint32_t word, uint16_t crc, const uint8_t *buffer, size_
     CALL_SITE PROTOTYPE_CHACHA(body_##n)                                                                               \
     {                                                                                                                  \
         uint32_t digest = fnv(fnv(FNV_BASIS, counter), (uint32_t)length);                                              \
-        uint32_t word = target_entered(digest, stack_violation(), 0);                                                  \
+        uint32_t word = target_entered(digest, entry_violations(), 0);                                                  \
         bool four = (word & 0xff) == TARGET_FAST || (word & 0xff) == TARGET_FAR;                                       \
         read_all(in, length);                                                                                          \
         counter = LOSE(word, counter);                                                                                 \
@@ -161,10 +149,35 @@ static uint16_t crc_by(uint32_t word, uint16_t crc, const uint8_t *buffer, size_
         return counter;                                                                                                \
     }
 
-#define BODY(n, kind)                                                                                                  \
-    PROTOTYPE_##kind(body_##n);                                                                                        \
-    BODY_##kind(n)
-FOR_EACH_FUNCTION(BODY)
+/* The registers that the entry captured, and the stack, hold what the first argument implies. */
+static uint32_t many_violations(const uintptr_t *seen)
+{
+    uint32_t violations = 0;
+    for (uint32_t i = 0; i < 12; i++) {
+        uintptr_t captured = i < ARCH_ARGUMENT_REGISTERS ? abi_entry.arguments[i] : seen[i];
+        if (seen[i] != wide_argument(seen[0], i) || captured != seen[i])
+            violations |= 1u << i;
+    }
+    return violations;
+}
+
+/* The caller has extended what is narrower than a register, as far as its ABI says. */
+static uint32_t narrow_violations(const intptr_t *seen)
+{
+    uint32_t violations = 0;
+    for (uint32_t i = 0; i < 8 && i < ARCH_ARGUMENT_REGISTERS; i++)
+        if ((abi_entry.arguments[i] ^ (uintptr_t)seen[i]) & ARCH_EXTENDED_BITS)
+            violations |= 1u << i;
+    return violations;
+}
+
+#define BODY_MANY(n) BODY_ABI(n, MANY, many_violations((const uintptr_t[]){SAME_MANY}))
+#define BODY_NARROW(n) BODY_ABI(n, NARROW, narrow_violations((const intptr_t[]){a, b, c, d, e, (intptr_t)f, g, h}))
+#define BODY_SMALL(n) BODY_ABI(n, SMALL, 0)
+#define BODY_LARGE(n) BODY_ABI(n, LARGE, 0)
+#define BODY_INT128(n) BODY_ABI(n, INT128, 0)
+
+FOR_EACH_INTEGER_FUNCTION(BODY)
 
 /* For the entries in abi.S, which find their body by the function's number. */
 extern const uintptr_t target_bodies[1 << FUNCTION_BITS];

@@ -1,13 +1,10 @@
 /* The `pointer` mechanism: the patchable function is an ordinary C function that loads its target once, tests it for
  * NULL and calls it.  Works everywhere; a patch is one aligned store to data. */
-#include "mechanism.h"
+#include "pointer.h"
 
 const uint32_t mechanism_number = MECHANISM_POINTER;
 
-/* Read once and written with one store: the compiler may neither reload nor split a volatile access of this width. */
-static struct {
-    volatile uintptr_t target;
-} pointers[FUNCTION_COUNT] __attribute__((section(".data.pointers"))) = {
+struct pointer pointers[FUNCTION_COUNT] __attribute__((section(".data.pointers"))) = {
 #ifdef CONTROL_INITIAL_FAST
 #define INITIAL_TARGET(n, kind) {(uintptr_t)fast_##n},
 #else
@@ -15,48 +12,7 @@ static struct {
 #endif
     FOR_EACH_FUNCTION(INITIAL_TARGET)};
 
-#define LOAD(n, kind, type) PROTOTYPE_##kind((*target)) = (type)pointers[n].target
-
-#define FUNCTION_INT(n)                                                                                                \
-    PROTOTYPE_INT(whatever_##n)                                                                                        \
-    {                                                                                                                  \
-        LOAD(n, INT, uint32_t(*)(uint32_t));                                                                           \
-        return target ? target(x) : 0;                                                                                 \
-    }
-#define FUNCTION_LONG(n)                                                                                               \
-    PROTOTYPE_LONG(whatever_##n)                                                                                       \
-    {                                                                                                                  \
-        LOAD(n, LONG, uint64_t(*)(uint64_t, uint32_t));                                                                \
-        return target ? target(x, y) : 0;                                                                              \
-    }
-#define FUNCTION_WIDE(n)                                                                                               \
-    PROTOTYPE_WIDE(whatever_##n)                                                                                       \
-    {                                                                                                                  \
-        LOAD(n, WIDE,                                                                                                  \
-             uint32_t(*)(uintptr_t, uintptr_t, uintptr_t, uintptr_t, uintptr_t, uintptr_t, uintptr_t, uintptr_t));     \
-        return target ? target(a, b, c, d, e, f, g, h) : 0;                                                            \
-    }
-#define FUNCTION_VOID(n)                                                                                               \
-    PROTOTYPE_VOID(whatever_##n)                                                                                       \
-    {                                                                                                                  \
-        LOAD(n, VOID, void (*)(uint32_t));                                                                             \
-        if (target)                                                                                                    \
-            target(x);                                                                                                 \
-    }
-#define FUNCTION_CRC(n)                                                                                                \
-    PROTOTYPE_CRC(whatever_##n)                                                                                        \
-    {                                                                                                                  \
-        LOAD(n, CRC, uint16_t(*)(uint16_t, const uint8_t *, size_t));                                                  \
-        return target ? target(crc, buffer, length) : 0;                                                               \
-    }
-#define FUNCTION_CHACHA(n)                                                                                             \
-    PROTOTYPE_CHACHA(whatever_##n)                                                                                     \
-    {                                                                                                                  \
-        LOAD(n, CHACHA, uint32_t(*)(uint32_t, uint8_t *, const uint8_t *, size_t));                                    \
-        return target ? target(counter, out, in, length) : 0;                                                          \
-    }
-#define FUNCTION(n, kind) FUNCTION_##kind(n)
-FOR_EACH_FUNCTION(FUNCTION)
+FOR_EACH_INTEGER_FUNCTION(FUNCTION)
 
 static uint32_t store(uint32_t n, uintptr_t target)
 {
@@ -105,7 +61,10 @@ uint32_t patch_null(uint32_t n)
     return function_kinds[n] == KIND_VOID ? store(n, 0) : PATCH_BAD_TARGET;
 }
 
-uint32_t patch_ret0(uint32_t n) { return store(n, (uintptr_t)return_zero); }
+uint32_t patch_ret0(uint32_t n)
+{
+    return returns_integer(function_kinds[n]) ? store(n, (uintptr_t)return_zero) : PATCH_BAD_TARGET;
+}
 
 uintptr_t patch_query(uint32_t n)
 {

@@ -124,7 +124,12 @@ uint32_t patch_null(uint32_t n)
 #endif
 }
 
-uint32_t patch_ret0(uint32_t n) { return redirect(n, function_addresses[n], (uintptr_t)return_zero); }
+uint32_t patch_ret0(uint32_t n)
+{
+    if (!returns_integer(function_kinds[n]))
+        return PATCH_BAD_TARGET;
+    return redirect(n, function_addresses[n], (uintptr_t)return_zero);
+}
 
 uintptr_t patch_query(uint32_t n)
 {

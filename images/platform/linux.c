@@ -96,8 +96,9 @@ void linux_main(const uintptr_t *stack)
 {
     uint32_t length, head[2];
     copy(state_copy, state_start, (size_t)(state_end - state_start));
+    farm_features = FEATURE_FLOAT; /* the kernel lets every process have what its target was compiled for */
 #ifdef ARCH_CRC_T10DIF
-    farm_features = arch_features(auxiliary_vector(stack));
+    farm_features |= arch_features(auxiliary_vector(stack));
 #else
     (void)auxiliary_vector, (void)stack;
 #endif

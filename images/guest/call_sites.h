@@ -1,0 +1,77 @@
+/* Call sites of kinds whose arguments are derived from x: each takes x as a LONG function does, and what calls the
+ * patchable function is what the C compiler makes of CALL_kind. */
+#ifndef CALL_SITES_H
+#define CALL_SITES_H
+
+#include "guest.h"
+
+#define DERIVED_SHAPES(n, kind, type)                                                                                  \
+    CALL_SITE PROTOTYPE_LONG(used_##n)                                                                                 \
+    {                                                                                                                  \
+        (void)y;                                                                                                       \
+        return (type)(CALL_##kind(whatever_##n, x) + 1u);                                                              \
+    }                                                                                                                  \
+    CALL_SITE PROTOTYPE_LONG(ignored_##n)                                                                              \
+    {                                                                                                                  \
+        (void)y;                                                                                                       \
+        (void)CALL_##kind(whatever_##n, x);                                                                            \
+        return 0;                                                                                                      \
+    }                                                                                                                  \
+    CALL_SITE PROTOTYPE_LONG(tail_##n)                                                                                 \
+    {                                                                                                                  \
+        (void)y;                                                                                                       \
+        return CALL_##kind(whatever_##n, x);                                                                           \
+    }                                                                                                                  \
+    CALL_SITE PROTOTYPE_LONG(looped_##n)                                                                               \
+    {                                                                                                                  \
+        type sum = 0;                                                                                                  \
+        (void)y;                                                                                                       \
+        for (uint32_t i = 0; i < call_count; i++)                                                                      \
+            sum = (type)(sum + CALL_##kind(whatever_##n, x + i));                                                      \
+        return sum;                                                                                                    \
+    }                                                                                                                  \
+    CALL_SITE PROTOTYPE_LONG(pointer_##n)                                                                              \
+    {                                                                                                                  \
+        static PROTOTYPE_##kind((*volatile taken)) = whatever_##n;                                                     \
+        (void)y;                                                                                                       \
+        return CALL_##kind(taken, x);                                                                                  \
+    }
+
+#define SHAPES_CRC(n) DERIVED_SHAPES(n, CRC, uint16_t)
+#define SHAPES_CHACHA(n) DERIVED_SHAPES(n, CHACHA, uint32_t)
+#define SHAPES_MANY(n) DERIVED_SHAPES(n, MANY, uint32_t)
+#define SHAPES_NARROW(n) DERIVED_SHAPES(n, NARROW, uint32_t)
+#define SHAPES_SMALL(n) DERIVED_SHAPES(n, SMALL, uint32_t)
+#define SHAPES_LARGE(n) DERIVED_SHAPES(n, LARGE, uint32_t)
+#define SHAPES_INT128(n) DERIVED_SHAPES(n, INT128, uint32_t)
+#define SHAPES_DOUBLES(n) DERIVED_SHAPES(n, DOUBLES, uint32_t)
+#define SHAPES_MIXED(n) DERIVED_SHAPES(n, MIXED, uint64_t)
+#define SHAPES_VARIADIC(n) DERIVED_SHAPES(n, VARIADIC, uint32_t)
+
+/* The prototype of a call site's own function. */
+#define SITE_INT PROTOTYPE_INT
+#define SITE_LONG PROTOTYPE_LONG
+#define SITE_WIDE PROTOTYPE_WIDE
+#define SITE_VOID PROTOTYPE_VOID
+#define SITE_CRC PROTOTYPE_LONG
+#define SITE_CHACHA PROTOTYPE_LONG
+#define SITE_MANY PROTOTYPE_LONG
+#define SITE_NARROW PROTOTYPE_LONG
+#define SITE_SMALL PROTOTYPE_LONG
+#define SITE_LARGE PROTOTYPE_LONG
+#define SITE_INT128 PROTOTYPE_LONG
+#define SITE_DOUBLES PROTOTYPE_LONG
+#define SITE_MIXED PROTOTYPE_LONG
+#define SITE_VARIADIC PROTOTYPE_LONG
+
+#define SITES(n, kind)                                                                                                 \
+    SITE_##kind(used_##n);                                                                                             \
+    SITE_##kind(ignored_##n);                                                                                          \
+    SITE_##kind(tail_##n);                                                                                             \
+    SITE_##kind(looped_##n);                                                                                           \
+    SITE_##kind(pointer_##n);
+FOR_EACH_FUNCTION(SITES)
+
+#define SHAPES(n, kind) SHAPES_##kind(n)
+
+#endif

@@ -1,0 +1,28 @@
+/* The bodies of the targets that need floating-point registers. */
+#include "bodies.h"
+#include "kinds_float.h"
+
+#define BODY_DOUBLES(n) BODY_ABI(n, DOUBLES, 0)
+#define BODY_MIXED(n) BODY_ABI(n, MIXED, 0)
+
+#define BODY_VARIADIC(n)                                                                                               \
+    CALL_SITE PROTOTYPE_VARIADIC(body_##n)                                                                             \
+    {                                                                                                                  \
+        uint32_t seen = fnv(FNV_BASIS, count);                                                                         \
+        va_list arguments;                                                                                             \
+        va_start(arguments, count);                                                                                    \
+        for (uint32_t i = 0; i < count; i++) {                                                                         \
+            uint64_t bits;                                                                                             \
+            seen = fnv(seen, va_arg(arguments, uint32_t));                                                             \
+            bits = to_bits(va_arg(arguments, double));                                                                 \
+            seen = fnv(fnv(seen, LOW(bits)), HIGH(bits));                                                              \
+            bits = va_arg(arguments, uint64_t);                                                                        \
+            seen = fnv(fnv(seen, LOW(bits)), HIGH(bits));                                                              \
+        }                                                                                                              \
+        va_end(arguments);                                                                                             \
+        uint32_t word = target_entered(seen, entry_violations(), 0);                                                   \
+        target_left();                                                                                                 \
+        return VALUE(word, seen);                                                                                      \
+    }
+
+FOR_EACH_FLOAT_FUNCTION(BODY)
