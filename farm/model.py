@@ -277,17 +277,25 @@ class _Reference:
             self.depth -= 1
             return result & _width(function)
 
+        kind = FUNCTIONS[function]
+        if step.shape in (Shape.BARE, Shape.CALLBACK) and kind is not Kind.INT:
+            raise ScenarioError(f"there is no {step.shape.name} call site of whatever_{function}")
+        if step.shape is Shape.COUNTED and kind not in (Kind.INT, Kind.VOID):
+            raise ScenarioError(f"there is no COUNTED call site of whatever_{function}")
         match step.shape:
             case Shape.USED:
                 result = reach(function, base, 0) + 1
             case Shape.IGNORED:
                 reach(function, base, 0)
                 result = 0
-            case Shape.LOOPED:
+            case Shape.COUNTED:
+                reach(function, base, 0)
+                result = 1
+            case Shape.LOOPED | Shape.CALLBACK:
                 result = sum(reach(function, (base + i) & _MASK64, 0) for i in range(step.count))
-            case Shape.TAIL | Shape.POINTER | Shape.RECURSIVE:
+            case Shape.TAIL | Shape.POINTER | Shape.BARE | Shape.RECURSIVE:
                 result = reach(function, base, 0)
-        if FUNCTIONS[function] is Kind.VOID:
+        if kind is Kind.VOID and step.shape is not Shape.COUNTED:
             result = 0
         self.emit("return", number, function << 8 | ANY_TARGET, value=result & _width(function))
 

@@ -109,7 +109,10 @@ class Shape(enum.Enum):
     TAIL = 2  #: ``return f(x);``
     LOOPED = 3  #: ``for (i = 0; i < count; i++) sum += f(x + i);``
     POINTER = 4  #: through the function's address, taken and stored in writable data
-    RECURSIVE = 5  #: the target calls the patchable function again, ``count`` levels deep
+    BARE = 5  #: in asm, by a function of the INT kind: hidden registers and flags set, the red zone in use
+    CALLBACK = 6  #: INT: the function's address is handed to an iterator, which calls it ``count`` times
+    COUNTED = 7  #: INT and VOID: ``f(next(x))``; the call answers how often ``next`` was evaluated
+    RECURSIVE = 8  #: the target calls the patchable function again, ``count`` levels deep
 
 
 class Status(enum.IntEnum):

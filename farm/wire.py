@@ -107,6 +107,20 @@ DOUBLE_BITS = (
 #: What a CPU may have, as bits of the guest's ``farm_features``.
 FEATURES = {"clmul": 1, "float": 2}
 
+#: What an ABI violation is, as bits of an event's ``abi`` (:class:`Event`); hidden register i is bit 24 + i.
+VIOLATIONS = {
+    "stack-alignment": 16,
+    "return-address": 17,
+    "flags": 18,
+    "toc": 19,
+    "entry-register": 20,
+    "red-zone": 21,
+    "kept-flags": 22,
+    "hidden": 24,
+    "kept-floats": 30,
+    "kept-vectors": 31,
+}
+
 #: Target word of an event that names no target, and of a target the guest does not know.
 NO_TARGET = 0xFFFF
 UNKNOWN_TARGET = 0xFFFE
@@ -130,9 +144,14 @@ class Event(NamedTuple):
 
     ``value`` is how many bytes go through accelerated code (``enter`` of CRC), the value returned (``return``), a :class:`~farm.scenario.Status` (``patch``, ``restore``), 0 or 1
     (``code``: 1 if the bytes are not pristine) or a digest (``output``; ``loop``, of the folded events).  ``stack`` is the
-    difference in bytes between the stack pointer after and before the call.  ``abi`` is a mask of violations: at
-    ``enter`` bit *i* is argument *i* and bit 16 the alignment of the stack, at ``return`` bit *i* is the *i*-th
-    callee-saved register of the architecture.
+    difference in bytes between the stack pointer after and before the call.  ``abi`` is a mask of violations.  At
+    ``enter`` bits 0 to 15 are the arguments, 16 the alignment of the stack, 19 the table of contents (r2 of ELFv2), 20
+    the register that holds the target's own address (r12 of ELFv2); and, for a call from a BARE site under a mechanism
+    that promises it, 17 the return address, 18 the flags, 21 the red zone, 24 and 25 the registers that carry no
+    argument of this call but may one of another (x86-64 rax, r10; arm64 x8, x18; powerpc r11).  At ``return`` bits 0
+    to 15 are the first callee-saved registers of the architecture, 16 and 17 (r30 and r31 of powerpc) among them, 19
+    the table of contents, 22 the flags that a call keeps (powerpc cr2 to cr4, x86-64 DF), 30 the callee-saved
+    floating-point registers (arm64 d8-d15, powerpc f14-f31), 31 the vector registers (ELFv2 v20-v31).
     """
 
     kind: str
@@ -336,13 +355,22 @@ def _layout() -> str:
     lines += [f"#define SHAPE_{shape.name} {shape.value}" for shape in Shape]
     lines += [f"#define TARGET_{target.name} {target.value:#x}" for target in Target]
     lines += [f"#define PATCH_{status.name} {status.value}" for status in Status]
+    lines += [f"#define VIOLATION_{name.replace('-', '_').upper()} {bit}" for name, bit in VIOLATIONS.items()]
     lines += [f"#define KIND_{kind.name} {kind.value}" for kind in Kind]
     lines += [f"#define FEATURE_{name.upper()} {bit:#x}" for name, bit in FEATURES.items()]
     lines += [
         f"#define FOR_EACH_{word}FUNCTION(X) "
         + " ".join(f"X({number}, {kind.name})" for number, kind in enumerate(FUNCTIONS) if kind in kinds)
-        for word, kinds in (("", set(Kind)), ("INTEGER_", set(Kind) - FLOAT), ("FLOAT_", FLOAT))
+        for word, kinds in (
+            ("", set(Kind)),
+            ("INTEGER_", set(Kind) - FLOAT),
+            ("FLOAT_", FLOAT),
+            ("INT_", {Kind.INT}),
+            ("VOID_", {Kind.VOID}),
+        )
     ]
+    numbers = [str(number) for number, kind in enumerate(FUNCTIONS) if kind is Kind.INT]
+    lines.append(f"#define INT_NUMBERS {','.join(numbers)}")
     lines.append(f"#define FUNCTION_NUMBERS {','.join(str(number) for number in range(len(FUNCTIONS)))}")
     return "\n".join(lines) + "\n"
 

@@ -11,8 +11,14 @@
 #define ARCH_ARGUMENT_REGISTERS 8 /* x0-x7 */
 #define ARCH_EXTENDED_BITS 0 /* of a narrow argument, valid in its register (AAPCS64, 6.8.2: the callee extends) */
 #define ARCH_CALLEE_SAVED 11      /* x19-x29 */
+#define ARCH_HIDDEN_REGISTERS 2   /* x8 (struct result), x18 (platform register, and GCC's static chain) */
+#define ARCH_HAS_ENTRY_REGISTER 0
 #define ARCH_STACK_ALIGNMENT 16
 #define ARCH_ENTRY_STACK_BIAS 0
+
+/* A BARE call site: N, Z, C and V set; what the hidden registers hold.  There is no red zone (AAPCS64, 6.4.5.1). */
+#define ARCH_BARE_FLAGS 0xf0000000u
+#define BARE_HIDDEN 0x4e47
 
 #define ARCH_FUNCTION_ALIGNMENT 4
 #define ARCH_ENTRY_INSTRUCTION 4 /* size of the first instruction of a target's entry */

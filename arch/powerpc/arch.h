@@ -13,8 +13,20 @@
 #define ARCH_ARGUMENT_REGISTERS 8 /* r3-r10 */
 #define ARCH_EXTENDED_BITS ~(uintptr_t)0 /* of a narrow argument, valid in its register (System V supplement and ELFv2, "Parameter Passing": to a whole register) */
 #define ARCH_CALLEE_SAVED 18      /* r14-r31 */
+#define ARCH_HIDDEN_REGISTERS 1   /* r11 (static chain) */
+#ifdef __powerpc64__
+#define ARCH_HAS_ENTRY_REGISTER 1 /* r12, on entry at the global entry point (ELFv2 ABI, "Function Prologue") */
+#else
+#define ARCH_HAS_ENTRY_REGISTER 0
+#endif
 #define ARCH_STACK_ALIGNMENT 16
 #define ARCH_ENTRY_STACK_BIAS 0
+
+/* A BARE call site: cr, with bit 6 (doubles of a variadic call are in registers) set; what r11 and the red zone (ELFv2 ABI, "The
+ * Stack Frame", "protected zone") hold. */
+#define ARCH_BARE_FLAGS 0xa7a5a5a5u
+#define BARE_HIDDEN 0x4e47
+#define RED_ZONE 288
 
 #define ARCH_FUNCTION_ALIGNMENT 4
 #define ARCH_ENTRY_INSTRUCTION 4 /* size of the first instruction of a target's entry */
@@ -44,6 +56,7 @@
 #define STORE std
 #define PUSH stdu
 #define ADDRESS .quad
+#define STACK_ARGUMENT 96 /* the ninth, behind the parameter save area's eight (ELFv2 ABI, "Parameter Save Area") */
 #define LINK_SAVE 16 /* in the caller's frame, where a callee keeps lr (ELFv2 ABI, "The Stack Frame") */
 #define TOC_SAVE 24
 #else
@@ -53,6 +66,7 @@
 #define STORE stw
 #define PUSH stwu
 #define ADDRESS .long
+#define STACK_ARGUMENT 8 /* the ninth: the first that is not in a register */
 #define LINK_SAVE 4 /* (System V ABI PowerPC supplement, "The Stack Frame") */
 #endif
 

@@ -8,7 +8,8 @@
 /* void abi_call(function rdi, arguments rsi, result rdx)
  *
  * Loads rdi, rsi, rdx, rcx, r8, r9 and two words of stack from arguments and calls function with a sentinel in each of
- * rbx, rbp and r12-r15.  Nothing may be trusted to survive the call, not even rsp, so the frame is found again through
+ * rbx, rbp and r12-r15, and every arithmetic flag set.  DF must come back clear.  There is no callee-saved vector
+ * register (System V psABI, 3.2.1).  Nothing may be trusted to survive the call, not even rsp, so the frame is found again through
  * abi_frame, which also chains nested calls. */
     .text
     .globl abi_call
@@ -40,6 +41,10 @@ abi_call:
     movq    24(%r11), %rcx
     movq    32(%r11), %r8
     movq    40(%r11), %r9
+    movb    $0x7f, %al
+    incb    %al                     /* OF */
+    movb    $(ARCH_BARE_FLAGS >> 8), %ah
+    sahf                            /* the others; OF stays */
     call    *%r10
 
     movq    abi_frame(%rip), %rcx
@@ -52,7 +57,11 @@ abi_call:
     movq    %rax, (%rdi)            /* result->value */
     movq    %rdx, 8(%rdi)
     movq    %rsi, 16(%rdi)          /* result->stack */
-    xorl    %eax, %eax
+    pushfq
+    popq    %rax
+    cld
+    andl    $0x400, %eax            /* DF */
+    shll    $(VIOLATION_KEPT_FLAGS - 10), %eax
     .macro  kept register, number
     xorl    %ecx, %ecx
     cmpq    $(SENTINEL + \number), %\register
@@ -75,8 +84,53 @@ abi_call:
     popq    %rbp
     ret
 
-/* The targets.  An entry names itself in r11 and goes on at target_entry; only r10 and r11 are written, so the body
- * gets every argument (al of a variadic call too), the return address and the stack as the caller left them. */
+/* The BARE call sites: the flags are those that abi_call set; rax and r10 are given values; what lies below the stack
+ * pointer of the target is filled, as if it were in use.  Nothing here writes a flag. */
+    .irp n, INT_NUMBERS
+    .balign 16
+    .globl bare_\n
+    .type bare_\n, @function
+bare_\n:
+    leaq    -8(%rsp), %rsp          /* 16-aligned again */
+    leaq    1f(%rip), %r11
+    movq    %r11, abi_bare(%rip)
+    .set    offset, -8 - RED_ZONE   /* below the return address that the call pushes */
+    .rept   RED_ZONE / 8
+    movq    $BARE_HIDDEN, offset(%rsp)
+    .set    offset, offset + 8
+    .endr
+    movl    $BARE_HIDDEN, %eax
+    movl    $(BARE_HIDDEN + 1), %r10d
+#ifdef CONTROL_RELIES_ON_SCRATCH
+    movl    $1, %r9d
+    call    whatever_\n
+1:  leal    -1(%rax,%r9), %eax      /* nobody promised that r9 is still 1 */
+#else
+    call    whatever_\n
+1:
+#endif
+    leaq    8(%rsp), %rsp
+    ret
+    .endr
+
+/* void abi_scrub(void): junk in every register that is not callee-saved. */
+    .globl abi_scrub
+    .type abi_scrub, @function
+abi_scrub:
+    movq    $-0x6a756e6b, %rax
+    .irp register, rcx, rdx, rsi, rdi, r8, r9, r10, r11
+    movq    %rax, %\register
+    .endr
+    testl   $FEATURE_FLOAT, farm_features(%rip)
+    je      1f
+    .irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+    movq    %rax, %xmm\n
+    .endr
+1:  ret
+
+/* The targets.  An entry names itself in r11 and goes on at target_entry; only r11 and, once it is recorded, r10 are
+ * written, so the body gets every argument (al of a variadic call too), the return address and the stack as the caller
+ * left them. */
     .irp n, FUNCTION_NUMBERS
     .balign 16
     .globl default_\n, fast_\n, other_\n
@@ -104,8 +158,9 @@ other_\n:
     .type far_\n, @function
 far_\n:
     movl    $(NAMED | \n << 8 | TARGET_FAR), %r11d
-    movabsq $target_entry, %r10
-    jmp     *%r10
+    jmp     *1f(%rip)               /* no register: r10 is the caller's */
+    .balign 8
+1:  .quad   target_entry
     .endr
 
     .text
@@ -115,7 +170,44 @@ target_entry:
     xorl    %r9d, %r9d
 #endif
 #ifdef CONTROL_CLOBBER_SAVED
-    xorl    %r13d, %r13d
+    movl    $0, %r13d
+#endif
+#ifdef CONTROL_CLOBBER_FLAGS
+    cmc
+#endif
+#ifdef CONTROL_CLOBBER_KEPT_FLAGS
+    std
+#endif
+#ifdef CONTROL_CLOBBER_STATIC_CHAIN
+    movl    $0, %r10d
+#endif
+#ifdef CONTROL_CLOBBER_VARIADIC_COUNT
+    movl    $0, %eax
+#endif
+#ifdef CONTROL_CLOBBER_STRUCT_POINTER
+    leaq    abi_scratch(%rip), %rdi
+#endif
+#ifdef CONTROL_CLOBBER_FLOAT_ARGUMENT
+    pxor    %xmm1, %xmm1
+#endif
+#ifdef CONTROL_CLOBBER_STACK_ARGUMENT
+    movq    $0, 16(%rsp)
+#endif
+#ifdef CONTROL_NARROW_NOT_EXTENDED
+    movzbl  %dil, %edi
+#endif
+#ifdef CONTROL_OVERWRITE_RED_ZONE
+    movq    $0, -64(%rsp)
+#endif
+#ifdef CONTROL_WRONG_RETURN_ADDRESS
+    popq    abi_scratch(%rip)
+    leaq    return_here(%rip), %r10
+    pushq   %r10
+#endif
+#ifdef CONTROL_LEAK_STACK
+    popq    %r10
+    leaq    -16(%rsp), %rsp
+    pushq   %r10
 #endif
     movq    %rdi, abi_entry(%rip)
     movq    %rsi, abi_entry+8(%rip)
@@ -123,15 +215,40 @@ target_entry:
     movq    %rcx, abi_entry+24(%rip)
     movq    %r8, abi_entry+32(%rip)
     movq    %r9, abi_entry+40(%rip)
+    movq    %r10, abi_entry+80(%rip)
+    movq    %rax, abi_entry+72(%rip)
+    lahf
+    seto    %al
+    movw    %ax, abi_entry+64(%rip)
+    movq    abi_entry+72(%rip), %rax
+#ifdef CONTROL_MISALIGN_STACK
+    leaq    -8(%rsp), %rsp
     movq    %rsp, abi_entry+48(%rip)
+    leaq    8(%rsp), %rsp
+#else
+    movq    %rsp, abi_entry+48(%rip)
+#endif
     movq    (%rsp), %r10
     movq    %r10, abi_entry+56(%rip)
-    xorl    $NAMED, %r11d
-    movl    %r11d, abi_entry+64(%rip)
+    cmpq    $0, abi_bare(%rip)
+    je      2f
+    movq    $-RED_ZONE, %r10
+1:  cmpq    $BARE_HIDDEN, (%rsp,%r10)
+    jne     1f
+    addq    $8, %r10
+    jne     1b
+1:  movq    %r10, abi_entry+88(%rip) /* 0: all of it is intact */
+2:  xorl    $NAMED, %r11d
+    movl    %r11d, abi_entry+112(%rip)
     shrl    $8, %r11d
     andl    $((1 << FUNCTION_BITS) - 1), %r11d /* a target that did not name itself still finds a body */
     leaq    target_bodies(%rip), %r10
     jmp     *(%r10,%r11,8)
+
+#ifdef CONTROL_WRONG_RETURN_ADDRESS
+return_here:
+    jmp     *abi_scratch(%rip)
+#endif
 
 /* NULL and RET0 lead here. */
     .balign 16
@@ -152,8 +269,12 @@ return_zero:
 
     .bss
     .balign 16
-    .globl abi_entry, abi_frame
+    .globl abi_entry, abi_frame, abi_bare
 abi_entry:
-    .skip   80
+    .skip   128
 abi_frame:
-    .skip   16
+    .skip   8
+abi_bare:
+    .skip   8
+abi_scratch:
+    .skip   32

@@ -11,8 +11,16 @@
 #define ARCH_ARGUMENT_REGISTERS 6 /* rdi, rsi, rdx, rcx, r8, r9; a WIDE call has two words on the stack */
 #define ARCH_EXTENDED_BITS 0xffffffffu /* of a narrow argument, valid in its register (what compilers do and rely on; System V psABI 3.2.3 speaks of _Bool only) */
 #define ARCH_CALLEE_SAVED 6       /* rbx, rbp, r12-r15 */
+#define ARCH_HIDDEN_REGISTERS 2   /* rax (al: vector registers of a variadic call), r10 (static chain) */
+#define ARCH_HAS_ENTRY_REGISTER 0
 #define ARCH_STACK_ALIGNMENT 16
 #define ARCH_ENTRY_STACK_BIAS 8 /* the return address */
+
+/* A BARE call site: SF, ZF, AF, PF and CF as LAHF gives them, OF beside them; what the hidden registers and the red
+ * zone (System V psABI, 3.2.2) hold. */
+#define ARCH_BARE_FLAGS 0xd701
+#define BARE_HIDDEN 0x4e47
+#define RED_ZONE 128
 
 /* Instructions start anywhere, functions of this guest do not: any other address is the middle of one. */
 #define ARCH_FUNCTION_ALIGNMENT 16

@@ -11,10 +11,7 @@
                                         : 3u * (operand) + 7u) +                                                       \
      ((word) >> 8 << 20))
 
-static inline uint32_t entry_violations(void)
-{
-    return (abi_entry.stack + ARCH_ENTRY_STACK_BIAS) % ARCH_STACK_ALIGNMENT ? 1u << 16 : 0;
-}
+uint32_t entry_violations(void); /* of what the entry recorded, arguments aside */
 
 /* The body of a kind of kinds.h.  violations are those of its arguments. */
 #define BODY_ABI(n, kind, violations)                                                                                  \

@@ -2,6 +2,7 @@
  * emits an ordinary call (and keeps a relocation) for each.  POINTER calls through the function's address, taken into
  * writable data: it must follow a patch as a direct call does. */
 #include "call_sites.h"
+#include "mechanism.h"
 
 uint32_t call_count;
 
@@ -91,10 +92,55 @@ static const uint8_t *chacha_input(uint64_t x)
 
 FOR_EACH_INTEGER_FUNCTION(SHAPES)
 
+/* An iterator, as qsort or a list walk is one: it knows the function by its address only. */
+static CALL_SITE uint32_t iterate(PROTOTYPE_INT((*function)), uint32_t x)
+{
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i < call_count; i++)
+        sum += function(x + i);
+    return sum;
+}
+
+#define CALLBACK(n, kind)                                                                                              \
+    PROTOTYPE_INT(callback_##n);                                                                                       \
+    CALL_SITE PROTOTYPE_INT(callback_##n) { return iterate(whatever_##n, x); }
+FOR_EACH_INT_FUNCTION(CALLBACK)
+
+/* An argument with a side effect, which happens once whatever the call leads to. */
+static uint32_t evaluations;
+static CALL_SITE uint32_t next(uint32_t x)
+{
+    evaluations++;
+    return x;
+}
+
+#ifdef CONTROL_LAZY_ARGUMENT
+#define EVALUATES(n) (patch_query(n) != (uintptr_t)return_void)
+#else
+#define EVALUATES(n) true
+#endif
+
+#define COUNTED(n, kind)                                                                                               \
+    PROTOTYPE_INT(counted_##n);                                                                                        \
+    CALL_SITE PROTOTYPE_INT(counted_##n)                                                                               \
+    {                                                                                                                  \
+        evaluations = 0;                                                                                               \
+        if (EVALUATES(n))                                                                                              \
+            whatever_##n(next(x));                                                                                     \
+        return evaluations;                                                                                            \
+    }
+FOR_EACH_INT_FUNCTION(COUNTED)
+FOR_EACH_VOID_FUNCTION(COUNTED)
+
 #define ADDRESSES(n, kind)                                                                                             \
     {[SHAPE_USED] = (uintptr_t)used_##n,                                                                               \
      [SHAPE_IGNORED] = (uintptr_t)ignored_##n,                                                                         \
      [SHAPE_TAIL] = (uintptr_t)tail_##n,                                                                               \
      [SHAPE_LOOPED] = (uintptr_t)looped_##n,                                                                           \
      [SHAPE_POINTER] = (uintptr_t)pointer_##n},
-const uintptr_t call_sites[FUNCTION_COUNT][SHAPE_RECURSIVE] = {FOR_EACH_FUNCTION(ADDRESSES)};
+const uintptr_t call_sites[FUNCTION_COUNT][SHAPE_RECURSIVE] = {
+    FOR_EACH_FUNCTION(ADDRESSES)
+#define SPECIAL(n, kind) [n][SHAPE_BARE] = (uintptr_t)bare_##n, [n][SHAPE_CALLBACK] = (uintptr_t)callback_##n,
+        FOR_EACH_INT_FUNCTION(SPECIAL)
+#define SPECIAL_COUNTED(n, kind) [n][SHAPE_COUNTED] = (uintptr_t)counted_##n,
+            FOR_EACH_INT_FUNCTION(SPECIAL_COUNTED) FOR_EACH_VOID_FUNCTION(SPECIAL_COUNTED)};

@@ -108,10 +108,24 @@ struct abi_entry {
     uintptr_t arguments[ARCH_ARGUMENT_REGISTERS];
     uintptr_t stack;
     uintptr_t return_address;
+    uintptr_t flags;
+    uintptr_t hidden[2];     /* registers that may carry what is no argument (arch.h names them) */
+    uintptr_t red_zone;      /* 0: intact; recorded for calls from a BARE site */
+    uintptr_t toc;           /* 0: as it must be */
+    uintptr_t entry_address; /* the register that holds it, where the ABI has one */
     uint32_t target;
 };
 extern struct abi_entry abi_entry;
 extern uintptr_t abi_frame; /* innermost abi_call */
+
+/* abi.S: the BARE call sites.  Each sets abi_bare to its return address and fills what its target must find intact. */
+#define BARE(n, kind) PROTOTYPE_##kind(bare_##n);
+FOR_EACH_INT_FUNCTION(BARE)
+#undef BARE
+extern uintptr_t abi_bare;
+
+/* abi.S: leaves junk in every register that a call need not keep. */
+void abi_scrub(void);
 
 /* abi.S: where NULL and RET0 lead. */
 void return_void(void);

@@ -86,7 +86,11 @@ bool target_recurses(void)
 
 void target_returned(void) { current->level--; }
 
-void target_left(void) { depth--; }
+void target_left(void)
+{
+    depth--;
+    abi_scrub(); /* a caller that relies on a register of the callee's is found out */
+}
 
 /* The words of a 64-bit argument or result, in the order the ABI passes a register pair. */
 static uint32_t pair_low(void) { return __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__; }
@@ -120,15 +124,17 @@ static void run_call(const uint32_t *op, uint32_t step)
         call.limit = op[6];
         shape = SHAPE_TAIL;
     }
+    abi_bare = 0;
     current = &call;
     abi_call(call_sites[n][shape], arguments, &result);
     current = outer;
     call_count = outer_count;
+    abi_bare = 0; /* a call that entered no target has left it set */
     if (pair && sizeof(uintptr_t) == 4)
         value = (uint32_t)result.value[pair_low()] | (uint64_t)result.value[!pair_low()] << 32;
     else if (pair)
         value = result.value[0];
-    else if (kind != KIND_VOID)
+    else if (kind != KIND_VOID || shape == SHAPE_COUNTED)
         value = (uint32_t)result.value[0];
     emit(EVENT_RETURN, step, target_word(n, 0xff), 0, value, result.stack, (uint32_t)result.clobbered);
 }

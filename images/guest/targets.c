@@ -1,6 +1,36 @@
 /* The bodies of the targets.  A target's entry (abi.S) records who was entered and with which registers, then comes
  * here; there is one body a patchable function, and the value it returns depends on the target that was entered. */
 #include "bodies.h"
+#include "mechanism.h"
+
+static uint32_t violation(bool found, uint32_t bit) { return found ? 1u << bit : 0; }
+
+/* A target that is entered indirectly finds its own address in a register: always under a mechanism that is not
+ * transparent, else out of the near jump's reach. */
+static bool entry_address_is_wrong(void)
+{
+    uint32_t n = abi_entry.target >> 8, target = abi_entry.target & 0xff;
+    if (!ARCH_HAS_ENTRY_REGISTER || n >= FUNCTION_COUNT || target >= TARGET_COUNT)
+        return false;
+    return (!mechanism_is_transparent || target == TARGET_FAR) && abi_entry.entry_address != target_addresses[n][target];
+}
+
+uint32_t entry_violations(void)
+{
+    bool misaligned = (abi_entry.stack + ARCH_ENTRY_STACK_BIAS) % ARCH_STACK_ALIGNMENT;
+    uint32_t violations = violation(misaligned, VIOLATION_STACK_ALIGNMENT) |
+                          violation(abi_entry.toc != 0, VIOLATION_TOC) |
+                          violation(entry_address_is_wrong(), VIOLATION_ENTRY_REGISTER);
+    if (abi_bare && mechanism_is_transparent) {
+        violations |= violation(abi_entry.return_address != abi_bare, VIOLATION_RETURN_ADDRESS) |
+                      violation(abi_entry.flags != ARCH_BARE_FLAGS, VIOLATION_FLAGS) |
+                      violation(abi_entry.red_zone != 0, VIOLATION_RED_ZONE);
+        for (uint32_t i = 0; i < ARCH_HIDDEN_REGISTERS; i++)
+            violations |= violation(abi_entry.hidden[i] != BARE_HIDDEN + i, VIOLATION_HIDDEN + i);
+    }
+    abi_bare = 0; /* what is called from here on comes from elsewhere */
+    return violations;
+}
 
 /* A user's own targets (TARGET() of patchfarm.h), NULL where there is none. */
 #define CUSTOM_INT(n)                                                                                                  \
@@ -37,6 +67,7 @@
         uint32_t digest = fnv(fnv(fnv(FNV_BASIS, (uint32_t)x), (uint32_t)(x >> 32)), y);                               \
         uint32_t word = target_entered(digest, violations, 0);                                                            \
         uint64_t value = VALUE(word, x + y);                                                                           \
+        value = (uint32_t)value | SECOND(value >> 32) << 32;                                                           \
         if (target_recurses()) {                                                                                       \
             value += whatever_##n(x - 1u, long_argument(x - 1u));                                                      \
             target_returned();                                                                                         \

@@ -29,6 +29,9 @@ struct patched_bytes {
 struct patched_bytes patched_bytes(uint32_t n);
 extern const uint32_t mechanism_number;
 
+/* Nothing but what the ABI leaves to linkage changes between a call site and its target. */
+extern const bool mechanism_is_transparent;
+
 /* target.c: PATCH_OK, PATCH_BAD_TARGET or PATCH_MISALIGNED for leading function n to target. */
 uint32_t check_target(uint32_t n, uintptr_t target);
 

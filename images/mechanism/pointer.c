@@ -3,6 +3,7 @@
 #include "pointer.h"
 
 const uint32_t mechanism_number = MECHANISM_POINTER;
+const bool mechanism_is_transparent = false; /* a C function lies between */
 
 struct pointer pointers[FUNCTION_COUNT] __attribute__((section(".data.pointers"))) = {
 #ifdef CONTROL_INITIAL_FAST

@@ -8,6 +8,7 @@
 #include "patch.h"
 
 const uint32_t mechanism_number = MECHANISM_STUB;
+const bool mechanism_is_transparent = true;
 
 static uint32_t written[FUNCTION_COUNT]; /* what this mechanism last put into the word; 0: nothing yet */
 
