@@ -434,7 +434,13 @@ def _controls() -> list[dict[str, Any]]:
     from farm.controls import CONTROLS
 
     return [
-        {"name": c.name, "defect": str(c.defect), "what": c.what, "mechanisms": sorted(c.mechanisms)}
+        {
+            "name": c.name,
+            "defect": str(c.defect),
+            "what": c.what,
+            "register": c.register,
+            "mechanisms": sorted(c.mechanisms),
+        }
         for c in CONTROLS.values()
     ]
 

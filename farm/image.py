@@ -2,7 +2,8 @@
 
 An image is one guest ELF: variant x mechanism x toolchain, plus a negative control if one is planted.  Its folder in the
 cache is named by a hash of everything that goes into it (sources, flags, compiler version), so a changed source is a
-new image and an unchanged one is never built twice.  Beside the ELF lies ``image.json``: what the engines need to know
+new image and an unchanged one is never built twice; objects are kept in the same way, since a negative control
+changes few of them.  Beside the ELF lies ``image.json``: what the engines need to know
 of it, so that running a guest never parses an ELF.
 
 After linking, the bytes that patching changes are copied from the linked code into the guest's own table
@@ -133,14 +134,14 @@ def _headers(spec: Spec) -> list[Path]:
     ]
 
 
-def _compile_flags(spec: Spec, generated: Path) -> list[str]:
+def _compile_flags(spec: Spec, generated: Path, source: Path) -> list[str]:
     images = paths.data("images")
     flags = [f"-ffile-prefix-map={images.parent}=.", f"-ffile-prefix-map={generated}=generated"]
     flags += [f"-ffile-prefix-map={spec.variant.folder.parent.parent}=."]
     flags += [f"-I{generated}", f"-I{spec.variant.folder}", f"-I{images / 'guest'}", f"-I{images / 'mechanism'}"]
     if spec.source:
         flags.append(f"-ffile-prefix-map={spec.source.parent}=source")
-    if spec.control:
+    if spec.control and _plants(spec, source):
         flags.append(f"-D{CONTROLS[spec.control].macro}")
     return flags
 
@@ -158,6 +159,11 @@ def _file_digest(path: Path, stamp: tuple[int, int]) -> bytes:
     return hashlib.sha256(path.read_bytes()).digest()
 
 
+def _digest_of(path: Path) -> bytes:
+    stat = path.stat()
+    return _file_digest(path, (stat.st_mtime_ns, stat.st_size))
+
+
 def key(spec: Spec) -> str:
     """The content address of the image: hexadecimal, 24 characters."""
     toolchain = TOOLCHAINS[spec.toolchain]
@@ -165,10 +171,9 @@ def key(spec: Spec) -> str:
     digest = hashlib.sha256(f"{_LAYOUT} {toolchain.version()} {wire.wire_hash()} {spec.control}".encode())
     for path in [*sources(spec), *_headers(spec)]:
         try:
-            stat = path.stat()
+            digest.update(path.name.encode() + _digest_of(path))
         except FileNotFoundError:
             raise ImageError(f"{spec}: source {path} is missing") from None
-        digest.update(path.name.encode() + _file_digest(path, (stat.st_mtime_ns, stat.st_size)))
     commands = toolchain.compile(spec.variant, [], fixed, fixed)[1:] + toolchain.link(spec.variant, [], [], fixed)[1:]
     digest.update(repr((commands, [flag for flag in _link_flags(spec) if flag.startswith("--defsym")])).encode())
     return digest.hexdigest()[:24]
@@ -276,14 +281,39 @@ def _build(spec: Spec, identity: str, folder: Path) -> Image:
 
 
 def _compile(spec: Spec, work: Path) -> list[Path]:
+    """The objects, from the cache where they are there: a negative control changes one or two of them."""
     toolchain = TOOLCHAINS[spec.toolchain]
+    folder = paths.cache() / "objects"
+    folder.mkdir(parents=True, exist_ok=True)
     objects = []
     for number, source in enumerate(sources(spec)):
-        output = work / f"{number}-{source.name}.o"  # a source of the user's may be named as one of ours
-        command = toolchain.compile(spec.variant, _compile_flags(spec, work), source, output)
-        _tool(spec, f"{source} does not compile for {spec.variant.name}", command)
+        output = folder / f"{_object_key(spec, source)}.o"
+        if not output.is_file():
+            partial = work / f"{number}-{source.name}.o"  # a source of the user's may be named as one of ours
+            command = toolchain.compile(spec.variant, _compile_flags(spec, work, source), source, partial)
+            _tool(spec, f"{source} does not compile for {spec.variant.name}", command)
+            partial.replace(output)
         objects.append(output)
     return objects
+
+
+def _object_key(spec: Spec, source: Path) -> str:
+    """The content address of one object: what is compiled, of what it could include, how, and by what."""
+    toolchain = TOOLCHAINS[spec.toolchain]
+    fixed = Path("generated")
+    digest = hashlib.sha256(f"{toolchain.version()} {wire.wire_hash()} {source}".encode())
+    for path in [source, *_headers(spec)]:
+        digest.update(path.name.encode() + _digest_of(path))
+    digest.update(repr(toolchain.compile(spec.variant, _compile_flags(spec, fixed, source), source, fixed)[1:]).encode())
+    return digest.hexdigest()[:32]
+
+
+def _plants(spec: Spec, source: Path) -> bool:
+    """The negative control of ``spec`` is planted in ``source``, or in a header that it could include."""
+    if spec.control is None:
+        return False
+    macro = CONTROLS[spec.control].macro.encode()
+    return any(macro in path.read_bytes() for path in [source, *_headers(spec)])
 
 
 def _tool(spec: Spec, complaint: str, command: list[str]) -> None:

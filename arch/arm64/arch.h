@@ -13,6 +13,7 @@
 #define ARCH_CALLEE_SAVED 11      /* x19-x29 */
 #define ARCH_HIDDEN_REGISTERS 2   /* x8 (struct result), x18 (platform register, and GCC's static chain) */
 #define ARCH_HAS_ENTRY_REGISTER 0
+#define ARCH_DOUBLES_ANNOUNCED(entry) 8 /* in registers of a variadic call: nothing is said of them */
 #define ARCH_STACK_ALIGNMENT 16
 #define ARCH_ENTRY_STACK_BIAS 0
 

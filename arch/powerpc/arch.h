@@ -16,7 +16,10 @@
 #define ARCH_HIDDEN_REGISTERS 1   /* r11 (static chain) */
 #ifdef __powerpc64__
 #define ARCH_HAS_ENTRY_REGISTER 1 /* r12, on entry at the global entry point (ELFv2 ABI, "Function Prologue") */
+#define ARCH_DOUBLES_ANNOUNCED(entry) 8 /* in registers of a variadic call: nothing is said of them */
 #else
+/* cr bit 6: all or none (System V ABI PowerPC supplement, "Parameter Passing"); a callee may look at it or not. */
+#define ARCH_DOUBLES_ANNOUNCED(entry) ((entry).flags & 0x02000000u ? 8u : 0u)
 #define ARCH_HAS_ENTRY_REGISTER 0
 #endif
 #define ARCH_STACK_ALIGNMENT 16

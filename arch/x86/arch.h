@@ -13,6 +13,7 @@
 #define ARCH_CALLEE_SAVED 6       /* rbx, rbp, r12-r15 */
 #define ARCH_HIDDEN_REGISTERS 2   /* rax (al: vector registers of a variadic call), r10 (static chain) */
 #define ARCH_HAS_ENTRY_REGISTER 0
+#define ARCH_DOUBLES_ANNOUNCED(entry) ((entry).hidden[0] & 0xff) /* of a variadic call, in al (psABI, 3.5.7) */
 #define ARCH_STACK_ALIGNMENT 16
 #define ARCH_ENTRY_STACK_BIAS 8 /* the return address */
 

@@ -1,4 +1,16 @@
-"""ABI preservation: nothing between a call site and its target may touch what the ABI promises."""
+"""ABI preservation: nothing between a call site and its target may touch what the ABI promises.
+
+Every call of every scenario is probed (``arch/NAME/abi.S``); those here set up what the others leave alone.  Not here:
+
+* AB-17 landing pads: no guest is built with BTI or IBT yet, so there is no pad to keep;
+* AB-19 delay slots: none of arm64, powerpc and x86 has them;
+* AB-20 balance of calls and returns: a trace of events cannot show it; what would unbalance it, a mechanism that calls
+  instead of jumping, is seen by AB-18 in the return address and by AB-07 in the stack;
+* ``long double`` of AB-15: three formats on five variants, two of them in software.
+
+On ppc32 a pair of 32-bit registers holds a 64-bit number (AB-13, AB-16), structs are passed and returned through
+memory (AB-10), and doubles are in floating-point registers: its guests are built hard-float.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +18,7 @@ from farm.scenario import FUNCTIONS, Defect, Kind, Scenario, Step, call, patch, 
 
 _WIDE = FUNCTIONS.index(Kind.WIDE)
 _LONG = FUNCTIONS.index(Kind.LONG)
+_VOID = FUNCTIONS.index(Kind.VOID)
 _MANY = FUNCTIONS.index(Kind.MANY)
 _NARROW = FUNCTIONS.index(Kind.NARROW)
 _SMALL = FUNCTIONS.index(Kind.SMALL)
@@ -28,6 +41,18 @@ def _through(function: int) -> tuple[Step, ...]:
         for step in (patch(function, target), *(call(function, x, "tail") for x in _NUMBERS))
     )
 
+
+
+_TRANSPARENT = (frozenset({"stub"}), "pointer is a C function, which may use what the ABI does not keep")
+
+
+def _bare() -> tuple[Step, ...]:
+    """Calls from an asm call site that sets everything there is, before a patch and through every target."""
+    return tuple(
+        step
+        for target in ("fast", "other", "far", "default")
+        for step in (call(0, 5, "bare"), patch(0, target), call(0, 6, "bare"))
+    )
 
 
 SCENARIOS = (
@@ -63,6 +88,15 @@ SCENARIOS = (
         bugs=("B69", "B109", "B123", "B145", "B146"),
     ),
     Scenario(
+        "AB-03",
+        "flags_intact",
+        "The target is entered with the flags as the caller set them",
+        _bare(),
+        frozenset({Defect.CLOBBERED_FLAGS, Defect.CLOBBERED_KEPT_FLAGS}),
+        only=_TRANSPARENT,
+        bugs=("B113", "B114"),
+    ),
+    Scenario(
         "AB-04",
         "doubles",
         "Eight doubles arrive bit for bit, and one comes back: -0.0, infinity, NaNs with payloads",
@@ -78,6 +112,41 @@ SCENARIOS = (
         _through(_NARROW),
         frozenset({Defect.NARROW_EXTENSION, Defect.CLOBBERED_ARGUMENT}),
         bugs=("B76",),
+    ),
+    Scenario(
+        "AB-06",
+        "red_zone_intact",
+        "What a function keeps below the stack pointer is still there when its jump reaches the target",
+        _bare(),
+        frozenset({Defect.RED_ZONE}),
+        only=_TRANSPARENT,
+        abi=frozenset({"red-zone"}),
+        bugs=("B43", "B112"),
+    ),
+    Scenario(
+        "AB-07",
+        "stack_alignment",
+        "The target finds the stack aligned, and after the call it is what it was, with arguments on it and without",
+        tuple(step for f in (0, _VOID, _LONG, _WIDE, _MANY) for step in _through(f)),
+        frozenset({Defect.WRONG_STACK}),
+        bugs=("B106", "B107", "B125", "B127", "B143"),
+    ),
+    Scenario(
+        "AB-08",
+        "toc_preserved",
+        "The table of contents is the same at entry and after the call",
+        (*_bare(), *_through(_LONG)),
+        frozenset({Defect.LOST_TOC}),
+        abi=frozenset({"toc"}),
+        bugs=("B67", "B73", "B78", "B79"),
+    ),
+    Scenario(
+        "AB-09",
+        "hostile_scratch",
+        "Every target leaves junk in every register that a call need not keep, and no caller minds",
+        (*_bare(), call(0, 9, "looped", count=5), call(_MANY, 9, "looped", count=5)),
+        frozenset({Defect.CLOBBERED_SCRATCH}),
+        bugs=("B130",),
     ),
     Scenario(
         "AB-10",
@@ -131,5 +200,56 @@ SCENARIOS = (
         "A 64-bit result: a pair of registers on 32-bit architectures",
         (*_through(_LONG), call(_LONG, 1 << 33, "used"), call(_LONG, (1 << 32) - 2, "looped", count=4)),
         frozenset({Defect.TRUNCATED_RETURN}),
+    ),
+    Scenario(
+        "AB-18",
+        "return_address",
+        "The return address at entry is behind the call site, not inside the mechanism",
+        _bare(),
+        frozenset({Defect.RETURN_ADDRESS}),
+        only=(_TRANSPARENT[0], "pointer calls from inside, so that is where its targets return to"),
+    ),
+    Scenario(
+        "AB-21",
+        "callee_saved_floats_intact",
+        "Every callee-saved floating-point register holds its sentinel after the call",
+        (*_through(0), *_through(_DOUBLES)),
+        frozenset({Defect.CLOBBERED_FLOAT}),
+        requires=_FLOAT,
+        abi=frozenset({"kept-floats"}),
+    ),
+    Scenario(
+        "AB-22",
+        "hidden_registers_intact",
+        "Registers that carry no argument of this call, but may one of another, reach the target as the caller set them",
+        _bare(),
+        frozenset({Defect.HIDDEN_REGISTER, Defect.VARIADIC_COUNT, Defect.STRUCT_POINTER}),
+        only=_TRANSPARENT,
+        bugs=("B69", "B145", "B146"),
+    ),
+    Scenario(
+        "AB-23",
+        "kept_flags_intact",
+        "The flags that survive a call do",
+        (*_through(0), *_through(_MANY)),
+        frozenset({Defect.CLOBBERED_KEPT_FLAGS}),
+        abi=frozenset({"kept-flags"}),
+    ),
+    Scenario(
+        "AB-24",
+        "entry_register",
+        "A target that is entered indirectly finds its own address in the register that the ABI names",
+        tuple(step for f in (0, _LONG, _MANY) for step in _through(f)),
+        frozenset({Defect.ENTRY_REGISTER}),
+        abi=frozenset({"entry-register"}),
+    ),
+    Scenario(
+        "AB-25",
+        "callee_saved_vectors_intact",
+        "Every callee-saved vector register holds its sentinel after the call",
+        (*_through(0), *_through(_LARGE)),
+        frozenset({Defect.CLOBBERED_VECTOR}),
+        requires=_FLOAT,
+        abi=frozenset({"kept-vectors"}),
     ),
 )

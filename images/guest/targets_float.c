@@ -20,7 +20,8 @@
             seen = fnv(fnv(seen, LOW(bits)), HIGH(bits));                                                              \
         }                                                                                                              \
         va_end(arguments);                                                                                             \
-        uint32_t word = target_entered(seen, entry_violations(), 0);                                                   \
+        uint32_t announced = ARCH_DOUBLES_ANNOUNCED(abi_entry) < VARIADIC_COUNT ? 1u << VIOLATION_HIDDEN : 0;          \
+        uint32_t word = target_entered(seen, entry_violations() | announced, 0);                                       \
         target_left();                                                                                                 \
         return VALUE(word, seen);                                                                                      \
     }
