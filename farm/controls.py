@@ -199,6 +199,7 @@ CONTROLS: dict[str, Control] = {
             abi="toc",
             register="ELFv2 r2; a call through a pointer restores it itself",
         ),
+        Control("target-for-address", Defect.WRONG_ADDRESS, "the function's address is that of its target"),
         Control("lazy-argument", Defect.LAZY_ARGUMENT, "under NULL the argument is not evaluated"),
         Control("unchecked", Defect.UNCHECKED_REQUEST, "targets and old bytes are not checked"),
         Control("lost-state", Defect.LOST_STATE, "a target other than the default begins anew in mid-stream"),

@@ -24,6 +24,7 @@ from farm.scenario import (
     PATTERN_SIZE,
     REAL_TARGETS,
     WORK,
+    Address,
     Call,
     Code,
     Kind,
@@ -202,6 +203,8 @@ class _Reference:
                 self.emit("query", number, target_word(step.function, self.current[step.function]))
             case Code():
                 self.code(step, number)
+            case Address():
+                self.emit("address", number, step.function << 8 | ANY_TARGET)
             case Scribble():
                 self.scribbled.add(step.function)
                 self.emit("scribble", number, step.function << 8 | ANY_TARGET)

@@ -156,6 +156,7 @@ class Defect(enum.Enum):
     STACK_ARGUMENT = "stack-argument"
     NARROW_EXTENSION = "narrow-extension"
     TRUNCATED_RETURN = "truncated-return"
+    WRONG_ADDRESS = "wrong-address"
     LAZY_ARGUMENT = "lazy-argument"
     RETURN_ADDRESS = "return-address"
     RED_ZONE = "red-zone"
@@ -242,11 +243,18 @@ class Loop:
 
 
 @dataclass(frozen=True, slots=True)
+class Address:
+    """Compare the address of ``function`` as several translation units and writable data have it."""
+
+    function: int
+
+
+@dataclass(frozen=True, slots=True)
 class Output:
     """Digest of what the CHACHA calls have written since the one that began anew."""
 
 
-Step: TypeAlias = Call | Patch | Restore | Query | Code | Scribble | LockText | Loop | Output
+Step: TypeAlias = Call | Patch | Restore | Query | Code | Scribble | LockText | Loop | Output | Address
 
 
 def substeps(step: Step) -> tuple[Step, ...]:
@@ -364,6 +372,11 @@ def piece(length: int, start: int = 0, *, more: bool = False, in_place: bool = F
 def best(function: int) -> Patch:
     """Let dispatch choose the target for this CPU."""
     return Patch(function, Target.BEST)
+
+
+def address(function: int) -> Address:
+    """``address(0)``."""
+    return Address(function)
 
 
 def output() -> Output:

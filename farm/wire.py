@@ -33,6 +33,7 @@ from farm.scenario import (
     FUNCTIONS,
     PATTERN_SIZE,
     REAL_TARGETS,
+    Address,
     Call,
     Code,
     Kind,
@@ -73,6 +74,7 @@ OPS: dict[type, int] = {
     LockText: 7,
     Loop: 8,
     Output: 9,
+    Address: 10,
 }
 
 KINDS = {
@@ -86,6 +88,7 @@ KINDS = {
     "lock": 8,
     "loop": 9,
     "output": 10,
+    "address": 11,
 }
 _KIND_NAMES = {number: name for name, number in KINDS.items()}
 
@@ -143,7 +146,7 @@ class Event(NamedTuple):
     """One thing that the guest observed: :data:`EVENT_WORDS` words.
 
     ``value`` is how many bytes go through accelerated code (``enter`` of CRC), the value returned (``return``), a :class:`~farm.scenario.Status` (``patch``, ``restore``), 0 or 1
-    (``code``: 1 if the bytes are not pristine) or a digest (``output``; ``loop``, of the folded events).  ``stack`` is the
+    (``code``: 1 if the bytes are not pristine; ``address``: 1 if two addresses differ) or a digest (``output``; ``loop``, of the folded events).  ``stack`` is the
     difference in bytes between the stack pointer after and before the call.  ``abi`` is a mask of violations.  At
     ``enter`` bits 0 to 15 are the arguments, 16 the alignment of the stack, 19 the table of contents (r2 of ELFv2), 20
     the register that holds the target's own address (r12 of ELFv2); and, for a call from a BARE site under a mechanism
@@ -278,7 +281,7 @@ def _instruction(step: Step, counter: object) -> list[int]:
             operands = [int(step.locked)]
         case Output():
             operands = []
-        case Restore() | Query() | Scribble():
+        case Restore() | Query() | Scribble() | Address():
             operands = [step.function]
     return [OPS[type(step)] | number << 16, 2 + len(operands) + len(nested), *operands, *nested]
 

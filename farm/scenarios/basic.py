@@ -109,6 +109,21 @@ SCENARIOS = (
         bugs=("B55",),
     ),
     Scenario(
+        "BS-08",
+        "null_argument_side_effects",
+        "Under NULL, and without, the argument of a call is evaluated exactly once",
+        tuple(
+            step
+            for function, requests in (
+                (_VOID, (null(_VOID), patch(_VOID, "fast"), null(_VOID), restore(_VOID))),
+                (0, (ret0(0), patch(0, "far"), restore(0))),
+            )
+            for request in requests
+            for step in (call(function, 4, "counted"), request, call(function, 5, "counted"))
+        ),
+        frozenset({Defect.LAZY_ARGUMENT}),
+    ),
+    Scenario(
         "BS-09",
         "ret0_returns_zero",
         "RET0 returns 0 in the full width of int, of a 64-bit value and with all argument registers in use",
@@ -171,6 +186,25 @@ SCENARIOS = (
             query(0),
         ),
         frozenset({Defect.WRONG_QUERY, Defect.LOST_PATCH}),
+    ),
+    Scenario(
+        "BS-15",
+        "self_test_table",
+        "The table of Linux's own self-test: as linked, then b, then a, each called with the same number",
+        (call(0, 2), patch(0, "other"), call(0, 2), patch(0, "default"), call(0, 2), query(0), code(0)),
+        _PATCH | {Defect.LOST_RESTORE},
+    ),
+    Scenario(
+        "BS-16",
+        "conditional_call",
+        "A void call that may lead nowhere, in every shape, under NULL and led to a target",
+        tuple(
+            step
+            for shape in ("used", "ignored", "tail", "looped", "pointer")
+            for request in (null(_VOID), patch(_VOID, "fast"))
+            for step in (request, call(_VOID, 3, shape, count=3 if shape == "looped" else 1))
+        ),
+        frozenset({Defect.NULL_CALLED, Defect.LOST_PATCH}),
     ),
     Scenario(
         "BS-17",

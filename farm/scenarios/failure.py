@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
-from farm.scenario import FUNCTIONS, Defect, Kind, LockText, Patch, Scenario, Target, call, code, null, patch, query, restore
+from farm.scenario import (
+    COMPOSITE,
+    FUNCTIONS,
+    Defect,
+    Kind,
+    LockText,
+    Patch,
+    Scenario,
+    Target,
+    call,
+    code,
+    null,
+    patch,
+    query,
+    restore,
+    ret0,
+)
 
 _LONG = FUNCTIONS.index(Kind.LONG)
+_VOID = FUNCTIONS.index(Kind.VOID)
 
 SCENARIOS = (
     Scenario(
@@ -29,6 +46,31 @@ SCENARIOS = (
         bugs=("B20", "B45"),
     ),
     Scenario(
+        "FB-03",
+        "every_request_under_read_only_text",
+        "Near, far, NULL, RET0 and restore: each fails while the text cannot be written, and works again after",
+        (
+            patch(_VOID, "fast"),
+            LockText(),
+            patch(_VOID, "far"),
+            null(_VOID),
+            ret0(0),
+            restore(_VOID),
+            call(_VOID, 1),
+            call(0, 1),
+            LockText(locked=False),
+            null(_VOID),
+            call(_VOID, 2),
+            ret0(0),
+            call(0, 2),
+            restore(_VOID),
+            call(_VOID, 3),
+        ),
+        frozenset({Defect.IGNORED_ERROR, Defect.LOST_PATCH}),
+        only=(frozenset({"stub"}), "pointer writes data, which stays writable"),
+        bugs=("B62", "B64", "B98"),
+    ),
+    Scenario(
         "FB-07",
         "misaligned_address_refused",
         "An address in the middle of an instruction is refused and nothing is written",
@@ -50,6 +92,19 @@ SCENARIOS = (
             code(),
             query(0),
             call(0, 5),
+        ),
+        frozenset({Defect.UNCHECKED_REQUEST}),
+    ),
+    Scenario(
+        "FB-14",
+        "no_value_to_return",
+        "NULL is refused for every function that returns a value, RET0 for every one whose value is no integer",
+        (
+            *(null(f) for f, kind in enumerate(FUNCTIONS) if kind is not Kind.VOID),
+            *(ret0(f) for f, kind in enumerate(FUNCTIONS) if kind in COMPOSITE),
+            code(),
+            call(_LONG, 5),
+            call(FUNCTIONS.index(Kind.SMALL), 5),
         ),
         frozenset({Defect.UNCHECKED_REQUEST}),
     ),

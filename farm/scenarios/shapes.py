@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from farm.scenario import EVERYWHERE, FUNCTIONS, Defect, Kind, Scenario, Step, call, loop, patch, restore
+from farm.scenario import EVERYWHERE, FUNCTIONS, Defect, Kind, Scenario, Step, address, call, loop, patch, restore
 
 _PATCH = frozenset({Defect.LOST_PATCH, Defect.WRONG_DISPLACEMENT})
 _VOID = FUNCTIONS.index(Kind.VOID)
+_MANY = FUNCTIONS.index(Kind.MANY)
 
 
 def _each(shape: str, **options: int) -> tuple[Step, ...]:
@@ -47,12 +48,32 @@ SCENARIOS = (
         bugs=("B05", "B144"),
     ),
     Scenario(
+        "CS-04",
+        "tail_call_with_stack_arguments",
+        "A tail call that hands on arguments on the stack, to the caller's caller and back",
+        tuple(
+            step
+            for target in ("default", "fast", "far")
+            for step in (patch(_MANY, target), call(_MANY, 0x0123_4567_89AB_CDEF, "tail"), call(_MANY, 2, "looped", count=3))
+        ),
+        frozenset({Defect.LOST_PATCH, Defect.STACK_ARGUMENT, Defect.WRONG_STACK}),
+    ),
+    Scenario(
         "CS-06",
         "address_taken_call",
         "A call through the function's address, taken before the patch, follows the patch",
         _each("pointer"),
         _PATCH,
         bugs=("B33",),
+    ),
+    Scenario(
+        "CS-07",
+        "address_equal_everywhere",
+        "A function's address is one and the same wherever it was taken, and patches do not change it",
+        tuple(
+            step for f in range(len(FUNCTIONS)) for step in (address(f), patch(f, "fast"), address(f), restore(f), address(f))
+        ),
+        frozenset({Defect.WRONG_ADDRESS}),
     ),
     Scenario(
         "CS-10",
@@ -74,6 +95,31 @@ SCENARIOS = (
             call(0, 1, inside=(call(1, 2), patch(1, "other"), call(1, 2, inside=(call(_VOID, 3), patch(0, "fast"))))),
             call(0, 1),
             call(1, 2),
+        ),
+        _PATCH,
+    ),
+    Scenario(
+        "CS-15",
+        "asm_call_site",
+        "A call from asm, where no compiler knows what it may clobber",
+        tuple(
+            step
+            for f in (0, 1, 2, 3)
+            for step in (call(f, 3, "bare"), patch(f, "other"), call(f, 3, "bare"), patch(f, "far"), call(f, 4, "bare"))
+        ),
+        _PATCH,
+        bugs=("B43",),
+    ),
+    Scenario(
+        "CS-18",
+        "callback",
+        "The function handed to an iterator, patched before, between and during the iteration",
+        (
+            call(1, 10, "callback", count=4),
+            patch(1, "fast"),
+            call(1, 10, "callback", count=4),
+            call(1, 20, "callback", count=4, inside=(patch(1, "far"),)),
+            call(1, 30, "callback", count=2),
         ),
         _PATCH,
     ),

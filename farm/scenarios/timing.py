@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from farm.scenario import Defect, Scenario, Scribble, call, code, loop, patch, query, restore
+from farm.scenario import Defect, Scenario, Scribble, LockText, call, code, loop, patch, query, restore
 
 _PATCH = frozenset({Defect.LOST_PATCH, Defect.WRONG_DISPLACEMENT})
 _STUB = (frozenset({"stub"}), "pointer patches no instruction")
@@ -39,6 +39,45 @@ SCENARIOS = (
             call(0, 8),
         ),
         _PATCH,
+    ),
+    Scenario(
+        "PT-06",
+        "update_from_inside_update_of_another",
+        "While a target runs under its own patch, it patches every other function, and itself again",
+        (
+            patch(0, "fast"),
+            call(
+                0,
+                5,
+                inside=(
+                    patch(1, "other"),
+                    call(1, 1, inside=(patch(2, "far"), call(2, 1, inside=(patch(0, "far"), patch(1, "fast"))))),
+                    call(0, 2),
+                ),
+            ),
+            call(0, 5),
+            call(1, 5),
+            call(2, 5),
+        ),
+        _PATCH,
+    ),
+    Scenario(
+        "PT-08",
+        "all_or_nothing",
+        "All functions patched in no order, then restored in another, with text locked half-way: none is half done",
+        (
+            *(patch(f, "fast") for f in (7, 2, 9, 0)),
+            LockText(),
+            *(patch(f, "other") for f in (5, 2, 0)),
+            *(query(f) for f in (7, 2, 9, 0, 5)),
+            call(2, 1),
+            LockText(locked=False),
+            *(restore(f) for f in (0, 9, 7, 2)),
+            code(),
+        ),
+        frozenset({Defect.LOST_PATCH, Defect.LOST_RESTORE, Defect.IGNORED_ERROR}),
+        only=(_STUB[0], "pointer writes data, which stays writable"),
+        bugs=("B23", "B128"),
     ),
     Scenario(
         "PT-07",

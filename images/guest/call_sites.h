@@ -1,11 +1,12 @@
 /* Call sites of kinds whose arguments are derived from x: each takes x as a LONG function does, and what calls the
- * patchable function is what the C compiler makes of CALL_kind. */
+ * patchable function is what the C compiler makes of CALL_kind.  TAIL goes through a relay that has the arguments
+ * already: a tail call, where the compiler makes one of it. */
 #ifndef CALL_SITES_H
 #define CALL_SITES_H
 
 #include "guest.h"
 
-#define DERIVED_SHAPES(n, kind, type)                                                                                  \
+#define DERIVED_SHAPES(n, kind, type, relay)                                                                                \
     CALL_SITE PROTOTYPE_LONG(used_##n)                                                                                 \
     {                                                                                                                  \
         (void)y;                                                                                                       \
@@ -20,7 +21,7 @@
     CALL_SITE PROTOTYPE_LONG(tail_##n)                                                                                 \
     {                                                                                                                  \
         (void)y;                                                                                                       \
-        return CALL_##kind(whatever_##n, x);                                                                           \
+        return CALL_##kind(relay, x);                                                                                  \
     }                                                                                                                  \
     CALL_SITE PROTOTYPE_LONG(looped_##n)                                                                               \
     {                                                                                                                  \
@@ -32,21 +33,24 @@
     }                                                                                                                  \
     CALL_SITE PROTOTYPE_LONG(pointer_##n)                                                                              \
     {                                                                                                                  \
-        static PROTOTYPE_##kind((*volatile taken)) = whatever_##n;                                                     \
         (void)y;                                                                                                       \
-        return CALL_##kind(taken, x);                                                                                  \
+        return CALL_##kind(taken_##n, x);                                                                                  \
     }
 
-#define SHAPES_CRC(n) DERIVED_SHAPES(n, CRC, uint16_t)
-#define SHAPES_CHACHA(n) DERIVED_SHAPES(n, CHACHA, uint32_t)
-#define SHAPES_MANY(n) DERIVED_SHAPES(n, MANY, uint32_t)
-#define SHAPES_NARROW(n) DERIVED_SHAPES(n, NARROW, uint32_t)
-#define SHAPES_SMALL(n) DERIVED_SHAPES(n, SMALL, uint32_t)
-#define SHAPES_LARGE(n) DERIVED_SHAPES(n, LARGE, uint32_t)
-#define SHAPES_INT128(n) DERIVED_SHAPES(n, INT128, uint32_t)
-#define SHAPES_DOUBLES(n) DERIVED_SHAPES(n, DOUBLES, uint32_t)
-#define SHAPES_MIXED(n) DERIVED_SHAPES(n, MIXED, uint64_t)
-#define SHAPES_VARIADIC(n) DERIVED_SHAPES(n, VARIADIC, uint32_t)
+#define RELAYED_SHAPES(n, kind, type)                                                                                  \
+    static CALL_SITE PROTOTYPE_##kind(relay_##n) { return whatever_##n(SAME_##kind); }                                 \
+    DERIVED_SHAPES(n, kind, type, relay_##n)
+
+#define SHAPES_CRC(n) RELAYED_SHAPES(n, CRC, uint16_t)
+#define SHAPES_CHACHA(n) RELAYED_SHAPES(n, CHACHA, uint32_t)
+#define SHAPES_MANY(n) RELAYED_SHAPES(n, MANY, uint32_t)
+#define SHAPES_NARROW(n) RELAYED_SHAPES(n, NARROW, uint32_t)
+#define SHAPES_SMALL(n) RELAYED_SHAPES(n, SMALL, uint32_t)
+#define SHAPES_LARGE(n) RELAYED_SHAPES(n, LARGE, uint32_t)
+#define SHAPES_INT128(n) RELAYED_SHAPES(n, INT128, uint32_t)
+#define SHAPES_DOUBLES(n) RELAYED_SHAPES(n, DOUBLES, uint32_t)
+#define SHAPES_MIXED(n) RELAYED_SHAPES(n, MIXED, uint64_t)
+#define SHAPES_VARIADIC(n) DERIVED_SHAPES(n, VARIADIC, uint32_t, whatever_##n)
 
 /* The prototype of a call site's own function. */
 #define SITE_INT PROTOTYPE_INT
@@ -69,9 +73,12 @@
     SITE_##kind(ignored_##n);                                                                                          \
     SITE_##kind(tail_##n);                                                                                             \
     SITE_##kind(looped_##n);                                                                                           \
-    SITE_##kind(pointer_##n);
+    SITE_##kind(pointer_##n);                                                                                          \
+    extern PROTOTYPE_##kind((*volatile taken_##n));
 FOR_EACH_FUNCTION(SITES)
 
-#define SHAPES(n, kind) SHAPES_##kind(n)
+#define SHAPES(n, kind)                                                                                                \
+    PROTOTYPE_##kind((*volatile taken_##n)) = whatever_##n;                                                            \
+    SHAPES_##kind(n)
 
 #endif

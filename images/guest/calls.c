@@ -35,8 +35,7 @@ uint32_t call_count;
     }                                                                                                                  \
     CALL_SITE PROTOTYPE_##kind(pointer_##n)                                                                            \
     {                                                                                                                  \
-        static PROTOTYPE_##kind((*volatile taken)) = whatever_##n;                                                     \
-        return taken(SAME_##kind);                                                                                     \
+        return taken_##n(SAME_##kind);                                                                                     \
     }
 
 #define SHAPES_INT(n) VALUE_SHAPES(n, INT, uint32_t)
@@ -64,8 +63,7 @@ uint32_t call_count;
     }                                                                                                                  \
     CALL_SITE PROTOTYPE_VOID(pointer_##n)                                                                              \
     {                                                                                                                  \
-        static PROTOTYPE_VOID((*volatile taken)) = whatever_##n;                                                       \
-        taken(x);                                                                                                      \
+        taken_##n(x);                                                                                                      \
     }
 
 /* Kinds whose arguments are derived from x: the call site itself is what the C compiler makes of CALL_kind. */
@@ -91,6 +89,9 @@ static const uint8_t *chacha_input(uint64_t x)
 }
 
 FOR_EACH_INTEGER_FUNCTION(SHAPES)
+
+#define TAKEN(n, kind) (const volatile uintptr_t *)&taken_##n,
+const volatile uintptr_t *const taken_there[FUNCTION_COUNT] = {FOR_EACH_FUNCTION(TAKEN)};
 
 /* An iterator, as qsort or a list walk is one: it knows the function by its address only. */
 static CALL_SITE uint32_t iterate(PROTOTYPE_INT((*function)), uint32_t x)

@@ -54,12 +54,6 @@ extern const uint8_t function_kinds[FUNCTION_COUNT];
 extern const uintptr_t function_addresses[FUNCTION_COUNT];
 extern const uintptr_t target_addresses[FUNCTION_COUNT][TARGET_COUNT];
 
-/* RET0 is for integers. */
-static inline bool returns_integer(uint32_t kind)
-{
-    return kind != KIND_SMALL && kind != KIND_LARGE && kind != KIND_DOUBLES && kind != KIND_INT128;
-}
-
 /* A kind whose call sites take x as a LONG function does and derive the real arguments from it. */
 static inline bool is_derived(uint32_t kind) { return kind >= KIND_CRC; }
 
@@ -91,6 +85,7 @@ extern uint32_t farm_features;
 
 /* Call sites by function and shape (calls.c); RECURSIVE enters through TAIL. */
 extern const uintptr_t call_sites[FUNCTION_COUNT][SHAPE_RECURSIVE];
+extern const volatile uintptr_t *const taken_there[FUNCTION_COUNT]; /* what POINTER call sites call */
 extern uint32_t call_count; /* iterations of a LOOPED call site */
 
 /* abi.S: calls function with the given argument words in ABI order while every callee-saved register holds a

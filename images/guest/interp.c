@@ -139,6 +139,19 @@ static void run_call(const uint32_t *op, uint32_t step)
     emit(EVENT_RETURN, step, target_word(n, 0xff), 0, value, result.stack, (uint32_t)result.clobbered);
 }
 
+/* The functions' addresses, as this translation unit has them. */
+#define TAKEN_HERE(n, kind) (uintptr_t)whatever_##n,
+static const volatile uintptr_t taken_here[FUNCTION_COUNT] = {FOR_EACH_FUNCTION(TAKEN_HERE)};
+
+static uintptr_t address_taken(uint32_t n)
+{
+#ifdef CONTROL_TARGET_FOR_ADDRESS
+    return taken_here[n] ? patch_query(n) : 0;
+#else
+    return taken_here[n];
+#endif
+}
+
 static uint32_t best_target(void)
 {
 #if defined(CONTROL_DISPATCH_DEFAULT)
@@ -262,6 +275,10 @@ static void run(const uint32_t *pc, const uint32_t *end)
             break;
         case OP_CODE:
             emit(EVENT_CODE, step, n == ALL_FUNCTIONS ? NO_TARGET : target_word(n, 0xff), 0, !are_pristine(n), 0, 0);
+            break;
+        case OP_ADDRESS: /* here, in targets.c, and in the data of a call site */
+            emit(EVENT_ADDRESS, step, target_word(n, 0xff), 0,
+                 address_taken(n) != function_addresses[n] || *taken_there[n] != function_addresses[n], 0, 0);
             break;
         case OP_SCRIBBLE:
             emit(EVENT_SCRIBBLE, step, target_word(n, 0xff), 0, patch_scribble(n), 0, 0);

@@ -35,6 +35,10 @@ extern const bool mechanism_is_transparent;
 /* target.c: PATCH_OK, PATCH_BAD_TARGET or PATCH_MISALIGNED for leading function n to target. */
 uint32_t check_target(uint32_t n, uintptr_t target);
 
+/* target.c: function n may be led to NULL (it is void), to RET0 (it returns nothing or an integer). */
+bool may_be_null(uint32_t n);
+bool may_be_zero(uint32_t n);
+
 /* The platform's part: text is executable and read-only but between these two.  text_open returns false, and changes
  * nothing, if the text cannot be made writable. */
 bool text_open(void);

@@ -59,12 +59,12 @@ uint32_t patch_null(uint32_t n)
     if (function_kinds[n] == KIND_VOID)
         return store(n, ARCH_ENTRY_INSTRUCTION); /* almost 0, so that the test for NULL does not see it */
 #endif
-    return function_kinds[n] == KIND_VOID ? store(n, 0) : PATCH_BAD_TARGET;
+    return may_be_null(n) ? store(n, 0) : PATCH_BAD_TARGET;
 }
 
 uint32_t patch_ret0(uint32_t n)
 {
-    return returns_integer(function_kinds[n]) ? store(n, (uintptr_t)return_zero) : PATCH_BAD_TARGET;
+    return may_be_zero(n) ? store(n, (uintptr_t)return_zero) : PATCH_BAD_TARGET;
 }
 
 uintptr_t patch_query(uint32_t n)

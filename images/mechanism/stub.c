@@ -116,7 +116,7 @@ uint32_t patch_restore(uint32_t n)
 
 uint32_t patch_null(uint32_t n)
 {
-    if (function_kinds[n] != KIND_VOID)
+    if (!may_be_null(n))
         return PATCH_BAD_TARGET;
 #ifdef CONTROL_NULL_CALLED
     return redirect(n, function_addresses[n], 0);
@@ -127,7 +127,7 @@ uint32_t patch_null(uint32_t n)
 
 uint32_t patch_ret0(uint32_t n)
 {
-    if (!returns_integer(function_kinds[n]))
+    if (!may_be_zero(n))
         return PATCH_BAD_TARGET;
     return redirect(n, function_addresses[n], (uintptr_t)return_zero);
 }

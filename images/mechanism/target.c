@@ -33,3 +33,24 @@ uint32_t check_target(uint32_t n, uintptr_t target)
     return PATCH_OK;
 #endif
 }
+
+bool may_be_null(uint32_t n)
+{
+#ifdef CONTROL_UNCHECKED
+    (void)n;
+    return true;
+#else
+    return function_kinds[n] == KIND_VOID;
+#endif
+}
+
+bool may_be_zero(uint32_t n)
+{
+#ifdef CONTROL_UNCHECKED
+    (void)n;
+    return true;
+#else
+    uint32_t kind = function_kinds[n];
+    return kind != KIND_SMALL && kind != KIND_LARGE && kind != KIND_DOUBLES && kind != KIND_INT128;
+#endif
+}
