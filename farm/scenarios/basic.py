@@ -192,7 +192,7 @@ SCENARIOS = (
         "self_test_table",
         "The table of Linux's own self-test: as linked, then b, then a, each called with the same number",
         (call(0, 2), patch(0, "other"), call(0, 2), patch(0, "default"), call(0, 2), query(0), code(0)),
-        _PATCH | {Defect.LOST_RESTORE},
+        _PATCH,
     ),
     Scenario(
         "BS-16",

@@ -1,4 +1,8 @@
-"""Patch timing and re-entrancy: before the first call, from inside a target, and very often."""
+"""Patch timing and re-entrancy: before the first call, from inside a target, and very often.
+
+Not here, for want of what it takes: PT-02 (constructors), PT-05 and PT-12 (interrupts, a debugger), PT-06 and PT-09 (code
+that runs inside the mechanism), PT-08 (transactions), PT-13 to PT-15 (processes and modules that come and go).
+"""
 
 from __future__ import annotations
 
@@ -39,45 +43,6 @@ SCENARIOS = (
             call(0, 8),
         ),
         _PATCH,
-    ),
-    Scenario(
-        "PT-06",
-        "update_from_inside_update_of_another",
-        "While a target runs under its own patch, it patches every other function, and itself again",
-        (
-            patch(0, "fast"),
-            call(
-                0,
-                5,
-                inside=(
-                    patch(1, "other"),
-                    call(1, 1, inside=(patch(2, "far"), call(2, 1, inside=(patch(0, "far"), patch(1, "fast"))))),
-                    call(0, 2),
-                ),
-            ),
-            call(0, 5),
-            call(1, 5),
-            call(2, 5),
-        ),
-        _PATCH,
-    ),
-    Scenario(
-        "PT-08",
-        "all_or_nothing",
-        "All functions patched in no order, then restored in another, with text locked half-way: none is half done",
-        (
-            *(patch(f, "fast") for f in (7, 2, 9, 0)),
-            LockText(),
-            *(patch(f, "other") for f in (5, 2, 0)),
-            *(query(f) for f in (7, 2, 9, 0, 5)),
-            call(2, 1),
-            LockText(locked=False),
-            *(restore(f) for f in (0, 9, 7, 2)),
-            code(),
-        ),
-        frozenset({Defect.LOST_PATCH, Defect.LOST_RESTORE, Defect.IGNORED_ERROR}),
-        only=(_STUB[0], "pointer writes data, which stays writable"),
-        bugs=("B23", "B128"),
     ),
     Scenario(
         "PT-07",
@@ -123,5 +88,44 @@ SCENARIOS = (
         ),
         _PATCH | {Defect.LOST_RESTORE},
         tags=frozenset({"storm"}),
+    ),
+    Scenario(
+        "PT-16",
+        "targets_patch_each_other",
+        "While a target runs under its own patch, it patches every other function, and itself again",
+        (
+            patch(0, "fast"),
+            call(
+                0,
+                5,
+                inside=(
+                    patch(1, "other"),
+                    call(1, 1, inside=(patch(2, "far"), call(2, 1, inside=(patch(0, "far"), patch(1, "fast"))))),
+                    call(0, 2),
+                ),
+            ),
+            call(0, 5),
+            call(1, 5),
+            call(2, 5),
+        ),
+        _PATCH,
+    ),
+    Scenario(
+        "PT-17",
+        "text_locked_half_way",
+        "Many functions patched, in no order, and the text locked half-way: each has the old target or the new one",
+        (
+            *(patch(f, "fast") for f in (7, 2, 9, 0)),
+            LockText(),
+            *(patch(f, "other") for f in (5, 2, 0)),
+            *(query(f) for f in (7, 2, 9, 0, 5)),
+            call(2, 1),
+            LockText(locked=False),
+            *(restore(f) for f in (0, 9, 7, 2)),
+            code(),
+        ),
+        frozenset({Defect.LOST_PATCH, Defect.LOST_RESTORE, Defect.IGNORED_ERROR}),
+        only=(_STUB[0], "pointer writes data, which stays writable"),
+        bugs=("B23", "B128"),
     ),
 )
