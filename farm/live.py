@@ -50,8 +50,8 @@ class Guest:
         self.trace: list[Event] = []
         #: Name of the target that the last :meth:`call` entered first; None if it entered none.
         self.entered: str | None = None
-        self._variant: Variant = spec.variant
-        self._engine: Engine = engines()[engine]
+        self._variant: Variant = spec.variant.profiled(engine)
+        self._engine: Engine = engines()[engine.partition(":")[0]]
         self._timeout, self._pooled = timeout, pooled
         self._image = image.build(spec)
         self._before = self._image.bytes_at(*self._image.patched)
@@ -142,9 +142,9 @@ class Guest:
         reply = self._session.run(program, keep=keep)
         header = wire.decode_header(reply.trace, big_endian=big_endian)
         if header is None or header[:2] != (wire.TRACE_MAGIC, wire.wire_hash()):
-            raise self._died(reply, steps)
+            raise self._died(reply, first)
         if not keep and self._engine.guest_resets and header.text_digest != self._image.text_digest:
-            raise self._died(Reply(failure="engine-error", detail="it did not start from the pristine image"), steps)
+            raise self._died(Reply(failure="engine-error", detail="it did not start from the pristine image"), first)
         events = wire.decode_events(reply.trace, header.events, big_endian=big_endian)
         events = [event._replace(step=first + event.step) for event in events]
         self.trace += events
@@ -153,14 +153,14 @@ class Guest:
             raise UsageError(f"the guest has no room for {header.dropped} events: fewer steps at once, or loop()")
         return events
 
-    def _died(self, reply: Reply, steps: tuple[Step, ...]) -> GuestDied:
+    def _died(self, reply: Reply, step: int) -> GuestDied:
         self._session.close()
         self._after, pc = reply.code, reply.pc
         if reply.failure == "crash" and pc is None:
             pc = self._locate()
         where = f" in {self._image.name_of(pc)} (pc {pc:#x})" if pc is not None else ""
         how = f"{reply.failure}: {reply.detail}" if reply.failure else "what it wrote is no trace"
-        self._death = f"the guest {self.name} is dead: {how}{where}, in {', '.join(map(str, steps)) or 'its reset'}"
+        self._death = f"the guest {self.name} died in step {step}: {how}{where}"
         return GuestDied(self._death)
 
     def _locate(self) -> int | None:

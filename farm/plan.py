@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from farm import backend, scenarios
+from farm import backend, scenarios, wire
 from farm.backend import MECHANISM_FILES, Variant
 from farm.engines import Engine, Hole, engines
 from farm.errors import MissingToolError, UnknownNameError, UsageError
@@ -86,10 +86,11 @@ class Plan:
 
     @functools.cached_property
     def sha256(self) -> str:
-        """Identifies the plan: of its cells and of what each scenario says."""
-        names = sorted({planned.cell.scenario for planned in self.cells})
-        content = msgspec.json.encode(self.cells) + repr([self.scenarios[name] for name in names]).encode()
-        return hashlib.sha256(content).hexdigest()
+        """Identifies the plan: of its cells and of the program of each scenario."""
+        digest = hashlib.sha256(msgspec.json.encode(self.cells))
+        for name in sorted({planned.cell.scenario for planned in self.cells}):
+            digest.update(wire.encode(self.scenarios[name], big_endian=False))
+        return digest.hexdigest()
 
     def json(self) -> bytes:
         from farm import __version__
@@ -105,8 +106,12 @@ class Plan:
         return Plan(part, self.scenarios, self.variants, self.selection)
 
 
-def choose(patterns: Iterable[str], names: Sequence[str], what: str, aliases: dict[str, set[str]] | None = None) -> list[str]:
-    """The ``names`` that any of ``patterns`` (names, globs, comma lists, or keys of ``aliases``) selects, in their order.
+def choose(
+    patterns: Iterable[str], names: Sequence[str], what: str, aliases: dict[str, set[str]] | None = None
+) -> list[str]:
+    """The ``names`` that any of ``patterns`` selects, in their order.
+
+    A pattern is a name, a glob, a comma list of these, or a key of ``aliases``.
 
     Raises :class:`~farm.errors.UnknownNameError` for a pattern that selects nothing.
     """
@@ -150,10 +155,10 @@ def make(selection: Selection) -> Plan:
     chosen_engines = choose(selection.engine, engine_names, "engine")
     ids = _aliases((s.id, s.name) for s in suite.values())
     names = choose(selection.scenario, list(suite), "scenario", ids)
-    tags = _aliases((tag, s.name) for s in suite.values() for tag in s.tags)
     if selection.tag:
-        tagged = choose(selection.tag, [], "tag", tags) or {n for tag in _matching(selection.tag, tags) for n in tags[tag]}
-        names = [name for name in names if name in tagged]
+        tags = _aliases((tag, s.name) for s in suite.values() for tag in s.tags)
+        chosen_tags = choose(selection.tag, list(tags), "tag")
+        names = [name for name in names if any(name in tags[tag] for tag in chosen_tags)]
     if selection.toolchain:
         choose(selection.toolchain, list(TOOLCHAINS), "toolchain")
     cells = []
@@ -173,11 +178,6 @@ def make(selection: Selection) -> Plan:
     if not cells:
         raise UsageError("nothing is selected: the selectors have no cell in common")
     return Plan(tuple(cells), suite, variants, selection)
-
-
-def _matching(patterns: Iterable[str], tags: dict[str, set[str]]) -> list[str]:
-    wanted = [part.strip() for pattern in patterns for part in pattern.split(",")]
-    return [tag for tag in tags if any(fnmatch.fnmatchcase(tag, pattern) for pattern in wanted)]
 
 
 def _toolchains(variant: Variant, patterns: Sequence[str]) -> list[str]:

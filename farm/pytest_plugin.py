@@ -24,14 +24,15 @@ import pytest
 if TYPE_CHECKING:
     from farm.image import Spec
     from farm.live import Guest
-    from farm.plan import Planned, Selection
+    from farm.plan import Cell, Planned
 
 _SELECTORS = ("arch", "mechanism", "engine", "toolchain")
-_RESTRICTIONS = ("arch", "mechanism", "engine")
+_RESTRICTIONS = {"arch": "variant", "mechanism": "mechanism", "engine": "engine"}  # options, and what of a cell
 _EVENTS_SHOWN = 60
 
 _GUEST = pytest.StashKey["Guest"]()
 _USED = pytest.StashKey[bool]()
+_ALLOWED = pytest.StashKey[dict[str, set[str]]]()
 
 
 class Boot(NamedTuple):
@@ -54,7 +55,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
             action="append",
             default=[],
             metavar="NAMES",
-            help=f"run only the {name}s named here, of those that a test asks for: names, globs, comma lists",
+            help=f"of what the tests of patchable calls ask for, run only this {name}: names, globs, comma lists",
         )
     group.addoption(
         "--farm-arch-path",
@@ -72,36 +73,39 @@ def pytest_configure(config: pytest.Config) -> None:
         "patchable(arch, mechanism, engine, toolchain, source, timeout): what the fixture `patchable` boots. The first "
         "four are names, globs, comma lists or lists (default: all); source is C beside the test, with TARGET()s.",
     )
-    if any(config.getoption(f"farm_{name}") for name in (*_RESTRICTIONS, "arch_path")):
-        from farm import live, plan
-        from farm.errors import FarmError
+    config.stash[_ALLOWED] = allowed = {}
+    for name, attribute in _RESTRICTIONS.items():
+        value = config.getoption(f"farm_{name}")
+        if value:
+            from farm import live, plan
+            from farm.errors import FarmError
 
-        try:
-            plan.make(selection(config, scenario=live.ANY_SCENARIO))
-        except FarmError as error:
-            raise pytest.UsageError(str(error)) from None
-
-
-def selection(config: pytest.Config, **others: Any) -> Selection:
-    """What the options select."""
-    from farm.plan import Selection
-
-    options = {name: tuple(config.getoption(f"farm_{name}")) for name in _RESTRICTIONS}
-    return Selection(**options, **others, arch_path=_arch_path(config))
+            only: dict[str, Any] = {name: value}
+            try:
+                made = plan.make(plan.Selection(scenario=live.ANY_SCENARIO, arch_path=arch_path(config), **only))
+            except FarmError as error:
+                raise pytest.UsageError(f"--farm-{name}: {error}") from None
+            allowed[attribute] = {getattr(planned.cell, attribute) for planned in made.cells}
 
 
-def _arch_path(config: pytest.Config) -> tuple[Path, ...]:
+def arch_path(config: pytest.Config) -> tuple[Path, ...]:
+    """The folders of ``--farm-arch-path``."""
     return tuple(Path(folder) for folder in config.getoption("farm_arch_path"))
 
 
-def parameter(value: object, planned: Planned) -> Any:
-    """``value`` as a parameter of a test, marked to be skipped if ``planned`` has a hole.
+def is_left_out(cell: Cell, config: pytest.Config) -> bool:
+    """The options exclude ``cell``."""
+    return any(getattr(cell, attribute) not in names for attribute, names in config.stash[_ALLOWED].items())
+
+
+def parameter(value: object, planned: Planned, name: str) -> Any:
+    """``value`` as a parameter of a test with the id ``name``, to be skipped if ``planned`` has a hole.
 
     Where ``CI`` is ``true`` what an install would cure is no reason to skip; :func:`fail_if_hole` is for the test itself.
     """
     skipped = planned.verdict == "not-applicable" or (planned.verdict and os.environ.get("CI") != "true")
     marks = [pytest.mark.skip(reason=planned.reason or planned.verdict or "")] if skipped else []
-    return pytest.param(value, marks=marks, id=str(value))
+    return pytest.param(value, marks=marks, id=name)
 
 
 def fail_if_hole(planned: Planned) -> None:
@@ -123,7 +127,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         boots = _boots(metafunc)
     except FarmError as error:
         pytest.fail(f"@pytest.mark.patchable of {metafunc.function.__name__}: {error}", pytrace=False)
-    metafunc.parametrize("patchable", [parameter(boot, boot.planned) for boot in boots], indirect=True)
+    metafunc.parametrize("patchable", [parameter(boot, boot.planned, str(boot)) for boot in boots], indirect=True)
 
 
 def _boots(metafunc: pytest.Metafunc) -> list[Boot]:
@@ -144,11 +148,11 @@ def _boots(metafunc: pytest.Metafunc) -> list[Boot]:
         if not source.is_file():
             raise UsageError(f"source {source}: no such file")
     selectors: dict[str, Any] = {name: _names(named.get(name, ())) for name in _SELECTORS}
-    arch_path = _arch_path(metafunc.config)
+    folders = arch_path(metafunc.config)
     try:
-        made = plan.make(plan.Selection(scenario=live.ANY_SCENARIO, arch_path=arch_path, **selectors))
+        made = plan.make(plan.Selection(scenario=live.ANY_SCENARIO, arch_path=folders, **selectors))
     except UnknownNameError as error:
-        raise UsageError(f"{error}\n{_valid(arch_path)}") from None
+        raise UsageError(f"{error}\n{_valid(folders)}") from None
     timeout = float(named.get("timeout", live.TIMEOUT))
     return [
         Boot(Spec(made.variants[p.cell.variant], p.cell.mechanism, p.cell.toolchain, source=source), p, timeout)
@@ -165,13 +169,13 @@ def _names(value: object) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _valid(arch_path: tuple[Path, ...]) -> str:
+def _valid(folders: tuple[Path, ...]) -> str:
     from farm import backend
     from farm.engines import engines
     from farm.toolchain import TOOLCHAINS
 
     valid: dict[str, Iterable[str]] = {
-        "arch": backend.load(arch_path),
+        "arch": backend.load(folders),
         "mechanism": backend.MECHANISM_FILES,
         "engine": engines(),
         "toolchain": TOOLCHAINS,
@@ -181,18 +185,13 @@ def _valid(arch_path: tuple[Path, ...]) -> str:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect what the options leave out."""
-    if not any(config.getoption(f"farm_{name}") for name in _RESTRICTIONS):
+    if not config.stash[_ALLOWED]:
         return
-    from farm import live, plan
-
-    made = plan.make(selection(config, scenario=live.ANY_SCENARIO))
-    wanted = {(p.cell.variant, p.cell.mechanism, p.cell.engine) for p in made.cells}
     kept: list[pytest.Item] = []
     left_out: list[pytest.Item] = []
     for item in items:
         boot = item.callspec.params.get("patchable") if hasattr(item, "callspec") else None
-        cell = boot.planned.cell if isinstance(boot, Boot) else None
-        excluded = cell and (cell.variant, cell.mechanism, cell.engine) not in wanted
+        excluded = isinstance(boot, Boot) and is_left_out(boot.planned.cell, config)
         (left_out if excluded else kept).append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 
@@ -257,7 +257,6 @@ def read(path: Path) -> tuple[Run, list[Result]]:
 
     Raises :class:`~farm.errors.UsageError` if the file is not a journal.
     """
-    file: IO[bytes]
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:

@@ -116,7 +116,7 @@ class Judge:
         events, body, wanted = self.expected(scenario)
         sensitive = is_sensitive(scenario, self._engine)
         image = self._image
-        verdict, reason, seen = self._compare(scenario, reply, events, body)
+        verdict, reason, seen = self._compare(reply, events, body)
         common = {"instructions": None, "seconds": round(seconds, 6), "sensitive": sensitive}
         if verdict is None:
             verdict = Verdict.PASS if sensitive else Verdict.PASS_INSENSITIVE
@@ -135,7 +135,7 @@ class Judge:
         )
 
     def _compare(
-        self, scenario: Scenario, reply: Reply, events: tuple[Event, ...], body: bytes
+        self, reply: Reply, events: tuple[Event, ...], body: bytes
     ) -> tuple[Verdict | None, str, list[Event] | None]:
         if reply.failure:
             where = f" in {self._image.name_of(reply.pc)} (pc {reply.pc:#x})" if reply.pc is not None else ""

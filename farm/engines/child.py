@@ -144,6 +144,14 @@ class Child:
             self.process.kill()
         self.process.wait()
 
+    def retire(self) -> None:
+        """Let an idle child end by itself, as it does when its input ends; then :meth:`close`."""
+        if self.process.stdin:
+            self.process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(0.5)
+        self.close()
+
     def close(self) -> None:
         """End the child and give back what it held."""
         self.kill()
@@ -192,14 +200,14 @@ class Pool:
             surplus = self._idle[: -self._limit]
             del self._idle[: len(surplus)]
         for _, old in surplus:
-            old.close()
+            old.retire()
 
     def drain(self) -> None:
         """Close every idle child."""
         with self._lock:
             idle, self._idle = self._idle, []
         for _, child in idle:
-            child.close()
+            child.retire()
 
 
 def converse(

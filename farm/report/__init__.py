@@ -41,7 +41,7 @@ class Square:
         return max(self.counts, key=_ORDER.index)
 
     def text(self) -> str:
-        """``32✓ 1≈ 4–``"""
+        """Counts and marks, the worst last: ``32✓ 1≈ 4–``."""
         return " ".join(f"{self.counts[v]}{MARKS[v]}" for v in _ORDER if self.counts[v])
 
 
@@ -72,7 +72,7 @@ def grid(results: Iterable[Result]) -> Grid:
 
 
 def totals(results: Iterable[Result]) -> str:
-    """``320 pass, 8 pass-insensitive, 40 not-applicable``"""
+    """Counts by verdict: ``320 pass, 8 pass-insensitive, 40 not-applicable``."""
     counts = Counter(result.verdict for result in results)
     return ", ".join(f"{counts[verdict]} {verdict}" for verdict in _ORDER if counts[verdict])
 
