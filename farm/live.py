@@ -130,7 +130,7 @@ class Guest:
             each = len(after) // len(FUNCTIONS)
             mine = slice(function * each, (function + 1) * each)
             after = self._before[: mine.start] + after[mine] + self._before[mine.stop :]
-        return disassemble.patched(self._image, self._variant, self._before, after, len(FUNCTIONS), when="now")
+        return disassemble.patched(self._image, self._variant, self._before, after, when="now")
 
     def _send(self, steps: tuple[Step, ...], *, keep: bool) -> list[Event]:
         if self._death is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fnmatch
 import functools
 import hashlib
+import shlex
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -73,6 +74,12 @@ class Selection:
     tag: Sequence[str] = ()
     arch_path: tuple[Path, ...] = ()
     scenario_path: tuple[Path, ...] = ()
+
+    def path_options(self) -> str:
+        """The options that name out-of-tree folders, for a shell."""
+        named = [("--arch-path", path) for path in self.arch_path]
+        named += [("--scenario-path", path) for path in self.scenario_path]
+        return " ".join(f"{option} {shlex.quote(str(path))}" for option, path in named)
 
 
 @dataclass(frozen=True)

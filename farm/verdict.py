@@ -88,6 +88,11 @@ def is_sensitive(scenario: Scenario, engine: Engine) -> bool:
     return not scenario.detects <= engine.blind_to
 
 
+def reproducer(cell: Cell, options: str) -> str:
+    """The command that runs this one cell; ``options`` are the paths that it needs."""
+    return " ".join(part for part in ("farm run", options, cell.selectors(), "-v") if part)
+
+
 def skipped(cell: Cell, verdict: str, reason: str) -> Result:
     """The result of a cell that was not run."""
     return Result(cell, Verdict(verdict), reason, None, None, None, None, 0.0, sensitive=False)
@@ -96,8 +101,9 @@ def skipped(cell: Cell, verdict: str, reason: str) -> Result:
 class Judge:
     """Judges the traces of one image: what is the same for all of its cells is worked out once."""
 
-    def __init__(self, image: Image, engine: Engine, features: frozenset[str] = frozenset()) -> None:
+    def __init__(self, image: Image, engine: Engine, features: frozenset[str] = frozenset(), options: str = "") -> None:
         self._image = image
+        self._options = options
         self._features = features
         self._engine = engine
         self._expected: dict[str, tuple[tuple[Event, ...], bytes, str]] = {}
@@ -131,7 +137,7 @@ class Judge:
             **common,  # type: ignore[arg-type]
             observed=seen,
             code=self._code(reply, seen),
-            reproduce=f"farm run {cell.selectors()} -v",
+            reproduce=reproducer(cell, self._options),
         )
 
     def _compare(

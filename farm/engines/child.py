@@ -86,7 +86,10 @@ class Child:
             raise self.died() from None
 
     def receive(self, deadline: float) -> tuple[int, bytes]:
-        """Status and payload of the next frame, by ``deadline`` (:func:`time.monotonic`).  Raises :class:`ChildDied`."""
+        """Status and payload of the next frame, by ``deadline`` (:func:`time.monotonic`).
+
+        Raises :class:`ChildDied`.
+        """
         length = self._word.unpack(self._take(4, deadline))[0]
         frame = self._take(length, deadline)
         return self._word.unpack_from(frame)[0], frame[4:]

@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
-from farm import image, plan, pytest_plugin, run
+from farm import image, plan, run
+from farm.errors import FarmError
+from farm.pytest_plugin import arch_path, fail_if_hole, is_left_out, parameter
 from farm.report.explain import explain
-
-
-def pytest_generate_tests(metafunc):
-    if "planned" in metafunc.fixturenames:
-        made = metafunc.config.stash.setdefault(_PLAN, None) or _make(metafunc.config)
-        chosen = [p for p in made.cells if not pytest_plugin.is_left_out(p.cell, metafunc.config)]
-        metafunc.parametrize("planned", [pytest_plugin.parameter(p, p, name=str(p.cell)) for p in chosen])
-
 
 _PLAN = pytest.StashKey()
 
 
-def _make(config):
-    made = config.stash[_PLAN] = plan.make(plan.Selection(arch_path=pytest_plugin.arch_path(config)))
-    return made
+def pytest_generate_tests(metafunc):
+    if "planned" in metafunc.fixturenames:
+        config = metafunc.config
+        config.stash[_PLAN] = made = plan.make(plan.Selection(arch_path=arch_path(config)))
+        cells = [p for p in made.cells if not is_left_out(p.cell, config)]
+        metafunc.parametrize("planned", [parameter(planned, planned, str(planned.cell)) for planned in cells])
 
 
-def test_cell(planned, pytestconfig):
-    pytest_plugin.fail_if_hole(planned)
+@pytest.fixture(scope="session")
+def images():
+    """What this process has built, by what it was built from; what does not build is the business of its cells."""
+    return {}
+
+
+def test_cell(planned, pytestconfig, images):
+    fail_if_hole(planned)
     made, cell = pytestconfig.stash[_PLAN], planned.cell
     spec = image.Spec(made.variants[cell.variant], cell.mechanism, cell.toolchain)
-    (result,) = run.run_batch(run.Batch(spec, cell.engine, (cell,), (made.scenarios[cell.scenario],)))
+    if spec not in images:
+        with contextlib.suppress(FarmError):
+            images[spec] = image.build(spec)
+    batch = run.Batch(spec, cell.engine, (cell,), (made.scenarios[cell.scenario],))
+    (result,) = run.run_batch(batch, images.get(spec))
     if result.failed:
         pytest.fail(explain(result, made), pytrace=False)
