@@ -55,7 +55,8 @@ class Guest:
         self._timeout, self._pooled = timeout, pooled
         self._image = image.build(spec)
         self._before = self._image.bytes_at(*self._image.patched)
-        self._after: bytes | None = self._before
+        self._after = self._before
+        self._when = "now"
         self._done: list[Step] = []
         self._numbers = 0  # taken by the steps so far
         self._death: str | None = None
@@ -124,13 +125,13 @@ class Guest:
         return self._send(steps, keep=True)
 
     def code(self, function: int | None = None) -> list[str]:
-        """What is patched (of ``function`` alone if given), disassembled: as linked, and as the last step left it."""
-        after = self._after
-        if function is not None and after is not None:
-            each = len(after) // len(FUNCTIONS)
+        """What is patched, disassembled: as linked and as it is now, of ``function`` or of all that differ."""
+        before, after = self._before, self._after
+        if function is not None:
+            each = len(before) // len(FUNCTIONS)
             mine = slice(function * each, (function + 1) * each)
-            after = self._before[: mine.start] + after[mine] + self._before[mine.stop :]
-        return disassemble.patched(self._image, self._variant, self._before, after, when="now")
+            after = before[: mine.start] + after[mine] + before[mine.stop :]
+        return disassemble.patched(self._image, self._variant, before, after, focus=function, when=self._when)
 
     def _send(self, steps: tuple[Step, ...], *, keep: bool) -> list[Event]:
         if self._death is not None:
@@ -155,7 +156,11 @@ class Guest:
 
     def _died(self, reply: Reply, step: int) -> GuestDied:
         self._session.close()
-        self._after, pc = reply.code, reply.pc
+        pc = reply.pc
+        if reply.code is None:
+            self._when = "before the step that it died in"
+        else:
+            self._after = reply.code
         if reply.failure == "crash" and pc is None:
             pc = self._locate()
         where = f" in {self._image.name_of(pc)} (pc {pc:#x})" if pc is not None else ""

@@ -5,9 +5,9 @@
 ...     patchable.patch("fast")
 ...     assert patchable.call(3, shape="tail") == 9
 
-A test that asks for ``patchable`` (:class:`farm.live.Guest`) becomes one item a variant, mechanism, toolchain and engine
-that its marker names.  Guests come from the engines' pools, so only the first item of an image in a process starts one;
-what an item left behind is reset before the next.
+A test that asks for ``patchable`` (:class:`farm.live.Guest`) becomes one item a variant, mechanism, toolchain and
+engine that its marker names.  Guests come from the engines' pools, so only the first item of an image in a process
+starts one; what an item left behind is reset before the next.
 
 Every pytest of an environment where the farm is installed loads this module, so it imports nothing of it at the top.
 """
@@ -101,7 +101,8 @@ def is_left_out(cell: Cell, config: pytest.Config) -> bool:
 def parameter(value: object, planned: Planned, name: str) -> Any:
     """``value`` as a parameter of a test with the id ``name``, to be skipped if ``planned`` has a hole.
 
-    Where ``CI`` is ``true`` what an install would cure is no reason to skip; :func:`fail_if_hole` is for the test itself.
+    Where ``CI`` is ``true`` what an install would cure is no reason to skip; the test itself then calls
+    :func:`fail_if_hole`.
     """
     skipped = planned.verdict == "not-applicable" or (planned.verdict and os.environ.get("CI") != "true")
     marks = [pytest.mark.skip(reason=planned.reason or planned.verdict or "")] if skipped else []

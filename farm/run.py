@@ -76,7 +76,7 @@ def batches(plan: Plan, skip: Iterable[Cell] = (), timeout: float = TIMEOUT) -> 
 
 
 def run_batch(batch: Batch, built: image.Image | None = None) -> list[Result]:
-    """One result a cell, in order; whatever goes wrong is a verdict.  ``built`` is the image, if it is known already."""
+    """One result a cell, in order; whatever goes wrong is a verdict.  ``built`` is the image, if known already."""
     try:
         built = built or image.build(batch.spec)
     except BuildError as error:

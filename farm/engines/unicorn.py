@@ -96,9 +96,8 @@ class Unicorn:
             child = self._start(image, variant, timeout, fresh=fresh)
         except (CannotOpenError, ChildDied) as error:
             raise ImageError(f"unicorn cannot open {image.path}: {error}") from None
-        return Session(
-            child, timeout + _GRACE, _interpret, _explain, lambda child: self.pool.give(_key(image, variant, timeout), child)
-        )
+        key = _key(image, variant, timeout)
+        return Session(child, timeout + _GRACE, _interpret, _explain, lambda child: self.pool.give(key, child))
 
     def _start(self, image: Image, variant: Variant, timeout: float, *, fresh: bool) -> Child:
         """A child with ``image`` open.  Raises :class:`CannotOpenError` or :class:`ChildDied`."""

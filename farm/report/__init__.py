@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from farm.verdict import PASSED, Result, Verdict
+from farm.controls import has_control
+from farm.verdict import PASSED, SKIPPED, Result, Verdict
+
+if TYPE_CHECKING:
+    from farm.plan import Plan
 
 #: How a verdict is written where there is little room.
 MARKS = {
@@ -97,6 +102,16 @@ def agreement(results: Sequence[Result]) -> tuple[int, int]:
             traces.setdefault((result.cell.scenario, result.expected), []).append(result.trace)
     compared = [seen for seen in traces.values() if len(seen) > 1]
     return len(compared), sum(len(set(seen)) == 1 and None not in seen for seen in compared)
+
+
+def uncontrolled(results: Iterable[Result], plan: Plan) -> list[str]:
+    """A line for each scenario that ran with no negative control: none has ever shown that it can fail."""
+    ran = {(r.cell.scenario, r.cell.mechanism) for r in results if r.verdict not in SKIPPED}
+    return [
+        f"{name} has no negative control under {mechanism}: nothing shows that it can fail"
+        for name, mechanism in sorted(ran)
+        if name in plan.scenarios and not has_control(plan.scenarios[name].detects, mechanism)
+    ]
 
 
 def passed(results: Iterable[Result]) -> int:
