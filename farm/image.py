@@ -182,11 +182,11 @@ def build(spec: Spec) -> Image:
     """
     identity = key(spec)
     folder = paths.cache() / "images" / identity
-    with contextlib.suppress(FileNotFoundError):
-        return _load(folder)
     from filelock import FileLock
 
     try:
+        with contextlib.suppress(FileNotFoundError, ImageError):  # under the lock they are looked into
+            return _load(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "lock"):
             try:

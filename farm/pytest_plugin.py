@@ -14,10 +14,12 @@ Every pytest of an environment where the farm is installed loads this module, so
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 import os
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import pytest
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 _SELECTORS = ("arch", "mechanism", "engine", "toolchain")
 _RESTRICTIONS = {"arch": "variant", "mechanism": "mechanism", "engine": "engine"}  # options, and what of a cell
-_EVENTS_SHOWN = 60
+_LINES_SHOWN = 100
 
 _GUEST = pytest.StashKey["Guest"]()
 _USED = pytest.StashKey[bool]()
@@ -112,7 +114,12 @@ def parameter(value: object, planned: Planned, name: str) -> Any:
 def fail_if_hole(planned: Planned) -> None:
     """Fail with the reason why ``planned`` cannot run, if there is one."""
     if planned.verdict:
-        pytest.fail(f"{planned.verdict}: {planned.reason}", pytrace=False)
+        _fail(f"{planned.verdict}: {planned.reason}")
+
+
+def _fail(words: str) -> NoReturn:
+    """Fail with ``words`` and nothing else."""
+    raise pytest.fail.Exception(words, pytrace=False) from None
 
 
 # From a marker to items.
@@ -127,7 +134,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     try:
         boots = _boots(metafunc)
     except FarmError as error:
-        pytest.fail(f"@pytest.mark.patchable of {metafunc.function.__name__}: {error}", pytrace=False)
+        _fail(f"@pytest.mark.patchable of {metafunc.function.__name__}: {error}")
     metafunc.parametrize("patchable", [parameter(boot, boot.planned, str(boot)) for boot in boots], indirect=True)
 
 
@@ -138,11 +145,10 @@ def _boots(metafunc: pytest.Metafunc) -> list[Boot]:
 
     mark = metafunc.definition.get_closest_marker("patchable")
     named = dict(mark.kwargs) if mark else {}
-    unknown = [*map(repr, mark.args if mark else ()), *(set(named) - {*_SELECTORS, "source", "timeout"})]
+    valid = [*_SELECTORS, "source", "timeout"]
+    unknown = [*(mark.args if mark else ()), *(name for name in named if name not in valid)]
     if unknown:
-        raise UsageError(
-            f"{unknown[0]} is not expected; valid are {', '.join(_SELECTORS)}, source and timeout, by name"
-        )
+        raise UsageError(f"{unknown[0]!r} is not expected; valid are, by name: {', '.join(valid)}")
     source = named.get("source")
     if source is not None:
         source = metafunc.definition.path.parent / source
@@ -175,10 +181,11 @@ def _valid(folders: tuple[Path, ...]) -> str:
     from farm.engines import engines
     from farm.toolchain import TOOLCHAINS
 
+    variants = backend.load(folders)
     valid: dict[str, Iterable[str]] = {
-        "arch": backend.load(folders),
+        "arch": variants,
         "mechanism": backend.MECHANISM_FILES,
-        "engine": engines(),
+        "engine": dict.fromkeys([*engines(), *(name for variant in variants.values() for name in variant.engine)]),
         "toolchain": TOOLCHAINS,
     }
     return "\n".join(f"  valid for {name}: {', '.join(names)}" for name, names in valid.items())
@@ -214,7 +221,7 @@ def patchable(request: pytest.FixtureRequest) -> Iterator[Guest]:
     try:
         guest = Guest(boot.spec, boot.planned.cell.engine, boot.timeout, pooled=True)
     except FarmError as error:
-        pytest.fail(str(error), pytrace=False)
+        _fail(str(error))
     request.node.stash[_GUEST] = guest
     yield guest
     del request.node.stash[_GUEST]
@@ -232,9 +239,33 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
 
 
 def _trace(guest: Guest) -> str:
-    earlier = max(0, len(guest.trace) - _EVENTS_SHOWN)
-    lines = [f"({earlier} earlier events)"] if earlier else []
-    return "\n".join([guest.name, *lines, *map(str, guest.trace[earlier:])])
+    """What was asked of the guest, and below each step what it observed."""
+    from farm.model import size
+
+    lines: list[str] = []
+    number, events = 0, iter([*guest.trace, None])
+    event = next(events)
+    for step in guest.steps:
+        lines.append(_words(step))
+        number += size(step)
+        while event and event.step < number:
+            lines.append(f"    {event}")
+            event = next(events)
+    earlier = max(0, len(lines) - _LINES_SHOWN)
+    return "\n".join([guest.name, *([f"({earlier} earlier lines)"] if earlier else []), *lines[earlier:]])
+
+
+def _words(value: Any) -> str:
+    """``call(function=0, x=5, shape=tail)`` for a step: what is not as by default."""
+    if isinstance(value, enum.Enum):
+        return value.name.lower()
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_words, value))})"
+    if not dataclasses.is_dataclass(value):
+        return str(value)
+    fields = [(field, getattr(value, field.name)) for field in dataclasses.fields(value)]
+    given = [f"{field.name}={_words(each)}" for field, each in fields if each != field.default]
+    return f"{type(value).__name__.lower()}({', '.join(given)})"
 
 
 def _code(guest: Guest) -> str:

@@ -206,10 +206,18 @@ class Journal:
                 raise UsageError(f"{path}: holds the results of another plan; without --resume it is overwritten")
             self.run = earlier
             self.results = {result.cell: result for result in results}
-        self._file = self._guarded(lambda: path.open("wb"))
-        self._write(msgspec.json.encode(_Head(self.run)))
-        for result in self.results.values():
-            self._write(msgspec.json.encode(result))
+        # With earlier results at stake the new file takes the old one's place only when it holds them.
+        begun = path.with_suffix(".jsonl.partial") if self.results else path
+        self._file = self._guarded(lambda: begun.open("wb"))
+        try:
+            self._write(msgspec.json.encode(_Head(self.run)))
+            for result in self.results.values():
+                self._write(msgspec.json.encode(result))
+            if begun != path:
+                self._guarded(lambda: begun.replace(path))
+        except OutputError:
+            self.close()
+            raise
 
     def _guarded(self, action: Callable[[], Any]) -> Any:
         try:

@@ -205,7 +205,6 @@ def test_an_image_that_cannot_be_opened_is_an_engine_error_for_every_program(
     assert "FileNotFoundError" in replies[0].detail
 
 
-@pytest.mark.xfail(reason="run() answers all programs anew when a child after the first cannot open", strict=True)
 def test_an_image_that_goes_away_in_mid_run_leaves_one_reply_a_program(
     guest, arm64, good, endless, tmp_path, with_fields
 ):
@@ -255,7 +254,6 @@ def test_one_unicorn_serves_many_images(guest, arm64, good, right):
     assert len(_children(UNICORN)) == 1
 
 
-@pytest.mark.xfail(reason="the pool hands out children that died while they were idle", strict=True)
 def test_a_child_that_died_while_it_was_idle_costs_nothing(engine, guest, arm64, good, right):
     engine.pool.drain()
     assert all(right(reply) for reply in engine.run(guest(), arm64, [good], PLENTY))

@@ -14,7 +14,22 @@ import farm
 from farm import image, live, model
 from farm.engines.unicorn import UNICORN
 from farm.errors import BuildError, ImageError, MissingToolError, UnknownNameError, UsageError
-from farm.scenario import Call, LockText, Loop, Scenario, Scribble, Shape, Status, Target, call, code, patch, query
+from farm.scenario import (
+    FUNCTIONS,
+    Call,
+    Kind,
+    LockText,
+    Loop,
+    Scenario,
+    Scribble,
+    Shape,
+    Status,
+    Target,
+    call,
+    code,
+    patch,
+    query,
+)
 
 ENGINES = ["unicorn", "qemu-user"]
 
@@ -116,6 +131,13 @@ def test_every_guest_takes_targets_of_a_users_own(patchable):
     assert patchable.call(4, function=3, shape="tail") == 42
 
 
+@pytest.mark.parametrize(("engine", "target"), [("unicorn", "fast"), ("unicorn:no-clmul", "default")])
+def test_a_guest_has_the_cpu_of_its_profile(boot, engine, target):
+    guest = boot(engine=engine)
+    guest.patch("best", function=FUNCTIONS.index(Kind.CRC))
+    assert guest.query(FUNCTIONS.index(Kind.CRC)) == target
+
+
 # What it refuses.
 
 
@@ -189,7 +211,7 @@ def test_what_cannot_run_is_said_at_boot(edited_arch, tmp_path):
 
 def test_a_missing_emulator_names_its_package(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(MissingToolError, match="^qemu-aarch64 is missing: apt-get install qemu-user$"):
+    with pytest.raises(MissingToolError, match=r"^qemu-aarch64 is missing: apt-get install qemu-user$"):
         farm.boot("arm64", engine="qemu-user")
 
 

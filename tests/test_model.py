@@ -470,11 +470,6 @@ def test_the_guest_does_with_text_that_it_cannot_patch_what_the_model_says(guest
     _agree(engine, guest("stub"), arm64, programs)
 
 
-_open = pytest.mark.xfail(
-    reason="the model predicts what no guest does: refuse it, or let the guest comply", strict=True
-)
-
-
 @pytest.mark.parametrize(
     "steps",
     [
@@ -485,15 +480,13 @@ _open = pytest.mark.xfail(
         pytest.param((patch(0, "far"), patch(0, "fast"), restore(0), code(0)), id="far and back by a near one"),
         pytest.param((patch(0, "far"), restore(0), code(0)), id="far and back"),
         pytest.param((Patch(0, Target.FAST, offset=4), code()), id="one instruction further"),
-        pytest.param((Patch(0, Target.FAST, offset=32), code(), call(1, 5)), id="one stub further", marks=_open),
-        pytest.param((Patch(0, Target.DATA, offset=1),), id="bad target at a misaligned address", marks=_open),
-        pytest.param((Patch(VOID, Target.NULL, offset=1), code()), id="NULL at a misaligned address", marks=_open),
-        pytest.param((Patch(0, Target.RET0, offset=1), code()), id="RET0 at a misaligned address", marks=_open),
-        pytest.param((LockText(), Scribble(0), code()), id="foreign bytes in locked text", marks=_open),
-        pytest.param((Scribble(0), query(0)), id="query of foreign bytes", marks=_open),
-        pytest.param(
-            (patch(0, "next"), patch(1, "next"), Scribble(1), call(0, 5)), id="foreign bytes in a chain", marks=_open
-        ),
+        pytest.param((Patch(0, Target.FAST, offset=32), code(), call(1, 5)), id="one stub further"),
+        pytest.param((Patch(0, Target.DATA, offset=1),), id="bad target at a misaligned address"),
+        pytest.param((Patch(VOID, Target.NULL, offset=1), code()), id="NULL at a misaligned address"),
+        pytest.param((Patch(0, Target.RET0, offset=1), code()), id="RET0 at a misaligned address"),
+        pytest.param((LockText(), Scribble(0), code()), id="foreign bytes in locked text"),
+        pytest.param((Scribble(0), query(0)), id="query of foreign bytes"),
+        pytest.param((patch(0, "next"), patch(1, "next"), Scribble(1), call(0, 5)), id="foreign bytes in a chain"),
     ],
 )
 def test_what_the_model_does_not_refuse_the_guest_does(guest, arm64, scenario, steps):

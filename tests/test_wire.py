@@ -105,7 +105,7 @@ def test_the_layout_of_a_program_is_the_golden_one(name):
     assert "\n".join(lines) + "\n" == (GOLDEN / f"{name}.program").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("scenario", scenarios.load().values(), ids=str)
+@pytest.mark.parametrize("scenario", scenarios.load().values(), ids=lambda scenario: scenario.name)
 def test_lengths_of_instructions_nest(scenario):
     words = words_of(wire.encode(scenario, big_endian=True), ">")
     assert words[0] == wire.PROGRAM_MAGIC
@@ -114,7 +114,7 @@ def test_lengths_of_instructions_nest(scenario):
     assert steps == list(range(len(steps)))  # a pre-order walk
 
 
-@pytest.mark.parametrize("scenario", scenarios.load().values(), ids=str)
+@pytest.mark.parametrize("scenario", scenarios.load().values(), ids=lambda scenario: scenario.name)
 def test_the_two_byte_orders_of_a_program_hold_the_same_words(scenario):
     little = wire.encode(scenario, big_endian=False)
     assert words_of(little) == words_of(wire.encode(scenario, big_endian=True), ">")

@@ -113,9 +113,14 @@ class Child:
     def stream(self, programs: Sequence[bytes], seconds: float) -> Iterator[tuple[int, bytes]]:
         """A frame for each program, in order; ``seconds`` is the deadline of each."""
         sent = answered = in_flight = 0
+        limit = len(programs)
         while answered < len(programs):
-            while sent < len(programs) and (sent == answered or in_flight + len(programs[sent]) <= _IN_FLIGHT):
-                self.send(programs[sent])
+            while sent < limit and (sent == answered or in_flight + len(programs[sent]) <= _IN_FLIGHT):
+                try:
+                    self.send(programs[sent])
+                except ChildDied:  # what it answered before is still to be read; then reading says how it died
+                    limit = sent
+                    break
                 in_flight += len(programs[sent])
                 sent += 1
             frame = self.receive(time.monotonic() + seconds)
@@ -189,6 +194,10 @@ class Pool:
             if self._owner != os.getpid():  # forked: the children are the parent's
                 self._idle.clear()
                 self._owner = os.getpid()
+            dead = [item for item in self._idle if not item[1].alive()]
+            for item in dead:
+                self._idle.remove(item)
+                item[1].close()
             choice = next((item for item in reversed(self._idle) if item[0] == key), None)
             if choice is None and any_other and self._idle:
                 choice = self._idle[0]

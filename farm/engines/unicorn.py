@@ -86,10 +86,14 @@ class Unicorn:
         def finish(child: Child) -> None:
             self.pool.give(_key(image, variant, timeout), child)
 
+        answered = 0
         try:
-            yield from converse(start, finish, programs, timeout + _GRACE, _interpret, _explain)
+            for reply in converse(start, finish, programs, timeout + _GRACE, _interpret, _explain):
+                answered += 1
+                yield reply
         except (CannotOpenError, ChildDied) as error:
-            yield from (Reply(failure="engine-error", detail=f"cannot open {image.path}: {error}") for _ in programs)
+            failure = Reply(failure="engine-error", detail=f"cannot open {image.path}: {error}")
+            yield from (failure for _ in programs[answered:])
 
     def session(self, image: Image, variant: Variant, timeout: float, *, fresh: bool = False) -> Session:
         try:
@@ -107,9 +111,6 @@ class Unicorn:
         idle = None if fresh else self.pool.take(key, any_other=True)
         if idle and idle[0] == key:
             return idle[1]
-        if idle and not idle[1].alive():
-            idle[1].close()
-            idle = None
         child = idle[1] if idle else Child([sys.executable, "-P", "-m", "farm.engines.unicorn_child"])
         request = Open(image.path.removesuffix("guest.elf") + "image.json", settings, timeout)
         try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from farm.controls import has_control
-from farm.verdict import PASSED, SKIPPED, Result, Verdict
+from farm.verdict import SKIPPED, Result, Verdict
 
 if TYPE_CHECKING:
     from farm.plan import Plan
@@ -112,8 +112,3 @@ def uncontrolled(results: Iterable[Result], plan: Plan) -> list[str]:
         for name, mechanism in sorted(ran)
         if name in plan.scenarios and not has_control(plan.scenarios[name].detects, mechanism)
     ]
-
-
-def passed(results: Iterable[Result]) -> int:
-    """How many passed, sensitive or not."""
-    return sum(result.verdict in PASSED for result in results)

@@ -10,6 +10,7 @@ from farm import image, plan, run
 from farm.errors import FarmError
 from farm.pytest_plugin import arch_path, fail_if_hole, is_left_out, parameter
 from farm.report.explain import explain
+from farm.verdict import PASSED
 
 _PLAN = pytest.StashKey()
 
@@ -37,5 +38,5 @@ def test_cell(planned, pytestconfig, images):
             images[spec] = image.build(spec)
     batch = run.Batch(spec, cell.engine, (cell,), (made.scenarios[cell.scenario],))
     (result,) = run.run_batch(batch, images.get(spec))
-    if result.failed:
+    if result.verdict not in PASSED:
         pytest.fail(explain(result, made), pytrace=False)
