@@ -68,8 +68,8 @@ def test_a_scenario_that_detects_nothing_is_refused():
         Scenario("BS-01", "x", "", (call(0),), frozenset())
 
 
-def test_there_are_eight_functions_of_four_kinds():
-    assert len(FUNCTIONS) == 8
+def test_there_is_a_function_of_every_kind():
+    assert len(FUNCTIONS) >= 8
     assert set(FUNCTIONS) == set(Kind)
 
 
