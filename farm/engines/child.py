@@ -152,10 +152,14 @@ class Child:
             self.process.kill()
         self.process.wait()
 
-    def retire(self) -> None:
-        """Let an idle child end by itself, as it does when its input ends; then :meth:`close`."""
+    def hang_up(self) -> None:
+        """End the child's input; an idle child then ends by itself."""
         if self.process.stdin:
             self.process.stdin.close()
+
+    def retire(self) -> None:
+        """Let an idle child end by itself, then :meth:`close`."""
+        self.hang_up()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(0.5)
         self.close()
@@ -218,6 +222,8 @@ class Pool:
         """Close every idle child."""
         with self._lock:
             idle, self._idle = self._idle, []
+        for _, child in idle:
+            child.hang_up()
         for _, child in idle:
             child.retire()
 

@@ -35,7 +35,8 @@ def table(results: Sequence[Result]) -> Table:
     view = Table(title="patchfarm", caption=LEGEND, caption_justify="left")
     view.add_column("variant")
     for mechanism, engine in made.columns:
-        view.add_column(f"{mechanism}\n" + engine.replace(":", ":\n"), no_wrap=True)
+        name, _, profile = engine.partition(":")
+        view.add_column(f"{mechanism}\n{name}\n{profile}", no_wrap=True)
     for row in made.rows:
         squares = [made.squares.get((row, column)) for column in made.columns]
         view.add_row(row, *(Text(s.text(), style=_style(s)) if s else Text("") for s in squares))
