@@ -288,7 +288,12 @@ def _compile(spec: Spec, work: Path) -> list[Path]:
 
 def _tool(spec: Spec, complaint: str, command: list[str]) -> None:
     environment = {**os.environ, **TOOLCHAINS[spec.toolchain].environment()}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, stdin=subprocess.DEVNULL)
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=environment, stdin=subprocess.DEVNULL
+        )
+    except OSError as error:
+        raise BuildError(complaint, command, f"{command[0]} cannot be started: {error.strerror}") from None
     if done.returncode:
         raise BuildError(complaint, command, done.stderr + done.stdout)
 

@@ -235,13 +235,18 @@ def read(path: Path, selection: Selection) -> Plan:
         raise UsageError(f"{path}: a plan of schema {document.schema}; this farm reads {SCHEMA}")
     variants = backend.load(selection.arch_path)
     suite = scenarios.load(selection.scenario_path)
+    known_engines = engines()
     for planned in document.cells:
         cell = planned.cell
-        choose([cell.variant], list(variants), "architecture")
-        choose([cell.scenario], list(suite), "scenario")
-        choose([cell.mechanism], list(MECHANISM_FILES), "mechanism")
-        choose([cell.engine.partition(":")[0]], list(engines()), "engine")
-        choose([cell.toolchain], list(TOOLCHAINS), "toolchain")
+        for what, name, valid in (
+            ("architecture", cell.variant, variants),
+            ("scenario", cell.scenario, suite),
+            ("mechanism", cell.mechanism, MECHANISM_FILES),
+            ("engine", cell.engine.partition(":")[0], known_engines),
+            ("toolchain", cell.toolchain, TOOLCHAINS),
+        ):
+            if name not in valid:
+                raise UnknownNameError(what, name, valid)
     plan = Plan(tuple(document.cells), suite, variants, selection)
     if plan.sha256 != document.sha256:
         raise UsageError(f"{path}: made for another suite, or edited: its hash is not that of its cells")

@@ -19,9 +19,7 @@ def test_arm64_is_what_its_toml_says(arm64):
     )  # fmt: skip
     assert arm64.architecture == "arm64"
     assert arm64.folder == paths.data("arch") / "arm64"
-    assert arm64.engine["qemu-user"] == QemuUserSettings(
-        binary="qemu-aarch64", cpu="cortex-a57", features=("clmul",)
-    )
+    assert arm64.engine["qemu-user"] == QemuUserSettings(binary="qemu-aarch64", cpu="cortex-a57", features=("clmul",))
     assert isinstance(arm64.engine["unicorn"], UnicornSettings)
     assert arm64.supports("pointer") is None
     assert arm64.supports("stub") is None

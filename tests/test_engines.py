@@ -20,6 +20,7 @@ from farm.controls import CONTROLS
 from farm.engines import child, engines, qemu_user
 from farm.engines.child import ChildDied
 from farm.engines.unicorn import UNICORN
+from farm.errors import BackendError
 from farm.scenario import Loop, Scribble, call, null, patch, query
 
 PLENTY, LITTLE = 10.0, 0.4  # seconds
@@ -376,3 +377,19 @@ def test_a_planted_bug_is_seen_on_every_variant(name, control, mechanism):
         expected = list(model.predict(program))
         seen = wire.decode_events(reply.trace, len(expected), big_endian=built.big_endian)
         assert reply.failure == "crash" or seen != expected, program.name
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ('arch = "ARM64"', 'arch = "ARM65"', r"engine\.unicorn\.arch: 'ARM65' found; expected one of ARM64, ARM"),
+        ('mode = ["ARM"]', 'mode = ["ARN"]', r"engine\.unicorn\.mode: 'ARN' found; expected one of ARM"),
+        ('stack_pointer = "SP"', 'stack_pointer = "XP"', r"engine\.unicorn\.stack_pointer: 'XP' found; expected one"),
+        ('program_counter = "PC"', 'program_counter = "pc"', r"unicorn\.program_counter: 'pc' found; expected one of"),
+    ],
+)
+def test_a_name_that_unicorn_does_not_have_is_named_with_its_file_and_key(edited_arch, old, new, complaint):
+    (variant,) = backend.load_folder(edited_arch((old, new)))
+    with pytest.raises(BackendError, match=complaint) as caught:
+        UNICORN.hole(variant)
+    assert str(variant.folder / "arch.toml") in str(caught.value)

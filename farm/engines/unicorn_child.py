@@ -101,7 +101,7 @@ class Server:
             if head & OPEN:
                 return self.open(frame)
             return self.run(frame, keep=bool(head & KEEP))
-        except (UcError, OSError, AttributeError, msgspec.MsgspecError) as error:
+        except (UcError, OSError, msgspec.MsgspecError) as error:
             return ERROR, msgspec.json.encode(Failure(f"{type(error).__name__}: {error}"))
 
 
