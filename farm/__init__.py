@@ -1,4 +1,4 @@
-"""patchfarm: does a runtime-patchable call behave the same on every architecture, and would the test have noticed?"""
+"""patchfarm: does a runtime-patchable call behave the same on every architecture, and would the test have noticed?"""  # noqa: D400 - it asks
 
 from __future__ import annotations
 

@@ -20,12 +20,15 @@ import msgspec
 from farm import paths
 from farm.errors import BackendError
 
-#: How a store to code becomes what is fetched.  ``coherent``: no maintenance (x86); ``clean-invalidate-sync``: clean the
-#: data cache, invalidate the instruction cache, synchronise (arm64, powerpc).
+#: How a store to code becomes what is fetched.  ``coherent``: no maintenance (x86); ``clean-invalidate-sync``: clean
+#: the data cache, invalidate the instruction cache, synchronise (arm64, powerpc).
 Coherence = Literal["coherent", "clean-invalidate-sync"]
 
 #: Ways round limits of Unicorn on a variant, each implemented once in :mod:`farm.machine`.
 UnicornQuirk = Literal["virtual-tlb", "arm64-fp", "ppc-msr-fp", "ppc-msr-64", "ppc-msr-little-endian"]
+
+#: Unicorn's modules of constants, by its architecture names.
+REGISTER_MODULES = {"X86": "x86_const", "ARM": "arm_const", "ARM64": "arm64_const", "PPC": "ppc_const"}
 
 #: What a CPU model may have that a scenario can require.
 Feature = Literal["clmul", "float"]
@@ -130,7 +133,7 @@ class Variant:
         return self.bits // 8
 
     def profiled(self, engine: str) -> Variant:
-        """This variant as ``engine`` (``NAME`` or ``NAME:PROFILE``) runs it: the profile's table in NAME's place."""
+        """The variant as ``engine`` (``NAME`` or ``NAME:PROFILE``) runs it: the profile's table in NAME's place."""
         name, _, profile = engine.partition(":")
         if not profile:
             return self
@@ -167,7 +170,7 @@ def load_folder(folder: Path) -> list[Variant]:
         raise BackendError(f"{path}: not valid TOML: {error}") from None
     unknown = set(document) - {"variant"}
     if unknown or not isinstance(document.get("variant"), dict) or not document["variant"]:
-        found = f"key {sorted(unknown)[0]!r}" if unknown else "no variant"
+        found = f"key {min(unknown)!r}" if unknown else "no variant"
         raise BackendError(f"{path}: {found}; expected one or more tables [variant.NAME] and nothing else")
     return [_variant(path, name, table) for name, table in document["variant"].items()]
 

@@ -12,11 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from farm import image
-from farm.controls import CONTROLS, Control, for_defect
+from farm.controls import CONTROLS, Control
 from farm.engines import engines
 from farm.plan import Cell, Plan
 from farm.run import Batch, run_batch
-from farm.scenario import Scenario
 from farm.verdict import Result, Verdict
 
 #: A planted bug may make a guest loop for ever, and that is as good as any other failure.
@@ -42,11 +41,6 @@ class Finding:
     def as_claimed(self) -> bool:
         known = self.noticed or self.result.verdict in (Verdict.PASS, Verdict.PASS_INSENSITIVE)
         return known and self.noticed != self.blind
-
-
-def uncontrolled(scenario: Scenario, mechanism: str) -> bool:
-    """No control plants any defect that the scenario detects: it has never been seen red."""
-    return not any(mechanism in control.mechanisms for defect in scenario.detects for control in for_defect(defect))
 
 
 def work(plan: Plan, names: Sequence[str]) -> list[tuple[Control, Batch]]:

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Self
 
 import typer
 
@@ -48,6 +48,7 @@ ScenarioNames = Annotated[list[str] | None, _names("Scenarios, by id or name", "
 Tag = Annotated[list[str] | None, _names("Tags of scenarios", "--tag")]
 ArchPath = Annotated[list[Path] | None, typer.Option(metavar="DIR", help="Folder with an arch.toml, or with several")]
 ScenarioPath = Annotated[list[Path] | None, typer.Option(metavar="PATH", help="Python file, or folder, of scenarios")]
+_CPUS = os.cpu_count() or 1
 Jobs = Annotated[int, typer.Option("-j", "--jobs", min=1, help="Workers", show_default="CPUs")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Machine-readable output")]
 Timeout = Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long one cell may take")]
@@ -94,7 +95,9 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version")
+    ] = False,
 ) -> None:
     """Options before the command."""
     del version
@@ -176,7 +179,7 @@ class _Progress:
         self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._task = self._bar.add_task("building guests", total=total)
 
-    def __enter__(self) -> _Progress:
+    def __enter__(self) -> Self:
         self._bar.start()
         return self
 
@@ -197,7 +200,9 @@ class _Progress:
                 why = f"  {result.reason}" if result.reason else f"  trace {result.trace}"
                 line = f"{result.verdict!s:<16} {result.cell}{why}"
                 self._console.print(line, markup=False, highlight=False, soft_wrap=True)
-        elif not self._console.is_terminal and (self._done - self._said >= self._total / 4 or self._done == self._total):
+        elif not self._console.is_terminal and (
+            self._done - self._said >= self._total / 4 or self._done == self._total
+        ):
             self._said = self._done
             self._console.print(f"{self._done}/{self._total} cells, {self._failed} failed", highlight=False)
 
@@ -219,7 +224,7 @@ def run(
     tag: Tag = None,
     arch_path: ArchPath = None,
     scenario_path: ScenarioPath = None,
-    jobs: Jobs = os.cpu_count() or 1,
+    jobs: Jobs = _CPUS,
     timeout: Timeout = 5.0,
     shard: Annotated[str | None, typer.Option(metavar="K/N", help="Run one part of the plan")] = None,
     plan_file: Annotated[Path | None, typer.Option("--plan", metavar="FILE", help="Run a saved plan")] = None,
@@ -239,9 +244,10 @@ def run(
     if not plan.cells:
         raise FarmError("nothing to run: this shard of the plan has no cell")
     _require(plan, require or [])
-    folder = _output_folder(output)
     console = _console()
-    results = _execute(plan, folder, console, executor, jobs, timeout, resume=resume, verbose=verbose)
+    with _executor(executor, jobs) as pool:
+        folder = _output_folder(output)
+        results = _execute(plan, folder, console, pool, jobs, timeout, resume=resume, verbose=verbose)
     terminal.show(results, plan, console, verbose=verbose)
     console.print(f"results in {folder}", highlight=False)
     raise typer.Exit(_status(results, console))
@@ -251,7 +257,7 @@ def _execute(
     plan: Plan,
     folder: Path,
     console: Console,
-    executor: str,
+    pool: concurrent.futures.Executor,
     jobs: int,
     timeout: float,
     *,
@@ -265,7 +271,6 @@ def _execute(
     journal = runs.Journal(folder / "results.jsonl", runs.describe(plan), resume=resume)
     try:
         _write(folder / "plan.json", plan.json())
-        pool = _executor(executor, jobs)
         try:
             with _Progress(console, len(plan.cells), verbose=verbose) as progress:
                 specs = list(dict.fromkeys(batch.spec for batch in runs.batches(plan, journal.results)))
@@ -490,7 +495,7 @@ def build(
     toolchain: ToolchainNames = None,
     arch_path: ArchPath = None,
     control: Annotated[str | None, typer.Option(metavar="NAME", help="Plant this negative control")] = None,
-    jobs: Jobs = os.cpu_count() or 1,
+    jobs: Jobs = _CPUS,
 ) -> None:
     """Build guests and say where they are."""
     from farm import image
@@ -529,7 +534,7 @@ def calibrate(
     arch_path: ArchPath = None,
     scenario_path: ScenarioPath = None,
     control: Annotated[list[str] | None, _names("Negative controls", "--control")] = None,
-    jobs: Jobs = os.cpu_count() or 1,
+    jobs: Jobs = _CPUS,
 ) -> None:
     """Plant each negative control and see who notices: every scenario must, wherever the engine is not blind."""
     import concurrent.futures

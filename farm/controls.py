@@ -211,6 +211,6 @@ CONTROLS: dict[str, Control] = {
 }
 
 
-def for_defect(defect: Defect) -> list[Control]:
-    """The controls that plant ``defect``."""
-    return [control for control in CONTROLS.values() if control.defect is defect]
+def has_control(defects: frozenset[Defect], mechanism: str) -> bool:
+    """Some control plants one of ``defects`` in ``mechanism``."""
+    return any(control.defect in defects and mechanism in control.mechanisms for control in CONTROLS.values())

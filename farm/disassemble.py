@@ -6,6 +6,8 @@ import re
 import struct
 from typing import TYPE_CHECKING
 
+from farm.scenario import FUNCTIONS
+
 if TYPE_CHECKING:
     from farm.backend import Variant
     from farm.image import Image
@@ -36,27 +38,33 @@ def pointers(image: Image, data: bytes, address: int) -> list[str]:
 
 
 def patched(
-    image: Image, variant: Variant, before: bytes, after: bytes | None, count: int, when: str = "after the cell"
+    image: Image,
+    variant: Variant,
+    before: bytes,
+    after: bytes | None,
+    *,
+    focus: int | None = None,
+    when: str = "after the cell",
 ) -> list[str]:
-    """The patched bytes of those of ``count`` functions that changed, before and after; all differences marked.
+    """The patched bytes of every function that changed, before and after, and of ``focus`` in any case.
 
-    ``when`` says when ``after`` was read.
+    ``when`` says when ``after`` was read; lines that differ are marked.
     """
     start, _ = image.patched
-    size = max(1, -(-len(before) // count))
+    size = len(before) // len(FUNCTIONS)
     lines: list[str] = []
-    for function in range(count):
+    for function in range(len(FUNCTIONS)):
         old = before[function * size : (function + 1) * size]
         new = after[function * size : (function + 1) * size] if after is not None else None
-        if new is not None and new == old[: len(new)]:
+        if function != focus and (new is None or new == old):
             continue
-        if new is None and function:
-            break
         address = start + function * size
         linked = _lines(image, variant, old, address)
         lines.append(f"whatever_{function} as linked:")
         lines += [f"    {line}" for line in linked]
-        if new is None:
+        if new == old:
+            lines.append(f"whatever_{function} {when}: the same")
+        elif new is None:
             lines.append(f"  {when}: not known, the guest did not live to say")
         else:
             lines.append(f"whatever_{function} {when}:")

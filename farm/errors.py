@@ -27,10 +27,7 @@ class UnknownNameError(UsageError):
     def __init__(self, what: str, name: str, valid: Iterable[str]) -> None:
         names = list(valid)
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-        if near:
-            hint = f"did you mean {' or '.join(near)}?"
-        else:
-            hint = f"valid are {', '.join(names) or 'none'}"
+        hint = f"did you mean {' or '.join(near)}?" if near else f"valid are {', '.join(names) or 'none'}"
         super().__init__(f"unknown {what} {name!r}: {hint}")
 
 

@@ -187,11 +187,11 @@ def build(spec: Spec) -> Image:
     """
     identity = key(spec)
     folder = paths.cache() / "images" / identity
-    with contextlib.suppress(FileNotFoundError):
-        return _load(folder)
     from filelock import FileLock
 
     try:
+        with contextlib.suppress(FileNotFoundError, ImageError):  # under the lock they are looked into
+            return _load(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "lock"):
             try:
@@ -318,7 +318,12 @@ def _plants(spec: Spec, source: Path) -> bool:
 
 def _tool(spec: Spec, complaint: str, command: list[str]) -> None:
     environment = {**os.environ, **TOOLCHAINS[spec.toolchain].environment()}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, stdin=subprocess.DEVNULL)
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=environment, stdin=subprocess.DEVNULL
+        )
+    except OSError as error:
+        raise BuildError(complaint, command, f"{command[0]} cannot be started: {error.strerror}") from None
     if done.returncode:
         raise BuildError(complaint, command, done.stderr + done.stdout)
 

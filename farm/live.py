@@ -11,23 +11,23 @@ behind (:data:`farm.wire.KEEP`).  Nothing is judged; what the guest observed is 
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self, TypeVar
 
 from farm import disassemble, image, plan, scenario, wire
-from farm.engines import Engine, Reply, engines
+from farm.engines import Reply, engines
 from farm.errors import FarmError, MissingToolError, UnknownNameError, UsageError
 from farm.model import size
-from farm.scenario import FUNCTIONS, Defect, Scenario, Shape, Status, Step, Target, substeps
+from farm.scenario import FUNCTIONS, Defect, Scenario, Shape, Status, Step, Target, walk
 from farm.wire import Event
-
-if TYPE_CHECKING:
-    from farm.backend import Variant
 
 #: The scenario to plan with when only the rest of a cell is wanted: every mechanism can express it.
 ANY_SCENARIO = ("supersede_then_restore",)
 TIMEOUT = 5.0  # seconds a program
+
+_Name = TypeVar("_Name", bound=enum.Enum)
 
 
 class GuestDied(FarmError):  # noqa: N818 - an event, not a mistake
@@ -43,24 +43,28 @@ class PatchRefused(FarmError):  # noqa: N818 - the mechanism's answer, not a mis
 
 
 class Guest:
-    """One booted guest.  ``trace`` is all that it has observed; its steps are numbered through."""
+    """One booted guest.
+
+    ``steps`` is all that was asked of it, ``trace`` all that it has observed; the steps are numbered through.
+    """
 
     def __init__(self, spec: image.Spec, engine: str, timeout: float = TIMEOUT, *, pooled: bool = False) -> None:
         self.name = f"{spec}/{engine}"
+        self.steps: list[Step] = []
         self.trace: list[Event] = []
         #: Name of the target that the last :meth:`call` entered first; None if it entered none.
         self.entered: str | None = None
-        self._variant: Variant = spec.variant
-        self._engine: Engine = engines()[engine]
-        self._timeout, self._pooled = timeout, pooled
-        self._image = image.build(spec)
-        self._before = self._image.bytes_at(*self._image.patched)
-        self._after: bytes | None = self._before
-        self._done: list[Step] = []
         self._numbers = 0  # taken by the steps so far
         self._death: str | None = None
+        self._variant, self._timeout, self._pooled = spec.variant.profiled(engine), timeout, pooled
+        self._engine, self._image = engines()[engine.partition(":")[0]], image.build(spec)
+        self._before = self._after = self._image.bytes_at(*self._image.patched)
+        self._when = "now"  # is when ``_after`` was read
         self._session = self._engine.session(self._image, self._variant, timeout, fresh=not pooled)
         self._send((), keep=False)
+
+    def __repr__(self) -> str:
+        return f"<guest {self.name}>"
 
     def __enter__(self) -> Self:
         return self
@@ -72,27 +76,20 @@ class Guest:
         """End the guest.  A pooled one's child lives on, for the next guest of this image, which will reset it."""
         if self._death is None:
             self._death = f"the guest {self.name} was closed"
-            if self._pooled:
-                self._session.release()
-            else:
-                self._session.close()
+            (self._session.release if self._pooled else self._session.close)()
 
     def call(self, x: int = 0, function: int = 0, shape: Shape | str = Shape.USED, **options: object) -> int:
         """What the call site returns: for the shape ``used`` one more than the function does, for ``tail`` the same.
 
         ``options`` are those of :func:`farm.scenario.call`: ``count``, ``at``, ``inside``.
         """
-        if isinstance(shape, str):
-            _known("shape", shape, Shape.__members__)
-        events = self.run(scenario.call(function, x, shape, **options))
+        events = self.run(scenario.call(function, x, _known("shape", shape, Shape), **options))
         self.entered = next((_target(event) for event in events if event.kind == "enter"), None)
         return events[-1].value
 
     def patch(self, target: Target | str, function: int = 0) -> None:
         """Lead ``function`` to ``target``.  Raises :class:`PatchRefused`, as the three below do."""
-        if isinstance(target, str):
-            _known("target", target, Target.__members__)
-        self._request(scenario.patch(function, target))
+        self._request(scenario.patch(function, _known("target", target, Target)))
 
     def restore(self, function: int = 0) -> None:
         """Lead ``function`` back to its default."""
@@ -120,32 +117,34 @@ class Guest:
 
         Raises :class:`GuestDied`, or :class:`~farm.errors.UsageError` for steps that no guest could run.
         """
-        _check(steps)
+        for step in walk(steps):
+            function = getattr(step, "function", None)
+            if function not in (None, *range(len(FUNCTIONS))):
+                raise UsageError(f"no function {function}: a guest has 0 to {len(FUNCTIONS) - 1}")
         return self._send(steps, keep=True)
 
     def code(self, function: int | None = None) -> list[str]:
-        """What is patched (of ``function`` alone if given), disassembled: as linked, and as the last step left it."""
-        after = self._after
-        if function is not None and after is not None:
-            each = len(after) // len(FUNCTIONS)
+        """What is patched, disassembled: as linked and as it is now, of ``function`` or of all that differ."""
+        before, after = self._before, self._after
+        if function is not None:
+            each = len(before) // len(FUNCTIONS)
             mine = slice(function * each, (function + 1) * each)
-            after = self._before[: mine.start] + after[mine] + self._before[mine.stop :]
-        return disassemble.patched(self._image, self._variant, self._before, after, len(FUNCTIONS), when="now")
+            after = before[: mine.start] + after[mine] + before[mine.stop :]
+        return disassemble.patched(self._image, self._variant, before, after, focus=function, when=self._when)
 
     def _send(self, steps: tuple[Step, ...], *, keep: bool) -> list[Event]:
         if self._death is not None:
             raise GuestDied(self._death)
-        big_endian, first = self._image.big_endian, self._numbers
-        program = _encode(steps, big_endian=big_endian)
-        self._done += steps
+        program, first = self._program(steps), self._numbers
+        self.steps += steps
         self._numbers += sum(map(size, steps))
         reply = self._session.run(program, keep=keep)
-        header = wire.decode_header(reply.trace, big_endian=big_endian)
+        header = wire.decode_header(reply.trace, big_endian=self._image.big_endian)
         if header is None or header[:2] != (wire.TRACE_MAGIC, wire.wire_hash()):
-            raise self._died(reply, steps)
+            raise self._died(reply, first)
         if not keep and self._engine.guest_resets and header.text_digest != self._image.text_digest:
-            raise self._died(Reply(failure="engine-error", detail="it did not start from the pristine image"), steps)
-        events = wire.decode_events(reply.trace, header.events, big_endian=big_endian)
+            raise self._died(Reply(failure="engine-error", detail="it did not start from the pristine image"), first)
+        events = wire.decode_events(reply.trace, header.events, big_endian=self._image.big_endian)
         events = [event._replace(step=first + event.step) for event in events]
         self.trace += events
         self._after = reply.trace[len(reply.trace) - header.code_bytes :]
@@ -153,21 +152,29 @@ class Guest:
             raise UsageError(f"the guest has no room for {header.dropped} events: fewer steps at once, or loop()")
         return events
 
-    def _died(self, reply: Reply, steps: tuple[Step, ...]) -> GuestDied:
+    def _program(self, steps: Iterable[Step]) -> bytes:
+        anonymous = Scenario("BS-00", "live", "", tuple(steps), frozenset(Defect))
+        try:
+            return wire.encode(anonymous, big_endian=self._image.big_endian)
+        except ValueError as error:
+            raise UsageError(f"too many steps at once: {error}") from None
+
+    def _died(self, reply: Reply, step: int) -> GuestDied:
         self._session.close()
-        self._after, pc = reply.code, reply.pc
-        if reply.failure == "crash" and pc is None:
-            pc = self._locate()
+        if reply.code is None:
+            self._when = "before the step that it died in"
+        self._after = reply.code or self._after
+        pc = self._locate() if reply.failure == "crash" and reply.pc is None else reply.pc
         where = f" in {self._image.name_of(pc)} (pc {pc:#x})" if pc is not None else ""
         how = f"{reply.failure}: {reply.detail}" if reply.failure else "what it wrote is no trace"
-        self._death = f"the guest {self.name} is dead: {how}{where}, in {', '.join(map(str, steps)) or 'its reset'}"
+        self._death = f"the guest {self.name} died in step {step}: {how}{where}"
         return GuestDied(self._death)
 
     def _locate(self) -> int | None:
         """Where it crashed, from one that does all the same in a single program, if that is not too long."""
         locate = getattr(self._engine, "locate", None)
         try:
-            program = _encode(tuple(self._done), big_endian=self._image.big_endian)
+            program = self._program(self.steps)
         except UsageError:
             return None
         pc: int | None = locate(self._image, self._variant, program, self._timeout) if locate else None
@@ -180,7 +187,7 @@ def boot(
     engine: str = "unicorn",
     toolchain: str | None = None,
     source: Path | str | None = None,
-    arch_path: Iterable[Path | str] = (),
+    arch_path: Iterable[Path | str] | Path | str = (),
     timeout: float = TIMEOUT,
 ) -> Guest:
     """A guest of one's own, built if it has to be; close it, or use it in a ``with``.
@@ -195,38 +202,25 @@ def boot(
     made = plan.make(plan.Selection((arch,), (mechanism,), (engine,), tools, ANY_SCENARIO, arch_path=folders))
     if len(made.cells) != 1:
         raise UsageError(f"boot one guest at a time: {arch}, {mechanism}, {engine} name {len(made.cells)}")
-    cell, verdict, reason = made.cells[0].cell, made.cells[0].verdict, made.cells[0].reason or ""
-    if verdict == "not-run":
-        what, _, install = reason.partition(" is missing: ")
+    (planned,) = made.cells
+    if planned.verdict == "not-run":
+        what, _, install = (planned.reason or "").partition(" is missing: ")
         raise MissingToolError(what, install)
-    if verdict:
-        raise UsageError(reason)
-    own = Path(source).resolve() if source else None
-    return Guest(
-        image.Spec(made.variants[cell.variant], cell.mechanism, cell.toolchain, source=own), cell.engine, timeout
-    )
+    if planned.verdict:
+        raise UsageError(planned.reason or planned.verdict)
+    cell, own = planned.cell, Path(source).resolve() if source else None
+    spec = image.Spec(made.variants[cell.variant], cell.mechanism, cell.toolchain, source=own)
+    return Guest(spec, cell.engine, timeout)
 
 
-def _known(what: str, name: str, valid: Iterable[str]) -> None:
-    names = [each.lower() for each in valid]
-    if name.lower() not in names:
-        raise UnknownNameError(what, name, names)
+def _known(what: str, value: _Name | str, valid: type[_Name]) -> _Name:
+    """The member of ``valid`` that ``value`` is or names."""
+    if isinstance(value, valid):
+        return value
+    if str(value).upper() not in valid.__members__:
+        raise UnknownNameError(what, str(value), map(str.lower, valid.__members__))
+    return valid[str(value).upper()]
 
 
 def _target(event: Event) -> str:
     return wire.target_name(event.target).rpartition(" -> ")[2]
-
-
-def _encode(steps: tuple[Step, ...], *, big_endian: bool) -> bytes:
-    try:
-        return wire.encode(Scenario("BS-00", "live", "", steps, frozenset(Defect)), big_endian=big_endian)
-    except ValueError as error:
-        raise UsageError(f"too many steps at once: {error}") from None
-
-
-def _check(steps: Iterable[Step]) -> None:
-    for step in steps:
-        function = getattr(step, "function", None)
-        if function is not None and not 0 <= function < len(FUNCTIONS):
-            raise UsageError(f"no function {function}: a guest has 0 to {len(FUNCTIONS) - 1}")
-        _check(substeps(step))

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import unicorn
 import unicorn.unicorn_const as uc_const
 
-from farm.backend import UnicornSettings
+from farm.backend import REGISTER_MODULES, UnicornSettings
 from farm.wire import EVENT_WORDS, FEATURES, HEADER_WORDS
 
 if TYPE_CHECKING:
@@ -56,9 +56,6 @@ def _constant(module: str, name: str) -> int:
     return value
 
 
-_REGISTER_MODULES = {"X86": "x86_const", "ARM": "arm_const", "ARM64": "arm64_const", "PPC": "ppc_const"}
-
-
 class Machine:
     """One guest in Unicorn: :meth:`reset`, then :meth:`run` a program for its trace.
 
@@ -67,7 +64,7 @@ class Machine:
 
     def __init__(self, image: Image, settings: UnicornSettings) -> None:
         self.image = image
-        self._module = _REGISTER_MODULES[settings.arch]
+        self._module = REGISTER_MODULES[settings.arch]
         mode = uc_const.UC_MODE_BIG_ENDIAN if image.big_endian else 0
         for name in settings.mode:
             mode |= getattr(uc_const, f"UC_MODE_{name}")

@@ -200,14 +200,18 @@ class _Reference:
                 word = target_word(step.function, Target.DEFAULT)
                 self.emit("restore", number, word, value=self.set(step.function, Target.DEFAULT))
             case Query():
+                if step.function in self.scribbled:
+                    raise ScenarioError(f"whatever_{step.function} is queried while foreign bytes are at its stub")
                 self.emit("query", number, target_word(step.function, self.current[step.function]))
             case Code():
                 self.code(step, number)
             case Address():
                 self.emit("address", number, step.function << 8 | ANY_TARGET)
             case Scribble():
-                self.scribbled.add(step.function)
-                self.emit("scribble", number, step.function << 8 | ANY_TARGET)
+                status = Status.READ_ONLY if self.locked else Status.OK
+                if status is Status.OK:
+                    self.scribbled.add(step.function)
+                self.emit("scribble", number, step.function << 8 | ANY_TARGET, value=status)
             case LockText():
                 self.locked = step.locked
                 self.emit("lock", number, value=int(step.locked))
@@ -218,6 +222,8 @@ class _Reference:
                 self.loop(step, number)
 
     def patch(self, step: Patch) -> Status:
+        if step.offset and step.target in (Target.NULL, Target.RET0):
+            raise ScenarioError(f"{step.target.name} at an offset of whatever_{step.function}: no guest can be asked")
         if step.offset:
             return Status.MISALIGNED
         match step.target:
@@ -253,15 +259,15 @@ class _Reference:
         base = (step.x + step.stride * self.iteration) & _MASK64
 
         def reach(start: int, x: int, level: int) -> int:
-            via, hops = start, 0
+            via, passed = start, {start}
             while self.current[via] is Target.NEXT:
                 via = (via + 1) % len(FUNCTIONS)
-                hops += 1
-                if hops > len(FUNCTIONS):
+                if via in passed:
                     raise ScenarioError(f"whatever_{function} leads back to itself")
+                passed.add(via)
             if FUNCTIONS[via] is not FUNCTIONS[function]:
                 raise ScenarioError(f"whatever_{function} leads to whatever_{via}, which has another prototype")
-            if self.scribbled & {function, via}:
+            if self.scribbled & passed:
                 raise ScenarioError(f"whatever_{function} is called while foreign bytes are at its stub")
             target = self.current[via]
             if target not in REAL_TARGETS:  # NULL or RET0

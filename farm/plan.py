@@ -9,6 +9,7 @@ from __future__ import annotations
 import fnmatch
 import functools
 import hashlib
+import shlex
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from farm import backend, scenarios
+from farm import backend, scenarios, wire
 from farm.backend import MECHANISM_FILES, Variant
 from farm.engines import Engine, Hole, engines
 from farm.errors import MissingToolError, UnknownNameError, UsageError
@@ -74,6 +75,12 @@ class Selection:
     arch_path: tuple[Path, ...] = ()
     scenario_path: tuple[Path, ...] = ()
 
+    def path_options(self) -> str:
+        """The options that name out-of-tree folders, for a shell."""
+        named = [("--arch-path", path) for path in self.arch_path]
+        named += [("--scenario-path", path) for path in self.scenario_path]
+        return " ".join(f"{option} {shlex.quote(str(path))}" for option, path in named)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -86,10 +93,11 @@ class Plan:
 
     @functools.cached_property
     def sha256(self) -> str:
-        """Identifies the plan: of its cells and of what each scenario says."""
-        names = sorted({planned.cell.scenario for planned in self.cells})
-        content = msgspec.json.encode(self.cells) + repr([self.scenarios[name] for name in names]).encode()
-        return hashlib.sha256(content).hexdigest()
+        """Identifies the plan: of its cells and of the program of each scenario."""
+        digest = hashlib.sha256(msgspec.json.encode(self.cells))
+        for name in sorted({planned.cell.scenario for planned in self.cells}):
+            digest.update(wire.encode(self.scenarios[name], big_endian=False))
+        return digest.hexdigest()
 
     def json(self) -> bytes:
         from farm import __version__
@@ -105,8 +113,12 @@ class Plan:
         return Plan(part, self.scenarios, self.variants, self.selection)
 
 
-def choose(patterns: Iterable[str], names: Sequence[str], what: str, aliases: dict[str, set[str]] | None = None) -> list[str]:
-    """The ``names`` that any of ``patterns`` (names, globs, comma lists, or keys of ``aliases``) selects, in their order.
+def choose(
+    patterns: Iterable[str], names: Sequence[str], what: str, aliases: dict[str, set[str]] | None = None
+) -> list[str]:
+    """The ``names`` that any of ``patterns`` selects, in their order.
+
+    A pattern is a name, a glob, a comma list of these, or a key of ``aliases``.
 
     Raises :class:`~farm.errors.UnknownNameError` for a pattern that selects nothing.
     """
@@ -150,10 +162,10 @@ def make(selection: Selection) -> Plan:
     chosen_engines = choose(selection.engine, engine_names, "engine")
     ids = _aliases((s.id, s.name) for s in suite.values())
     names = choose(selection.scenario, list(suite), "scenario", ids)
-    tags = _aliases((tag, s.name) for s in suite.values() for tag in s.tags)
     if selection.tag:
-        tagged = choose(selection.tag, [], "tag", tags) or {n for tag in _matching(selection.tag, tags) for n in tags[tag]}
-        names = [name for name in names if name in tagged]
+        tags = _aliases((tag, s.name) for s in suite.values() for tag in s.tags)
+        chosen_tags = choose(selection.tag, list(tags), "tag")
+        names = [name for name in names if any(name in tags[tag] for tag in chosen_tags)]
     if selection.toolchain:
         choose(selection.toolchain, list(TOOLCHAINS), "toolchain")
     cells = []
@@ -173,11 +185,6 @@ def make(selection: Selection) -> Plan:
     if not cells:
         raise UsageError("nothing is selected: the selectors have no cell in common")
     return Plan(tuple(cells), suite, variants, selection)
-
-
-def _matching(patterns: Iterable[str], tags: dict[str, set[str]]) -> list[str]:
-    wanted = [part.strip() for pattern in patterns for part in pattern.split(",")]
-    return [tag for tag in tags if any(fnmatch.fnmatchcase(tag, pattern) for pattern in wanted)]
 
 
 def _toolchains(variant: Variant, patterns: Sequence[str]) -> list[str]:
@@ -229,13 +236,18 @@ def read(path: Path, selection: Selection) -> Plan:
         raise UsageError(f"{path}: a plan of schema {document.schema}; this farm reads {SCHEMA}")
     variants = backend.load(selection.arch_path)
     suite = scenarios.load(selection.scenario_path)
+    known_engines = engines()
     for planned in document.cells:
         cell = planned.cell
-        choose([cell.variant], list(variants), "architecture")
-        choose([cell.scenario], list(suite), "scenario")
-        choose([cell.mechanism], list(MECHANISM_FILES), "mechanism")
-        choose([cell.engine.partition(":")[0]], list(engines()), "engine")
-        choose([cell.toolchain], list(TOOLCHAINS), "toolchain")
+        for what, name, valid in (
+            ("architecture", cell.variant, variants),
+            ("scenario", cell.scenario, suite),
+            ("mechanism", cell.mechanism, MECHANISM_FILES),
+            ("engine", cell.engine.partition(":")[0], known_engines),
+            ("toolchain", cell.toolchain, TOOLCHAINS),
+        ):
+            if name not in valid:
+                raise UnknownNameError(what, name, valid)
     plan = Plan(tuple(document.cells), suite, variants, selection)
     if plan.sha256 != document.sha256:
         raise UsageError(f"{path}: made for another suite, or edited: its hash is not that of its cells")

@@ -5,33 +5,36 @@
 ...     patchable.patch("fast")
 ...     assert patchable.call(3, shape="tail") == 9
 
-A test that asks for ``patchable`` (:class:`farm.live.Guest`) becomes one item a variant, mechanism, toolchain and engine
-that its marker names.  Guests come from the engines' pools, so only the first item of an image in a process starts one;
-what an item left behind is reset before the next.
+A test that asks for ``patchable`` (:class:`farm.live.Guest`) becomes one item a variant, mechanism, toolchain and
+engine that its marker names.  Guests come from the engines' pools, so only the first item of an image in a process
+starts one; what an item left behind is reset before the next.
 
 Every pytest of an environment where the farm is installed loads this module, so it imports nothing of it at the top.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 import os
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import pytest
 
 if TYPE_CHECKING:
     from farm.image import Spec
     from farm.live import Guest
-    from farm.plan import Planned, Selection
+    from farm.plan import Cell, Planned
 
 _SELECTORS = ("arch", "mechanism", "engine", "toolchain")
-_RESTRICTIONS = ("arch", "mechanism", "engine")
-_EVENTS_SHOWN = 60
+_RESTRICTIONS = {"arch": "variant", "mechanism": "mechanism", "engine": "engine"}  # options, and what of a cell
+_LINES_SHOWN = 100
 
 _GUEST = pytest.StashKey["Guest"]()
 _USED = pytest.StashKey[bool]()
+_ALLOWED = pytest.StashKey[dict[str, set[str]]]()
 
 
 class Boot(NamedTuple):
@@ -54,7 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
             action="append",
             default=[],
             metavar="NAMES",
-            help=f"run only the {name}s named here, of those that a test asks for: names, globs, comma lists",
+            help=f"of what the tests of patchable calls ask for, run only this {name}: names, globs, comma lists",
         )
     group.addoption(
         "--farm-arch-path",
@@ -72,42 +75,51 @@ def pytest_configure(config: pytest.Config) -> None:
         "patchable(arch, mechanism, engine, toolchain, source, timeout): what the fixture `patchable` boots. The first "
         "four are names, globs, comma lists or lists (default: all); source is C beside the test, with TARGET()s.",
     )
-    if any(config.getoption(f"farm_{name}") for name in (*_RESTRICTIONS, "arch_path")):
-        from farm import live, plan
-        from farm.errors import FarmError
+    config.stash[_ALLOWED] = allowed = {}
+    for name, attribute in _RESTRICTIONS.items():
+        value = config.getoption(f"farm_{name}")
+        if value:
+            from farm import live, plan
+            from farm.errors import FarmError
 
-        try:
-            plan.make(selection(config, scenario=live.ANY_SCENARIO))
-        except FarmError as error:
-            raise pytest.UsageError(str(error)) from None
-
-
-def selection(config: pytest.Config, **others: Any) -> Selection:
-    """What the options select."""
-    from farm.plan import Selection
-
-    options = {name: tuple(config.getoption(f"farm_{name}")) for name in _RESTRICTIONS}
-    return Selection(**options, **others, arch_path=_arch_path(config))
+            only: dict[str, Any] = {name: value}
+            try:
+                made = plan.make(plan.Selection(scenario=live.ANY_SCENARIO, arch_path=arch_path(config), **only))
+            except FarmError as error:
+                raise pytest.UsageError(f"--farm-{name}: {error}") from None
+            allowed[attribute] = {getattr(planned.cell, attribute) for planned in made.cells}
 
 
-def _arch_path(config: pytest.Config) -> tuple[Path, ...]:
+def arch_path(config: pytest.Config) -> tuple[Path, ...]:
+    """The folders of ``--farm-arch-path``."""
     return tuple(Path(folder) for folder in config.getoption("farm_arch_path"))
 
 
-def parameter(value: object, planned: Planned) -> Any:
-    """``value`` as a parameter of a test, marked to be skipped if ``planned`` has a hole.
+def is_left_out(cell: Cell, config: pytest.Config) -> bool:
+    """The options exclude ``cell``."""
+    return any(getattr(cell, attribute) not in names for attribute, names in config.stash[_ALLOWED].items())
 
-    Where ``CI`` is ``true`` what an install would cure is no reason to skip; :func:`fail_if_hole` is for the test itself.
+
+def parameter(value: object, planned: Planned, name: str) -> Any:
+    """``value`` as a parameter of a test with the id ``name``, to be skipped if ``planned`` has a hole.
+
+    Where ``CI`` is ``true`` what an install would cure is no reason to skip; the test itself then calls
+    :func:`fail_if_hole`.
     """
     skipped = planned.verdict == "not-applicable" or (planned.verdict and os.environ.get("CI") != "true")
     marks = [pytest.mark.skip(reason=planned.reason or planned.verdict or "")] if skipped else []
-    return pytest.param(value, marks=marks, id=str(value))
+    return pytest.param(value, marks=marks, id=name)
 
 
 def fail_if_hole(planned: Planned) -> None:
     """Fail with the reason why ``planned`` cannot run, if there is one."""
     if planned.verdict:
-        pytest.fail(f"{planned.verdict}: {planned.reason}", pytrace=False)
+        _fail(f"{planned.verdict}: {planned.reason}")
+
+
+def _fail(words: str) -> NoReturn:
+    """Fail with ``words`` and nothing else."""
+    raise pytest.fail.Exception(words, pytrace=False) from None
 
 
 # From a marker to items.
@@ -122,8 +134,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     try:
         boots = _boots(metafunc)
     except FarmError as error:
-        pytest.fail(f"@pytest.mark.patchable of {metafunc.function.__name__}: {error}", pytrace=False)
-    metafunc.parametrize("patchable", [parameter(boot, boot.planned) for boot in boots], indirect=True)
+        _fail(f"@pytest.mark.patchable of {metafunc.function.__name__}: {error}")
+    metafunc.parametrize("patchable", [parameter(boot, boot.planned, str(boot)) for boot in boots], indirect=True)
 
 
 def _boots(metafunc: pytest.Metafunc) -> list[Boot]:
@@ -133,22 +145,21 @@ def _boots(metafunc: pytest.Metafunc) -> list[Boot]:
 
     mark = metafunc.definition.get_closest_marker("patchable")
     named = dict(mark.kwargs) if mark else {}
-    unknown = [*map(repr, mark.args if mark else ()), *(set(named) - {*_SELECTORS, "source", "timeout"})]
+    valid = [*_SELECTORS, "source", "timeout"]
+    unknown = [*(mark.args if mark else ()), *(name for name in named if name not in valid)]
     if unknown:
-        raise UsageError(
-            f"{unknown[0]} is not expected; valid are {', '.join(_SELECTORS)}, source and timeout, by name"
-        )
+        raise UsageError(f"{unknown[0]!r} is not expected; valid are, by name: {', '.join(valid)}")
     source = named.get("source")
     if source is not None:
         source = metafunc.definition.path.parent / source
         if not source.is_file():
             raise UsageError(f"source {source}: no such file")
     selectors: dict[str, Any] = {name: _names(named.get(name, ())) for name in _SELECTORS}
-    arch_path = _arch_path(metafunc.config)
+    folders = arch_path(metafunc.config)
     try:
-        made = plan.make(plan.Selection(scenario=live.ANY_SCENARIO, arch_path=arch_path, **selectors))
+        made = plan.make(plan.Selection(scenario=live.ANY_SCENARIO, arch_path=folders, **selectors))
     except UnknownNameError as error:
-        raise UsageError(f"{error}\n{_valid(arch_path)}") from None
+        raise UsageError(f"{error}\n{_valid(folders)}") from None
     timeout = float(named.get("timeout", live.TIMEOUT))
     return [
         Boot(Spec(made.variants[p.cell.variant], p.cell.mechanism, p.cell.toolchain, source=source), p, timeout)
@@ -165,15 +176,16 @@ def _names(value: object) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _valid(arch_path: tuple[Path, ...]) -> str:
+def _valid(folders: tuple[Path, ...]) -> str:
     from farm import backend
     from farm.engines import engines
     from farm.toolchain import TOOLCHAINS
 
+    variants = backend.load(folders)
     valid: dict[str, Iterable[str]] = {
-        "arch": backend.load(arch_path),
+        "arch": variants,
         "mechanism": backend.MECHANISM_FILES,
-        "engine": engines(),
+        "engine": dict.fromkeys([*engines(), *(name for variant in variants.values() for name in variant.engine)]),
         "toolchain": TOOLCHAINS,
     }
     return "\n".join(f"  valid for {name}: {', '.join(names)}" for name, names in valid.items())
@@ -181,18 +193,13 @@ def _valid(arch_path: tuple[Path, ...]) -> str:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect what the options leave out."""
-    if not any(config.getoption(f"farm_{name}") for name in _RESTRICTIONS):
+    if not config.stash[_ALLOWED]:
         return
-    from farm import live, plan
-
-    made = plan.make(selection(config, scenario=live.ANY_SCENARIO))
-    wanted = {(p.cell.variant, p.cell.mechanism, p.cell.engine) for p in made.cells}
     kept: list[pytest.Item] = []
     left_out: list[pytest.Item] = []
     for item in items:
         boot = item.callspec.params.get("patchable") if hasattr(item, "callspec") else None
-        cell = boot.planned.cell if isinstance(boot, Boot) else None
-        excluded = cell and (cell.variant, cell.mechanism, cell.engine) not in wanted
+        excluded = isinstance(boot, Boot) and is_left_out(boot.planned.cell, config)
         (left_out if excluded else kept).append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
@@ -214,7 +221,7 @@ def patchable(request: pytest.FixtureRequest) -> Iterator[Guest]:
     try:
         guest = Guest(boot.spec, boot.planned.cell.engine, boot.timeout, pooled=True)
     except FarmError as error:
-        pytest.fail(str(error), pytrace=False)
+        _fail(str(error))
     request.node.stash[_GUEST] = guest
     yield guest
     del request.node.stash[_GUEST]
@@ -232,9 +239,33 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
 
 
 def _trace(guest: Guest) -> str:
-    earlier = max(0, len(guest.trace) - _EVENTS_SHOWN)
-    lines = [f"({earlier} earlier events)"] if earlier else []
-    return "\n".join([guest.name, *lines, *map(str, guest.trace[earlier:])])
+    """What was asked of the guest, and below each step what it observed."""
+    from farm.model import size
+
+    lines: list[str] = []
+    number, events = 0, iter([*guest.trace, None])
+    event = next(events)
+    for step in guest.steps:
+        lines.append(_words(step))
+        number += size(step)
+        while event and event.step < number:
+            lines.append(f"    {event}")
+            event = next(events)
+    earlier = max(0, len(lines) - _LINES_SHOWN)
+    return "\n".join([guest.name, *([f"({earlier} earlier lines)"] if earlier else []), *lines[earlier:]])
+
+
+def _words(value: Any) -> str:
+    """``call(function=0, x=5, shape=tail)`` for a step: what is not as by default."""
+    if isinstance(value, enum.Enum):
+        return value.name.lower()
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_words, value))})"
+    if not dataclasses.is_dataclass(value):
+        return str(value)
+    fields = [(field, getattr(value, field.name)) for field in dataclasses.fields(value)]
+    given = [f"{field.name}={_words(each)}" for field, each in fields if each != field.default]
+    return f"{type(value).__name__.lower()}({', '.join(given)})"
 
 
 def _code(guest: Guest) -> str:

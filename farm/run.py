@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 
@@ -30,7 +30,7 @@ from farm.errors import BuildError, FarmError, ImageError, MissingToolError, Out
 from farm.plan import Cell, Plan
 from farm.scenario import Scenario
 from farm.toolchain import TOOLCHAINS
-from farm.verdict import PASSED, UNSURE, Judge, Result, Verdict, skipped
+from farm.verdict import PASSED, UNSURE, Judge, Result, Verdict, reproducer, skipped
 
 SCHEMA = 1
 TIMEOUT = 5.0  # seconds a cell
@@ -48,6 +48,7 @@ class Batch:
     scenarios: tuple[Scenario, ...]
     timeout: float = TIMEOUT
     retry: bool = True  #: run an unsure verdict once more
+    options: str = ""  #: of the command line, that a reproducer needs
 
     @property
     def variant(self) -> Variant:
@@ -58,6 +59,7 @@ class Batch:
 def batches(plan: Plan, skip: Iterable[Cell] = (), timeout: float = TIMEOUT) -> list[Batch]:
     """The work of ``plan``, less the cells in ``skip``."""
     done = set(skip)
+    options = plan.selection.path_options()
     groups: dict[tuple[image.Spec, str], list[Cell]] = {}
     for planned in plan.cells:
         cell = planned.cell
@@ -65,33 +67,35 @@ def batches(plan: Plan, skip: Iterable[Cell] = (), timeout: float = TIMEOUT) -> 
             spec = image.Spec(plan.variants[cell.variant], cell.mechanism, cell.toolchain)
             groups.setdefault((spec, cell.engine), []).append(cell)
     return [
-        Batch(spec, engine, tuple(part), tuple(plan.scenarios[cell.scenario] for cell in part), timeout)
+        Batch(
+            spec, engine, tuple(part), tuple(plan.scenarios[cell.scenario] for cell in part), timeout, options=options
+        )
         for (spec, engine), cells in groups.items()
         for part in (cells[i : i + _BATCH] for i in range(0, len(cells), _BATCH))
     ]
 
 
-def run_batch(batch: Batch) -> list[Result]:
-    """One result a cell, in order; whatever goes wrong is a verdict."""
+def run_batch(batch: Batch, built: image.Image | None = None) -> list[Result]:
+    """One result a cell, in order; whatever goes wrong is a verdict.  ``built`` is the image, if known already."""
     try:
-        built = image.build(batch.spec)
+        built = built or image.build(batch.spec)
     except BuildError as error:
-        return [_failed(cell, Verdict.BUILD_ERROR, str(error)) for cell in batch.cells]
+        return [_failed(cell, Verdict.BUILD_ERROR, str(error), batch.options) for cell in batch.cells]
     except MissingToolError as error:
         return [skipped(cell, "not-run", str(error)) for cell in batch.cells]
     except ImageError as error:
-        return [_failed(cell, Verdict.BUILD_ERROR, str(error)) for cell in batch.cells]
+        return [_failed(cell, Verdict.BUILD_ERROR, str(error), batch.options) for cell in batch.cells]
     engine = engines()[batch.engine.partition(":")[0]]
     return list(_judged(batch, built, engine))
 
 
-def _failed(cell: Cell, verdict: Verdict, reason: str) -> Result:
-    reproduce = f"farm run {cell.selectors()} -v"
+def _failed(cell: Cell, verdict: Verdict, reason: str, options: str) -> Result:
+    reproduce = reproducer(cell, options)
     return Result(cell, verdict, reason, None, None, None, None, 0.0, sensitive=False, reproduce=reproduce)
 
 
 def _judged(batch: Batch, built: image.Image, engine: Engine) -> Iterator[Result]:
-    judge = Judge(built, engine, batch.spec.variant.features(batch.engine))
+    judge = Judge(built, engine, batch.spec.variant.features(batch.engine), batch.options)
     variant = batch.variant
     programs = [wire.encode(scenario, big_endian=built.big_endian) for scenario in batch.scenarios]
     traces: list[bytes] = []
@@ -138,7 +142,7 @@ def _cross_check(
     programs: Sequence[bytes],
     traces: Sequence[bytes],
 ) -> list[Result]:
-    """A slice of the passed cells in the engine's slow mode: a difference means that the engine is not to be trusted."""
+    """A slice of the passed cells in the engine's slow mode: if they differ the engine is not to be trusted."""
     chosen = [
         i
         for i, result in enumerate(results)
@@ -202,10 +206,18 @@ class Journal:
                 raise UsageError(f"{path}: holds the results of another plan; without --resume it is overwritten")
             self.run = earlier
             self.results = {result.cell: result for result in results}
-        self._file = self._guarded(lambda: path.open("wb"))
-        self._write(msgspec.json.encode(_Head(self.run)))
-        for result in self.results.values():
-            self._write(msgspec.json.encode(result))
+        # With earlier results at stake the new file takes the old one's place only when it holds them.
+        begun = path.with_suffix(".jsonl.partial") if self.results else path
+        self._file = self._guarded(lambda: begun.open("wb"))
+        try:
+            self._write(msgspec.json.encode(_Head(self.run)))
+            for result in self.results.values():
+                self._write(msgspec.json.encode(result))
+            if begun != path:
+                self._guarded(lambda: begun.replace(path))
+        except OutputError:
+            self.close()
+            raise
 
     def _guarded(self, action: Callable[[], Any]) -> Any:
         try:
@@ -257,7 +269,6 @@ def read(path: Path) -> tuple[Run, list[Result]]:
 
     Raises :class:`~farm.errors.UsageError` if the file is not a journal.
     """
-    file: IO[bytes]
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:

@@ -19,14 +19,16 @@ from farm.errors import MissingToolError
 
 #: Freestanding C11; warnings are errors.  ``-fno-sanitize=all`` because zig adds checks of its own.
 COMPILE_FLAGS = (
-    "-std=c11 -O2 -g -Wall -Wextra -Werror -ffreestanding -fno-pic -fno-builtin -fno-stack-protector "
-    "-fomit-frame-pointer -fno-asynchronous-unwind-tables -fno-sanitize=all"
-).split()
+    *("-std=c11", "-O2", "-g", "-Wall", "-Wextra", "-Werror"),
+    *("-ffreestanding", "-fno-pic", "-fno-builtin", "-fno-stack-protector", "-fomit-frame-pointer"),
+    *("-fno-asynchronous-unwind-tables", "-fno-sanitize=all"),
+)
 
 #: Relocations are kept: they are the record of the call sites.
 LINK_FLAGS = (
-    "-static --emit-relocs --no-relax --build-id=none -z norelro --no-dynamic-linker -z max-page-size=65536"
-).split()
+    *("-static", "--emit-relocs", "--no-relax", "--build-id=none", "--no-dynamic-linker"),
+    *("-z", "norelro", "-z", "max-page-size=65536"),
+)
 
 
 #: How the stem of a source ends that needs floating-point registers; all others get ``integer_flags``.

@@ -88,6 +88,11 @@ def is_sensitive(scenario: Scenario, engine: Engine) -> bool:
     return not scenario.detects <= engine.blind_to
 
 
+def reproducer(cell: Cell, options: str) -> str:
+    """The command that runs this one cell; ``options`` are the paths that it needs."""
+    return " ".join(part for part in ("farm run", options, cell.selectors(), "-v") if part)
+
+
 def skipped(cell: Cell, verdict: str, reason: str) -> Result:
     """The result of a cell that was not run."""
     return Result(cell, Verdict(verdict), reason, None, None, None, None, 0.0, sensitive=False)
@@ -96,8 +101,9 @@ def skipped(cell: Cell, verdict: str, reason: str) -> Result:
 class Judge:
     """Judges the traces of one image: what is the same for all of its cells is worked out once."""
 
-    def __init__(self, image: Image, engine: Engine, features: frozenset[str] = frozenset()) -> None:
+    def __init__(self, image: Image, engine: Engine, features: frozenset[str] = frozenset(), options: str = "") -> None:
         self._image = image
+        self._options = options
         self._features = features
         self._engine = engine
         self._expected: dict[str, tuple[tuple[Event, ...], bytes, str]] = {}
@@ -116,7 +122,7 @@ class Judge:
         events, body, wanted = self.expected(scenario)
         sensitive = is_sensitive(scenario, self._engine)
         image = self._image
-        verdict, reason, seen = self._compare(scenario, reply, events, body)
+        verdict, reason, seen = self._compare(reply, events, body)
         common = {"instructions": None, "seconds": round(seconds, 6), "sensitive": sensitive}
         if verdict is None:
             verdict = Verdict.PASS if sensitive else Verdict.PASS_INSENSITIVE
@@ -131,11 +137,11 @@ class Judge:
             **common,  # type: ignore[arg-type]
             observed=seen,
             code=self._code(reply, seen),
-            reproduce=f"farm run {cell.selectors()} -v",
+            reproduce=reproducer(cell, self._options),
         )
 
     def _compare(
-        self, scenario: Scenario, reply: Reply, events: tuple[Event, ...], body: bytes
+        self, reply: Reply, events: tuple[Event, ...], body: bytes
     ) -> tuple[Verdict | None, str, list[Event] | None]:
         if reply.failure:
             where = f" in {self._image.name_of(reply.pc)} (pc {reply.pc:#x})" if reply.pc is not None else ""

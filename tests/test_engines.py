@@ -20,6 +20,7 @@ from farm.controls import CONTROLS
 from farm.engines import child, engines, qemu_user
 from farm.engines.child import ChildDied
 from farm.engines.unicorn import UNICORN
+from farm.errors import BackendError
 from farm.scenario import Loop, Scribble, call, null, patch, query
 
 PLENTY, LITTLE = 10.0, 0.4  # seconds
@@ -205,7 +206,6 @@ def test_an_image_that_cannot_be_opened_is_an_engine_error_for_every_program(
     assert "FileNotFoundError" in replies[0].detail
 
 
-@pytest.mark.xfail(reason="run() answers all programs anew when a child after the first cannot open", strict=True)
 def test_an_image_that_goes_away_in_mid_run_leaves_one_reply_a_program(
     guest, arm64, good, endless, tmp_path, with_fields
 ):
@@ -255,7 +255,6 @@ def test_one_unicorn_serves_many_images(guest, arm64, good, right):
     assert len(_children(UNICORN)) == 1
 
 
-@pytest.mark.xfail(reason="the pool hands out children that died while they were idle", strict=True)
 def test_a_child_that_died_while_it_was_idle_costs_nothing(engine, guest, arm64, good, right):
     engine.pool.drain()
     assert all(right(reply) for reply in engine.run(guest(), arm64, [good], PLENTY))
@@ -378,3 +377,19 @@ def test_a_planted_bug_is_seen_on_every_variant(name, control, mechanism):
         expected = list(model.predict(program))
         seen = wire.decode_events(reply.trace, len(expected), big_endian=built.big_endian)
         assert reply.failure == "crash" or seen != expected, program.name
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ('arch = "ARM64"', 'arch = "ARM65"', r"engine\.unicorn\.arch: 'ARM65' found; expected one of ARM64, ARM"),
+        ('mode = ["ARM"]', 'mode = ["ARN"]', r"engine\.unicorn\.mode: 'ARN' found; expected one of ARM"),
+        ('stack_pointer = "SP"', 'stack_pointer = "XP"', r"engine\.unicorn\.stack_pointer: 'XP' found; expected one"),
+        ('program_counter = "PC"', 'program_counter = "pc"', r"unicorn\.program_counter: 'pc' found; expected one of"),
+    ],
+)
+def test_a_name_that_unicorn_does_not_have_is_named_with_its_file_and_key(edited_arch, old, new, complaint):
+    (variant,) = backend.load_folder(edited_arch((old, new)))
+    with pytest.raises(BackendError, match=complaint) as caught:
+        UNICORN.hole(variant)
+    assert str(variant.folder / "arch.toml") in str(caught.value)

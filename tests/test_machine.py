@@ -41,7 +41,8 @@ def test_every_scenario_does_what_the_model_says(machine):
         if scenario.only and machine.image.mechanism not in scenario.only[0]:
             continue
         machine.reset()
-        assert events(machine.run(wire.encode(scenario, big_endian=False))) == list(predict(scenario)), scenario.name
+        seen = events(machine.run(wire.encode(scenario, big_endian=False)))
+        assert seen == list(predict(scenario, frozenset({"clmul"}))), scenario.name
         assert machine.at_stop()
 
 

@@ -258,14 +258,12 @@ def test_a_full_disk_is_one_sentence(plan, unbegun):
 
 
 @needs_a_full_disk
-@pytest.mark.xfail(reason="a Journal that cannot write its head leaves its file open", strict=True)
 def test_a_journal_that_cannot_be_begun_leaves_no_file_open(plan, unbegun):
     with pytest.raises(OutputError):
         Journal(Path("/dev/full"), describe(plan))
     assert unbegun[0]._file.closed
 
 
-@pytest.mark.xfail(reason="Journal truncates the earlier file before it has written the new one", strict=True)
 def test_a_resume_that_finds_the_disk_full_keeps_the_earlier_results(plan, complete, monkeypatch, unbegun):
     before = run.read(complete)[1]
 

@@ -86,7 +86,10 @@ class Child:
             raise self.died() from None
 
     def receive(self, deadline: float) -> tuple[int, bytes]:
-        """Status and payload of the next frame, by ``deadline`` (:func:`time.monotonic`).  Raises :class:`ChildDied`."""
+        """Status and payload of the next frame, by ``deadline`` (:func:`time.monotonic`).
+
+        Raises :class:`ChildDied`.
+        """
         length = self._word.unpack(self._take(4, deadline))[0]
         frame = self._take(length, deadline)
         return self._word.unpack_from(frame)[0], frame[4:]
@@ -110,9 +113,14 @@ class Child:
     def stream(self, programs: Sequence[bytes], seconds: float) -> Iterator[tuple[int, bytes]]:
         """A frame for each program, in order; ``seconds`` is the deadline of each."""
         sent = answered = in_flight = 0
+        limit = len(programs)
         while answered < len(programs):
-            while sent < len(programs) and (sent == answered or in_flight + len(programs[sent]) <= _IN_FLIGHT):
-                self.send(programs[sent])
+            while sent < limit and (sent == answered or in_flight + len(programs[sent]) <= _IN_FLIGHT):
+                try:
+                    self.send(programs[sent])
+                except ChildDied:  # what it answered before is still to be read; then reading says how it died
+                    limit = sent
+                    break
                 in_flight += len(programs[sent])
                 sent += 1
             frame = self.receive(time.monotonic() + seconds)
@@ -143,6 +151,18 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
         self.process.wait()
+
+    def hang_up(self) -> None:
+        """End the child's input; an idle child then ends by itself."""
+        if self.process.stdin:
+            self.process.stdin.close()
+
+    def retire(self) -> None:
+        """Let an idle child end by itself, then :meth:`close`."""
+        self.hang_up()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(0.5)
+        self.close()
 
     def close(self) -> None:
         """End the child and give back what it held."""
@@ -178,6 +198,10 @@ class Pool:
             if self._owner != os.getpid():  # forked: the children are the parent's
                 self._idle.clear()
                 self._owner = os.getpid()
+            dead = [item for item in self._idle if not item[1].alive()]
+            for item in dead:
+                self._idle.remove(item)
+                item[1].close()
             choice = next((item for item in reversed(self._idle) if item[0] == key), None)
             if choice is None and any_other and self._idle:
                 choice = self._idle[0]
@@ -192,14 +216,16 @@ class Pool:
             surplus = self._idle[: -self._limit]
             del self._idle[: len(surplus)]
         for _, old in surplus:
-            old.close()
+            old.retire()
 
     def drain(self) -> None:
         """Close every idle child."""
         with self._lock:
             idle, self._idle = self._idle, []
         for _, child in idle:
-            child.close()
+            child.hang_up()
+        for _, child in idle:
+            child.retire()
 
 
 def converse(

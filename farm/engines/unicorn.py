@@ -7,20 +7,24 @@ it cannot show a missing cache flush, and one CPU has no one to see a torn store
 
 from __future__ import annotations
 
+import difflib
+import functools
 import importlib.metadata
 import importlib.util
+import re
 import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from farm.backend import Unavailable, UnicornSettings, Variant
+from farm.backend import REGISTER_MODULES, Unavailable, UnicornSettings, Variant
 from farm.engines import Hole, Reply
 from farm.engines.child import Child, ChildDied, Pool, Session, converse
-from farm.errors import ImageError
+from farm.errors import BackendError, ImageError
 from farm.scenario import Defect
 
 if TYPE_CHECKING:
@@ -71,6 +75,10 @@ class Unicorn:
             return Hole("not-applicable", settings.unavailable)
         if importlib.util.find_spec("unicorn") is None:
             return Hole("not-run", "unicorn is missing: pip install unicorn")
+        assert isinstance(settings, UnicornSettings)
+        mistake = _unknown_name(settings)
+        if mistake:
+            raise BackendError(f"{variant.folder / 'arch.toml'}: variant.{variant.name}.engine.unicorn.{mistake}")
         return None
 
     def version(self, variant: Variant) -> str:
@@ -86,19 +94,22 @@ class Unicorn:
         def finish(child: Child) -> None:
             self.pool.give(_key(image, variant, timeout), child)
 
+        answered = 0
         try:
-            yield from converse(start, finish, programs, timeout + _GRACE, _interpret, _explain)
+            for reply in converse(start, finish, programs, timeout + _GRACE, _interpret, _explain):
+                answered += 1
+                yield reply
         except (CannotOpenError, ChildDied) as error:
-            yield from (Reply(failure="engine-error", detail=f"cannot open {image.path}: {error}") for _ in programs)
+            failure = Reply(failure="engine-error", detail=f"cannot open {image.path}: {error}")
+            yield from (failure for _ in programs[answered:])
 
     def session(self, image: Image, variant: Variant, timeout: float, *, fresh: bool = False) -> Session:
         try:
             child = self._start(image, variant, timeout, fresh=fresh)
         except (CannotOpenError, ChildDied) as error:
             raise ImageError(f"unicorn cannot open {image.path}: {error}") from None
-        return Session(
-            child, timeout + _GRACE, _interpret, _explain, lambda child: self.pool.give(_key(image, variant, timeout), child)
-        )
+        key = _key(image, variant, timeout)
+        return Session(child, timeout + _GRACE, _interpret, _explain, lambda child: self.pool.give(key, child))
 
     def _start(self, image: Image, variant: Variant, timeout: float, *, fresh: bool) -> Child:
         """A child with ``image`` open.  Raises :class:`CannotOpenError` or :class:`ChildDied`."""
@@ -108,9 +119,6 @@ class Unicorn:
         idle = None if fresh else self.pool.take(key, any_other=True)
         if idle and idle[0] == key:
             return idle[1]
-        if idle and not idle[1].alive():
-            idle[1].close()
-            idle = None
         child = idle[1] if idle else Child([sys.executable, "-P", "-m", "farm.engines.unicorn_child"])
         request = Open(image.path.removesuffix("guest.elf") + "image.json", settings, timeout)
         try:
@@ -133,6 +141,38 @@ class Unicorn:
 
 def _key(image: Image, variant: Variant, timeout: float) -> str:
     return f"{image.sha256} {variant.engine['unicorn']} {timeout}"
+
+
+@functools.cache
+def _constants(module: str) -> tuple[str, ...]:
+    """The names that Unicorn's module of constants has; read without loading the emulator."""
+    package = importlib.util.find_spec("unicorn")
+    for folder in (package.submodule_search_locations or []) if package else []:
+        path = Path(folder) / f"{module}.py"
+        if path.is_file():
+            return tuple(re.findall(r"^(UC_\w+) *=", path.read_text(encoding="utf-8"), re.MULTILINE))
+    return ()
+
+
+@functools.cache
+def _unknown_name(settings: UnicornSettings) -> str | None:
+    """The first of ``settings`` that names no constant of Unicorn: its key, the name, and what is valid."""
+    module = REGISTER_MODULES.get(settings.arch, "")
+    registers = f"UC_{module.removesuffix('_const').upper()}_REG_"
+    for key, name, prefix, home in (
+        ("arch", settings.arch, "UC_ARCH_", "unicorn_const"),
+        *(("mode", mode, "UC_MODE_", "unicorn_const") for mode in settings.mode),
+        ("stack_pointer", settings.stack_pointer, registers, module),
+        ("program_counter", settings.program_counter, registers, module),
+        ("cpu", settings.cpu, f"UC_CPU_{settings.arch}_", module),
+    ):
+        valid = [c.removeprefix(prefix) for c in _constants(home) if c.startswith(prefix)]
+        if key == "arch":
+            valid = [arch for arch in valid if arch in REGISTER_MODULES]
+        if name is not None and name not in valid:
+            near = difflib.get_close_matches(name, valid, n=3) or valid[:12]
+            return f"{key}: {name!r} found; expected one of {', '.join(near)}"
+    return None
 
 
 class CannotOpenError(Exception):

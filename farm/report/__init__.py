@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from farm.verdict import PASSED, Result, Verdict
+from farm.controls import has_control
+from farm.verdict import SKIPPED, Result, Verdict
+
+if TYPE_CHECKING:
+    from farm.plan import Plan
 
 #: How a verdict is written where there is little room.
 MARKS = {
@@ -41,7 +46,7 @@ class Square:
         return max(self.counts, key=_ORDER.index)
 
     def text(self) -> str:
-        """``32✓ 1≈ 4–``"""
+        """Counts and marks, the worst last: ``32✓ 1≈ 4–``."""
         return " ".join(f"{self.counts[v]}{MARKS[v]}" for v in _ORDER if self.counts[v])
 
 
@@ -72,7 +77,7 @@ def grid(results: Iterable[Result]) -> Grid:
 
 
 def totals(results: Iterable[Result]) -> str:
-    """``320 pass, 8 pass-insensitive, 40 not-applicable``"""
+    """Counts by verdict: ``320 pass, 8 pass-insensitive, 40 not-applicable``."""
     counts = Counter(result.verdict for result in results)
     return ", ".join(f"{counts[verdict]} {verdict}" for verdict in _ORDER if counts[verdict])
 
@@ -99,6 +104,11 @@ def agreement(results: Sequence[Result]) -> tuple[int, int]:
     return len(compared), sum(len(set(seen)) == 1 and None not in seen for seen in compared)
 
 
-def passed(results: Iterable[Result]) -> int:
-    """How many passed, sensitive or not."""
-    return sum(result.verdict in PASSED for result in results)
+def uncontrolled(results: Iterable[Result], plan: Plan) -> list[str]:
+    """A line for each scenario that ran with no negative control: none has ever shown that it can fail."""
+    ran = {(r.cell.scenario, r.cell.mechanism) for r in results if r.verdict not in SKIPPED}
+    return [
+        f"{name} has no negative control under {mechanism}: nothing shows that it can fail"
+        for name, mechanism in sorted(ran)
+        if name in plan.scenarios and not has_control(plan.scenarios[name].detects, mechanism)
+    ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from farm.calibrate import Finding, uncontrolled
+from farm.calibrate import Finding
 from farm.controls import CONTROLS
+from farm.report import uncontrolled
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,8 +46,6 @@ def show(findings: Sequence[Finding], plan: Plan, console: Console) -> None:
         reason = f" ({finding.result.verdict}: {finding.result.reason})" if finding.result.reason else ""
         line = f"{finding.control.name}: {finding.cell} {claim}{reason}"
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    ran = {(p.cell.scenario, p.cell.mechanism) for p in plan.cells if p.verdict is None}
-    for scenario, mechanism in sorted(ran):
-        if uncontrolled(plan.scenarios[scenario], mechanism):
-            console.print(f"{scenario} has no negative control under {mechanism}", highlight=False)
+    for line in uncontrolled([finding.result for finding in findings], plan):
+        console.print(line, highlight=False)
     console.print(f"{len(findings)} findings, {len(wrong)} not as claimed", highlight=False)

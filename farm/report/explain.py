@@ -5,7 +5,7 @@ from __future__ import annotations
 from farm import disassemble, image, model, wire
 from farm.errors import FarmError
 from farm.plan import Plan
-from farm.scenario import FUNCTIONS
+from farm.scenario import Call, Patch, walk
 from farm.verdict import Result
 
 _CONTEXT = 3  # events shown before the first difference
@@ -51,4 +51,17 @@ def _code(result: Result, plan: Plan) -> list[str]:
     except FarmError as error:
         return [f"no disassembly: {error}"]
     after = bytes.fromhex(result.code.after) if result.code.after is not None else None
-    return disassemble.patched(built, variant, bytes.fromhex(result.code.before), after, len(FUNCTIONS))
+    before = bytes.fromhex(result.code.before)
+    return disassemble.patched(built, variant, before, after, focus=_focus(result, plan))
+
+
+def _focus(result: Result, plan: Plan) -> int | None:
+    """The function that the first differing event is about, or else the first that the scenario names."""
+    scenario = plan.scenarios.get(result.cell.scenario)
+    if scenario is None:
+        return None
+    pairs = zip(model.predict(scenario, _features(result, plan)), result.observed or (), strict=False)
+    target = next((want.target for want, have in pairs if want != have), wire.NO_TARGET)
+    if target != wire.NO_TARGET:
+        return target >> 8
+    return next((step.function for step in walk(scenario.steps) if isinstance(step, (Call, Patch))), None)

