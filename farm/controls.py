@@ -46,7 +46,9 @@ class Control:
 CONTROLS: dict[str, Control] = {
     control.name: control
     for control in (
-        Control("initial-fast", Defect.WRONG_INITIAL_TARGET, "the image is linked with a target other than the default"),
+        Control(
+            "initial-fast", Defect.WRONG_INITIAL_TARGET, "the image is linked with a target other than the default"
+        ),
         Control("no-patch", Defect.LOST_PATCH, "a patch reports success and stores nothing"),
         Control("off-by-one", Defect.WRONG_DISPLACEMENT, "the target is missed by one instruction"),
         Control("no-range-check", Defect.RANGE_TRUNCATION, "a displacement out of range is truncated", _CODE),

@@ -304,7 +304,8 @@ def _object_key(spec: Spec, source: Path) -> str:
     digest = hashlib.sha256(f"{toolchain.version()} {wire.wire_hash()} {source}".encode())
     for path in [source, *_headers(spec)]:
         digest.update(path.name.encode() + _digest_of(path))
-    digest.update(repr(toolchain.compile(spec.variant, _compile_flags(spec, fixed, source), source, fixed)[1:]).encode())
+    command = toolchain.compile(spec.variant, _compile_flags(spec, fixed, source), source, fixed)
+    digest.update(repr(command[1:]).encode())
     return digest.hexdigest()[:32]
 
 

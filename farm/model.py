@@ -28,8 +28,8 @@ from farm.scenario import (
     Call,
     Code,
     Kind,
-    Loop,
     LockText,
+    Loop,
     Output,
     Patch,
     Query,
@@ -179,9 +179,7 @@ class _Reference:
     iteration: int = 0
     work: _Work = field(default_factory=_Work)
 
-    def emit(
-        self, kind: str, step: int, target: int = NO_TARGET, *, arguments: int = 0, value: int = 0
-    ) -> None:
+    def emit(self, kind: str, step: int, target: int = NO_TARGET, *, arguments: int = 0, value: int = 0) -> None:
         self.events.append(Event(kind, step, target, arguments, value, 0, 0, self.depth))
 
     def run(self, steps: tuple[Step, ...], first: int) -> None:

@@ -71,9 +71,7 @@ FLOAT = frozenset({Kind.DOUBLES, Kind.MIXED, Kind.VARIADIC})
 COMPOSITE = frozenset({Kind.SMALL, Kind.LARGE, Kind.DOUBLES, Kind.INT128})
 
 #: The functions that every mechanism has on every architecture and CPU.
-EVERYWHERE = tuple(
-    number for number, kind in enumerate(FUNCTIONS) if kind not in FLOAT and kind is not Kind.INT128
-)
+EVERYWHERE = tuple(number for number, kind in enumerate(FUNCTIONS) if kind not in FLOAT and kind is not Kind.INT128)
 
 #: Bytes of the guest's pattern, ``(7 * i + 3) & 0xff``; it ends where an unmapped page begins.
 PATTERN_SIZE = 4096

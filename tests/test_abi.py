@@ -55,7 +55,9 @@ def test_every_abi_scenario_applies_to_some_variant(name):
 
 
 def test_a_scenario_is_not_applicable_where_the_abi_lacks_what_it_is_about():
-    made = plan.make(plan.Selection(arch=["arm64"], engine=["unicorn"], mechanism=["stub"], scenario=["AB-06", "AB-08"]))
+    made = plan.make(
+        plan.Selection(arch=["arm64"], engine=["unicorn"], mechanism=["stub"], scenario=["AB-06", "AB-08"])
+    )
     reasons = [(planned.verdict, planned.reason) for planned in made.cells]
     assert reasons == [
         ("not-applicable", "the ABI of arm64 has no red-zone"),
@@ -69,7 +71,9 @@ def test_a_control_of_what_an_abi_lacks_does_not_apply():
 
 
 def test_a_float_scenario_is_not_applicable_while_vector_registers_are_trapped():
-    made = plan.make(plan.Selection(arch=["arm64"], engine=["unicorn:no-clmul"], mechanism=["stub"], scenario=["doubles"]))
+    made = plan.make(
+        plan.Selection(arch=["arm64"], engine=["unicorn:no-clmul"], mechanism=["stub"], scenario=["doubles"])
+    )
     assert [planned.reason for planned in made.cells] == ["arm64 on unicorn:no-clmul has no float"]
 
 

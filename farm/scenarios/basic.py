@@ -5,7 +5,21 @@ from __future__ import annotations
 import itertools
 import random
 
-from farm.scenario import EVERYWHERE, FUNCTIONS, Defect, Kind, Scenario, Step, call, code, null, patch, query, restore, ret0
+from farm.scenario import (
+    EVERYWHERE,
+    FUNCTIONS,
+    Defect,
+    Kind,
+    Scenario,
+    Step,
+    call,
+    code,
+    null,
+    patch,
+    query,
+    restore,
+    ret0,
+)
 
 _ALL = EVERYWHERE
 _VOID = FUNCTIONS.index(Kind.VOID)
@@ -14,7 +28,7 @@ _PATCH = frozenset({Defect.LOST_PATCH, Defect.WRONG_DISPLACEMENT})
 
 def _transitions() -> tuple[Step, ...]:
     """All twenty ordered pairs of {default, fast, other, NULL, RET0}, each end called."""
-    requests = (restore(_VOID), patch(_VOID, "fast"), patch(_VOID, "other"), null(_VOID), ret0(_VOID))
+    requests: tuple[Step, ...] = (restore(_VOID), patch(_VOID, "fast"), patch(_VOID, "other"), null(_VOID), ret0(_VOID))
     return tuple(
         step
         for first, second in itertools.permutations(requests, 2)
@@ -38,7 +52,7 @@ SCENARIOS = (
         "BS-01",
         "default_before_patch",
         "The first call reaches the default, with nothing set up at run time",
-        tuple(call(function, 5) for function in _ALL) + (code(),),
+        (*(call(function, 5) for function in _ALL), code()),
         frozenset({Defect.WRONG_INITIAL_TARGET}),
         bugs=("B04",),
     ),
@@ -104,7 +118,15 @@ SCENARIOS = (
         "BS-07",
         "null_void_call",
         "Under NULL a void call returns at once and enters nothing",
-        (call(_VOID, 1), null(_VOID), call(_VOID, 2), call(_VOID, 3, "tail"), query(_VOID), restore(_VOID), call(_VOID, 4)),
+        (
+            call(_VOID, 1),
+            null(_VOID),
+            call(_VOID, 2),
+            call(_VOID, 3, "tail"),
+            query(_VOID),
+            restore(_VOID),
+            call(_VOID, 4),
+        ),
         frozenset({Defect.NULL_CALLED, Defect.LOST_PATCH, Defect.LOST_RESTORE}),
         bugs=("B55",),
     ),

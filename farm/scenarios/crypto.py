@@ -6,7 +6,21 @@ carry-less multiply; the default of ChaCha20 makes one block at a time, ``fast``
 
 from __future__ import annotations
 
-from farm.scenario import FUNCTIONS, Defect, Kind, Scenario, Step, best, call, loop, output, patch, piece, query, restore
+from farm.scenario import (
+    FUNCTIONS,
+    Defect,
+    Kind,
+    Scenario,
+    Step,
+    best,
+    call,
+    loop,
+    output,
+    patch,
+    piece,
+    query,
+    restore,
+)
 
 _CRC = FUNCTIONS.index(Kind.CRC)
 _CHACHA = FUNCTIONS.index(Kind.CHACHA)

@@ -14,7 +14,11 @@ SCENARIOS = (
             patch(1, "next"),
             patch(2, "next"),
             call(0, 5),
-            *(step for target in ("fast", "far", "other") for step in (patch(3, target), call(0, 5), call(1, 5), call(2, 5))),
+            *(
+                step
+                for target in ("fast", "far", "other")
+                for step in (patch(3, target), call(0, 5), call(1, 5), call(2, 5))
+            ),
             restore(1),
             call(0, 5),
             *(restore(f) for f in (0, 2, 3)),
@@ -41,12 +45,22 @@ SCENARIOS = (
         "RP-07",
         "neighbours_untouched",
         "A patch, near or far, changes no byte of the function before and of the one behind",
-        tuple(
-            step
-            for f in EVERYWHERE[1:-1]
-            for step in (patch(f, "fast"), code(f - 1), code(f + 1), patch(f, "far"), code(f - 1), code(f + 1), restore(f))
-        )
-        + (code(),),
+        (
+            *(
+                step
+                for f in EVERYWHERE[1:-1]
+                for step in (
+                    patch(f, "fast"),
+                    code(f - 1),
+                    code(f + 1),
+                    patch(f, "far"),
+                    code(f - 1),
+                    code(f + 1),
+                    restore(f),
+                )
+            ),
+            code(),
+        ),
         frozenset({Defect.NEIGHBOUR_OVERWRITTEN}),
         bugs=("B34",),
     ),

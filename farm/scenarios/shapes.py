@@ -59,7 +59,11 @@ SCENARIOS = (
         tuple(
             step
             for target in ("default", "fast", "far")
-            for step in (patch(_MANY, target), call(_MANY, 0x0123_4567_89AB_CDEF, "tail"), call(_MANY, 2, "looped", count=3))
+            for step in (
+                patch(_MANY, target),
+                call(_MANY, 0x0123_4567_89AB_CDEF, "tail"),
+                call(_MANY, 2, "looped", count=3),
+            )
         ),
         frozenset({Defect.LOST_PATCH, Defect.STACK_ARGUMENT, Defect.WRONG_STACK}),
     ),
@@ -76,7 +80,9 @@ SCENARIOS = (
         "address_equal_everywhere",
         "A function's address is one and the same wherever it was taken, and patches do not change it",
         tuple(
-            step for f in range(len(FUNCTIONS)) for step in (address(f), patch(f, "fast"), address(f), restore(f), address(f))
+            step
+            for f in range(len(FUNCTIONS))
+            for step in (address(f), patch(f, "fast"), address(f), restore(f), address(f))
         ),
         frozenset({Defect.WRONG_ADDRESS}),
     ),

@@ -1,12 +1,12 @@
 """Patch timing and re-entrancy: before the first call, from inside a target, and very often.
 
-Not here, for want of what it takes: PT-02 (constructors), PT-05 and PT-12 (interrupts, a debugger), PT-06 and PT-09 (code
-that runs inside the mechanism), PT-08 (transactions), PT-13 to PT-15 (processes and modules that come and go).
+Not here, for want of what it takes: PT-02 (constructors), PT-05 and PT-12 (interrupts, a debugger), PT-06 and PT-09
+(code that runs inside the mechanism), PT-08 (transactions), PT-13 to PT-15 (processes and modules that come and go).
 """
 
 from __future__ import annotations
 
-from farm.scenario import Defect, Scenario, Scribble, LockText, call, code, loop, patch, query, restore
+from farm.scenario import Defect, LockText, Scenario, Scribble, call, code, loop, patch, query, restore
 
 _PATCH = frozenset({Defect.LOST_PATCH, Defect.WRONG_DISPLACEMENT})
 _STUB = (frozenset({"stub"}), "pointer patches no instruction")
