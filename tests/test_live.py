@@ -11,7 +11,7 @@ import sys
 import pytest
 
 import farm
-from farm import image, live, model
+from farm import image, live, model, wire
 from farm.engines.unicorn import UNICORN
 from farm.errors import BuildError, ImageError, MissingToolError, UnknownNameError, UsageError
 from farm.scenario import (
@@ -160,12 +160,12 @@ def test_a_refused_patch_names_the_status(boot):
     ("request_", "words"),
     [
         (lambda guest: guest.patch("fats"), "unknown target 'fats': did you mean fast"),
-        (lambda guest: guest.call(shape="square"), "unknown shape 'square': valid are used, ignored"),
+        (lambda guest: guest.call(shape="square"), "unknown shape 'square': "),
         (lambda guest: guest.call(function=99), "no function 99: a guest has 0 to"),
         (lambda guest: guest.patch("fast", function=-1), "no function -1"),
         (lambda guest: guest.run(call(0, inside=(query(77),))), "no function 77"),
-        (lambda guest: guest.run(*[call(0)] * 3000), "too many steps at once"),
-        (lambda guest: guest.run(call(0, 1, "looped", count=600)), "no room for 89 events"),
+        (lambda guest: guest.run(*[call(0)] * wire.PROGRAM_WORDS), "too many steps at once"),
+        (lambda guest: guest.run(call(0, 1, "looped", count=wire.TRACE_EVENTS + 4)), "no room for 5 events"),
     ],
 )
 def test_a_request_that_no_guest_could_serve_costs_nothing(boot, request_, words):
