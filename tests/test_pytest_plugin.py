@@ -131,7 +131,7 @@ def test_an_option_that_names_nothing_is_a_usage_error(project, option, words):
 def test_an_architecture_of_ones_own(project, edited_arch):
     folder = edited_arch(("variant.arm64", "variant.mine"), name="mine")
     source = '@pytest.mark.patchable(arch="mine", mechanism="stub", engine="unicorn")\n'
-    source += "def test_a(patchable):\n    assert patchable.call(1) == 1002\n"
+    source += "def test_a(patchable):\n    assert patchable.call(1) == 1001\n"
     result = project(source, "-v", f"--farm-arch-path={folder}", "--farm-arch=mine")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*test_a?mine/stub/zig/unicorn? PASSED*"])
@@ -241,10 +241,10 @@ pytestmark = {ONE}
 
 @pytest.mark.parametrize("number", range(9))
 def test_a(patchable, number):
-    assert patchable.call(1) == 1002
+    assert patchable.call(1) == 1001
     if number == 4:
         os.kill(patchable._session.child.process.pid, signal.SIGKILL)
-    assert patchable.call(1) == 1002
+    assert patchable.call(1) == 1001
 """)
     result.assert_outcomes(passed=8, failed=1)
     result.stdout.fnmatch_lines(
