@@ -78,8 +78,8 @@ class Guest:
             self._death = f"the guest {self.name} was closed"
             (self._session.release if self._pooled else self._session.close)()
 
-    def call(self, x: int = 0, function: int = 0, shape: Shape | str = Shape.USED, **options: object) -> int:
-        """What the call site returns: for the shape ``used`` one more than the function does, for ``tail`` the same.
+    def call(self, x: int = 0, function: int = 0, shape: Shape | str = Shape.TAIL, **options: object) -> int:
+        """What the call site returns: for the shape ``tail`` what the function does, for ``used`` one more.
 
         ``options`` are those of :func:`farm.scenario.call`: ``count``, ``at``, ``inside``.
         """

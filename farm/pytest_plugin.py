@@ -17,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import os
+import sys
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -33,7 +34,6 @@ _RESTRICTIONS = {"arch": "variant", "mechanism": "mechanism", "engine": "engine"
 _LINES_SHOWN = 100
 
 _GUEST = pytest.StashKey["Guest"]()
-_USED = pytest.StashKey[bool]()
 _ALLOWED = pytest.StashKey[dict[str, set[str]]]()
 
 
@@ -217,7 +217,6 @@ def patchable(request: pytest.FixtureRequest) -> Iterator[Guest]:
 
     boot: Boot = request.param
     fail_if_hole(boot.planned)
-    request.config.stash[_USED] = True
     try:
         guest = Guest(boot.spec, boot.planned.cell.engine, boot.timeout, pooled=True)
     except FarmError as error:
@@ -275,9 +274,9 @@ def _code(guest: Guest) -> str:
         return f"no disassembly: {type(error).__name__}: {error}"
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """End the idle children."""
-    if session.config.stash.get(_USED, False):
+def pytest_sessionfinish() -> None:
+    """End the idle children, if anything has started one."""
+    if "farm.engines.child" in sys.modules:
         from farm.engines import engines
 
         for engine in engines().values():

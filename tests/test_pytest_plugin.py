@@ -131,7 +131,7 @@ def test_an_option_that_names_nothing_is_a_usage_error(project, option, words):
 def test_an_architecture_of_ones_own(project, edited_arch):
     folder = edited_arch(("variant.arm64", "variant.mine"), name="mine")
     source = '@pytest.mark.patchable(arch="mine", mechanism="stub", engine="unicorn")\n'
-    source += "def test_a(patchable):\n    assert patchable.call(1) == 1002\n"
+    source += "def test_a(patchable):\n    assert patchable.call(1) == 1001\n"
     result = project(source, "-v", f"--farm-arch-path={folder}", "--farm-arch=mine")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*test_a?mine/stub/zig/unicorn? PASSED*"])
@@ -176,15 +176,15 @@ def test_a_failure_shows_trace_and_code(project):
     result = project(f"""
 @{ONE}
 def test_a(patchable):
-    patchable.call(7, shape="tail")
+    patchable.call(7)
     patchable.patch("fast")
     assert patchable.call(7) == 0
 """)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            "E *assert 16 == 0",
-            "E *where 16 = call(7)",
+            "E *assert 15 == 0",
+            "E *where 15 = call(7)",
             "*<guest arm64/stub/zig/unicorn>*",
             "* patchfarm trace *",
             "arm64/stub/zig/unicorn",
@@ -193,9 +193,9 @@ def test_a(patchable):
             "    step 0: return whatever_0, value 0x3ef",
             "patch(function=0, target=fast)",
             "    step 1: patch whatever_0 -> fast, ok",
-            "call(function=0, x=7)",
+            "call(function=0, x=7, shape=tail)",
             "    step 2: enter whatever_0 -> fast, *",
-            "    step 2: return whatever_0, value 0x10",
+            "    step 2: return whatever_0, value 0xf",
             "* patchfarm code *",
             "whatever_0 as linked:",
             "    0x*: * b * <default_0>",
@@ -219,12 +219,12 @@ def test_a(patchable):
     result.stdout.fnmatch_lines(
         [
             "(* earlier lines)",
-            "call(function=0, x=199)",
+            "call(function=0, x=199, shape=tail)",
             "call(function=0, x=5, inside=(patch(function=0, target=fast)))",
             "    step 201: patch whatever_0 -> fast, ok, depth 1",
         ]
     )
-    result.stdout.no_fnmatch_line("call(function=0, x=19)")
+    result.stdout.no_fnmatch_line("call(function=0, x=19, shape=tail)")
 
 
 def test_a_passing_test_shows_nothing_and_a_failing_one_without_a_guest_neither(project):
@@ -241,10 +241,10 @@ pytestmark = {ONE}
 
 @pytest.mark.parametrize("number", range(9))
 def test_a(patchable, number):
-    assert patchable.call(1) == 1002
+    assert patchable.call(1) == 1001
     if number == 4:
         os.kill(patchable._session.child.process.pid, signal.SIGKILL)
-    assert patchable.call(1) == 1002
+    assert patchable.call(1) == 1001
 """)
     result.assert_outcomes(passed=8, failed=1)
     result.stdout.fnmatch_lines(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import xml.etree.ElementTree as ET
 
@@ -9,11 +10,14 @@ import junitparser
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from rich.console import Console
 
 from farm import plan, run, wire
+from farm.model import predict
 from farm.plan import Cell
 from farm.report import agreement, grid, junit, markdown, reasons, terminal, totals
+from farm.scenario import Defect, Target
 from farm.verdict import Code, Result, Verdict
 
 RUN = run.Run(1, "0.1.0", "0" * 64, "Linux", {"unicorn": "2.1.2"}, "2026-01-01T00:00:00+00:00")
@@ -87,11 +91,10 @@ def test_totals_name_every_verdict_that_occurs():
 
 
 def test_a_failure_is_explained_with_events_code_and_reproducer(suite):
-    events = list(__import__("farm.model").model.predict(suite.scenarios["supersede_then_restore"]))
-    events[3] = events[3]._replace(target=wire.target_word(0, __import__("farm.scenario").scenario.Target.OTHER))
+    events = list(predict(suite.scenarios["supersede_then_restore"]))
+    events[3] = events[3]._replace(target=wire.target_word(0, Target.OTHER))
     failing = result(Verdict.MISMATCH, reason="event 3", trace="bb")
-    failing = Result(*[getattr(failing, f) for f in failing.__struct_fields__][:9], events, None, "farm run --arch arm64")
-    text = shown([failing], suite)
+    text = shown([replace(failing, observed=events, reproduce="farm run --arch arm64")], suite)
     assert "BS-03" in text
     assert "- step 2: enter whatever_0 -> fast" in text
     assert "+ step 2: enter whatever_0 -> other" in text
@@ -105,7 +108,9 @@ def test_only_the_first_failures_are_explained_unless_asked(suite):
     assert shown(failures, suite, verbose=True).count("it died") == 8
 
 
-texts = st.text(max_size=40) | st.sampled_from(["</failure>", "]]>", "a|b", "``````", "\x00\x1b[31m", "<b>", "\n# x", "&lt;"])
+texts = st.text(max_size=40) | st.sampled_from(
+    ["</failure>", "]]>", "a|b", "``````", "\x00\x1b[31m", "<b>", "\n# x", "&lt;"]
+)
 
 
 @settings(max_examples=100)
@@ -151,18 +156,13 @@ def test_code_that_was_lost_with_its_guest_is_said_to_be_unknown(suite, guest):
     start, size = image.patched
     made = result(Verdict.CRASH, reason="guest died")
     code = Code(start, image.bytes_at(start, size).hex(), None)
-    fields = [getattr(made, name) for name in made.__struct_fields__][:9]
-    text = shown([Result(*fields, None, code, "farm run")], suite)
+    text = shown([replace(made, code=code)], suite)
     assert "the guest did not live to say" in text
 
 
 def test_a_scenario_without_a_negative_control_says_so(suite):
-    from dataclasses import replace
-
-    from farm.scenario import Defect
-
     name = "supersede_then_restore"
-    torn = replace(suite.scenarios[name], detects=frozenset({Defect.TORN_STORE}))
+    torn = dataclasses.replace(suite.scenarios[name], detects=frozenset({Defect.TORN_STORE}))
     bare = plan.Plan(suite.cells, {name: torn}, suite.variants)
     assert "has no negative control under pointer" in shown([result(mechanism="pointer")], bare)
     assert "no negative control" not in shown([result()], suite)

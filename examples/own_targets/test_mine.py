@@ -15,14 +15,14 @@ def test_both_count_the_bits(patchable, target):
     patchable.patch(target)
     assert patchable.query() == target
     for number in NUMBERS:
-        assert patchable.call(number, shape="tail") == number.bit_count()
+        assert patchable.call(number) == number.bit_count()
         assert patchable.entered == target
 
 
 def test_one_supersedes_the_other_while_it_runs(patchable):
     patchable.run(call(0, 0xFF, "tail", inside=(patch(0, "fast"),)))  # the default runs to its end
     assert patchable.trace[-1].value == 8
-    assert patchable.call(0xFF, shape="tail") == 8
+    assert patchable.call(0xFF) == 8
     assert patchable.entered == "fast"
     patchable.restore()
     patchable.call(0xFF)
