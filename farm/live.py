@@ -20,7 +20,7 @@ from farm import disassemble, image, plan, scenario, wire
 from farm.engines import Reply, engines
 from farm.errors import FarmError, MissingToolError, UnknownNameError, UsageError
 from farm.model import size
-from farm.scenario import FUNCTIONS, Defect, Scenario, Shape, Status, Step, Target, walk
+from farm.scenario import FUNCTIONS, Call, Defect, Scenario, Shape, Status, Step, Target, has_call_site, walk
 from farm.wire import Event
 
 #: The scenario to plan with when only the rest of a cell is wanted: every mechanism can express it.
@@ -121,6 +121,8 @@ class Guest:
             function = getattr(step, "function", None)
             if function not in (None, *range(len(FUNCTIONS))):
                 raise UsageError(f"no function {function}: a guest has 0 to {len(FUNCTIONS) - 1}")
+            if isinstance(step, Call) and not has_call_site(step.function, step.shape):
+                raise UsageError(f"no call of whatever_{step.function} has the shape {step.shape.name.lower()}")
         return self._send(steps, keep=True)
 
     def code(self, function: int | None = None) -> list[str]:

@@ -40,6 +40,7 @@ from farm.scenario import (
     Status,
     Step,
     Target,
+    has_call_site,
     substeps,
 )
 from farm.wire import DOUBLE_BITS, FNV_BASIS, NO_TARGET, TRACE_EVENTS, Event, fnv, target_word
@@ -285,10 +286,8 @@ class _Reference:
             return result & _width(function)
 
         kind = FUNCTIONS[function]
-        if step.shape in (Shape.BARE, Shape.CALLBACK) and kind is not Kind.INT:
-            raise ScenarioError(f"there is no {step.shape.name} call site of whatever_{function}")
-        if step.shape is Shape.COUNTED and kind not in (Kind.INT, Kind.VOID):
-            raise ScenarioError(f"there is no COUNTED call site of whatever_{function}")
+        if not has_call_site(function, step.shape):
+            raise ScenarioError(f"whatever_{function} has no call site of shape {step.shape.name.lower()}")
         match step.shape:
             case Shape.USED:
                 result = reach(function, base, 0) + 1

@@ -113,6 +113,16 @@ class Shape(enum.Enum):
     RECURSIVE = 8  #: the target calls the patchable function again, ``count`` levels deep
 
 
+def has_call_site(function: int, shape: Shape) -> bool:
+    """``function`` is called in ``shape`` somewhere in the guest."""
+    match shape:
+        case Shape.BARE | Shape.CALLBACK:
+            return FUNCTIONS[function] is Kind.INT
+        case Shape.COUNTED:
+            return FUNCTIONS[function] in (Kind.INT, Kind.VOID)
+    return True
+
+
 class Status(enum.IntEnum):
     """What a patch request answers."""
 

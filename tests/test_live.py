@@ -161,6 +161,7 @@ def test_a_refused_patch_names_the_status(boot):
     [
         (lambda guest: guest.patch("fats"), "unknown target 'fats': did you mean fast"),
         (lambda guest: guest.call(shape="square"), "unknown shape 'square': "),
+        (lambda guest: guest.call(function=4, shape="bare"), "no call of whatever_4 has the shape bare"),
         (lambda guest: guest.call(function=99), "no function 99: a guest has 0 to"),
         (lambda guest: guest.patch("fast", function=-1), "no function -1"),
         (lambda guest: guest.run(call(0, inside=(query(77),))), "no function 77"),

@@ -178,7 +178,7 @@ def test_an_engine_that_an_architecture_does_not_know_has_its_reason_in_the_plan
     unicorn = '[variant.mine.engine.unicorn]\narch = "ARM64"\nmode = ["ARM"]\nstack_pointer = "SP"\n'
     folder = edited_arch(
         ("variant.arm64", "variant.mine"),
-        (unicorn + 'program_counter = "PC"\nquirks = ["arm64-fp"]\nfeatures = ["clmul"]\n', ""),
+        (unicorn + 'program_counter = "PC"\nquirks = ["arm64-fp"]\nfeatures = ["clmul", "float"]\n', ""),
         name="mine",
     )
     made = make(Selection(arch=["mine"], scenario=["BS-01"], mechanism=["pointer"], arch_path=(folder,)))

@@ -125,6 +125,8 @@ static void run_call(const uint32_t *op, uint32_t step)
         shape = SHAPE_TAIL;
     }
     abi_bare = 0;
+    if (!call_sites[n][shape])
+        return; /* no such call site: the trace has no return where the model has one */
     current = &call;
     abi_call(call_sites[n][shape], arguments, &result);
     current = outer;
