@@ -167,17 +167,18 @@ def _write(path: Path, content: bytes) -> None:
 class _Progress:
     """What is going on: a live bar on a terminal, a line now and then elsewhere."""
 
-    def __init__(self, console: Console, total: int, *, verbose: bool) -> None:
+    def __init__(self, console: Console, plan: Plan, *, verbose: bool) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
         self._console = console
         self._verbose = verbose
-        self._total = total
+        self._plan = plan
+        self._total = len(plan.cells)
         self._done = self._failed = 0
         self._said = 0
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._task = self._bar.add_task("building guests", total=total)
+        self._task = self._bar.add_task("building guests", total=self._total)
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -191,13 +192,16 @@ class _Progress:
             self._console.print(f"guests: {count} to have ready", highlight=False)
 
     def results(self, results: Sequence[Result]) -> None:
+        """Count ``results`` and show them."""
+        from farm.report.explain import outcome
+
         self._done += len(results)
         self._failed += sum(result.failed for result in results)
         failed = f", [red]{self._failed} failed[/red]" if self._failed else ""
         self._bar.update(self._task, completed=self._done, description=f"running cells{failed}")
         if self._verbose:
             for result in results:
-                why = f"  {result.reason}" if result.reason else f"  trace {result.trace}"
+                why = f"  {result.reason}" if result.reason else f"  {outcome(result, self._plan)}"
                 line = f"{result.verdict!s:<16} {result.cell}{why}"
                 self._console.print(line, markup=False, highlight=False, soft_wrap=True)
         elif not self._console.is_terminal and (
@@ -272,7 +276,7 @@ def _execute(
     try:
         _write(folder / "plan.json", plan.json())
         try:
-            with _Progress(console, len(plan.cells), verbose=verbose) as progress:
+            with _Progress(console, plan, verbose=verbose) as progress:
                 specs = list(dict.fromkeys(batch.spec for batch in runs.batches(plan, journal.results)))
                 progress.building(len(specs))
                 image.build_all(specs, jobs)

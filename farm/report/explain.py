@@ -25,6 +25,21 @@ def explain(result: Result, plan: Plan) -> str:
     return "\n".join(lines)
 
 
+def outcome(result: Result, plan: Plan) -> str:
+    """What a cell that passed returned, in a few words: the last value by function and target, outside of loops."""
+    scenario = plan.scenarios.get(result.cell.scenario)
+    if scenario is None:
+        return ""
+    entered: dict[int, int] = {}  # by function
+    values: dict[int, int] = {}  # by target
+    for event in model.predict(scenario, _features(result, plan)):
+        if event.kind == "enter":
+            entered[event.target >> 8] = event.target
+        elif event.kind == "return" and event.target >> 8 in entered:
+            values[entered[event.target >> 8]] = event.value
+    return ", ".join(f"{wire.target_name(target)} {value:#x}" for target, value in sorted(values.items()))
+
+
 def _features(result: Result, plan: Plan) -> frozenset[str]:
     variant = plan.variants.get(result.cell.variant)
     return variant.features(result.cell.engine) if variant else frozenset()
