@@ -157,7 +157,7 @@ CONTROLS: dict[str, Control] = {
             "truncated-return",
             Defect.TRUNCATED_RETURN,
             "the second half of a result is lost on the way back",
-            register="x86-64 rdx, arm64 x1, ELFv2 r4, ppc32 r3 or memory; of one 64-bit register its upper half",
+            register="x86-64 rdx (of a 64-bit result rax), arm64 x1 (x0), ppc32 r3 or memory, ELFv2 r4 (r3): high half",
         ),
         Control(
             "wrong-return-address",

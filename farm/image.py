@@ -1,10 +1,10 @@
 """Builds guests and keeps them.
 
-An image is one guest ELF: variant x mechanism x toolchain, plus a negative control if one is planted.  Its folder in the
-cache is named by a hash of everything that goes into it (sources, flags, compiler version), so a changed source is a
-new image and an unchanged one is never built twice; objects are kept in the same way, since a negative control
-changes few of them.  Beside the ELF lies ``image.json``: what the engines need to know
-of it, so that running a guest never parses an ELF.
+An image is one guest ELF: variant x mechanism x toolchain, plus a negative control if one is planted.  Its folder in
+the cache is named by a hash of everything that goes into it (sources, flags, compiler version), so a changed source is
+a new image and an unchanged one is never built twice; objects are kept in the same way, since a negative control
+changes few of them.  Beside the ELF lies ``image.json``: what the engines need to know of it, so that running a guest
+never parses an ELF.
 
 After linking, the bytes that patching changes are copied from the linked code into the guest's own table
 (``farm_pristine``): the reference for "byte for byte as the linker left it" does not come from the encoder under test.
@@ -38,10 +38,25 @@ PLATFORM = "linux"
 _LAYOUT = 2  # of image.json
 
 #: Symbols that the engines and the reports use.
-_SYMBOLS = (
-    "farm_enter farm_stop farm_program farm_trace farm_doorbell farm_features farm_pristine text_start text_end stub_start stub_end "
-    "pointer_start pointer_end state_start state_end far_start far_end"
-).split()
+_SYMBOLS = [
+    "farm_enter",
+    "farm_stop",
+    "farm_program",
+    "farm_trace",
+    "farm_doorbell",
+    "farm_features",
+    "farm_pristine",
+    "text_start",
+    "text_end",
+    "stub_start",
+    "stub_end",
+    "pointer_start",
+    "pointer_end",
+    "state_start",
+    "state_end",
+    "far_start",
+    "far_end",
+]
 
 
 class Segment(msgspec.Struct, frozen=True):
@@ -199,11 +214,12 @@ def build(spec: Spec) -> Image:
             except FileNotFoundError:
                 pass
             except ImageError as error:
-                print(f"{error}; building it anew", file=sys.stderr)
+                sys.stderr.write(f"{error}; building it anew\n")
             return _build(spec, identity, folder)
     except OSError as error:
         raise OutputError(
-            f"images cannot be kept in {paths.cache()}: {error.strerror or error}; set PATCHFARM_CACHE to a folder that can be written"
+            f"images cannot be kept in {paths.cache()}: {error.strerror or error}; "
+            "set PATCHFARM_CACHE to a folder that can be written"
         ) from None
 
 
@@ -434,9 +450,7 @@ def _fill_pristine(path: Path, spec: Spec) -> None:
     path.chmod(0o755)
 
 
-def _text_digest(
-    content: bytes, segments: tuple[Segment, ...], symbols: dict[str, int], *, big_endian: bool
-) -> int:
+def _text_digest(content: bytes, segments: tuple[Segment, ...], symbols: dict[str, int], *, big_endian: bool) -> int:
     import struct
 
     digest = wire.FNV_BASIS

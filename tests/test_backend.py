@@ -19,7 +19,9 @@ def test_arm64_is_what_its_toml_says(arm64):
     )  # fmt: skip
     assert arm64.architecture == "arm64"
     assert arm64.folder == paths.data("arch") / "arm64"
-    assert arm64.engine["qemu-user"] == QemuUserSettings(binary="qemu-aarch64", cpu="cortex-a57", features=("clmul", "float"))
+    assert arm64.engine["qemu-user"] == QemuUserSettings(
+        binary="qemu-aarch64", cpu="cortex-a57", features=("clmul", "float")
+    )
     assert isinstance(arm64.engine["unicorn"], UnicornSettings)
     assert arm64.supports("pointer") is None
     assert arm64.supports("stub") is None
@@ -165,7 +167,9 @@ def test_a_folder_without_a_toml_is_no_architecture(tmp_path):
 
 
 def test_an_engine_that_cannot_run_a_variant_says_why_and_nothing_else(edited_arch):
-    table = '[variant.arm64.engine.qemu-user]\nbinary = "qemu-aarch64"\ncpu = "cortex-a57"\nfeatures = ["clmul", "float"]\n'
+    table = (
+        '[variant.arm64.engine.qemu-user]\nbinary = "qemu-aarch64"\ncpu = "cortex-a57"\nfeatures = ["clmul", "float"]\n'
+    )
     replaced = '[variant.arm64.engine.qemu-user]\nunavailable = "qemu has no such CPU"\n'
     (variant,) = backend.load_folder(edited_arch((table, replaced), name="one"))
     assert variant.engine["qemu-user"] == Unavailable(unavailable="qemu has no such CPU")
