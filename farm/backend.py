@@ -25,7 +25,7 @@ from farm.errors import BackendError
 Coherence = Literal["coherent", "clean-invalidate-sync"]
 
 #: Ways round limits of Unicorn on a variant, each implemented once in :mod:`farm.machine`.
-UnicornQuirk = Literal["virtual-tlb", "arm64-fp", "ppc-msr-fp", "ppc-msr-64", "ppc-msr-little-endian"]
+UnicornQuirk = Literal["virtual-tlb", "x86-sse", "arm64-fp", "ppc-msr-fp", "ppc-msr-64", "ppc-msr-little-endian"]
 
 #: Unicorn's modules of constants, by its architecture names.
 REGISTER_MODULES = {"X86": "x86_const", "ARM": "arm_const", "ARM64": "arm64_const", "PPC": "ppc_const"}

@@ -183,7 +183,7 @@ CONTROLS: dict[str, Control] = {
         Control(
             "leak-stack",
             Defect.WRONG_STACK,
-            "16 bytes of stack are never given back",
+            "16 bytes of stack are never given back, by function 0",
             register="x86-64 rsp, arm64 sp, powerpc r1",
         ),
         Control(

@@ -161,6 +161,11 @@ class Machine:
                 return permissions
         return 0
 
+    def _quirk_x86_sse(self) -> None:
+        """CR4.OSFXSR and OSXMMEXCPT (Intel SDM volume 3A, 2.5): Unicorn 2.1.4 clears them on its older CPU models."""
+        register = self._register("CR4")
+        self.uc.reg_write(register, self.uc.reg_read(register) | 1 << 9 | 1 << 10)
+
     def _quirk_arm64_fp(self) -> None:
         """CPACR_EL1.FPEN: the compiler may copy through vector registers."""
         self.uc.reg_write(self._register("CPACR_EL1"), 3 << 20)

@@ -214,7 +214,10 @@ target_entry:
     adr     x30, return_here
 #endif
 #ifdef CONTROL_LEAK_STACK
+    and     w16, w17, #0x1f00
+    cbnz    w16, 1f                 /* of function 0 alone, whose call sites live with it */
     sub     sp, sp, #16
+1:
 #endif
     adrp    x16, abi_entry
     add     x16, x16, :lo12:abi_entry

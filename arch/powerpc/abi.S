@@ -294,7 +294,10 @@ target_entry:
     mfctr   %r0
 #endif
 #ifdef CONTROL_LEAK_STACK
+    andi.   %r12, %r0, 0x1f00
+    bne     1f                      /* of function 0 alone, whose call sites live with it */
     addi    %r1, %r1, -16
+1:
 #endif
     mtctr   %r12
     address %r12, abi_entry

@@ -201,13 +201,15 @@ target_entry:
 #endif
 #ifdef CONTROL_WRONG_RETURN_ADDRESS
     popq    abi_scratch(%rip)
-    leaq    return_here(%rip), %r10
-    pushq   %r10
+    pushq   $return_here
 #endif
 #ifdef CONTROL_LEAK_STACK
+    testl   $0x1f00, %r11d          /* of function 0 alone, whose call sites live with it */
+    jnz     1f
     popq    %r10
     leaq    -16(%rsp), %rsp
     pushq   %r10
+1:
 #endif
     movq    %rdi, abi_entry(%rip)
     movq    %rsi, abi_entry+8(%rip)

@@ -65,7 +65,7 @@ SCENARIOS = (
                 call(_MANY, 2, "looped", count=3),
             )
         ),
-        frozenset({Defect.LOST_PATCH, Defect.STACK_ARGUMENT, Defect.WRONG_STACK}),
+        frozenset({Defect.LOST_PATCH, Defect.STACK_ARGUMENT}),
     ),
     Scenario(
         "CS-06",
