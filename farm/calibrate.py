@@ -15,8 +15,8 @@ from farm import image
 from farm.controls import CONTROLS, Control
 from farm.engines import engines
 from farm.plan import Cell, Plan
-from farm.run import Batch, run_batch
-from farm.verdict import Result, Verdict
+from farm.run import Batch, batches, run_batch
+from farm.verdict import PASSED, Result, Verdict
 
 #: A planted bug may make a guest loop for ever, and that is as good as any other failure.
 TIMEOUT = 1.0
@@ -32,6 +32,7 @@ class Finding:
     cell: Cell
     result: Result
     blind: bool  #: the engine says that it cannot notice this defect
+    sound: bool  #: without the bug the cell passes, so that what is noticed is the bug
 
     @property
     def noticed(self) -> bool:
@@ -39,8 +40,8 @@ class Finding:
 
     @property
     def as_claimed(self) -> bool:
-        known = self.noticed or self.result.verdict in (Verdict.PASS, Verdict.PASS_INSENSITIVE)
-        return known and self.noticed != self.blind
+        known = self.noticed or self.result.verdict in PASSED
+        return self.sound and known and self.noticed != self.blind
 
 
 def work(plan: Plan, names: Sequence[str]) -> list[tuple[Control, Batch]]:
@@ -66,20 +67,33 @@ def work(plan: Plan, names: Sequence[str]) -> list[tuple[Control, Batch]]:
     ]
 
 
+def _sound(cells: set[Cell], plan: Plan, executor: concurrent.futures.Executor) -> set[Cell]:
+    """Those of ``cells`` that pass with no bug planted."""
+    others = {planned.cell for planned in plan.cells} - cells
+    futures = [executor.submit(run_batch, batch) for batch in batches(plan, others)]
+    results = (result for future in futures for result in future.result())
+    return {result.cell for result in results if result.verdict in PASSED}
+
+
 def calibrate(
     plan: Plan,
     names: Sequence[str],
     executor: concurrent.futures.Executor,
     on_findings: Callable[[Sequence[Finding]], None],
 ) -> list[Finding]:
-    """A finding for every control and every cell that claims to notice it."""
+    """A finding for every control and every cell that claims to notice it.
+
+    The cells are run without any bug first.
+    """
     known = engines()
     findings: list[Finding] = []
-    futures = {executor.submit(run_batch, batch): (control, batch) for control, batch in work(plan, names)}
+    planted = work(plan, names)
+    sound = _sound({cell for _, batch in planted for cell in batch.cells}, plan, executor)
+    futures = {executor.submit(run_batch, batch): (control, batch) for control, batch in planted}
     for future in concurrent.futures.as_completed(futures):
         control, batch = futures[future]
         blind = control.defect in known[batch.engine.partition(":")[0]].blind_to
-        found = [Finding(control, result.cell, result, blind) for result in future.result()]
+        found = [Finding(control, result.cell, result, blind, result.cell in sound) for result in future.result()]
         findings += found
         on_findings(found)
     return findings

@@ -61,3 +61,16 @@ def test_a_control_that_changes_nothing_does_not_apply():
     x86 = backend.load()["x86_64"]
     assert not CONTROLS["no-flush"].applies(x86, "stub")
     assert not CONTROLS["no-range-check"].applies(x86, "pointer")
+
+
+def test_a_cell_that_fails_without_the_bug_too_proves_nothing(tmp_path, edited_arch):
+    """Its red may have any reason: here the stub of the guest is broken to begin with."""
+    folder = edited_arch(("variant.arm64", "variant.mine"), name="mine")
+    source = folder / "patch.c"
+    source.write_text(source.read_text().replace("return B |", "return 4 + B |"))
+    made = plan.make(
+        plan.Selection(arch=["mine"], mechanism=["stub"], engine=["unicorn"], scenario=["BS-02"], arch_path=(folder,))
+    )
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        found = calibrate.calibrate(made, ("no-patch",), pool, lambda _: None)
+    assert [(finding.noticed, finding.sound, finding.as_claimed) for finding in found] == [(True, False, False)]

@@ -43,6 +43,8 @@ def show(findings: Sequence[Finding], plan: Plan, console: Console) -> None:
     wrong = [finding for finding in findings if not finding.as_claimed]
     for finding in wrong:
         claim = "says it is blind to this, yet noticed" if finding.blind else "should have noticed"
+        if not finding.sound:
+            claim = "does not pass without the bug either"
         reason = f" ({finding.result.verdict}: {finding.result.reason})" if finding.result.reason else ""
         line = f"{finding.control.name}: {finding.cell} {claim}{reason}"
         console.print(line, markup=False, highlight=False, soft_wrap=True)
