@@ -1,0 +1,39 @@
+"""What the README shows works as it is shown."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from farm import model, scenarios
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_scenario_of_the_tour_is_one(tmp_path):
+    (tmp_path / "mine.py").write_text(blocks("python")[0])
+    scenario = scenarios.load((tmp_path / "mine.py",))["patched_twice_inside"]
+    assert [event.kind for event in model.predict(scenario)][:3] == ["enter", "patch", "patch"]
+
+
+def test_the_live_guest_of_the_tour_does_what_its_comments_say(capsys):
+    (shown,) = [block for block in blocks("python") if "farm.boot" in block]
+    script = re.sub(
+        r"^( +)(guest\.(?:call\(3\)|entered|query\(\))) +# ([^:,\n]+).*$", r"\1assert \2 == \3", shown, flags=re.M
+    )
+    assert script.count("assert guest") == 4
+    exec(compile(script, "README.md", "exec"), {})
+    out = capsys.readouterr().out
+    assert "whatever_0 as linked:" in out
+    assert "step 5: patch whatever_0 -> other, ok, depth 1" in out
+
+
+def test_the_test_of_the_tour_passes(pytester):
+    (shown,) = [block for block in blocks("python") if "pytest.mark.patchable" in block]
+    pytester.makepyfile(test_mine=shown)
+    (pytester.path / "mine.c").write_text(blocks("c")[0])
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=4)
