@@ -23,7 +23,10 @@ def test_the_scenario_of_the_tour_is_one(tmp_path):
 def test_the_live_guest_of_the_tour_does_what_its_comments_say(capsys):
     (shown,) = [block for block in blocks("python") if "farm.boot" in block]
     script = re.sub(
-        r"^( +)(guest\.(?:call\(3\)|entered|query\(\))) +# ([^:,\n]+).*$", r"\1assert \2 == \3", shown, flags=re.M
+        r"^( +)(guest\.(?:call\(3\)|entered|query\(\))) +# ([^:,\n]+).*$",
+        r"\1assert \2 == \3",
+        shown,
+        flags=re.MULTILINE,
     )
     assert script.count("assert guest") == 4
     exec(compile(script, "README.md", "exec"), {})
