@@ -47,6 +47,8 @@ VARIANTS = ("arm64", "ppc32", "ppc64", "ppc64le", "x86_64")
 MECHANISMS = ("pointer", "stub")
 IMAGES = len(VARIANTS) * len(MECHANISMS)
 STEPS = 10
+#: What every mechanism can do, whatever the suite grows to: figures of different days are of the same cells.
+SHAPES = (Shape.USED, Shape.IGNORED, Shape.TAIL, Shape.LOOPED, Shape.POINTER, Shape.RECURSIVE)
 PLAIN = [n for n, kind in enumerate(FUNCTIONS) if kind in (Kind.INT, Kind.LONG, Kind.WIDE, Kind.VOID)]
 SEED = 20181005
 TIMEOUT = 5.0
@@ -72,7 +74,7 @@ def step(rng: random.Random) -> str:
     function = rng.choice(PLAIN)
     kind = rng.choices(("call", "patch", "restore", "query"), (6, 3, 1, 1))[0]
     if kind == "call":
-        shape = rng.choice(list(Shape))
+        shape = rng.choice(SHAPES)
         count = rng.randint(1, 3) if shape in (Shape.LOOPED, Shape.RECURSIVE) else 1
         return f"call({function}, {rng.getrandbits(40):#x}, {shape.name.lower()!r}, count={count})"
     if kind == "patch":

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from farm.backend import QemuUserSettings, Unavailable, UnicornSettings, Variant
+
 if TYPE_CHECKING:
-    from farm.backend import Variant
     from farm.engines.child import Session
     from farm.image import Image
     from farm.scenario import Defect
@@ -76,6 +77,16 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """End the idle children."""
+
+
+def settings_or_hole(variant: Variant, name: str) -> QemuUserSettings | UnicornSettings | Hole:
+    """What ``arch.toml`` says of engine ``name``, or why it cannot run ``variant``."""
+    settings = variant.engine.get(name)
+    if settings is None:
+        return Hole("not-applicable", f"arch/{variant.architecture}/arch.toml has no engine.{name}")
+    if isinstance(settings, Unavailable):
+        return Hole("not-applicable", settings.unavailable)
+    return settings
 
 
 def engines() -> dict[str, Engine]:

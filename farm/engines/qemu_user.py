@@ -19,8 +19,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from farm.backend import QemuUserSettings, Unavailable, Variant
-from farm.engines import Hole, Reply
+from farm.backend import QemuUserSettings, Variant
+from farm.engines import Hole, Reply, settings_or_hole
 from farm.engines.child import Child, ChildDied, Pool, Session, converse
 from farm.scenario import Defect
 
@@ -58,11 +58,9 @@ class QemuUser:
         self.pool.drain()
 
     def hole(self, variant: Variant) -> Hole | None:
-        settings = variant.engine.get(self.name)
-        if settings is None:
-            return Hole("not-applicable", f"arch/{variant.architecture}/arch.toml has no engine.{self.name}")
-        if isinstance(settings, Unavailable):
-            return Hole("not-applicable", settings.unavailable)
+        settings = settings_or_hole(variant, self.name)
+        if isinstance(settings, Hole):
+            return settings
         assert isinstance(settings, QemuUserSettings)
         if shutil.which(settings.binary) is None:
             return Hole("not-run", f"{settings.binary} is missing: apt-get install {settings.package}")

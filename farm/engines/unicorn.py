@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from farm.backend import REGISTER_MODULES, Unavailable, UnicornSettings, Variant
-from farm.engines import Hole, Reply
+from farm.backend import REGISTER_MODULES, UnicornSettings, Variant
+from farm.engines import Hole, Reply, settings_or_hole
 from farm.engines.child import Child, ChildDied, Pool, Session, converse
 from farm.errors import BackendError, ImageError
 from farm.scenario import Defect
@@ -68,11 +68,9 @@ class Unicorn:
         self.pool.drain()
 
     def hole(self, variant: Variant) -> Hole | None:
-        settings = variant.engine.get(self.name)
-        if settings is None:
-            return Hole("not-applicable", f"arch/{variant.architecture}/arch.toml has no engine.{self.name}")
-        if isinstance(settings, Unavailable):
-            return Hole("not-applicable", settings.unavailable)
+        settings = settings_or_hole(variant, self.name)
+        if isinstance(settings, Hole):
+            return settings
         if importlib.util.find_spec("unicorn") is None:
             return Hole("not-run", "unicorn is missing: pip install unicorn")
         assert isinstance(settings, UnicornSettings)
