@@ -6,6 +6,7 @@ Everything that takes time to import is imported where it is used, so that help 
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -268,10 +269,17 @@ def _execute(
     resume: bool,
     verbose: bool,
 ) -> list[Result]:
+    import concurrent.futures
+
     from farm import image
     from farm import run as runs
     from farm.engines.child import kill_all
 
+    local = isinstance(pool, concurrent.futures.ThreadPoolExecutor)
+    if local and any(p.verdict is None and p.cell.engine.startswith("unicorn") for p in plan.cells):
+        from farm.engines.unicorn import UNICORN
+
+        UNICORN.warm_up(min(jobs, len({p.cell.variant for p in plan.cells})))  # while the rest is got ready
     journal = runs.Journal(folder / "results.jsonl", runs.describe(plan), resume=resume)
     try:
         _write(folder / "plan.json", plan.json())
@@ -590,6 +598,7 @@ def _fail(error: FarmError) -> NoReturn:
 
 def main() -> None:
     """Entry point of the ``farm`` command."""
+    gc.set_threshold(100_000)  # there are many results and no cycles: looking for some took a tenth of a run
     try:
         app()
     except FarmError as error:

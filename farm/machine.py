@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 _PAGE = 0x1000
 _LINE = 32  # bytes compared and rewritten at a time
-_STACK_OFFSET = 0x800000  # from the start of the text
+_STACK_OFFSET = 0x180000  # from the start of the text
 _STACK_SIZE = 0x10000
-_DOORBELL_OFFSET = 0xA00000
+_DOORBELL_OFFSET = 0x1C0000  # all within 2 MiB: what a change of protection costs grows with the tables, one each
 _TCG_BUFFER = 16 << 20  # the default of 1 GiB fills up over a long run
 
 _EXECUTE, _WRITE, _READ = 1, 2, 4
@@ -76,7 +76,7 @@ class Machine:
         self._pc = self._register(settings.program_counter)
         self._fault_address: int | None = None
         self._fault: int | None = None  # the kind of a refusal that Unicorn does not tell
-        self._regions: list[tuple[int, int, int]] | None = None
+        self._pages: dict[int, int] | None = None  # permissions
         self._swapped = False
         self._load()
         features = sum(FEATURES[name] for name in settings.features)
@@ -123,8 +123,10 @@ class Machine:
             value = int.from_bytes(value.to_bytes(size, "little"), "big")
         start, length = self._stubs
         if length:
-            uc.mem_protect(start, length, _protection(4 | (value & 2) | (value >> 2 & 1)))
-            self._regions = None
+            permissions = _protection(4 | (value & 2) | (value >> 2 & 1))
+            uc.mem_protect(start, length, permissions)
+            if self._pages is not None:
+                self._pages.update(dict.fromkeys(range(start, start + length, _PAGE), permissions))
 
     def _on_invalid(self, uc: Any, access: int, address: int, size: int, value: int, user_data: object) -> bool:
         del uc, access, size, value, user_data
@@ -154,12 +156,13 @@ class Machine:
         self.uc.hook_add(uc_const.UC_HOOK_TLB_FILL, fill)
 
     def _permissions(self, address: int) -> int:
-        if self._regions is None:
-            self._regions = list(self.uc.mem_regions())
-        for start, end, permissions in self._regions:
-            if start <= address <= end:
-                return permissions
-        return 0
+        if self._pages is None:
+            self._pages = {
+                page: permissions
+                for start, end, permissions in self.uc.mem_regions()
+                for page in range(start, end, _PAGE)
+            }
+        return self._pages.get(address & -_PAGE, 0)
 
     def _quirk_x86_sse(self) -> None:
         """CR4.OSFXSR and OSXMMEXCPT (Intel SDM volume 3A, 2.5): Unicorn 2.1.4 clears them on its older CPU models."""
@@ -190,9 +193,9 @@ class Machine:
     # Running.
 
     def reset(self) -> None:
-        """Back to the pristine image: code is compared and only lines that differ are rewritten and invalidated."""
+        """Back to the pristine image: code is compared, and what lies between the lines that differ is rewritten."""
         for start, pristine in self._pristine:
-            now = bytes(self.uc.mem_read(start, len(pristine)))
+            now = self.uc.mem_read(start, len(pristine))
             if now != pristine:
                 self._rewrite(start, now, pristine)
         self.uc.mem_write(*self._state)
@@ -202,12 +205,12 @@ class Machine:
         """Registers as at the start; memory stays as the last run left it."""
         self.uc.context_restore(self._registers)
 
-    def _rewrite(self, start: int, now: bytes, pristine: bytes) -> None:
-        for offset in range(0, len(pristine), _LINE):
-            line = pristine[offset : offset + _LINE]
-            if now[offset : offset + _LINE] != line:
-                self.uc.mem_write(start + offset, line)
-                self.uc.ctl_remove_cache(start + offset, start + offset + len(line))
+    def _rewrite(self, start: int, now: bytearray, pristine: bytes) -> None:
+        lines = range(0, len(pristine), _LINE)
+        dirty = [i for i in lines if now[i : i + _LINE] != pristine[i : i + _LINE]]
+        first, end = dirty[0], min(dirty[-1] + _LINE, len(pristine))
+        self.uc.mem_write(start + first, pristine[first:end])
+        self.uc.ctl_remove_cache(start + first, start + end)
 
     def run(self, program: bytes) -> bytes:
         """The trace of ``program``.

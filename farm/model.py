@@ -152,10 +152,12 @@ def _returned(kind: Kind, result: int) -> int:
     return result
 
 
+_WIDTHS = tuple({Kind.LONG: _MASK64, Kind.MIXED: _MASK64, Kind.CRC: 0xFFFF}.get(k, _MASK32) for k in FUNCTIONS)
+
+
 def _width(function: int) -> int:
     """The mask of a function's return type."""
-    kind = FUNCTIONS[function]
-    return {Kind.LONG: _MASK64, Kind.MIXED: _MASK64, Kind.CRC: 0xFFFF}.get(kind, _MASK32)
+    return _WIDTHS[function]
 
 
 @dataclass

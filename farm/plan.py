@@ -237,18 +237,16 @@ def read(path: Path, selection: Selection) -> Plan:
         raise UsageError(f"{path}: a plan of schema {document.schema}; this farm reads {SCHEMA}")
     variants = backend.load(selection.arch_path)
     suite = scenarios.load(selection.scenario_path)
-    known_engines = engines()
-    for planned in document.cells:
-        cell = planned.cell
-        for what, name, valid in (
-            ("architecture", cell.variant, variants),
-            ("scenario", cell.scenario, suite),
-            ("mechanism", cell.mechanism, MECHANISM_FILES),
-            ("engine", cell.engine.partition(":")[0], known_engines),
-            ("toolchain", cell.toolchain, TOOLCHAINS),
-        ):
-            if name not in valid:
-                raise UnknownNameError(what, name, valid)
+    cells = [planned.cell for planned in document.cells]
+    for what, named, known in (
+        ("architecture", {cell.variant for cell in cells}, variants),
+        ("scenario", {cell.scenario for cell in cells}, suite),
+        ("mechanism", {cell.mechanism for cell in cells}, MECHANISM_FILES),
+        ("engine", {cell.engine.partition(":")[0] for cell in cells}, engines()),
+        ("toolchain", {cell.toolchain for cell in cells}, TOOLCHAINS),
+    ):
+        for name in sorted(named.difference(known)):
+            raise UnknownNameError(what, name, known)
     plan = Plan(tuple(document.cells), suite, variants, selection)
     if plan.sha256 != document.sha256:
         raise UsageError(f"{path}: made for another suite, or edited: its hash is not that of its cells")

@@ -14,7 +14,7 @@ import os
 import platform
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +25,7 @@ import msgspec
 from farm import __version__, image, wire
 from farm.backend import Variant
 from farm.engines import Engine, Reply, engines
-from farm.engines.child import Stopping
+from farm.engines.child import Stopping, kill_all, stopping
 from farm.errors import BuildError, FarmError, ImageError, MissingToolError, OutputError, UsageError
 from farm.plan import Cell, Plan
 from farm.scenario import Scenario
@@ -34,7 +34,7 @@ from farm.verdict import PASSED, UNSURE, Judge, Result, Verdict, reproducer, ski
 
 SCHEMA = 1
 TIMEOUT = 5.0  # seconds a cell
-_BATCH = 64  # cells
+_BATCH = 256  # cells
 _CROSS_CHECKED = 16  # one cell in so many also runs in the engine's slow mode
 
 
@@ -60,23 +60,26 @@ def batches(plan: Plan, skip: Iterable[Cell] = (), timeout: float = TIMEOUT) -> 
     """The work of ``plan``, less the cells in ``skip``."""
     done = set(skip)
     options = plan.selection.path_options()
-    groups: dict[tuple[image.Spec, str], list[Cell]] = {}
+    groups: dict[tuple[str, str, str, str], list[Cell]] = {}
     for planned in plan.cells:
         cell = planned.cell
         if planned.verdict is None and cell not in done:
-            spec = image.Spec(plan.variants[cell.variant], cell.mechanism, cell.toolchain)
-            groups.setdefault((spec, cell.engine), []).append(cell)
+            groups.setdefault((cell.variant, cell.mechanism, cell.toolchain, cell.engine), []).append(cell)
     return [
         Batch(
             spec, engine, tuple(part), tuple(plan.scenarios[cell.scenario] for cell in part), timeout, options=options
         )
-        for (spec, engine), cells in groups.items()
+        for (variant, mechanism, toolchain, engine), cells in groups.items()
+        for spec in (image.Spec(plan.variants[variant], mechanism, toolchain),)
         for part in (cells[i : i + _BATCH] for i in range(0, len(cells), _BATCH))
     ]
 
 
 def run_batch(batch: Batch, built: image.Image | None = None) -> list[Result]:
-    """One result a cell, in order; whatever goes wrong is a verdict.  ``built`` is the image, if known already."""
+    """One result a cell, in order; whatever goes wrong is a verdict.  ``built`` is the image, if known already.
+
+    Of a batch that is ended on the way, the cells that have passed.
+    """
     try:
         built = built or image.build(batch.spec)
     except BuildError as error:
@@ -86,7 +89,12 @@ def run_batch(batch: Batch, built: image.Image | None = None) -> list[Result]:
     except ImageError as error:
         return [_failed(cell, Verdict.BUILD_ERROR, str(error), batch.options) for cell in batch.cells]
     engine = engines()[batch.engine.partition(":")[0]]
-    return list(_judged(batch, built, engine))
+    results: list[Result] = []
+    try:
+        _judge(batch, built, engine, results)
+    except Stopping:
+        return [result for result in results if result.verdict in PASSED]
+    return results
 
 
 def _failed(cell: Cell, verdict: Verdict, reason: str, options: str) -> Result:
@@ -94,16 +102,18 @@ def _failed(cell: Cell, verdict: Verdict, reason: str, options: str) -> Result:
     return Result(cell, verdict, reason, None, None, None, None, 0.0, sensitive=False, reproduce=reproduce)
 
 
-def _judged(batch: Batch, built: image.Image, engine: Engine) -> Iterator[Result]:
+def _judge(batch: Batch, built: image.Image, engine: Engine, results: list[Result]) -> None:
+    """Fill ``results``.  Raises :class:`~farm.engines.child.Stopping`."""
     judge = Judge(built, engine, batch.spec.variant.features(batch.engine), batch.options)
     variant = batch.variant
     programs = [wire.encode(scenario, big_endian=built.big_endian) for scenario in batch.scenarios]
     traces: list[bytes] = []
-    results: list[Result] = []
     before = time.perf_counter()
     for cell, scenario, reply in zip(
         batch.cells, batch.scenarios, engine.run(built, variant, programs, batch.timeout), strict=True
     ):
+        if stopping():
+            raise Stopping
         now = time.perf_counter()
         results.append(judge.judge(cell, scenario, reply, now - before))
         traces.append(reply.trace)
@@ -111,7 +121,7 @@ def _judged(batch: Batch, built: image.Image, engine: Engine) -> Iterator[Result
     for i, result in enumerate(results):
         if result.verdict in UNSURE and batch.retry:
             results[i] = _again(batch, built, engine, judge, i, result)
-    return iter(_cross_check(batch, built, engine, results, programs, traces))
+    _cross_check(batch, built, engine, results, programs, traces)
 
 
 def _again(batch: Batch, built: image.Image, engine: Engine, judge: Judge, i: int, first: Result) -> Result:
@@ -141,7 +151,7 @@ def _cross_check(
     results: list[Result],
     programs: Sequence[bytes],
     traces: Sequence[bytes],
-) -> list[Result]:
+) -> None:
     """A slice of the passed cells in the engine's slow mode: if they differ the engine is not to be trusted."""
     chosen = [
         i
@@ -149,15 +159,14 @@ def _cross_check(
         if result.verdict in PASSED and zlib.crc32(str(result.cell).encode()) % _CROSS_CHECKED == 0
     ]
     if not chosen:
-        return results
+        return
     replies = engine.cross_check(built, batch.variant, [programs[i] for i in chosen], batch.timeout)
     if replies is None:
-        return results
+        return
     for i, reply in zip(chosen, replies, strict=True):
         if reply.trace != traces[i]:
             reason = f"one instruction at a time gives another result: {reply.detail or 'the traces differ'}"
             results[i] = msgspec.structs.replace(results[i], verdict=Verdict.ENGINE_ERROR, reason=reason)
-    return results
 
 
 # The journal.
@@ -323,8 +332,14 @@ def execute(
             results = future.result()
             journal.add(results)
             on_results(results)
-    except Stopping:
-        raise KeyboardInterrupt from None
+    except KeyboardInterrupt:
+        kill_all()
+        for future in futures:
+            future.cancel()
+        concurrent.futures.wait(futures, timeout=2)
+        ended = (future for future in futures if future.done() and not future.cancelled() and not future.exception())
+        journal.add(r for future in ended for r in future.result() if r.cell not in journal.results)
+        raise
     finally:
         for future in futures:
             future.cancel()

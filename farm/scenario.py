@@ -12,6 +12,7 @@ takes one 64-bit number ``x``; a function with more parameters gets the others d
 from __future__ import annotations
 
 import enum
+import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
@@ -304,12 +305,15 @@ class Scenario:
         "CR": "real work",
     }
 
-    @property
+    @functools.cached_property
     def depends_on_cpu(self) -> bool:
         """What is expected, or whether it can run at all, differs between CPU profiles."""
         return bool(self.requires) or any(
             isinstance(step, Patch) and step.target is Target.BEST for step in walk(self.steps)
         )
+
+    def __hash__(self) -> int:
+        return hash((self.id, self.name))  # a key of caches: not every step each time
 
     def __post_init__(self) -> None:
         if self.id.partition("-")[0] not in self.GROUPS:

@@ -7,6 +7,7 @@ trace, and that it lost nothing.
 from __future__ import annotations
 
 import enum
+import functools
 import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -36,6 +37,8 @@ class Verdict(enum.Enum):
     MISMATCH = "mismatch"
     BUILD_ERROR = "build-error"
     ENGINE_ERROR = "engine-error"  #: the emulator died or misbehaved
+
+    __hash__ = object.__hash__  # members are singletons; Enum's own is written in Python and slow
 
     def __str__(self) -> str:
         return self.value
@@ -80,7 +83,7 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def digest(events: Sequence[Event]) -> str:
     """Digest of a trace, independent of byte order: 16 hexadecimal characters."""
-    return hashlib.sha256(wire.encode_events(list(events), big_endian=False)).hexdigest()[:16]
+    return hashlib.sha256(wire.encode_events(events, big_endian=False)).hexdigest()[:16]
 
 
 def is_sensitive(scenario: Scenario, engine: Engine) -> bool:
@@ -98,6 +101,20 @@ def skipped(cell: Cell, verdict: str, reason: str) -> Result:
     return Result(cell, Verdict(verdict), reason, None, None, None, None, 0.0, sensitive=False)
 
 
+@functools.lru_cache(maxsize=8192)
+def expected(scenario: Scenario, features: frozenset[str], *, big_endian: bool) -> tuple[tuple[Event, ...], bytes, str]:
+    """Events, their bytes in the guest's order, and their digest."""
+    events, body, wanted = _predicted(scenario, features if scenario.depends_on_cpu else frozenset())
+    return events, wire.swapped(body) if big_endian else body, wanted
+
+
+@functools.lru_cache(maxsize=4096)
+def _predicted(scenario: Scenario, features: frozenset[str]) -> tuple[tuple[Event, ...], bytes, str]:
+    events = model.predict(scenario, features)
+    body = wire.encode_events(events, big_endian=False)
+    return events, body, hashlib.sha256(body).hexdigest()[:16]
+
+
 class Judge:
     """Judges the traces of one image: what is the same for all of its cells is worked out once."""
 
@@ -106,20 +123,10 @@ class Judge:
         self._options = options
         self._features = features
         self._engine = engine
-        self._expected: dict[str, tuple[tuple[Event, ...], bytes, str]] = {}
-
-    def expected(self, scenario: Scenario) -> tuple[tuple[Event, ...], bytes, str]:
-        """Events, their bytes in the guest's order, and their digest."""
-        known = self._expected.get(scenario.name)
-        if known is None:
-            events = model.predict(scenario, self._features)
-            body = wire.encode_events(list(events), big_endian=self._image.big_endian)
-            known = self._expected[scenario.name] = (events, body, digest(events))
-        return known
 
     def judge(self, cell: Cell, scenario: Scenario, reply: Reply, seconds: float) -> Result:
         """The result for one reply."""
-        events, body, wanted = self.expected(scenario)
+        events, body, wanted = expected(scenario, self._features, big_endian=self._image.big_endian)
         sensitive = is_sensitive(scenario, self._engine)
         image = self._image
         verdict, reason, seen = self._compare(reply, events, body)

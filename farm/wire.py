@@ -23,9 +23,11 @@ A step's number is its place in a pre-order walk of the scenario.
 
 from __future__ import annotations
 
+import array
 import functools
 import struct
 import zlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from farm.scenario import (
@@ -295,17 +297,26 @@ def encode(scenario: Scenario, *, big_endian: bool) -> bytes:
 
     Raises :class:`ValueError` if it is larger than a guest can take.
     """
+    if big_endian:
+        return swapped(encode(scenario, big_endian=False))
     words = program_words(scenario.steps)
     if len(words) > PROGRAM_WORDS - 3:
         raise ValueError(f"scenario {scenario.id} has {len(words)} words, a guest takes {PROGRAM_WORDS - 3}")
     words = [PROGRAM_MAGIC, wire_hash(), len(words), *words]
-    return struct.pack(f"{'>' if big_endian else '<'}{len(words)}I", *words)
+    return struct.pack(f"<{len(words)}I", *words)
 
 
 # Traces.
 
 
-def encode_events(events: list[Event], *, big_endian: bool) -> bytes:
+def swapped(words: bytes) -> bytes:
+    """A program, or the body of a trace, in the other byte order."""
+    other = array.array("I", words)
+    other.byteswap()
+    return other.tobytes()
+
+
+def encode_events(events: Sequence[Event], *, big_endian: bool) -> bytes:
     """The body of a trace: what a correct guest writes behind the header."""
     words = [word for event in events for word in event.words()]
     return struct.pack(f"{'>' if big_endian else '<'}{len(words)}I", *words)

@@ -158,13 +158,14 @@ def test_a_killed_child_costs_one_program_and_the_rest_are_answered(talk):
 
 
 def test_a_child_that_dies_while_programs_are_being_sent_costs_the_program_that_killed_it(talk, monkeypatch):
-    send = Child.send
+    write = Child._write
 
-    def unhurried(self, data, head=0):
-        send(self, data, head)
+    def unhurried(self, data):
+        write(self, data)
         time.sleep(0.4)
 
-    monkeypatch.setattr(Child, "send", unhurried)
+    monkeypatch.setattr(Child, "_write", unhurried)
+    monkeypatch.setattr(child, "_IN_FLIGHT", 1)  # so that there are several writes
     replies, _ = talk([b"a", b"die 9", b"b"])
     assert [reply.trace for reply in replies] == [b"a", b"", b"b"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import multiprocessing
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import msgspec
@@ -14,7 +14,6 @@ import pytest
 from farm import image, model, run
 from farm.backend import load_folder
 from farm.engines import Reply
-from farm.engines.child import Stopping
 from farm.engines.unicorn import UNICORN
 from farm.errors import BuildError, FarmError, ImageError, MissingToolError, OutputError, UsageError
 from farm.plan import Plan, Selection, make
@@ -108,17 +107,28 @@ def test_batches_are_of_one_image_on_one_engine_and_leave_out_what_is_done(plan,
         assert [scenario.name for scenario in batch.scenarios] == [cell.scenario for cell in batch.cells]
 
 
-def test_ctrl_c_is_passed_on_and_what_is_not_begun_is_cancelled(plan, tmp_path, monkeypatch):
-    def stopped(batch):
-        raise Stopping
+def test_ctrl_c_keeps_what_has_ended_and_cancels_the_rest(plan, tmp_path, monkeypatch):
+    def interrupted(futures):
+        wait(futures)
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, "run_batch", stopped)
+    monkeypatch.setattr(run, "kill_all", lambda: None)  # it would end the children of every test
+    monkeypatch.setattr(run.concurrent.futures, "as_completed", interrupted)
     journal = Journal(tmp_path / "results.jsonl", describe(plan))
     with ThreadPoolExecutor(1) as pool, pytest.raises(KeyboardInterrupt):
         execute(plan, journal, pool, lambda _: None)
     journal.close()
     _, results = run.read(tmp_path / "results.jsonl")
-    assert {str(result.verdict) for result in results} == {"not-applicable"}
+    assert {result.cell for result in results} == {planned.cell for planned in plan.cells}
+
+
+def test_of_a_batch_that_is_ended_what_has_passed_is_kept(plan, monkeypatch):
+    answers = iter([False, False, False, True])
+    monkeypatch.setattr(run, "stopping", lambda: next(answers))
+    batch = next(batch for batch in run.batches(plan) if len(batch.cells) > 3)
+    results = run_batch(batch)
+    assert [result.cell for result in results] == list(batch.cells[:3])
+    assert {result.verdict for result in results} == {Verdict.PASS}
 
 
 # The journal.

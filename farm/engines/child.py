@@ -78,7 +78,10 @@ class Child:
 
     def send(self, data: bytes, head: int = 0) -> None:
         """One frame; ``head`` is or-ed into its length.  Raises :class:`ChildDied`."""
-        frame = memoryview(self._word.pack(len(data) | head) + data)
+        self._write(self._word.pack(len(data) | head) + data)
+
+    def _write(self, data: bytes | bytearray) -> None:
+        frame = memoryview(data)
         try:
             while frame:
                 frame = frame[os.write(self._in, frame) :]
@@ -90,11 +93,14 @@ class Child:
 
         Raises :class:`ChildDied`.
         """
-        length = self._word.unpack(self._take(4, deadline))[0]
-        frame = self._take(length, deadline)
-        return self._word.unpack_from(frame)[0], frame[4:]
+        self._need(4, deadline)
+        end = 4 + self._word.unpack_from(self._buffer)[0]
+        self._need(end, deadline)
+        status, payload = self._word.unpack_from(self._buffer, 4)[0], bytes(self._buffer[8:end])
+        del self._buffer[:end]
+        return status, payload
 
-    def _take(self, size: int, deadline: float) -> bytes:
+    def _need(self, size: int, deadline: float) -> None:
         while len(self._buffer) < size:
             remaining = deadline - time.monotonic()
             if remaining <= 0 or not self._poll.poll(remaining * 1000):
@@ -106,23 +112,22 @@ class Child:
             if not data:
                 raise self.died()
             self._buffer += data
-        taken = bytes(self._buffer[:size])
-        del self._buffer[:size]
-        return taken
 
     def stream(self, programs: Sequence[bytes], seconds: float) -> Iterator[tuple[int, bytes]]:
         """A frame for each program, in order; ``seconds`` is the deadline of each."""
         sent = answered = in_flight = 0
         limit = len(programs)
         while answered < len(programs):
-            while sent < limit and (sent == answered or in_flight + len(programs[sent]) <= _IN_FLIGHT):
+            if sent == answered or in_flight <= _IN_FLIGHT // 2:  # several programs a write, so that fewer are needed
+                frames = bytearray()
+                while sent < limit and (sent == answered or in_flight + len(programs[sent]) <= _IN_FLIGHT):
+                    frames += self._word.pack(len(programs[sent])) + programs[sent]
+                    in_flight += len(programs[sent])
+                    sent += 1
                 try:
-                    self.send(programs[sent])
+                    self._write(frames)
                 except ChildDied:  # what it answered before is still to be read; then reading says how it died
                     limit = sent
-                    break
-                in_flight += len(programs[sent])
-                sent += 1
             frame = self.receive(time.monotonic() + seconds)
             in_flight -= len(programs[answered])
             answered += 1
@@ -172,6 +177,11 @@ class Child:
         for stream in (self.process.stdin, self.process.stdout, self._stderr):
             if stream:
                 stream.close()
+
+
+def stopping() -> bool:
+    """The run is being ended: what children answer now is not to be believed."""
+    return _stopping.is_set()
 
 
 def kill_all() -> None:
