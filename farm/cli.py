@@ -293,7 +293,7 @@ def _execute(
             kill_all()
             raise
         finally:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown()
             _close_engines()
         journal.finish(plan)
     except KeyboardInterrupt:

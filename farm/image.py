@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ from farm.toolchain import TOOLCHAINS
 
 PLATFORM = "linux"
 _LAYOUT = 2  # of image.json
+_interrupted = threading.Event()  # no compiler is started any more
 
 #: Symbols that the engines and the reports use.
 _SYMBOLS = [
@@ -224,7 +226,10 @@ def build(spec: Spec) -> Image:
 
 
 def build_all(specs: list[Spec], workers: int | None = None) -> dict[Spec, Image | Exception]:
-    """Every image, built in parallel; a failed one is its exception."""
+    """Every image, built in parallel; a failed one is its exception.
+
+    Ctrl-C ends it after the commands that are running.
+    """
 
     def attempt(spec: Spec) -> Image | Exception:
         try:
@@ -233,7 +238,11 @@ def build_all(specs: list[Spec], workers: int | None = None) -> dict[Spec, Image
             return error
 
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-        return dict(zip(specs, pool.map(attempt, specs), strict=True))
+        try:
+            return dict(zip(specs, pool.map(attempt, specs), strict=True))
+        except KeyboardInterrupt:
+            _interrupted.set()
+            raise
 
 
 _Stamp = tuple[int, int, int]
@@ -334,6 +343,8 @@ def _plants(spec: Spec, source: Path) -> bool:
 
 
 def _tool(spec: Spec, complaint: str, command: list[str]) -> None:
+    if _interrupted.is_set():
+        raise BuildError(complaint, command, "interrupted")
     environment = {**os.environ, **TOOLCHAINS[spec.toolchain].environment()}
     try:
         done = subprocess.run(
