@@ -9,9 +9,9 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -165,53 +165,6 @@ def _write(path: Path, content: bytes) -> None:
         raise OutputError(f"{path}: cannot be written: {error.strerror}") from None
 
 
-class _Progress:
-    """What is going on: a live bar on a terminal, a line now and then elsewhere."""
-
-    def __init__(self, console: Console, plan: Plan, *, verbose: bool) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-        self._console = console
-        self._verbose = verbose
-        self._plan = plan
-        self._total = len(plan.cells)
-        self._done = self._failed = 0
-        self._said = 0
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._task = self._bar.add_task("building guests", total=self._total)
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._bar.stop()
-
-    def building(self, count: int) -> None:
-        if not self._console.is_terminal:
-            self._console.print(f"guests: {count} to have ready", highlight=False)
-
-    def results(self, results: Sequence[Result]) -> None:
-        """Count ``results`` and show them."""
-        from farm.report.explain import outcome
-
-        self._done += len(results)
-        self._failed += sum(result.failed for result in results)
-        failed = f", [red]{self._failed} failed[/red]" if self._failed else ""
-        self._bar.update(self._task, completed=self._done, description=f"running cells{failed}")
-        if self._verbose:
-            for result in results:
-                why = f"  {result.reason}" if result.reason else f"  {outcome(result, self._plan)}"
-                line = f"{result.verdict!s:<16} {result.cell}{why}"
-                self._console.print(line, markup=False, highlight=False, soft_wrap=True)
-        elif not self._console.is_terminal and (
-            self._done - self._said >= self._total / 4 or self._done == self._total
-        ):
-            self._said = self._done
-            self._console.print(f"{self._done}/{self._total} cells, {self._failed} failed", highlight=False)
-
-
 def _close_engines() -> None:
     from farm.engines import engines
 
@@ -274,6 +227,7 @@ def _execute(
     from farm import image
     from farm import run as runs
     from farm.engines.child import kill_all
+    from farm.report.progress import Progress
 
     local = isinstance(pool, concurrent.futures.ThreadPoolExecutor)
     if local and any(p.verdict is None and p.cell.engine.startswith("unicorn") for p in plan.cells):
@@ -284,7 +238,7 @@ def _execute(
     try:
         _write(folder / "plan.json", plan.json())
         try:
-            with _Progress(console, plan, verbose=verbose) as progress:
+            with Progress(console, plan, verbose=verbose) as progress:
                 specs = list(dict.fromkeys(batch.spec for batch in runs.batches(plan, journal.results)))
                 progress.building(len(specs))
                 image.build_all(specs, jobs)
@@ -380,88 +334,6 @@ def report(
     raise typer.Exit(_status(results, console))
 
 
-# list
-
-
-def _variants(arch_path: tuple[Path, ...]) -> list[dict[str, Any]]:
-    from farm import backend
-    from farm.engines import engines
-
-    rows = []
-    for v in backend.load(arch_path).values():
-        holes = {name: engine.hole(v) for name, engine in engines().items()}
-        rows.append(
-            {
-                "name": v.name,
-                "architecture": v.architecture,
-                "bits": v.bits,
-                "byte_order": v.byte_order,
-                "mechanisms": [name for name in backend.MECHANISM_FILES if not v.supports(name)],
-                "toolchains": list(v.toolchain),
-                "engines": {name: hole.reason if hole else "ready" for name, hole in holes.items()},
-            }
-        )
-    return rows
-
-
-def _mechanisms() -> list[dict[str, Any]]:
-    return [
-        {"name": "pointer", "what": "a C function loads its target once, tests it for NULL and calls it"},
-        {"name": "stub", "what": "one jump in asm, poked in place; far targets go through a data slot beside it"},
-    ]
-
-
-def _engines() -> list[dict[str, Any]]:
-    from farm.engines import engines
-
-    return [{"name": name, "blind_to": sorted(map(str, engine.blind_to))} for name, engine in engines().items()]
-
-
-def _toolchains() -> list[dict[str, Any]]:
-    from farm.toolchain import TOOLCHAINS
-
-    rows = []
-    for name, toolchain in TOOLCHAINS.items():
-        try:
-            rows.append({"name": name, "version": toolchain.version()})
-        except MissingToolError as error:
-            rows.append({"name": name, "version": str(error)})
-    return rows
-
-
-def _scenarios(scenario_path: tuple[Path, ...]) -> list[dict[str, Any]]:
-    from farm import scenarios
-    from farm.backend import MECHANISM_FILES
-
-    return [
-        {
-            "name": s.name,
-            "id": s.id,
-            "title": s.title,
-            "detects": sorted(map(str, s.detects)),
-            "mechanisms": [m for m in MECHANISM_FILES if not s.only or m in s.only[0]],
-            "tags": sorted(s.tags),
-            "bugs": list(s.bugs),
-        }
-        for s in scenarios.load(scenario_path).values()
-    ]
-
-
-def _controls() -> list[dict[str, Any]]:
-    from farm.controls import CONTROLS
-
-    return [
-        {
-            "name": c.name,
-            "defect": str(c.defect),
-            "what": c.what,
-            "register": c.register,
-            "mechanisms": sorted(c.mechanisms),
-        }
-        for c in CONTROLS.values()
-    ]
-
-
 @app.command("list")
 def list_(
     what: Annotated[str, typer.Argument(help="variants, mechanisms, engines, toolchains, scenarios or controls")],
@@ -470,31 +342,17 @@ def list_(
     json: JsonFlag = False,
 ) -> None:
     """List what there is; with --json an array of objects, each with a name."""
-    makers: dict[str, Callable[[], list[dict[str, Any]]]] = {
-        "variants": lambda: _variants(tuple(arch_path or ())),
-        "mechanisms": _mechanisms,
-        "engines": _engines,
-        "toolchains": _toolchains,
-        "scenarios": lambda: _scenarios(tuple(scenario_path or ())),
-        "controls": _controls,
-    }
-    if what not in makers:
-        raise UnknownNameError("list", what, makers)
-    rows = makers[what]()
+    from farm.listing import brief, rows
+
+    found = rows(what, tuple(arch_path or ()), tuple(scenario_path or ()))
     if json:
         import msgspec
 
-        typer.echo(msgspec.json.format(msgspec.json.encode(rows), indent=1).decode())
+        typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=1).decode())
         return
-    width = max(len(row["name"]) for row in rows)
-    for row in rows:
-        typer.echo(f"{row['name']:<{width}}  " + "  ".join(_brief(v) for k, v in row.items() if k != "name"))
-
-
-def _brief(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key}: {item}" for key, item in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    width = max(len(row["name"]) for row in found)
+    for row in found:
+        typer.echo(f"{row['name']:<{width}}  " + "  ".join(brief(v) for k, v in row.items() if k != "name"))
 
 
 # build, calibrate, doctor

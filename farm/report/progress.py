@@ -1,0 +1,61 @@
+"""What goes on while a plan runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Self
+
+from farm.report.explain import outcome
+from farm.verdict import Result
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from farm.plan import Plan
+
+
+class Progress:
+    """What is going on: a live bar on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, console: Console, plan: Plan, *, verbose: bool) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bar
+
+        self._console = console
+        self._verbose = verbose
+        self._plan = plan
+        self._total = len(plan.cells)
+        self._done = self._failed = 0
+        self._said = 0
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self._bar = Bar(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._task = self._bar.add_task("building guests", total=self._total)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def building(self, count: int) -> None:
+        """Say that ``count`` guests are to be had ready."""
+        if not self._console.is_terminal:
+            self._console.print(f"guests: {count} to have ready", highlight=False)
+
+    def results(self, results: Sequence[Result]) -> None:
+        """Count ``results`` and show them."""
+        self._done += len(results)
+        self._failed += sum(result.failed for result in results)
+        failed = f", [red]{self._failed} failed[/red]" if self._failed else ""
+        self._bar.update(self._task, completed=self._done, description=f"running cells{failed}")
+        if self._verbose:
+            for result in results:
+                why = f"  {result.reason}" if result.reason else f"  {outcome(result, self._plan)}"
+                line = f"{result.verdict!s:<16} {result.cell}{why}"
+                self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        elif not self._console.is_terminal and (
+            self._done - self._said >= self._total / 4 or self._done == self._total
+        ):
+            self._said = self._done
+            self._console.print(f"{self._done}/{self._total} cells, {self._failed} failed", highlight=False)
