@@ -21,54 +21,22 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import msgspec
 
 from farm import paths, wire
 from farm.backend import Variant
 from farm.controls import CONTROLS
+from farm.elf import Segment, bytes_at, inspect
 from farm.errors import BuildError, ImageError, OutputError
 from farm.toolchain import TOOLCHAINS
 
 PLATFORM = "linux"
 _LAYOUT = 2  # of image.json
 _interrupted = threading.Event()  # no compiler is started any more
-
-#: Symbols that the engines and the reports use.
-_SYMBOLS = [
-    "farm_enter",
-    "farm_stop",
-    "farm_program",
-    "farm_trace",
-    "farm_doorbell",
-    "farm_features",
-    "farm_pristine",
-    "text_start",
-    "text_end",
-    "stub_start",
-    "stub_end",
-    "pointer_start",
-    "pointer_end",
-    "state_start",
-    "state_end",
-    "far_start",
-    "far_end",
-]
-
-
-class Segment(msgspec.Struct, frozen=True):
-    """A piece of memory that the loader fills."""
-
-    address: int
-    offset: int  #: in the file
-    file_size: int
-    size: int
-    flags: int  #: ELF: 1 execute, 2 write, 4 read
 
 
 class Image(msgspec.Struct, frozen=True):
@@ -95,7 +63,7 @@ class Image(msgspec.Struct, frozen=True):
 
     def bytes_at(self, address: int, size: int) -> bytes:
         """``size`` bytes of the pristine image at ``address``."""
-        return _bytes_at(self.read(), self.segments, address, size)
+        return bytes_at(self.read(), self.segments, address, size)
 
     @property
     def patched(self) -> tuple[int, int]:
@@ -356,61 +324,6 @@ def _tool(spec: Spec, complaint: str, command: list[str]) -> None:
         raise BuildError(complaint, command, done.stderr + done.stdout)
 
 
-# Reading ELF.
-
-
-@contextlib.contextmanager
-def _elf(path: Path) -> Iterator[Any]:
-    from elftools.common.exceptions import ELFError
-    from elftools.elf.elffile import ELFFile
-
-    stream: BinaryIO
-    with path.open("rb") as stream:
-        try:
-            yield ELFFile(stream)
-        except (ELFError, OverflowError, ValueError, UnicodeDecodeError) as error:
-            raise ImageError(f"image {path} is not a whole ELF file ({error or 'truncated'})") from None
-
-
-def inspect(path: Path, variant: Variant) -> tuple[tuple[Segment, ...], dict[str, int], dict[str, int]]:
-    """Segments, symbols and functions of the guest in ``path``.
-
-    Raises :class:`~farm.errors.ImageError` if it is truncated, foreign, of the wrong byte order, or no guest.
-    """
-    with _elf(path) as elf:
-        found = (elf["e_machine"], elf.elfclass, "little" if elf.little_endian else "big")
-        number = elf.header["e_machine"]
-        if isinstance(number, str):
-            from elftools.elf.enums import ENUM_E_MACHINE
-
-            number = ENUM_E_MACHINE.get(number, -1)
-        wanted = (variant.machine, variant.bits, variant.byte_order)
-        if (number, *found[1:]) != wanted:
-            raise ImageError(
-                f"image {path} is for another machine: {found[0]}, {found[1]} bits, {found[2]}-endian; {variant.name} "
-                f"is machine {wanted[0]}, {wanted[1]} bits, {wanted[2]}-endian"
-            )
-        segments = tuple(
-            Segment(s["p_vaddr"], s["p_offset"], s["p_filesz"], s["p_memsz"], s["p_flags"])
-            for s in elf.iter_segments()
-            if s["p_type"] == "PT_LOAD" and s["p_memsz"]
-        )
-        size = path.stat().st_size
-        if any(s.offset + s.file_size > size for s in segments):
-            raise ImageError(f"image {path} is truncated: {size} bytes")
-        table = elf.get_section_by_name(".symtab")
-        values = {s.name: s["st_value"] for s in table.iter_symbols()} if table else {}
-        functions = {
-            s.name: s["st_value"]
-            for s in (table.iter_symbols() if table else ())
-            if s["st_info"]["type"] == "STT_FUNC" and s.name
-        }
-    missing = [name for name in _SYMBOLS if name not in values]
-    if missing:
-        raise ImageError(f"image {path} is no guest: it has no symbol {missing[0]}")
-    return segments, {name: values[name] for name in _SYMBOLS}, functions
-
-
 def describe(path: Path, spec: Spec, identity: str) -> Image:
     """The :class:`Image` of a linked guest."""
     segments, symbols, functions = inspect(path, spec.variant)
@@ -434,15 +347,6 @@ def describe(path: Path, spec: Spec, identity: str) -> Image:
     )
 
 
-def _bytes_at(content: bytes, segments: tuple[Segment, ...], address: int, size: int) -> bytes:
-    for s in segments:
-        if s.address <= address and address + size <= s.address + s.size:
-            start = s.offset + address - s.address
-            filled = content[start : min(start + size, s.offset + s.file_size)]
-            return filled + bytes(size - len(filled))
-    raise ImageError(f"no {size} bytes at {address:#x}")
-
-
 def _patched(symbols: dict[str, int], mechanism: str) -> tuple[int, int]:
     region = "pointer" if mechanism == "pointer" else "stub"
     start = symbols[f"{region}_start"]
@@ -453,7 +357,7 @@ def _fill_pristine(path: Path, spec: Spec) -> None:
     segments, symbols, _ = inspect(path, spec.variant)
     start, size = _patched(symbols, spec.mechanism)
     content = bytearray(path.read_bytes())
-    copy = _bytes_at(bytes(content), segments, start, size)
+    copy = bytes_at(bytes(content), segments, start, size)
     home = next(s for s in segments if s.address <= symbols["farm_pristine"] < s.address + s.file_size)
     offset = home.offset + symbols["farm_pristine"] - home.address
     content[offset : offset + size] = copy
@@ -467,7 +371,7 @@ def _text_digest(content: bytes, segments: tuple[Segment, ...], symbols: dict[st
     digest = wire.FNV_BASIS
     for region in ("text", "stub", "state"):
         start, end = symbols[f"{region}_start"], symbols[f"{region}_end"]
-        data = _bytes_at(content, segments, start, end - start) if end > start else b""
+        data = bytes_at(content, segments, start, end - start) if end > start else b""
         words = struct.unpack(f"{'>' if big_endian else '<'}{len(data) // 4}I", data)
         digest = wire.fnv(words, digest)
     return digest

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from farm import backend, image, paths, wire
+from farm import backend, elf, image, paths, wire
 from farm.backend import load_folder
 from farm.errors import BuildError, ImageError, OutputError
 from farm.image import Spec
@@ -212,7 +212,7 @@ def test_the_bytes_do_not_depend_on_the_folder(guest, monkeypatch, own_cache, tm
 def test_a_foreign_image_is_refused_by_name(broken, arm64, offset, data, complaint):
     path = broken(offset, data)
     with pytest.raises(ImageError, match=complaint) as caught:
-        image.inspect(path, arm64)
+        elf.inspect(path, arm64)
     assert str(path) in str(caught.value)
 
 
@@ -221,14 +221,14 @@ def test_an_image_of_the_wrong_byte_order_is_refused(tmp_path, arm64):
     header = struct.pack(">16sHHIQQQIHHHHHH", b"\x7fELF\2\2\1", 2, 183, 1, 0, 0, 0, 0, 64, 0, 0, 0, 0, 0)
     path.write_bytes(header)
     with pytest.raises(ImageError, match=r"EM_AARCH64, 64 bits, big-endian; arm64 is machine 183, 64 bits, little-"):
-        image.inspect(path, arm64)
+        elf.inspect(path, arm64)
 
 
 def test_an_image_of_the_wrong_word_size_is_refused(tmp_path, arm64):
     path = tmp_path / "guest.elf"
     path.write_bytes(struct.pack("<16sHHIIIIIHHHHHH", b"\x7fELF\1\1\1", 2, 183, 1, 0, 0, 0, 0, 52, 0, 0, 0, 0, 0))
     with pytest.raises(ImageError, match=r"EM_AARCH64, 32 bits, little-endian; arm64 is"):
-        image.inspect(path, arm64)
+        elf.inspect(path, arm64)
 
 
 def test_a_program_that_is_no_guest_is_refused(tmp_path, arm64):
@@ -236,7 +236,7 @@ def test_a_program_that_is_no_guest_is_refused(tmp_path, arm64):
     header = struct.pack("<16sHHIQQQIHHHHHH", b"\x7fELF\2\1\1", 2, 183, 1, 0, 0, 0, 0, 64, 0, 0, 0, 0, 0)
     path.write_bytes(header)
     with pytest.raises(ImageError, match=r"guest\.elf is no guest: it has no symbol farm_enter"):
-        image.inspect(path, arm64)
+        elf.inspect(path, arm64)
 
 
 @given(st.data())
@@ -246,7 +246,7 @@ def test_an_image_that_is_cut_off_anywhere_is_refused_by_name(guest, arm64, tmp_
     path = tmp_path_factory.getbasetemp() / "cut.elf"
     path.write_bytes(content[: data.draw(st.integers(0, len(content) - 1) | st.integers(0, 200))])
     with pytest.raises(ImageError, match=re.escape(str(path))):
-        image.inspect(path, arm64)
+        elf.inspect(path, arm64)
 
 
 # What is in it.

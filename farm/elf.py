@@ -1,0 +1,105 @@
+"""Reads guests: what a linked ELF says of itself, and whether it is a guest at all."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from farm.backend import Variant
+from farm.errors import ImageError
+
+#: Symbols that the engines and the reports use.
+SYMBOLS = [
+    "farm_enter",
+    "farm_stop",
+    "farm_program",
+    "farm_trace",
+    "farm_doorbell",
+    "farm_features",
+    "farm_pristine",
+    "text_start",
+    "text_end",
+    "stub_start",
+    "stub_end",
+    "pointer_start",
+    "pointer_end",
+    "state_start",
+    "state_end",
+    "far_start",
+    "far_end",
+]
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """A piece of memory that the loader fills."""
+
+    address: int
+    offset: int  #: in the file
+    file_size: int
+    size: int
+    flags: int  #: ELF: 1 execute, 2 write, 4 read
+
+
+@contextlib.contextmanager
+def _elf(path: Path) -> Iterator[Any]:
+    from elftools.common.exceptions import ELFError
+    from elftools.elf.elffile import ELFFile
+
+    with path.open("rb") as stream:
+        try:
+            yield ELFFile(stream)
+        except (ELFError, OverflowError, ValueError, UnicodeDecodeError) as error:
+            raise ImageError(f"image {path} is not a whole ELF file ({error or 'truncated'})") from None
+
+
+def inspect(path: Path, variant: Variant) -> tuple[tuple[Segment, ...], dict[str, int], dict[str, int]]:
+    """Segments, symbols and functions of the guest in ``path``.
+
+    Raises :class:`~farm.errors.ImageError` if it is truncated, foreign, of the wrong byte order, or no guest.
+    """
+    with _elf(path) as elf:
+        found = (elf["e_machine"], elf.elfclass, "little" if elf.little_endian else "big")
+        number = elf.header["e_machine"]
+        if isinstance(number, str):
+            from elftools.elf.enums import ENUM_E_MACHINE
+
+            number = ENUM_E_MACHINE.get(number, -1)
+        wanted = (variant.machine, variant.bits, variant.byte_order)
+        if (number, *found[1:]) != wanted:
+            raise ImageError(
+                f"image {path} is for another machine: {found[0]}, {found[1]} bits, {found[2]}-endian; {variant.name} "
+                f"is machine {wanted[0]}, {wanted[1]} bits, {wanted[2]}-endian"
+            )
+        segments = tuple(
+            Segment(s["p_vaddr"], s["p_offset"], s["p_filesz"], s["p_memsz"], s["p_flags"])
+            for s in elf.iter_segments()
+            if s["p_type"] == "PT_LOAD" and s["p_memsz"]
+        )
+        size = path.stat().st_size
+        if any(s.offset + s.file_size > size for s in segments):
+            raise ImageError(f"image {path} is truncated: {size} bytes")
+        table = elf.get_section_by_name(".symtab")
+        values = {s.name: s["st_value"] for s in table.iter_symbols()} if table else {}
+        functions = {
+            s.name: s["st_value"]
+            for s in (table.iter_symbols() if table else ())
+            if s["st_info"]["type"] == "STT_FUNC" and s.name
+        }
+    missing = [name for name in SYMBOLS if name not in values]
+    if missing:
+        raise ImageError(f"image {path} is no guest: it has no symbol {missing[0]}")
+    return segments, {name: values[name] for name in SYMBOLS}, functions
+
+
+def bytes_at(content: bytes, segments: tuple[Segment, ...], address: int, size: int) -> bytes:
+    """``size`` bytes at ``address`` of a guest whose file is ``content``; zeros where the file has none."""
+    for s in segments:
+        if s.address <= address and address + size <= s.address + s.size:
+            start = s.offset + address - s.address
+            filled = content[start : min(start + size, s.offset + s.file_size)]
+            return filled + bytes(size - len(filled))
+    raise ImageError(f"no {size} bytes at {address:#x}")
