@@ -226,14 +226,13 @@ def _execute(
 
     from farm import image
     from farm import run as runs
+    from farm.engines import engines
     from farm.engines.child import kill_all
     from farm.report.progress import Progress
 
-    local = isinstance(pool, concurrent.futures.ThreadPoolExecutor)
-    if local and any(p.verdict is None and p.cell.engine.startswith("unicorn") for p in plan.cells):
-        from farm.engines.unicorn import UNICORN
-
-        UNICORN.warm_up(min(jobs, len({p.cell.variant for p in plan.cells})))  # while the rest is got ready
+    if isinstance(pool, concurrent.futures.ThreadPoolExecutor):  # elsewhere the children are not ours
+        for name in {p.cell.engine.partition(":")[0] for p in plan.cells if p.verdict is None}:
+            engines()[name].warm_up(min(jobs, len({p.cell.variant for p in plan.cells})))
     journal = runs.Journal(folder / "results.jsonl", runs.describe(plan), resume=resume)
     try:
         _write(folder / "plan.json", plan.json())

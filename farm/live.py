@@ -174,13 +174,11 @@ class Guest:
 
     def _locate(self) -> int | None:
         """Where it crashed, from one that does all the same in a single program, if that is not too long."""
-        locate = getattr(self._engine, "locate", None)
         try:
             program = self._program(self.steps)
         except UsageError:
             return None
-        pc: int | None = locate(self._image, self._variant, program, self._timeout) if locate else None
-        return pc
+        return self._engine.locate(self._image, self._variant, program, self._timeout)
 
 
 def boot(

@@ -139,8 +139,7 @@ def _again(batch: Batch, built: image.Image, engine: Engine, judge: Judge, i: in
 
 
 def _located(engine: Engine, built: image.Image, batch: Batch, program: bytes, reply: Reply) -> Reply:
-    locate = getattr(engine, "locate", None)
-    pc = locate(built, batch.variant, program, batch.timeout) if locate else None
+    pc = engine.locate(built, batch.variant, program, batch.timeout)
     return Reply(failure=reply.failure, detail=reply.detail, pc=pc)
 
 
@@ -189,17 +188,17 @@ class _Head(msgspec.Struct):
 
 def describe(plan: Plan) -> Run:
     """What ran this plan."""
-    versions = {"python": platform.python_version()}
+    found: dict[str, set[str]] = {"python": {platform.python_version()}}
     known = engines()
-    for cell in {(p.cell.engine, p.cell.variant, p.cell.toolchain) for p in plan.cells if p.verdict is None}:
-        name, variant, toolchain = cell
-        engine = name.partition(":")[0]
-        version = known[engine].version(plan.variants[variant])
-        versions[engine if engine == "unicorn" else f"{engine} ({variant})"] = version
-        versions[toolchain] = TOOLCHAINS[toolchain].version()
+    for name, variant, toolchain in {
+        (p.cell.engine.partition(":")[0], p.cell.variant, p.cell.toolchain) for p in plan.cells if p.verdict is None
+    }:
+        found.setdefault(name, set()).add(known[name].version(plan.variants[variant]))
+        found.setdefault(toolchain, set()).add(TOOLCHAINS[toolchain].version())
+    versions = {name: " and ".join(sorted(numbers)) for name, numbers in sorted(found.items())}
     host = f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs"
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    return Run(SCHEMA, __version__, plan.sha256, host, dict(sorted(versions.items())), started)
+    return Run(SCHEMA, __version__, plan.sha256, host, versions, started)
 
 
 class Journal:

@@ -116,6 +116,9 @@ class FakeEngine:
         assert len(answer) == len(programs)
         yield from answer
 
+    def locate(self, _built, _variant, _program, _timeout):
+        return None
+
     def cross_check(self, _built, _variant, _programs, _timeout):
         return self.slow
 

@@ -75,6 +75,12 @@ class Engine(Protocol):
     ) -> Iterator[Reply] | None:
         """The same programs in the engine's slow, simple mode, if it has one; a difference is the engine's fault."""
 
+    def locate(self, image: Image, variant: Variant, program: bytes, timeout: float) -> int | None:
+        """Where in the guest ``program`` crashes, for an engine whose replies do not say; else None."""
+
+    def warm_up(self, count: int) -> None:
+        """Start what ``count`` workers will need, while the host is busy with something else."""
+
     def close(self) -> None:
         """End the idle children."""
 

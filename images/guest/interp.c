@@ -119,14 +119,14 @@ static void run_call(const uint32_t *op, uint32_t step)
     } else if (kind != KIND_WIDE) {
         arguments[0] = (uint32_t)x;
     }
-    call_count = op[6];
     if (shape == SHAPE_RECURSIVE) {
         call.limit = op[6];
         shape = SHAPE_TAIL;
     }
-    abi_bare = 0;
     if (!call_sites[n][shape])
         return; /* no such call site: the trace has no return where the model has one */
+    call_count = op[6];
+    abi_bare = 0;
     current = &call;
     abi_call(call_sites[n][shape], arguments, &result);
     current = outer;
