@@ -11,7 +11,7 @@ import functools
 import tomllib
 import typing
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,10 +25,27 @@ from farm.errors import BackendError
 Coherence = Literal["coherent", "clean-invalidate-sync"]
 
 #: Ways round limits of Unicorn on a variant, each implemented once in :mod:`farm.machine`.
-UnicornQuirk = Literal["virtual-tlb", "x86-sse", "arm64-fp", "ppc-msr-fp", "ppc-msr-64", "ppc-msr-little-endian"]
+UnicornQuirk = Literal[
+    "virtual-tlb",
+    "x86-sse",
+    "arm64-fp",
+    "ppc-msr-fp",
+    "ppc-msr-64",
+    "ppc-msr-little-endian",
+]
 
 #: Unicorn's modules of constants, by its architecture names.
-REGISTER_MODULES = {"X86": "x86_const", "ARM": "arm_const", "ARM64": "arm64_const", "PPC": "ppc_const"}
+REGISTER_MODULES = {
+    "X86": "x86_const",
+    "ARM": "arm_const",
+    "ARM64": "arm64_const",
+    "PPC": "ppc_const",
+    "RISCV": "riscv_const",
+    "S390X": "s390x_const",
+    "MIPS": "mips_const",
+    "M68K": "m68k_const",
+    "SPARC": "sparc_const",
+}
 
 #: What a CPU model may have that a scenario can require.
 Feature = Literal["clmul", "float"]
@@ -53,17 +70,38 @@ AbiFeature = Literal[
 ]
 
 #: The files that an architecture must have for a mechanism.
-MECHANISM_FILES: dict[str, tuple[str, ...]] = {"pointer": (), "stub": ("stub.S", "patch.c")}
+MECHANISM_FILES: dict[str, tuple[str, ...]] = {
+    "pointer": (),
+    "stub": ("stub.S", "patch.c"),
+    "relocated": ("stub.S", "patch.c", "sites.c"),
+}
+
+#: The file with which an architecture looks at registers around a call (:attr:`Variant.looks_at_registers`).
+ABI_FILE = "abi.S"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ToolchainSettings:
-    """``[variant.V.toolchain.NAME]``."""
+class ZigSettings:
+    """``[variant.V.toolchain.zig]``."""
 
     target: str  #: what the compiler is told to compile for
     emulation: str  #: the linker's ``-m``
     flags: tuple[str, ...] = ()
     integer_flags: tuple[str, ...] = ()  #: for all sources but the few that need floating-point registers
+
+
+@dataclass(frozen=True, kw_only=True)
+class GccSettings:
+    """``[variant.V.toolchain.gcc]``."""
+
+    prefix: str  #: of the command names, ``m68k-linux-gnu-``
+    package: str  #: Debian's
+    flags: tuple[str, ...] = ()
+    integer_flags: tuple[str, ...] = ()  #: for all sources but the few that need floating-point registers
+    link_flags: tuple[str, ...] = ()  #: for the linker itself
+
+
+ToolchainSettings = ZigSettings | GccSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +124,7 @@ class UnicornSettings:
     program_counter: str
     cpu: str | None = None
     quirks: tuple[UnicornQuirk, ...] = ()
+    since: str | None = None  #: the first version of Unicorn that runs it
     features: tuple[Feature, ...] = ()
 
 
@@ -99,7 +138,40 @@ class Unavailable:
 EngineSettings = QemuUserSettings | UnicornSettings | Unavailable
 
 _ENGINE_TABLES: dict[str, type] = {"qemu-user": QemuUserSettings, "unicorn": UnicornSettings}
-TOOLCHAINS = ("zig",)
+_TOOLCHAIN_TABLES: dict[str, type] = {"zig": ZigSettings, "gcc": GccSettings}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opcode:
+    """Bits that tell an instruction: ``size`` bytes at ``at`` from the word, read in the variant's byte order."""
+
+    mask: int
+    value: int
+    at: int = 0
+    size: Literal[1, 2, 4] = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallSiteForm:
+    """``[[variant.V.call_site]]``: one form of instruction that calls or jumps to a patchable function directly.
+
+    The displacement lies in one 32-bit *word* of the code; its bits are named from the most significant one, ``"31
+    19:12 20 30:21"``, and mean ``word address + base + scale * displacement`` (``base``: how far the program counter is
+    ahead of the word).  With ``region``, the size in bytes of the aligned region around the next instruction, the field
+    is absolute within it (mips ``j``).
+    """
+
+    instruction: str
+    relocations: tuple[int, ...]  #: ELF types, any of which may stand for it: the opcode decides
+    opcode: Opcode
+    displacement: str = ""
+    word: int = 0  #: of the word, from where the relocation points to
+    scale: int = 1
+    base: int = 0
+    region: int | None = None
+    #: What one store to the word needs to be atomic; ``never`` is a form that is known and left alone.
+    store: Literal["aligned", "cache-line", "any", "never"] = "aligned"
+    reason: str = ""  #: of ``never``
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,11 +187,15 @@ class Variant:
     page: int  #: bytes; the largest page size a kernel for it may use
     text_base: int
     far_base: int
-    branch_range: int  #: bytes that the stub's near jump reaches in either direction
+    branch_range: int | None = None  #: bytes that the stub's near jump reaches in either direction; None: everything
+    stub_jump: str = ""  #: what the stub's patched instruction may be, for people
+    stub_store: str = ""  #: how it changes
+    call_site: tuple[CallSiteForm, ...] = ()
     alignment: int  #: bytes; of instructions
     coherence: Coherence
     abi: tuple[AbiFeature, ...] = ()
-    disassembler: tuple[str, ...]  #: capstone's architecture and modes, names without ``CS_ARCH_``/``CS_MODE_``
+    #: capstone's architecture and modes, names without ``CS_ARCH_``/``CS_MODE_``; empty: it has none
+    disassembler: tuple[str, ...] = ()
     toolchain: Mapping[str, ToolchainSettings] = field(default_factory=dict, hash=False)
     engine: Mapping[str, EngineSettings] = field(default_factory=dict, hash=False)
 
@@ -144,6 +220,11 @@ class Variant:
         """What the CPU model of ``engine`` has."""
         settings = self.engine.get(engine)
         return frozenset() if settings is None or isinstance(settings, Unavailable) else frozenset(settings.features)
+
+    @property
+    def looks_at_registers(self) -> bool:
+        """The architecture has its own asm around calls; else the guest's portable C stands in for it."""
+        return (self.folder / ABI_FILE).is_file()
 
     def supports(self, mechanism: str) -> str | None:
         """None if ``mechanism`` exists here, else the reason why not."""
@@ -180,14 +261,14 @@ def _variant(path: Path, name: str, table: object) -> Variant:
     if not isinstance(table, dict):
         raise BackendError(f"{path}: {key}: expected a table, found {table!r}")
     table = dict(table)
-    toolchains = _subtables(path, f"{key}.toolchain", table.pop("toolchain", {}), TOOLCHAINS)
+    toolchains = _subtables(path, f"{key}.toolchain", table.pop("toolchain", {}), tuple(_TOOLCHAIN_TABLES))
     engines = _subtables(path, f"{key}.engine", table.pop("engine", {}), tuple(_ENGINE_TABLES))
     derived = {
         "name": name,
         "architecture": path.parent.name,
         "folder": path.parent,
         "toolchain": {
-            tool: _convert(path, f"{key}.toolchain.{tool}", settings, ToolchainSettings)
+            tool: _convert(path, f"{key}.toolchain.{tool}", settings, _TOOLCHAIN_TABLES[tool])
             for tool, settings in toolchains.items()
         },
         "engine": {
@@ -202,7 +283,7 @@ def _variant(path: Path, name: str, table: object) -> Variant:
     }
     variant: Variant = _convert(path, key, table, Variant, derived)
     distance = abs(variant.far_base - variant.text_base)
-    if distance <= variant.branch_range:
+    if variant.branch_range is not None and distance <= variant.branch_range:
         raise BackendError(
             f"{path}: {key}.far_base: {variant.far_base:#x} is within branch_range of text_base; expected an address "
             f"more than {variant.branch_range:#x} bytes from {variant.text_base:#x}"
@@ -252,6 +333,8 @@ def _describe(hint: Any) -> str:
         return "one of " + ", ".join(repr(value) for value in arguments)
     if typing.get_origin(hint) is tuple:
         return f"a list, each {_describe(arguments[0])}"
+    if is_dataclass(hint):
+        return f"a table of {', '.join(f.name for f in fields(hint))}"
     if arguments:  # X | None
         return _describe(arguments[0])
     return {int: "an integer", str: "a string"}[hint]

@@ -7,13 +7,15 @@ a claim that has never been seen red proves nothing (:mod:`farm.calibrate`).
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
+from pathlib import Path
 
-from farm.backend import Variant
-from farm.scenario import Defect
+from farm.backend import ABI_FILE, Variant
+from farm.scenario import Call, Defect, Scenario, Shape, walk
 
-_ALL = frozenset({"pointer", "stub"})
-_CODE = frozenset({"stub"})
+_ALL = frozenset({"pointer", "stub", "relocated"})
+_CODE = frozenset({"stub", "relocated"})
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Control:
     mechanisms: frozenset[str] = _ALL
     cpu: tuple[str, bool] | None = None  #: only on a CPU that has (True) or lacks (False) this feature
     abi: str | None = None  #: only where the ABI has this (``Variant.abi``)
-    register: str = ""  #: the register or slot that it clobbers
+    probe: bool = False  #: planted in abi.S, which says what it clobbers: only where the macro is there
 
     @property
     def macro(self) -> str:
@@ -34,6 +36,8 @@ class Control:
 
     def applies(self, variant: Variant, mechanism: str, features: frozenset[str] = frozenset()) -> bool:
         """The macro changes the guest: a coherent architecture has no cache maintenance to leave out."""
+        if self.probe and self.macro not in _probes(variant.folder):
+            return False
         if self.defect is Defect.STALE_FETCH and variant.coherence == "coherent":
             return False
         if self.abi and self.abi not in variant.abi:
@@ -41,6 +45,13 @@ class Control:
         if self.cpu and (self.cpu[0] in features) != self.cpu[1]:
             return False
         return mechanism in self.mechanisms
+
+
+@functools.cache
+def _probes(folder: Path) -> str:
+    """The asm with which an architecture looks at registers around a call; empty if it has none."""
+    path = folder / ABI_FILE
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 CONTROLS: dict[str, Control] = {
@@ -64,61 +75,61 @@ CONTROLS: dict[str, Control] = {
             "clobber-saved",
             Defect.CLOBBERED_REGISTER,
             "a callee-saved register is lost on the way",
-            register="x86-64 r13, arm64 x21, powerpc r21",
+            probe=True,
         ),
         Control(
             "clobber-argument",
             Defect.CLOBBERED_ARGUMENT,
             "an argument register is lost on the way",
-            register="x86-64 r9, arm64 x6, powerpc r9",
+            probe=True,
         ),
         Control(
             "clobber-float",
             Defect.CLOBBERED_FLOAT,
             "a callee-saved floating-point register is lost on the way",
             abi="kept-floats",
-            register="arm64 d9, powerpc f20",
+            probe=True,
         ),
         Control(
             "clobber-vector",
             Defect.CLOBBERED_VECTOR,
             "a callee-saved vector register is lost on the way",
             abi="kept-vectors",
-            register="ELFv2 v22",
+            probe=True,
         ),
         Control(
             "clobber-flags",
             Defect.CLOBBERED_FLAGS,
             "flags that a call need not keep are changed before the target is entered",
             _CODE,
-            register="x86-64 CF, arm64 NZCV, powerpc cr0",
+            probe=True,
         ),
         Control(
             "clobber-kept-flags",
             Defect.CLOBBERED_KEPT_FLAGS,
             "flags that survive a call are lost on the way",
             abi="kept-flags",
-            register="x86-64 DF, powerpc cr2",
+            probe=True,
         ),
         Control(
             "relies-on-scratch",
             Defect.CLOBBERED_SCRATCH,
             "a caller trusts that the default target leaves a scratch register alone",
-            register="x86-64 r9, arm64 x9, powerpc r10",
+            probe=True,
         ),
         Control(
             "clobber-static-chain",
             Defect.HIDDEN_REGISTER,
             "the static chain of a nested function is lost on the way",
             _CODE,
-            register="x86-64 r10, arm64 x18 (also the platform register), powerpc r11",
+            probe=True,
         ),
         Control(
             "clobber-entry-register",
             Defect.ENTRY_REGISTER,
             "a target that is entered indirectly does not find its own address",
             abi="entry-register",
-            register="ELFv2 r12",
+            probe=True,
         ),
         Control(
             "clobber-variadic-count",
@@ -126,45 +137,44 @@ CONTROLS: dict[str, Control] = {
             "a variadic function is not told that doubles are in registers",
             _CODE,
             abi="variadic-count",
-            register="x86-64 al, ppc32 cr bit 6",
+            probe=True,
         ),
         Control(
             "clobber-struct-pointer",
             Defect.STRUCT_POINTER,
             "a struct result goes elsewhere",
-            register="x86-64 rdi, arm64 x8, powerpc r3",
+            probe=True,
         ),
         Control(
             "clobber-float-argument",
             Defect.FLOAT_ARGUMENT,
             "a floating-point argument register is lost on the way",
-            register="x86-64 xmm1, arm64 d1, powerpc f2",
+            probe=True,
         ),
         Control(
             "clobber-stack-argument",
             Defect.STACK_ARGUMENT,
             "an argument on the stack is lost on the way",
-            register="x86-64 16(rsp), arm64 [sp, #8], ppc32 8(r1), ELFv2 96(r1)",
+            probe=True,
         ),
         Control(
             "narrow-not-extended",
             Defect.NARROW_EXTENSION,
             "a negative 8-bit argument arrives without its sign",
             abi="extension",
-            register="x86-64 edi, powerpc r3, above bit 7",
+            probe=True,
         ),
         Control(
             "truncated-return",
             Defect.TRUNCATED_RETURN,
             "the second half of a result is lost on the way back",
-            register="x86-64 rdx (of a 64-bit result rax), arm64 x1 (x0), ppc32 r3 or memory, ELFv2 r4 (r3): high half",
         ),
         Control(
             "wrong-return-address",
             Defect.RETURN_ADDRESS,
             "the target returns into the mechanism, which returns to the caller",
             _CODE,
-            register="x86-64 (rsp), arm64 x30, powerpc lr",
+            probe=True,
         ),
         Control(
             "overwrite-red-zone",
@@ -172,26 +182,26 @@ CONTROLS: dict[str, Control] = {
             "the mechanism stores below the stack pointer",
             _CODE,
             abi="red-zone",
-            register="64 bytes below rsp or r1",
+            probe=True,
         ),
         Control(
             "misalign-stack",
             Defect.WRONG_STACK,
             "the target is entered with a stack pointer that is 8 bytes off",
-            register="x86-64 rsp, arm64 sp, powerpc r1",
+            probe=True,
         ),
         Control(
             "leak-stack",
             Defect.WRONG_STACK,
             "16 bytes of stack are never given back, by function 0",
-            register="x86-64 rsp, arm64 sp, powerpc r1",
+            probe=True,
         ),
         Control(
             "clobber-toc",
             Defect.LOST_TOC,
             "the table of contents is lost on the way",
             abi="toc",
-            register="ELFv2 r2",
+            probe=True,
         ),
         Control(
             "toc-not-restored",
@@ -199,7 +209,7 @@ CONTROLS: dict[str, Control] = {
             "the call comes back with another table of contents",
             _CODE,
             abi="toc",
-            register="ELFv2 r2; a call through a pointer restores it itself",
+            probe=True,
         ),
         Control("target-for-address", Defect.WRONG_ADDRESS, "the function's address is that of its target"),
         Control("lazy-argument", Defect.LAZY_ARGUMENT, "under NULL the argument is not evaluated"),
@@ -211,6 +221,13 @@ CONTROLS: dict[str, Control] = {
         Control("ignore-error", Defect.IGNORED_ERROR, "a failure to open the text is reported as success", _CODE),
     )
 }
+
+
+def needs_probes(scenario: Scenario) -> bool:
+    """Only asm that looks at registers around a call can run ``scenario``, or could notice what it is about."""
+    about = [control.probe for control in CONTROLS.values() if control.defect in scenario.detects]
+    bare = any(isinstance(step, Call) and step.shape is Shape.BARE for step in walk(scenario.steps))
+    return bare or (bool(about) and all(about))
 
 
 def has_control(defects: frozenset[Defect], mechanism: str) -> bool:

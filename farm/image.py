@@ -28,7 +28,7 @@ from pathlib import Path
 import msgspec
 
 from farm import paths, wire
-from farm.backend import Variant
+from farm.backend import ABI_FILE, Variant
 from farm.controls import CONTROLS
 from farm.elf import Segment, bytes_at, inspect
 from farm.errors import BuildError, ImageError, OutputError
@@ -99,7 +99,8 @@ def sources(spec: Spec) -> list[Path]:
     images, folder = paths.data("images"), spec.variant.folder
     guest = sorted((images / "guest").glob("*.[cS]"))
     mechanism = [images / "mechanism" / "target.c", *sorted((images / "mechanism").glob(f"{spec.mechanism}*.c"))]
-    asm = [folder / "abi.S", folder / f"start_{PLATFORM}.S"]
+    asm = [folder / f"start_{PLATFORM}.S"]
+    asm += [folder / ABI_FILE] if spec.variant.looks_at_registers else sorted((images / "portable").glob("*.c"))
     if (folder / "crc_t10dif.c").is_file():
         asm.append(folder / "crc_t10dif.c")
     if spec.mechanism == "stub":
@@ -153,7 +154,7 @@ def key(spec: Spec) -> str:
     """The content address of the image: hexadecimal, 24 characters."""
     toolchain = TOOLCHAINS[spec.toolchain]
     fixed = Path("generated")
-    digest = hashlib.sha256(f"{_LAYOUT} {toolchain.version()} {wire.wire_hash()} {spec.control}".encode())
+    digest = hashlib.sha256(f"{_LAYOUT} {toolchain.version(spec.variant)} {wire.wire_hash()} {spec.control}".encode())
     for path in [*sources(spec), *_headers(spec)]:
         try:
             digest.update(path.name.encode() + _digest_of(path))
@@ -294,7 +295,7 @@ def _object_key(spec: Spec, source: Path) -> str:
     """The content address of one object: what is compiled, of what it could include, how, and by what."""
     toolchain = TOOLCHAINS[spec.toolchain]
     fixed = Path("generated")
-    digest = hashlib.sha256(f"{toolchain.version()} {wire.wire_hash()} {source}".encode())
+    digest = hashlib.sha256(f"{toolchain.version(spec.variant)} {wire.wire_hash()} {source}".encode())
     for path in [source, *_headers(spec)]:
         digest.update(path.name.encode() + _digest_of(path))
     command = toolchain.compile(spec.variant, _compile_flags(spec, fixed, source), source, fixed)

@@ -20,7 +20,7 @@ def rows(what: str, arch_path: tuple[Path, ...] = (), scenario_path: tuple[Path,
         "variants": lambda: _variants(arch_path),
         "mechanisms": _mechanisms,
         "engines": _engines,
-        "toolchains": _toolchains,
+        "toolchains": lambda: _toolchains(arch_path),
         "scenarios": lambda: _scenarios(scenario_path),
         "controls": _controls,
     }
@@ -65,13 +65,17 @@ def _engines() -> list[dict[str, Any]]:
     return [{"name": name, "blind_to": sorted(map(str, engine.blind_to))} for name, engine in engines().items()]
 
 
-def _toolchains() -> list[dict[str, Any]]:
+def _toolchains(arch_path: tuple[Path, ...]) -> list[dict[str, Any]]:
     rows = []
     for name, toolchain in TOOLCHAINS.items():
-        try:
-            rows.append({"name": name, "version": toolchain.version()})
-        except MissingToolError as error:
-            rows.append({"name": name, "version": str(error)})
+        versions: dict[str, str] = {}
+        for v in backend.load(arch_path).values():
+            if name in v.toolchain:
+                try:
+                    versions[v.name] = toolchain.version(v)
+                except MissingToolError as error:
+                    versions[v.name] = str(error)
+        rows.append({"name": name, "variants": versions})
     return rows
 
 
@@ -96,7 +100,7 @@ def _controls() -> list[dict[str, Any]]:
             "name": c.name,
             "defect": str(c.defect),
             "what": c.what,
-            "register": c.register,
+            "probe": c.probe,
             "mechanisms": sorted(c.mechanisms),
         }
         for c in CONTROLS.values()

@@ -18,7 +18,8 @@ from pathlib import Path
 import msgspec
 
 from farm import backend, scenarios, wire
-from farm.backend import MECHANISM_FILES, Variant
+from farm.backend import ABI_FILE, MECHANISM_FILES, Variant
+from farm.controls import needs_probes
 from farm.engines import Engine, Hole, engines
 from farm.errors import MissingToolError, UnknownNameError, UsageError
 from farm.scenario import Scenario
@@ -204,7 +205,7 @@ def _hole(variant: Variant, mechanism: str, toolchain: str, engine: Engine) -> H
     if hole:
         return hole
     try:
-        TOOLCHAINS[toolchain].version()
+        TOOLCHAINS[toolchain].version(variant)
     except MissingToolError as error:
         return Hole("not-run", str(error))
     return None
@@ -213,6 +214,8 @@ def _hole(variant: Variant, mechanism: str, toolchain: str, engine: Engine) -> H
 def _scenario_hole(scenario: Scenario, variant: Variant, mechanism: str) -> Hole | None:
     if scenario.only and mechanism not in scenario.only[0]:
         return Hole("not-applicable", scenario.only[1])
+    if not variant.looks_at_registers and needs_probes(scenario):
+        return Hole("not-applicable", f"nothing looks at registers: {variant.architecture} has no {ABI_FILE}")
     missing = sorted(scenario.abi - set(variant.abi))
     return Hole("not-applicable", f"the ABI of {variant.name} has no {missing[0]}") if missing else None
 

@@ -194,7 +194,7 @@ def describe(plan: Plan) -> Run:
         (p.cell.engine.partition(":")[0], p.cell.variant, p.cell.toolchain) for p in plan.cells if p.verdict is None
     }:
         found.setdefault(name, set()).add(known[name].version(plan.variants[variant]))
-        found.setdefault(toolchain, set()).add(TOOLCHAINS[toolchain].version())
+        found.setdefault(toolchain, set()).add(TOOLCHAINS[toolchain].version(plan.variants[variant]))
     versions = {name: " and ".join(sorted(numbers)) for name, numbers in sorted(found.items())}
     host = f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs"
     started = datetime.now(UTC).isoformat(timespec="seconds")

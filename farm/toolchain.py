@@ -2,7 +2,8 @@
 
 A toolchain is two commands.  ``zig`` is the default: clang and LLD for all of LLVM's targets from one Python package,
 with no headers or libraries needed.  ``zig cc`` itself refuses ``--emit-relocs``, hence the separate link with
-``zig ld.lld``.
+``zig ld.lld``.  ``gcc`` is Debian's cross compilers, one package a target: for what LLVM does not build, and for the
+rest a second compiler, which is a second set of call sites.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import importlib.util
+import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from farm import paths
-from farm.backend import Variant
+from farm.backend import GccSettings, Variant, ZigSettings
 from farm.errors import MissingToolError
 
 #: Freestanding C11; warnings are errors.  ``-fno-sanitize=all`` because zig adds checks of its own.
@@ -31,6 +34,9 @@ LINK_FLAGS = (
 )
 
 
+#: What GCC would otherwise do to call sites: merge equal functions, rely on what it knows of a callee's registers.
+GCC_FLAGS = ("-fno-ipa-icf", "-fno-ipa-ra", "-fno-reorder-functions", "-fno-pie", "-Wno-pedantic")
+
 #: How the stem of a source ends that needs floating-point registers; all others get ``integer_flags``.
 FLOAT_SOURCE = "_float"
 
@@ -40,7 +46,7 @@ class Toolchain(Protocol):
 
     name: str
 
-    def version(self) -> str:
+    def version(self, variant: Variant) -> str:
         """Part of every image's key.  Raises :class:`~farm.errors.MissingToolError`."""
 
     def compile(self, variant: Variant, flags: list[str], source: Path, output: Path) -> list[str]:
@@ -75,24 +81,88 @@ class Zig:
         except importlib.metadata.PackageNotFoundError:
             raise MissingToolError("the zig compiler", self.install) from None
 
-    def version(self) -> str:
+    def version(self, variant: Variant) -> str:
+        del variant  # one compiler for all of them
         return self._version
 
     def compile(self, variant: Variant, flags: list[str], source: Path, output: Path) -> list[str]:
         settings = variant.toolchain[self.name]
+        assert isinstance(settings, ZigSettings)
         target = ["-target", settings.target, *settings.flags]
         if not source.stem.endswith(FLOAT_SOURCE):
             target += settings.integer_flags
         return [self._binary, "cc", *target, *COMPILE_FLAGS, *flags, "-c", "-o", str(output), str(source)]
 
     def link(self, variant: Variant, flags: list[str], objects: list[Path], output: Path) -> list[str]:
-        emulation = variant.toolchain[self.name].emulation
+        settings = variant.toolchain[self.name]
+        assert isinstance(settings, ZigSettings)
         inputs = [str(path) for path in objects]
-        return [self._binary, "ld.lld", "-m", emulation, *LINK_FLAGS, *flags, "-o", str(output), *inputs]
+        return [self._binary, "ld.lld", "-m", settings.emulation, *LINK_FLAGS, *flags, "-o", str(output), *inputs]
 
     def environment(self) -> dict[str, str]:
         folder = str(paths.cache() / "zig")
         return {"ZIG_GLOBAL_CACHE_DIR": folder, "ZIG_LOCAL_CACHE_DIR": folder}
 
 
-TOOLCHAINS: dict[str, Toolchain] = {"zig": Zig()}
+class Gcc:
+    """Debian's ``gcc-TARGET``."""
+
+    name = "gcc"
+
+    @staticmethod
+    def settings(variant: Variant) -> GccSettings:
+        settings = variant.toolchain[Gcc.name]
+        assert isinstance(settings, GccSettings)
+        return settings
+
+    def version(self, variant: Variant) -> str:
+        """The stamp of the compiler's file: asking it would take longer than all else that a warm run does."""
+        settings = self.settings(variant)
+        return _stamp(f"{settings.prefix}gcc") or self._missing(settings)
+
+    @staticmethod
+    def _missing(settings: GccSettings) -> str:
+        raise MissingToolError(f"{settings.prefix}gcc", f"apt-get install {settings.package}")
+
+    def compile(self, variant: Variant, flags: list[str], source: Path, output: Path) -> list[str]:
+        settings = self.settings(variant)
+        target = list(settings.flags)
+        if not source.stem.endswith(FLOAT_SOURCE):
+            target += settings.integer_flags
+        command = [f"{settings.prefix}gcc", *COMPILE_FLAGS, *GCC_FLAGS, *target, *flags]
+        return [*command, "-c", "-o", str(output), str(source)]
+
+    def link(self, variant: Variant, flags: list[str], objects: list[Path], output: Path) -> list[str]:
+        settings = self.settings(variant)
+        passed = [f"-Wl,{','.join(group)}" for group in _grouped([*LINK_FLAGS, *settings.link_flags, *flags])]
+        inputs = [str(path) for path in objects]
+        target = [*settings.flags, "-nostdlib", "-no-pie", *passed]
+        return [f"{settings.prefix}gcc", *target, "-o", str(output), *inputs, "-lgcc"]
+
+    def environment(self) -> dict[str, str]:
+        return {"LC_ALL": "C"}
+
+
+def _grouped(flags: list[str]) -> list[list[str]]:
+    """Linker flags, each with its value."""
+    groups: list[list[str]] = []
+    for flag in flags:
+        if flag.startswith("-") or not groups:
+            groups.append([flag])
+        else:
+            groups[-1].append(flag)
+    return groups
+
+
+@functools.cache
+def _stamp(command: str) -> str | None:
+    """Tells one version of an installed command from another; None if it is not there."""
+    found = shutil.which(command)
+    if found is None:
+        return None
+    path = Path(found).resolve()
+    built = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    return f"{path.name} of {built:%Y-%m-%d}"
+
+
+TOOLCHAINS: dict[str, Toolchain] = {"zig": Zig(), "gcc": Gcc()}

@@ -94,7 +94,7 @@ KINDS = {
 }
 _KIND_NAMES = {number: name for name, number in KINDS.items()}
 
-MECHANISMS = {"pointer": 1, "stub": 2}
+MECHANISMS = {"pointer": 1, "stub": 2, "relocated": 3}
 
 #: The doubles that DOUBLES passes: -0.0, a NaN with a payload, infinity, a negative one, the smallest denormal, pi, the
 #: largest, one.

@@ -33,7 +33,7 @@ def test_clobbering_what_an_abi_scenario_is_about_turns_it_red(name, variant):
     planted = set()
     for control, batch in work(made, [control.name for control in claimed(name)]):
         for result in run_batch(batch):
-            assert result.verdict in NOTICED, f"{result.cell}: {control.register} was clobbered and nothing noticed"
+            assert result.verdict in NOTICED, f"{result.cell}: {control.name} was planted and nothing noticed"
             planted.add(control.name)
     arch = backend.load()[variant]
     assert planted == {c.name for c in claimed(name) if any(c.applies(arch, mechanism) for mechanism in where)}
@@ -42,7 +42,7 @@ def test_clobbering_what_an_abi_scenario_is_about_turns_it_red(name, variant):
 @pytest.mark.parametrize("name", ABI)
 def test_every_abi_scenario_has_a_control_that_names_its_register(name):
     assert any("stub" in control.mechanisms for control in claimed(name))
-    assert all(control.register for control in claimed(name))
+    assert all(control.probe or control.name == "truncated-return" for control in claimed(name))
 
 
 @pytest.mark.parametrize("name", ABI)

@@ -16,15 +16,15 @@ bool arch_reaches(uintptr_t at, uintptr_t to)
     return displacement >= -(1 << 27) && displacement < 1 << 27;
 }
 
-uint32_t arch_jump(uintptr_t at, uintptr_t to) { return B | (((uint32_t)(to - at) >> 2) & 0x03ffffffu); }
+code_word arch_jump(uintptr_t at, uintptr_t to) { return B | (((uint32_t)(to - at) >> 2) & 0x03ffffffu); }
 
-uintptr_t arch_jump_target(uintptr_t at, uint32_t word)
+uintptr_t arch_jump_target(uintptr_t at, code_word word)
 {
     return at + (uintptr_t)(intptr_t)((int32_t)(word << 6) >> 4);
 }
 
 /* Fall through to the load of the slot. */
-uint32_t arch_slot_jump(uintptr_t at)
+code_word arch_slot_jump(uintptr_t at)
 {
     (void)at;
     return NOP;

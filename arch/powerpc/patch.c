@@ -30,15 +30,15 @@ bool arch_reaches(uintptr_t at, uintptr_t to)
     return displacement >= -(1 << 25) && displacement < 1 << 25;
 }
 
-uint32_t arch_jump(uintptr_t at, uintptr_t to) { return B | ((uint32_t)(to - at) & 0x03fffffcu); }
+code_word arch_jump(uintptr_t at, uintptr_t to) { return B | ((uint32_t)(to - at) & 0x03fffffcu); }
 
-uintptr_t arch_jump_target(uintptr_t at, uint32_t word)
+uintptr_t arch_jump_target(uintptr_t at, code_word word)
 {
     return at + (uintptr_t)(intptr_t)((int32_t)((word & 0x03fffffcu) << 6) >> 6);
 }
 
 /* Fall through to the load of the slot. */
-uint32_t arch_slot_jump(uintptr_t at)
+code_word arch_slot_jump(uintptr_t at)
 {
     (void)at;
     return NOP;

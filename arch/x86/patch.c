@@ -18,11 +18,11 @@ bool arch_reaches(uintptr_t at, uintptr_t to)
     return displacement == (int32_t)displacement;
 }
 
-uint32_t arch_jump(uintptr_t at, uintptr_t to) { return (uint32_t)(to - (at + JUMP_BYTES)); }
+code_word arch_jump(uintptr_t at, uintptr_t to) { return (uint32_t)(to - (at + JUMP_BYTES)); }
 
-uintptr_t arch_jump_target(uintptr_t at, uint32_t word) { return at + JUMP_BYTES + (uintptr_t)(intptr_t)(int32_t)word; }
+uintptr_t arch_jump_target(uintptr_t at, code_word word) { return at + JUMP_BYTES + (uintptr_t)(intptr_t)(int32_t)word; }
 
-uint32_t arch_slot_jump(uintptr_t at) { return arch_jump(at, at + TAIL); }
+code_word arch_slot_jump(uintptr_t at) { return arch_jump(at, at + TAIL); }
 
 /* jmp rel32; jmp *slot(%rip) */
 bool arch_is_stub(uintptr_t at)

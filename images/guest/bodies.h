@@ -29,4 +29,7 @@ FOR_EACH_FUNCTION(DECLARE_BODY)
 
 #define BODY(n, kind) BODY_##kind(n)
 
+/* For entries, which find their body by the function's number (targets.c). */
+extern const uintptr_t target_bodies[1 << FUNCTION_BITS];
+
 #endif

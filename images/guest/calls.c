@@ -68,7 +68,7 @@ uint32_t call_count;
 
 /* Kinds whose arguments are derived from x: the call site itself is what the C compiler makes of CALL_kind. */
 #define CALL_CRC(f, x) f((uint16_t)(piece_more(x) ? work.crc : 0), piece_start(x), piece_length(x))
-#define CALL_CHACHA(f, x) f(chacha_counter(x), work_out + work.position, chacha_input(x), piece_length(x))
+#define CALL_CHACHA(f, x) call_chacha(f, x)
 
 static uint32_t chacha_counter(uint64_t x)
 {
@@ -86,6 +86,12 @@ static const uint8_t *chacha_input(uint64_t x)
     for (size_t i = 0; i < piece_length(x); i++)
         ((volatile uint8_t *)place)[i] = piece_start(x)[i];
     return place;
+}
+
+CALLS uint32_t call_chacha(PROTOTYPE_CHACHA((*f)), uint64_t x)
+{
+    uint32_t counter = chacha_counter(x); /* before the position that it resets is looked at */
+    return f(counter, work_out + work.position, chacha_input(x), piece_length(x));
 }
 
 FOR_EACH_INTEGER_FUNCTION(SHAPES)
@@ -116,7 +122,7 @@ static CALL_SITE uint32_t next(uint32_t x)
 }
 
 #ifdef CONTROL_LAZY_ARGUMENT
-#define EVALUATES(n) (patch_query(n) != (uintptr_t)return_void)
+#define EVALUATES(n) (patch_query(n) != ARCH_CODE((uintptr_t)return_void))
 #else
 #define EVALUATES(n) true
 #endif
@@ -141,7 +147,11 @@ FOR_EACH_VOID_FUNCTION(COUNTED)
      [SHAPE_POINTER] = (uintptr_t)pointer_##n},
 const uintptr_t call_sites[FUNCTION_COUNT][SHAPE_RECURSIVE] = {
     FOR_EACH_FUNCTION(ADDRESSES)
-#define SPECIAL(n, kind) [n][SHAPE_BARE] = (uintptr_t)bare_##n, [n][SHAPE_CALLBACK] = (uintptr_t)callback_##n,
-        FOR_EACH_INT_FUNCTION(SPECIAL)
+#ifndef ARCH_NO_BARE_CALL_SITES
+#define SPECIAL_BARE(n, kind) [n][SHAPE_BARE] = (uintptr_t)bare_##n,
+        FOR_EACH_INT_FUNCTION(SPECIAL_BARE)
+#endif
+#define SPECIAL(n, kind) [n][SHAPE_CALLBACK] = (uintptr_t)callback_##n,
+            FOR_EACH_INT_FUNCTION(SPECIAL)
 #define SPECIAL_COUNTED(n, kind) [n][SHAPE_COUNTED] = (uintptr_t)counted_##n,
             FOR_EACH_INT_FUNCTION(SPECIAL_COUNTED) FOR_EACH_VOID_FUNCTION(SPECIAL_COUNTED)};

@@ -9,8 +9,42 @@
 #include "arch.h"
 #include "wire.h"
 
+/* What arch.h says only where it is not the rule. */
+#ifndef ARCH_CODE_WORD
+#define ARCH_CODE_WORD uint32_t /* what one poke of a stub stores */
+#endif
+#ifndef ARCH_CODE
+#define ARCH_CODE(function) (function) /* where the code of a function begins, from its address as C has it */
+#endif
+#ifndef ARCH_FUNCTION_BIAS
+#define ARCH_FUNCTION_BIAS 0 /* what is added to the address of a function's first instruction */
+#endif
+#ifndef ARCH_STUB_BYTES
+#define ARCH_STUB_BYTES 32
+#endif
+#ifndef ARCH_ENTRY_INSTRUCTION
+#define ARCH_ENTRY_INSTRUCTION ARCH_FUNCTION_ALIGNMENT
+#endif
+typedef ARCH_CODE_WORD code_word;
+
+#ifndef ARCH_ARGUMENT_REGISTERS /* no abi.S: images/portable stands in for it, and looks at no register */
+#define ARCH_ARGUMENT_REGISTERS 1
+#define ARCH_EXTENDED_BITS 0
+#define ARCH_HIDDEN_REGISTERS 0
+#define ARCH_HAS_ENTRY_REGISTER 0
+#define ARCH_DOUBLES_ANNOUNCED(entry) 8
+#define ARCH_STACK_ALIGNMENT 1
+#define ARCH_ENTRY_STACK_BIAS 0
+#define ARCH_BARE_FLAGS 0
+#define BARE_HIDDEN 0
+#define ARCH_NO_BARE_CALL_SITES
+#endif
+
 /* Not inlined, not cloned, own address: a call site stays the call site that the source shows. */
 #define CALL_SITE __attribute__((noinline, used))
+
+/* Calls the function that it is given: inlined, so that a constant one is called by an ordinary call. */
+#define CALLS static inline __attribute__((always_inline))
 
 /* Large buffers that need not be cleared between cells. */
 #define NOINIT __attribute__((section(".noinit"), aligned(16)))

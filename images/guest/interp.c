@@ -202,13 +202,13 @@ static uint32_t run_query(uint32_t n)
 {
     uintptr_t address = patch_query(n);
     for (uint32_t i = 0; i < TARGET_COUNT; i++)
-        if (address == target_addresses[n][i])
+        if (address == ARCH_CODE(target_addresses[n][i]))
             return target_word(n, i);
-    if (address == function_addresses[(n + 1) % FUNCTION_COUNT])
+    if (address == ARCH_CODE(function_addresses[(n + 1) % FUNCTION_COUNT]))
         return target_word(n, TARGET_NEXT);
-    if (address == (uintptr_t)return_void)
+    if (address == ARCH_CODE((uintptr_t)return_void))
         return target_word(n, TARGET_NULL);
-    if (address == (uintptr_t)return_zero)
+    if (address == ARCH_CODE((uintptr_t)return_zero))
         return target_word(n, TARGET_RET0);
     return UNKNOWN_TARGET;
 }

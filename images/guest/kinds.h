@@ -79,7 +79,7 @@ static inline uint32_t digest_words(const uint32_t *words, size_t count)
 #define RESULT_SMALL(value)                                                                                            \
     (struct small) { (value), (int16_t)~(value), (uint8_t)(value), SECOND(~(uint64_t)(value)) }
 #define CALL_SMALL(f, x) call_small(f, x)
-static inline uint32_t call_small(PROTOTYPE_SMALL((*f)), uint64_t x)
+CALLS uint32_t call_small(PROTOTYPE_SMALL((*f)), uint64_t x)
 {
     struct small s = f((struct small){(uint32_t)x, (int16_t)x, (uint8_t)x, ~x}, 3u * (uint32_t)x);
     return DIGEST(s.a, LOW(s.b), s.c, BOTH(s.d));
@@ -95,7 +95,7 @@ static inline uint32_t call_small(PROTOTYPE_SMALL((*f)), uint64_t x)
         { (value), ~(uint64_t)(value), (uint64_t)(value) << 32, (uint64_t)(value) + 0x100000000u }                     \
     }
 #define CALL_LARGE(f, x) call_large(f, x)
-static inline uint32_t call_large(PROTOTYPE_LARGE((*f)), uint64_t x)
+CALLS uint32_t call_large(PROTOTYPE_LARGE((*f)), uint64_t x)
 {
     struct large s = f((uint32_t)x, (struct large){{x, ~x, x << 32, x + 0x100000000u}});
     return DIGEST(BOTH(s.words[0]), BOTH(s.words[1]), BOTH(s.words[2]), BOTH(s.words[3]));
@@ -107,7 +107,7 @@ static inline uint32_t call_large(PROTOTYPE_LARGE((*f)), uint64_t x)
 #define DIGEST_INT128 DIGEST(a, BOTH(b), BOTH(HIGH_HALF(b)))
 #define RESULT_INT128(value) WIDE_INTEGER(SECOND(~(uint64_t)(value)), (uint64_t)(value))
 #define CALL_INT128(f, x) call_int128(f, x)
-static inline uint32_t call_int128(PROTOTYPE_INT128((*f)), uint64_t x)
+CALLS uint32_t call_int128(PROTOTYPE_INT128((*f)), uint64_t x)
 {
     wide_integer result = f((uint32_t)x, WIDE_INTEGER(~x, x));
     return DIGEST(BOTH(result), BOTH(HIGH_HALF(result)));

@@ -37,7 +37,7 @@ static inline double double_argument(uint64_t x, uint32_t i)
            BOTH(to_bits(g)), BOTH(to_bits(h)))
 #define RESULT_DOUBLES(value) from_bits(0x7ff8000000000000u | (value))
 #define CALL_DOUBLES(f, x) call_doubles(f, x)
-static inline uint32_t call_doubles(PROTOTYPE_DOUBLES((*f)), uint64_t x)
+CALLS uint32_t call_doubles(PROTOTYPE_DOUBLES((*f)), uint64_t x)
 {
     double result = f(double_argument(x, 0), double_argument(x, 1), double_argument(x, 2), double_argument(x, 3),
                       double_argument(x, 4), double_argument(x, 5), double_argument(x, 6), double_argument(x, 7));
@@ -50,6 +50,13 @@ static inline uint32_t call_doubles(PROTOTYPE_DOUBLES((*f)), uint64_t x)
 #define CALL_MIXED(f, x)                                                                                               \
     f((uint32_t)(x), double_argument(x, 1), (x), ~(uint32_t)(x), double_argument(x, 3), ~(x), 3u * (uint32_t)(x),      \
       double_argument(x, 5), 3u * (x))
+
+/* The body of a variadic target, for whoever has its arguments as a list. */
+#define DECLARE_LISTED_DOUBLES(n)
+#define DECLARE_LISTED_MIXED(n)
+#define DECLARE_LISTED_VARIADIC(n) uint32_t listed_##n(uint32_t count, va_list arguments);
+#define DECLARE_LISTED(n, kind) DECLARE_LISTED_##kind(n)
+FOR_EACH_FLOAT_FUNCTION(DECLARE_LISTED)
 
 /* count times an integer, a double and a 64-bit integer. */
 #define VARIADIC_COUNT 4

@@ -210,8 +210,6 @@ static uint32_t narrow_violations(const intptr_t *seen)
 
 FOR_EACH_INTEGER_FUNCTION(BODY)
 
-/* For the entries in abi.S, which find their body by the function's number. */
-extern const uintptr_t target_bodies[1 << FUNCTION_BITS];
 #define BODY_ADDRESS(n, kind) (uintptr_t)body_##n,
 const uintptr_t target_bodies[1 << FUNCTION_BITS] = {
     FOR_EACH_FUNCTION(BODY_ADDRESS)}; /* a nameless target may find none */

@@ -15,7 +15,7 @@ uint32_t patch_restore(uint32_t n);
 uint32_t patch_null(uint32_t n);
 uint32_t patch_ret0(uint32_t n);
 
-/* The address that a call of function n reaches, read from what is patched. */
+/* Where the code that a call of function n reaches begins (ARCH_CODE), read from what is patched. */
 uintptr_t patch_query(uint32_t n);
 
 /* Overwrite the patched instruction of function n as another tool would: not through this mechanism. */

@@ -1,5 +1,8 @@
-/* What an architecture supplies to the `stub` mechanism (arch/NAME/patch.c).  A stub's word is the 32-bit word that
- * is poked: an instruction, or the operand of one. */
+/* What an architecture supplies to the mechanisms that poke code (arch/NAME/patch.c, sites.c).  A stub's word
+ * (ARCH_CODE_WORD) is what one store replaces: an instruction, or the operand of one.
+ *
+ * An architecture whose jump reaches every address has no data slot: it leaves ARCH_STUB_SLOT undefined and supplies no
+ * arch_slot_jump. */
 #ifndef PATCH_H
 #define PATCH_H
 
@@ -12,11 +15,11 @@ uintptr_t arch_entry(uintptr_t function);
 bool arch_reaches(uintptr_t at, uintptr_t to);
 
 /* The word that makes the stub at `at` jump to `to`, which it reaches; and the reverse. */
-uint32_t arch_jump(uintptr_t at, uintptr_t to);
-uintptr_t arch_jump_target(uintptr_t at, uint32_t word);
+code_word arch_jump(uintptr_t at, uintptr_t to);
+uintptr_t arch_jump_target(uintptr_t at, code_word word);
 
 /* The word that makes the stub at `at` go through its data slot. */
-uint32_t arch_slot_jump(uintptr_t at);
+code_word arch_slot_jump(uintptr_t at);
 
 /* What surrounds the word at `at` is a stub. */
 bool arch_is_stub(uintptr_t at);
@@ -26,5 +29,10 @@ void arch_store_barrier(void);
 
 /* Makes the word at `word`, just stored, what this CPU fetches; the sequence is the architecture manual's. */
 void arch_sync_code(uintptr_t word);
+
+/* sites.c: a call site is a branch whose displacement lies in the 32-bit word at `at`.  The word that makes it lead to
+ * `to`, which it reaches; link bit, condition and whatever else `word` holds are kept. */
+bool arch_site_reaches(uintptr_t at, uint32_t word, uintptr_t to);
+uint32_t arch_site_jump(uintptr_t at, uint32_t word, uintptr_t to);
 
 #endif

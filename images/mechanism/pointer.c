@@ -70,10 +70,10 @@ uint32_t patch_ret0(uint32_t n)
 uintptr_t patch_query(uint32_t n)
 {
 #ifdef CONTROL_QUERY_DEFAULT
-    return target_addresses[n][TARGET_DEFAULT];
+    return ARCH_CODE(target_addresses[n][TARGET_DEFAULT]);
 #else
     uintptr_t target = pointers[n].target;
-    return target ? target : (uintptr_t)return_void;
+    return ARCH_CODE(target ? target : (uintptr_t)return_void);
 #endif
 }
 

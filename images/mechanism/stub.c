@@ -10,26 +10,30 @@
 const uint32_t mechanism_number = MECHANISM_STUB;
 const bool mechanism_is_transparent = true;
 
-static uint32_t written[FUNCTION_COUNT]; /* what this mechanism last put into the word; 0: nothing yet */
+static code_word written[FUNCTION_COUNT]; /* what this mechanism last put into the word; 0: nothing yet */
 
-static uintptr_t word_of(uint32_t n) { return function_addresses[n] + ARCH_STUB_WORD; }
+static uintptr_t stub_of(uint32_t n) { return ARCH_CODE(function_addresses[n]); }
 
-static volatile uintptr_t *slot_of(uint32_t n) { return (volatile uintptr_t *)(function_addresses[n] + ARCH_STUB_SLOT); }
+static uintptr_t word_of(uint32_t n) { return stub_of(n) + ARCH_STUB_WORD; }
+
+#ifdef ARCH_STUB_SLOT
+static volatile uintptr_t *slot_of(uint32_t n) { return (volatile uintptr_t *)(stub_of(n) + ARCH_STUB_SLOT); }
+#endif
 
 static uintptr_t default_of(uint32_t n) { return target_addresses[n][TARGET_DEFAULT]; }
 
 /* The word at the stub is the one that was put there, by the linker or by this mechanism. */
 static bool is_ours(uint32_t n)
 {
-    uint32_t expected = written[n] ? written[n] : arch_jump(function_addresses[n], arch_entry(default_of(n)));
+    code_word expected = written[n] ? written[n] : arch_jump(stub_of(n), arch_entry(default_of(n)));
 #ifdef CONTROL_UNCHECKED
     return expected != 0;
 #else
-    return *(const volatile uint32_t *)word_of(n) == expected && arch_is_stub(function_addresses[n]);
+    return *(const volatile code_word *)word_of(n) == expected && arch_is_stub(stub_of(n));
 #endif
 }
 
-static void poke(uintptr_t word, uint32_t value)
+static void poke(uintptr_t word, code_word value)
 {
 #if defined(CONTROL_NO_PATCH)
     (void)word, (void)value;
@@ -37,7 +41,7 @@ static void poke(uintptr_t word, uint32_t value)
     for (uint32_t i = 0; i < sizeof value; i++)
         ((volatile uint8_t *)word)[i] = ((const uint8_t *)&value)[i];
 #else
-    *(volatile uint32_t *)word = value; /* naturally aligned: one store, never torn */
+    *(volatile code_word *)word = value; /* naturally aligned: one store, never torn */
 #endif
 #ifndef CONTROL_NO_FLUSH
     arch_sync_code(word);
@@ -49,10 +53,10 @@ static uint32_t redirect(uint32_t n, uintptr_t at, uintptr_t target)
 {
     uintptr_t entry = arch_entry(target);
     bool near = arch_reaches(at, entry), restoring = target == default_of(n);
-    uint32_t value;
+    code_word value;
 
 #ifndef CONTROL_UNCHECKED
-    if (at != function_addresses[n])
+    if (at != stub_of(n))
         return PATCH_MISALIGNED;
 #endif
     if (!is_ours(n))
@@ -76,9 +80,12 @@ static uint32_t redirect(uint32_t n, uintptr_t at, uintptr_t target)
         value = arch_jump(at, entry + (restoring ? 0 : ARCH_ENTRY_INSTRUCTION));
 #endif
         poke(at + ARCH_STUB_WORD, value);
+#ifdef ARCH_STUB_SLOT
         if (restoring)
             *slot_of(n) = target; /* as in the pristine image; whoever still comes through the slot gets the default */
+#endif
     } else {
+#ifdef ARCH_STUB_SLOT
         value = arch_slot_jump(at);
 #ifdef CONTROL_OFF_BY_ONE
         target += ARCH_ENTRY_INSTRUCTION;
@@ -86,12 +93,16 @@ static uint32_t redirect(uint32_t n, uintptr_t at, uintptr_t target)
         *slot_of(n) = target;
         arch_store_barrier(); /* the slot is visible before the jump that leads to it */
         poke(at + ARCH_STUB_WORD, value);
+#else
+        text_close();
+        return PATCH_BAD_TARGET; /* no such address: the jump reaches them all */
+#endif
     }
     text_close();
     written[n] = value;
 #ifdef CONTROL_NEIGHBOUR
     if (text_open()) {
-        uintptr_t neighbour = function_addresses[n ^ 1];
+        uintptr_t neighbour = stub_of(n ^ 1);
         poke(neighbour + ARCH_STUB_WORD, written[n ^ 1] = arch_jump(neighbour, arch_entry(default_of(n))));
         text_close();
     }
@@ -102,7 +113,7 @@ static uint32_t redirect(uint32_t n, uintptr_t at, uintptr_t target)
 uint32_t patch_set(uint32_t n, uintptr_t target, uint32_t offset)
 {
     uint32_t status = offset ? PATCH_OK : check_target(n, target); /* a wrong address is refused whatever the target */
-    return status == PATCH_OK ? redirect(n, function_addresses[n] + offset, target) : status;
+    return status == PATCH_OK ? redirect(n, stub_of(n) + offset, target) : status;
 }
 
 uint32_t patch_restore(uint32_t n)
@@ -110,7 +121,7 @@ uint32_t patch_restore(uint32_t n)
 #ifdef CONTROL_NO_RESTORE
     return is_ours(n) ? PATCH_OK : PATCH_FOREIGN;
 #else
-    return redirect(n, function_addresses[n], default_of(n));
+    return redirect(n, stub_of(n), default_of(n));
 #endif
 }
 
@@ -119,9 +130,9 @@ uint32_t patch_null(uint32_t n)
     if (!may_be_null(n))
         return PATCH_BAD_TARGET;
 #ifdef CONTROL_NULL_CALLED
-    return redirect(n, function_addresses[n], 0);
+    return redirect(n, stub_of(n), 0);
 #else
-    return redirect(n, function_addresses[n], (uintptr_t)return_void);
+    return redirect(n, stub_of(n), (uintptr_t)return_void);
 #endif
 }
 
@@ -129,24 +140,27 @@ uint32_t patch_ret0(uint32_t n)
 {
     if (!may_be_zero(n))
         return PATCH_BAD_TARGET;
-    return redirect(n, function_addresses[n], (uintptr_t)return_zero);
+    return redirect(n, stub_of(n), (uintptr_t)return_zero);
 }
 
 uintptr_t patch_query(uint32_t n)
 {
-    uint32_t value = *(const volatile uint32_t *)word_of(n);
+    code_word value = *(const volatile code_word *)word_of(n);
 #ifdef CONTROL_QUERY_DEFAULT
-    return value ? default_of(n) : 0;
-#else
-    return value == arch_slot_jump(function_addresses[n]) ? *slot_of(n) : arch_jump_target(function_addresses[n], value);
+    return value ? ARCH_CODE(default_of(n)) : 0;
 #endif
+#ifdef ARCH_STUB_SLOT
+    if (value == arch_slot_jump(stub_of(n)))
+        return ARCH_CODE(*slot_of(n));
+#endif
+    return arch_jump_target(stub_of(n), value);
 }
 
 uint32_t patch_scribble(uint32_t n)
 {
     if (!text_open())
         return PATCH_READ_ONLY;
-    *(volatile uint32_t *)word_of(n) = ARCH_FOREIGN_WORD;
+    *(volatile code_word *)word_of(n) = ARCH_FOREIGN_WORD;
     arch_sync_code(word_of(n));
     text_close();
     return PATCH_OK;
@@ -155,5 +169,5 @@ uint32_t patch_scribble(uint32_t n)
 /* All of the stub, and what pads it: its address is not always where its ARCH_STUB_BYTES begin. */
 struct patched_bytes patched_bytes(uint32_t n)
 {
-    return (struct patched_bytes){function_addresses[n] & ~(uintptr_t)(ARCH_STUB_BYTES - 1), ARCH_STUB_BYTES};
+    return (struct patched_bytes){stub_of(n) & ~(uintptr_t)(ARCH_STUB_BYTES - 1), ARCH_STUB_BYTES};
 }

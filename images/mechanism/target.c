@@ -1,7 +1,11 @@
 /* Which addresses a patchable function may be led to: the same rule for every mechanism. */
 #include "mechanism.h"
 
+#ifdef ARCH_DESCRIPTORS /* a function's address is that of its descriptor */
+extern const uint8_t descriptors_start[], descriptors_end[];
+#else
 extern const uint8_t text_start[], text_end[], far_start[], far_end[];
+#endif
 
 static bool within(uintptr_t address, const uint8_t *start, const uint8_t *end)
 {
@@ -26,9 +30,14 @@ uint32_t check_target(uint32_t n, uintptr_t target)
         return PATCH_BAD_TARGET;
     if (is_patchable(target))
         return PATCH_OK;
+#ifdef ARCH_DESCRIPTORS
+    if (!within(target, descriptors_start, descriptors_end))
+        return PATCH_BAD_TARGET;
+#else
     if (!within(target, text_start, text_end) && !within(target, far_start, far_end))
         return PATCH_BAD_TARGET;
-    if (target % ARCH_FUNCTION_ALIGNMENT)
+#endif
+    if ((target - ARCH_FUNCTION_BIAS) % ARCH_FUNCTION_ALIGNMENT)
         return PATCH_MISALIGNED;
     return PATCH_OK;
 #endif
