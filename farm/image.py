@@ -17,6 +17,7 @@ import functools
 import hashlib
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -28,14 +29,21 @@ from pathlib import Path
 import msgspec
 
 from farm import paths, wire
-from farm.backend import ABI_FILE, Variant
+from farm.backend import ABI_FILE, MECHANISM_FILES, Variant
+from farm.call_sites import CallSite, survey
 from farm.controls import CONTROLS
 from farm.elf import Segment, bytes_at, inspect
 from farm.errors import BuildError, ImageError, OutputError
 from farm.toolchain import TOOLCHAINS
 
 PLATFORM = "linux"
-_LAYOUT = 2  # of image.json
+
+_MECHANISM_SOURCES = {
+    "pointer": ("target.c", "pointer.c", "pointer_float.c", "no_sites.c"),
+    "stub": ("target.c", "poke.c", "stub.c", "no_sites.c"),
+    "relocated": ("target.c", "poke.c", "relocated.c"),
+}
+_LAYOUT = 3  # of image.json
 _interrupted = threading.Event()  # no compiler is started any more
 
 
@@ -57,6 +65,7 @@ class Image(msgspec.Struct, frozen=True):
     segments: tuple[Segment, ...]
     symbols: dict[str, int]
     functions: dict[str, int]  #: every function of the guest, for naming addresses
+    sites: tuple[CallSite, ...] = ()  #: of the ``relocated`` mechanism, in the order of their words in a trace
 
     def read(self) -> bytes:
         return Path(self.path).read_bytes()
@@ -98,13 +107,14 @@ def sources(spec: Spec) -> list[Path]:
     """The C and asm files of the guest."""
     images, folder = paths.data("images"), spec.variant.folder
     guest = sorted((images / "guest").glob("*.[cS]"))
-    mechanism = [images / "mechanism" / "target.c", *sorted((images / "mechanism").glob(f"{spec.mechanism}*.c"))]
+    mechanism = [images / "mechanism" / name for name in _MECHANISM_SOURCES[spec.mechanism]]
     asm = [folder / f"start_{PLATFORM}.S"]
     asm += [folder / ABI_FILE] if spec.variant.looks_at_registers else sorted((images / "portable").glob("*.c"))
     if (folder / "crc_t10dif.c").is_file():
         asm.append(folder / "crc_t10dif.c")
-    if spec.mechanism == "stub":
-        asm += [folder / "stub.S", folder / "patch.c"]
+    asm += [folder / name for name in MECHANISM_FILES[spec.mechanism]]
+    if spec.mechanism == "pointer" and (folder / "patch.c").is_file():
+        asm.append(folder / "patch.c")  # for the module's loader, which has to make code visible too
     own = [spec.source] if spec.source else []
     return [*own, *guest, *mechanism, images / "platform" / f"{PLATFORM}.c", *asm]
 
@@ -264,10 +274,10 @@ def _build(spec: Spec, identity: str, folder: Path) -> Image:
         linked = work / "guest.elf"
         toolchain = TOOLCHAINS[spec.toolchain]
         _tool(spec, f"{spec} does not link", toolchain.link(spec.variant, _link_flags(spec), objects, linked))
-        _fill_pristine(linked, spec)
+        sites = _fill(linked, spec)
         final = folder / "guest.elf"
         shutil.move(linked, final)
-    image = describe(final, spec, identity)
+    image = describe(final, spec, identity, sites)
     partial = folder / "image.json.partial"
     partial.write_bytes(msgspec.json.encode(image))
     partial.replace(folder / "image.json")
@@ -325,7 +335,7 @@ def _tool(spec: Spec, complaint: str, command: list[str]) -> None:
         raise BuildError(complaint, command, done.stderr + done.stdout)
 
 
-def describe(path: Path, spec: Spec, identity: str) -> Image:
+def describe(path: Path, spec: Spec, identity: str, sites: tuple[CallSite, ...] = ()) -> Image:
     """The :class:`Image` of a linked guest."""
     segments, symbols, functions = inspect(path, spec.variant)
     content = path.read_bytes()
@@ -345,6 +355,7 @@ def describe(path: Path, spec: Spec, identity: str) -> Image:
         segments=segments,
         symbols=symbols,
         functions=functions,
+        sites=sites,
     )
 
 
@@ -354,23 +365,41 @@ def _patched(symbols: dict[str, int], mechanism: str) -> tuple[int, int]:
     return start, symbols[f"{region}_end"] - start
 
 
-def _fill_pristine(path: Path, spec: Spec) -> None:
+def _fill(path: Path, spec: Spec) -> tuple[CallSite, ...]:
+    """Give the linked guest what only the finished link knows: pristine bytes, the module's text, the call sites."""
     segments, symbols, _ = inspect(path, spec.variant)
-    start, size = _patched(symbols, spec.mechanism)
     content = bytearray(path.read_bytes())
-    copy = bytes_at(bytes(content), segments, start, size)
-    home = next(s for s in segments if s.address <= symbols["farm_pristine"] < s.address + s.file_size)
-    offset = home.offset + symbols["farm_pristine"] - home.address
-    content[offset : offset + size] = copy
+    linked = bytes(content)
+
+    def put(address: int, data: bytes) -> None:
+        home = next(s for s in segments if s.address <= address < s.address + s.file_size)
+        offset = home.offset + address - home.address
+        content[offset : offset + len(data)] = data
+
+    put(symbols["farm_pristine"], bytes_at(linked, segments, *_patched(symbols, spec.mechanism)))
+    module = symbols["module_end"] - symbols["module_start"]
+    if module > wire.MODULE_SIZE:
+        raise ImageError(f"{spec}: the module's text has {module} bytes; MODULE_SIZE in farm/wire.py allows fewer")
+    put(symbols["farm_module"], bytes_at(linked, segments, symbols["module_start"], module))
+    sites: tuple[CallSite, ...] = ()
+    if spec.mechanism == "relocated":
+        found = survey(path, spec.variant)
+        sites = found.sites
+        if len(sites) > wire.SITE_CAPACITY:
+            raise ImageError(f"{spec}: {len(sites)} call sites; SITE_CAPACITY in farm/wire.py allows fewer")
+        order, word = ">" if spec.variant.big_endian else "<", "Q" if spec.variant.word_size == 8 else "I"
+        entry = struct.Struct(f"{order}{word}II")
+        marked = ((s.address, s.word, s.function | (wire.SITE_IN_MODULE if s.module else 0)) for s in sites)
+        put(found.table, b"".join(entry.pack(*fields) for fields in marked))
+        put(found.counter, struct.pack(order + "I", len(sites)))
     path.write_bytes(content)
     path.chmod(0o755)
+    return sites
 
 
 def _text_digest(content: bytes, segments: tuple[Segment, ...], symbols: dict[str, int], *, big_endian: bool) -> int:
-    import struct
-
     digest = wire.FNV_BASIS
-    for region in ("text", "stub", "state"):
+    for region in ("text", "sites", "stub", "state"):
         start, end = symbols[f"{region}_start"], symbols[f"{region}_end"]
         data = bytes_at(content, segments, start, end - start) if end > start else b""
         words = struct.unpack(f"{'>' if big_endian else '<'}{len(data) // 4}I", data)

@@ -24,7 +24,7 @@ import unicorn
 import unicorn.unicorn_const as uc_const
 
 from farm.backend import REGISTER_MODULES, UnicornSettings
-from farm.wire import EVENT_WORDS, FEATURES, HEADER_WORDS
+from farm.wire import DOORBELL_REGION, EVENT_WORDS, FEATURES, HEADER_WORDS
 
 if TYPE_CHECKING:
     from farm.image import Image
@@ -110,7 +110,10 @@ class Machine:
         base = symbols["text_start"]
         self.uc.mem_map(base + _STACK_OFFSET, _STACK_SIZE, uc_const.UC_PROT_READ | uc_const.UC_PROT_WRITE)
         self.uc.mmio_map(base + _DOORBELL_OFFSET, _PAGE, None, None, self._on_doorbell, None)
-        self._stubs = (symbols["stub_start"], -(-(symbols["stub_end"] - symbols["stub_start"]) // _PAGE) * _PAGE)
+        self._opened = [
+            (symbols[start], -(-(symbols[end] - symbols[start]) // _PAGE) * _PAGE)
+            for start, end in (("stub_start", "stub_end"), ("module_start", "module_end"), ("module_start", "stub_end"))
+        ]
         order = ">" if self.image.big_endian else "<"
         word = "Q" if self.image.word_size == 8 else "I"
         self.uc.mem_write(symbols["farm_doorbell"], struct.pack(order + word, base + _DOORBELL_OFFSET))
@@ -121,7 +124,7 @@ class Machine:
         del offset, user_data
         if self._swapped:
             value = int.from_bytes(value.to_bytes(size, "little"), "big")
-        start, length = self._stubs
+        start, length = self._opened[value >> DOORBELL_REGION]
         if length:
             permissions = _protection(4 | (value & 2) | (value >> 2 & 1))
             uc.mem_protect(start, length, permissions)

@@ -27,7 +27,9 @@ from farm.scenario import (
     Address,
     Call,
     Code,
+    FailPoke,
     Kind,
+    Load,
     LockText,
     Loop,
     Output,
@@ -40,6 +42,7 @@ from farm.scenario import (
     Status,
     Step,
     Target,
+    Unload,
     has_call_site,
     substeps,
 )
@@ -178,6 +181,8 @@ class _Reference:
     current: list[Target] = field(default_factory=lambda: [Target.DEFAULT] * len(FUNCTIONS))
     scribbled: set[int] = field(default_factory=set)
     locked: bool = False
+    poke_fails: bool = False  #: the next request that stores to code meets a failure
+    loaded: bool = False
     depth: int = 0
     iteration: int = 0
     work: _Work = field(default_factory=_Work)
@@ -216,6 +221,11 @@ class _Reference:
             case LockText():
                 self.locked = step.locked
                 self.emit("lock", number, value=int(step.locked))
+            case FailPoke():
+                self.poke_fails = bool(step.number)
+                self.emit("fail-poke", number, value=step.number)
+            case Load() | Unload():
+                self.load(step, number)
             case Output():
                 digest = reference.fnv_bytes(self.work.out, FNV_BASIS)
                 self.emit("output", number, arguments=len(self.work.out), value=digest)
@@ -245,8 +255,22 @@ class _Reference:
             return Status.FOREIGN
         if self.locked:
             return Status.READ_ONLY
+        if self.poke_fails:
+            if target is self.current[function] or target not in (Target.DEFAULT, Target.FAST, Target.OTHER):
+                raise ScenarioError(f"whatever_{function}: how many stores to code this takes is left open")
+            self.poke_fails = False
+            return Status.READ_ONLY
         self.current[function] = target
         return Status.OK
+
+    def load(self, step: Load | Unload, number: int) -> None:
+        loading = isinstance(step, Load)
+        if loading is self.loaded or self.locked or self.poke_fails or self.depth:
+            raise ScenarioError(
+                "the module is loaded and unloaded in turn, at the outermost level, while text can be written"
+            )
+        self.loaded = loading
+        self.emit("load" if loading else "unload", number)
 
     def code(self, step: Code, number: int) -> None:
         functions = range(len(FUNCTIONS)) if step.function is None else (step.function,)
@@ -290,8 +314,12 @@ class _Reference:
         kind = FUNCTIONS[function]
         if not has_call_site(function, step.shape):
             raise ScenarioError(f"whatever_{function} has no call site of shape {step.shape.name.lower()}")
+        if step.shape is Shape.MODULE and not self.loaded:
+            raise ScenarioError(f"whatever_{function} is called from the module, which is not loaded")
         match step.shape:
-            case Shape.USED:
+            case Shape.CONDITIONAL:
+                result = reach(function, base, 0) if base & 1 else base
+            case Shape.USED | Shape.MODULE:
                 result = reach(function, base, 0) + 1
             case Shape.IGNORED:
                 reach(function, base, 0)

@@ -111,13 +111,15 @@ class Shape(enum.Enum):
     BARE = 5  #: in asm, by a function of the INT kind: hidden registers and flags set, the red zone in use
     CALLBACK = 6  #: INT: the function's address is handed to an iterator, which calls it ``count`` times
     COUNTED = 7  #: INT and VOID: ``f(next(x))``; the call answers how often ``next`` was evaluated
-    RECURSIVE = 8  #: the target calls the patchable function again, ``count`` levels deep
+    CONDITIONAL = 8  #: INT: ``return x & 1 ? f(x) : x;``, a conditional branch where the architecture has one
+    MODULE = 9  #: INT: as USED, in the module's text: only while it is loaded
+    RECURSIVE = 10  #: the target calls the patchable function again, ``count`` levels deep
 
 
 def has_call_site(function: int, shape: Shape) -> bool:
     """``function`` is called in ``shape`` somewhere in the guest."""
     match shape:
-        case Shape.BARE | Shape.CALLBACK:
+        case Shape.BARE | Shape.CALLBACK | Shape.CONDITIONAL | Shape.MODULE:
             return FUNCTIONS[function] is Kind.INT
         case Shape.COUNTED:
             return FUNCTIONS[function] in (Kind.INT, Kind.VOID)
@@ -176,6 +178,11 @@ class Defect(enum.Enum):
     LOST_STATE = "lost-state"
     OVERREAD = "overread"
     WRONG_DISPATCH = "wrong-dispatch"
+    HALF_DONE = "half-done"
+    STALE_SITE = "stale-site"
+    LATE_SITE = "late-site"
+    LOST_CONDITION = "lost-condition"
+    LOST_LINK = "lost-link"
 
     def __str__(self) -> str:
         return self.value
@@ -244,6 +251,23 @@ class LockText:
 
 
 @dataclass(frozen=True, slots=True)
+class FailPoke:
+    """Make the ``number``-th store to code from now fail, once (0: none); a request that meets it changes nothing."""
+
+    number: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Load the module: text with call sites of its own appears and is called with the MODULE shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unload:
+    """Unload the module: its memory belongs to somebody else until it is loaded again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Loop:
     """Run ``steps`` ``count`` times; the trace folds them into one event that carries a digest."""
 
@@ -263,7 +287,9 @@ class Output:
     """Digest of what the CHACHA calls have written since the one that began anew."""
 
 
-Step: TypeAlias = Call | Patch | Restore | Query | Code | Scribble | LockText | Loop | Output | Address
+Step: TypeAlias = (
+    Call | Patch | Restore | Query | Code | Scribble | LockText | FailPoke | Load | Unload | Loop | Output | Address
+)
 
 
 def substeps(step: Step) -> tuple[Step, ...]:

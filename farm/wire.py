@@ -38,7 +38,9 @@ from farm.scenario import (
     Address,
     Call,
     Code,
+    FailPoke,
     Kind,
+    Load,
     LockText,
     Loop,
     Output,
@@ -51,6 +53,7 @@ from farm.scenario import (
     Status,
     Step,
     Target,
+    Unload,
 )
 
 PROGRAM_MAGIC = 0x50465047
@@ -77,6 +80,9 @@ OPS: dict[type, int] = {
     Loop: 8,
     Output: 9,
     Address: 10,
+    FailPoke: 11,
+    Load: 12,
+    Unload: 13,
 }
 
 KINDS = {
@@ -91,6 +97,9 @@ KINDS = {
     "loop": 9,
     "output": 10,
     "address": 11,
+    "fail-poke": 12,
+    "load": 13,
+    "unload": 14,
 }
 _KIND_NAMES = {number: name for name, number in KINDS.items()}
 
@@ -108,6 +117,16 @@ DOUBLE_BITS = (
     0x7FEFFFFFFFFFFFFF,
     0x3FF0000000000000,
 )
+
+#: Call sites that a guest's table holds, and the bit that marks those of the module in it.
+SITE_CAPACITY = 512
+SITE_IN_MODULE = 1 << 16
+
+#: Bytes of the module's text at most.
+MODULE_SIZE = 1024
+
+#: Where the doorbell's value says what is to be opened: 0 the stubs, 1 the module, 2 both and the call sites.
+DOORBELL_REGION = 4
 
 #: What a CPU may have, as bits of the guest's ``farm_features``.
 FEATURES = {"clmul": 1, "float": 2}
@@ -284,7 +303,9 @@ def _instruction(step: Step, counter: object) -> list[int]:
             operands = [ALL_FUNCTIONS if step.function is None else step.function]
         case LockText():
             operands = [int(step.locked)]
-        case Output():
+        case FailPoke():
+            operands = [step.number]
+        case Output() | Load() | Unload():
             operands = []
         case Restore() | Query() | Scribble() | Address():
             operands = [step.function]
@@ -365,9 +386,13 @@ def _layout() -> str:
         f"#define PATTERN_SIZE {PATTERN_SIZE}",
         f"#define DOUBLE_BITS {', '.join(f'{bits:#x}u' for bits in DOUBLE_BITS)}",
         f"#define TARGET_COUNT {len(REAL_TARGETS)}",
+        f"#define SITE_CAPACITY {SITE_CAPACITY}",
+        f"#define SITE_IN_MODULE {SITE_IN_MODULE:#x}",
+        f"#define MODULE_SIZE {MODULE_SIZE}",
+        f"#define DOORBELL_REGION {DOORBELL_REGION}",
     ]
     lines += [f"#define OP_{cls.__name__.upper()} {number}" for cls, number in OPS.items()]
-    lines += [f"#define EVENT_{name.upper()} {number}" for name, number in KINDS.items()]
+    lines += [f"#define EVENT_{name.upper().replace('-', '_')} {number}" for name, number in KINDS.items()]
     lines += [f"#define MECHANISM_{name.upper()} {number}" for name, number in MECHANISMS.items()]
     lines += [f"#define SHAPE_{shape.name} {shape.value}" for shape in Shape]
     lines += [f"#define TARGET_{target.name} {target.value:#x}" for target in Target]

@@ -103,6 +103,7 @@ abi_call:
     ret
 
 /* The BARE call sites: the flags are those that abi_call set; x8 and x18 are given values. */
+    .section .sites, "ax"
     .irp n, INT_NUMBERS
     .balign 16
     .globl bare_\n
@@ -126,6 +127,7 @@ bare_\n:
     ldr     x30, [sp], #16
     ret
     .endr
+    .text
 
 /* void abi_scrub(void): junk in every register that is not callee-saved. */
     .globl abi_scrub

@@ -147,6 +147,7 @@ compare_kept:
 
 /* The BARE call sites: cr is what abi_call made it; r11 is given a value; and what lies below the stack pointer is
  * filled, as if it were in use, where the ABI lets a function use it. */
+    .section .sites, "ax"
     .irp n, INT_NUMBERS
     .balign 16
     .globl bare_\n
@@ -180,6 +181,7 @@ bare_\n:
     mtlr    %r0
     blr
     .endr
+    .text
 
 /* void abi_scrub(void): junk in every register that is not callee-saved, but r0, lr and ctr, which a return needs or
  * nobody trusts, and r2. */

@@ -86,6 +86,7 @@ abi_call:
 
 /* The BARE call sites: the flags are those that abi_call set; rax and r10 are given values; what lies below the stack
  * pointer of the target is filled, as if it were in use.  Nothing here writes a flag. */
+    .section .sites, "ax"
     .irp n, INT_NUMBERS
     .balign 16
     .globl bare_\n
@@ -112,6 +113,7 @@ bare_\n:
     leaq    8(%rsp), %rsp
     ret
     .endr
+    .text
 
 /* void abi_scrub(void): junk in every register that is not callee-saved. */
     .globl abi_scrub

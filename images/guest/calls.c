@@ -139,6 +139,20 @@ static CALL_SITE uint32_t next(uint32_t x)
 FOR_EACH_INT_FUNCTION(COUNTED)
 FOR_EACH_VOID_FUNCTION(COUNTED)
 
+/* Calls under a condition: a conditional branch to the function where compiler and architecture have one; arch.h says
+ * if abi.S has one in asm. */
+#ifndef ARCH_CONDITIONAL_CALL_SITES
+#define CONDITIONAL(n, kind)                                                                                           \
+    PROTOTYPE_INT(conditional_##n);                                                                                    \
+    CALL_SITE PROTOTYPE_INT(conditional_##n) { return x & 1 ? whatever_##n(x) : x; }
+#else
+#define CONDITIONAL(n, kind) PROTOTYPE_INT(conditional_##n);
+#endif
+FOR_EACH_INT_FUNCTION(CONDITIONAL)
+
+#define IN_MODULE(n, kind) PROTOTYPE_INT(module_##n);
+FOR_EACH_INT_FUNCTION(IN_MODULE)
+
 #define ADDRESSES(n, kind)                                                                                             \
     {[SHAPE_USED] = (uintptr_t)used_##n,                                                                               \
      [SHAPE_IGNORED] = (uintptr_t)ignored_##n,                                                                         \
@@ -151,7 +165,9 @@ const uintptr_t call_sites[FUNCTION_COUNT][SHAPE_RECURSIVE] = {
 #define SPECIAL_BARE(n, kind) [n][SHAPE_BARE] = (uintptr_t)bare_##n,
         FOR_EACH_INT_FUNCTION(SPECIAL_BARE)
 #endif
-#define SPECIAL(n, kind) [n][SHAPE_CALLBACK] = (uintptr_t)callback_##n,
+#define SPECIAL(n, kind)                                                                                               \
+    [n][SHAPE_CALLBACK] = (uintptr_t)callback_##n, [n][SHAPE_CONDITIONAL] = (uintptr_t)conditional_##n,                \
+    [n][SHAPE_MODULE] = (uintptr_t)module_##n,
             FOR_EACH_INT_FUNCTION(SPECIAL)
 #define SPECIAL_COUNTED(n, kind) [n][SHAPE_COUNTED] = (uintptr_t)counted_##n,
             FOR_EACH_INT_FUNCTION(SPECIAL_COUNTED) FOR_EACH_VOID_FUNCTION(SPECIAL_COUNTED)};

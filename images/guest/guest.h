@@ -41,7 +41,7 @@ typedef ARCH_CODE_WORD code_word;
 #endif
 
 /* Not inlined, not cloned, own address: a call site stays the call site that the source shows. */
-#define CALL_SITE __attribute__((noinline, used))
+#define CALL_SITE __attribute__((noinline, used, section(".sites")))
 
 /* Calls the function that it is given: inlined, so that a constant one is called by an ordinary call. */
 #define CALLS static inline __attribute__((always_inline))
@@ -114,10 +114,15 @@ PROTOTYPE_CRC(crc_t10dif_arch); /* length is a multiple of 8 */
 uint32_t arch_features(const uintptr_t *auxiliary_vector);
 #endif
 
+/* module.c: a piece of text that comes and goes, as a loaded module's does.  module_load answers whether its memory is
+ * as module_unload left it. */
+bool module_load(void);
+void module_unload(void);
+
 /* FEATURE_ bits of this CPU; the platform finds out. */
 extern uint32_t farm_features;
 
-/* Call sites by function and shape (calls.c); RECURSIVE enters through TAIL. */
+/* Call sites by function and shape (calls.c, module.c); RECURSIVE, the last shape, enters through TAIL. */
 extern const uintptr_t call_sites[FUNCTION_COUNT][SHAPE_RECURSIVE];
 extern const volatile uintptr_t *const taken_there[FUNCTION_COUNT]; /* what POINTER call sites call */
 extern uint32_t call_count; /* iterations of a LOOPED call site */

@@ -6,7 +6,7 @@
 uint32_t farm_program[PROGRAM_WORDS] NOINIT;
 struct {
     uint32_t magic, wire_hash, machine, identity, events, dropped, text_digest, code_bytes;
-    uint32_t words[TRACE_EVENTS * EVENT_WORDS + ARCH_STUB_BYTES * FUNCTION_COUNT / 4];
+    uint32_t words[TRACE_EVENTS * EVENT_WORDS + ARCH_STUB_BYTES * FUNCTION_COUNT / 4 + SITE_CAPACITY];
 } farm_trace NOINIT;
 
 /* The bytes that patching changes, as the linker left them: filled in by the host after linking, so that they do not
@@ -234,9 +234,9 @@ static bool is_pristine(uint32_t n)
 static bool are_pristine(uint32_t n)
 {
     if (n != ALL_FUNCTIONS)
-        return is_pristine(n);
+        return is_pristine(n) && sites_are_pristine(n);
     for (n = 0; n < FUNCTION_COUNT; n++)
-        if (!is_pristine(n))
+        if (!is_pristine(n) || !sites_are_pristine(n))
             return false;
     return true;
 }
@@ -289,6 +289,17 @@ static void run(const uint32_t *pc, const uint32_t *end)
             text_locked = n;
             emit(EVENT_LOCK, step, NO_TARGET, 0, n, 0, 0);
             break;
+        case OP_FAILPOKE:
+            failing_poke = n;
+            emit(EVENT_FAIL_POKE, step, NO_TARGET, 0, n, 0, 0);
+            break;
+        case OP_LOAD:
+            emit(EVENT_LOAD, step, NO_TARGET, 0, !module_load(), 0, 0);
+            break;
+        case OP_UNLOAD:
+            module_unload();
+            emit(EVENT_UNLOAD, step, NO_TARGET, 0, 0, 0, 0);
+            break;
         case OP_OUTPUT:
             run_output(step);
             break;
@@ -316,7 +327,8 @@ void farm_run(void)
     farm_trace.events = farm_trace.dropped = 0;
     if (farm_program[0] == PROGRAM_MAGIC && farm_program[1] == WIRE_HASH)
         run(farm_program + 3, farm_program + 3 + farm_program[2]);
-    farm_trace.code_bytes = (uint32_t)code_size();
+    uint32_t *code = &farm_trace.words[farm_trace.events * EVENT_WORDS];
     for (size_t i = 0; i < code_size() / 4; i++)
-        farm_trace.words[farm_trace.events * EVENT_WORDS + i] = ((const volatile uint32_t *)code_start())[i];
+        code[i] = ((const volatile uint32_t *)code_start())[i];
+    farm_trace.code_bytes = (uint32_t)code_size() + 4 * sites_words(code + code_size() / 4);
 }

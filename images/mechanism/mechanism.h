@@ -41,9 +41,26 @@ bool may_be_zero(uint32_t n);
 
 /* The platform's part: text is executable and read-only but between these two.  text_open returns false, and changes
  * nothing, if the text cannot be made writable. */
-bool text_open(void);
-void text_close(void);
-extern uint32_t text_locked; /* fault injection: text_open fails */
+enum text_region {
+    TEXT_STUBS,
+    TEXT_MODULE,
+    TEXT_ALL, /* the module, the call sites and the stubs */
+};
+bool text_open(enum text_region region);
+void text_close(enum text_region region);
 
+/* Fault injection: text_open fails; the number of the poke from now that fails (0: none). */
+extern uint32_t text_locked, failing_poke;
+
+/* relocated.c, and its absence in the other mechanisms: the call sites of function n hold what was put there; they
+ * follow its stub to entry (0: back to the stub, as linked; false: a poke failed and they are as they were); they are
+ * as linked; their words, for the trace; all as linked, whatever they hold; the module's appeared, and are gone. */
+bool sites_are_ours(uint32_t n);
+bool sites_follow(uint32_t n, uintptr_t entry);
+bool sites_are_pristine(uint32_t n);
+uint32_t sites_words(uint32_t *words);
+void sites_reset(void);
+void sites_loaded(void);
+void sites_unloaded(void);
 
 #endif

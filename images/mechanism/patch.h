@@ -6,7 +6,7 @@
 #ifndef PATCH_H
 #define PATCH_H
 
-#include "guest.h"
+#include "mechanism.h"
 
 /* Where a jump to a function must go: its local entry where the ABI has two (ELFv2), else the address itself. */
 uintptr_t arch_entry(uintptr_t function);
@@ -29,6 +29,10 @@ void arch_store_barrier(void);
 
 /* Makes the word at `word`, just stored, what this CPU fetches; the sequence is the architecture manual's. */
 void arch_sync_code(uintptr_t word);
+
+/* poke.c, for call sites; false: it failed and the word is as it was. */
+bool poke_site(uintptr_t at, uint32_t word);
+extern const enum text_region mechanism_text; /* what a patch opens */
 
 /* sites.c: a call site is a branch whose displacement lies in the 32-bit word at `at`.  The word that makes it lead to
  * `to`, which it reaches; link bit, condition and whatever else `word` holds are kept. */

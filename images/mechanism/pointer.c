@@ -4,6 +4,7 @@
 
 const uint32_t mechanism_number = MECHANISM_POINTER;
 const bool mechanism_is_transparent = false; /* a C function lies between */
+uint32_t failing_poke;                        /* there are none */
 
 struct pointer pointers[FUNCTION_COUNT] __attribute__((section(".data.pointers"))) = {
 #ifdef CONTROL_INITIAL_FAST

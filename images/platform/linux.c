@@ -7,7 +7,8 @@
  * the address where a store changes the protection of the stubs, and farm_features to what its CPU model has. */
 #include "mechanism.h"
 
-extern uint8_t text_start[], text_end[], stub_start[], stub_end[], state_start[], state_end[], state_copy[];
+extern uint8_t text_start[], text_end[], module_start[], module_end[], sites_start[], sites_end[];
+extern uint8_t stub_start[], stub_end[], state_start[], state_end[], state_copy[];
 extern uint32_t farm_program[PROGRAM_WORDS];
 extern struct {
     uint32_t magic, wire_hash, machine, identity, events, dropped, text_digest, code_bytes;
@@ -23,21 +24,23 @@ uint32_t farm_features __attribute__((section(".data.doorbell")));
 
 uint32_t text_locked;
 
-static bool protect_text(uintptr_t protection)
+static bool protect_text(enum text_region region, uintptr_t protection)
 {
+    const uint8_t *start = region == TEXT_STUBS ? stub_start : module_start;
+    const uint8_t *end = region == TEXT_MODULE ? module_end : stub_end;
     if (farm_doorbell) {
-        *(volatile uint32_t *)farm_doorbell = (uint32_t)protection;
+        *(volatile uint32_t *)farm_doorbell = (uint32_t)protection | (uint32_t)region << DOORBELL_REGION;
         return true;
     }
-    return arch_syscall(ARCH_SYS_MPROTECT, (uintptr_t)stub_start, (uintptr_t)(stub_end - stub_start), protection) == 0;
+    return start == end || arch_syscall(ARCH_SYS_MPROTECT, (uintptr_t)start, (uintptr_t)(end - start), protection) == 0;
 }
 
 enum { READ_EXECUTE = 5, READ_WRITE_EXECUTE = 7 };
 
 /* While open the stubs stay executable: another thread may be in one of them. */
-bool text_open(void) { return !text_locked && protect_text(READ_WRITE_EXECUTE); }
+bool text_open(enum text_region region) { return !text_locked && protect_text(region, READ_WRITE_EXECUTE); }
 
-void text_close(void) { protect_text(READ_EXECUTE); }
+void text_close(enum text_region region) { protect_text(region, READ_EXECUTE); }
 
 static void copy(uint8_t *to, const uint8_t *from, size_t size)
 {
@@ -50,17 +53,18 @@ static void reset(void)
 {
     const volatile uint32_t *pristine = (const volatile uint32_t *)farm_pristine;
     bool open = false;
+    text_locked = 0;
     for (volatile uint32_t *word = (volatile uint32_t *)stub_start; word < (volatile uint32_t *)stub_end;
          word++, pristine++) {
         if (*word == *pristine)
             continue;
-        text_locked = 0;
         if (!open)
-            open = text_open();
+            open = text_open(TEXT_STUBS);
         *word = *pristine;
     }
     if (open)
-        text_close();
+        text_close(TEXT_STUBS);
+    sites_reset();
     copy(state_start, state_copy, (size_t)(state_end - state_start));
 }
 
@@ -70,6 +74,11 @@ static uint32_t digest(uint32_t seed, const uint8_t *start, const uint8_t *end)
         seed = fnv(seed, *word);
     return seed;
 }
+
+/* What the host digests too. */
+static const struct {
+    const uint8_t *start, *end;
+} digested[] = {{text_start, text_end}, {sites_start, sites_end}, {stub_start, stub_end}, {state_start, state_end}};
 
 static bool transfer(long number, uintptr_t descriptor, uint8_t *buffer, size_t size)
 {
@@ -109,8 +118,9 @@ void linux_main(const uintptr_t *stack)
             arch_syscall(ARCH_SYS_EXIT_GROUP, 3, 0, 0);
         if (!keep) {
             reset();
-            farm_trace.text_digest = digest(digest(digest(FNV_BASIS, text_start, text_end), stub_start, stub_end),
-                                            state_start, state_end);
+            farm_trace.text_digest = FNV_BASIS;
+            for (size_t i = 0; i < sizeof digested / sizeof *digested; i++)
+                farm_trace.text_digest = digest(farm_trace.text_digest, digested[i].start, digested[i].end);
         }
         farm_run();
         size_t size = 4 * HEADER_WORDS + 4 * EVENT_WORDS * farm_trace.events + farm_trace.code_bytes;

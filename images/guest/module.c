@@ -1,0 +1,57 @@
+/* Text that comes and goes: a second set of call sites, as a loaded module or a JIT's code is.
+ *
+ * Loading copies the module's code, as the linker made it, to where it runs; unloading hands its memory to somebody
+ * else, who fills it.  Nothing may be written there until it is loaded again. */
+#include "mechanism.h"
+
+#define IN_MODULE __attribute__((noinline, used, section(".module")))
+
+extern uint8_t module_start[], module_end[];
+
+/* Whose loader this is knows how; an architecture without patch.c runs where nothing has to be done. */
+void arch_sync_code(uintptr_t word) __attribute__((weak));
+
+/* The module's code as linked: filled in by the host after linking. */
+extern const uint8_t farm_module[MODULE_SIZE];
+const uint8_t farm_module[MODULE_SIZE] __attribute__((aligned(16))) = {1};
+
+#define MODULE(n, kind)                                                                                                \
+    PROTOTYPE_INT(module_##n);                                                                                         \
+    IN_MODULE PROTOTYPE_INT(module_##n) { return whatever_##n(x) + 1u; }
+FOR_EACH_INT_FUNCTION(MODULE)
+
+#define OTHERS 0x07a57707u /* what the next owner of the memory keeps there */
+
+static enum { NEVER_LOADED, LOADED, UNLOADED } module_state;
+
+static void fill(bool load)
+{
+    const volatile uint32_t *from = (const volatile uint32_t *)farm_module;
+    if (!text_open(TEXT_MODULE))
+        return;
+    for (volatile uint32_t *word = (volatile uint32_t *)module_start; word < (volatile uint32_t *)module_end; word++)
+        *word = load ? *from++ : OTHERS;
+    text_close(TEXT_MODULE);
+}
+
+bool module_load(void)
+{
+    bool untouched = true;
+    if (module_state == UNLOADED)
+        for (const volatile uint32_t *word = (const volatile uint32_t *)module_start;
+             word < (const volatile uint32_t *)module_end; word++)
+            untouched = untouched && *word == OTHERS;
+    fill(true);
+    for (uint8_t *word = module_start; arch_sync_code && word < module_end; word += sizeof(uint32_t))
+        arch_sync_code((uintptr_t)word);
+    module_state = LOADED;
+    sites_loaded();
+    return untouched;
+}
+
+void module_unload(void)
+{
+    sites_unloaded();
+    module_state = UNLOADED;
+    fill(false);
+}

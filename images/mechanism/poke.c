@@ -1,0 +1,239 @@
+/* What the `stub` and `relocated` mechanisms share.  The patchable function is one jump in asm (stub.S) that is poked in
+ * place; a target out of the jump's range goes through the data slot beside it.
+ *
+ * Only one naturally aligned word of a stub ever changes (code_word), and it changes in one store, so a CPU that
+ * executes the stub meanwhile sees the old jump or the new one.  The slot is written before the word that makes it
+ * reachable, and only then.  Call sites follow the stub, which is right by itself at every moment. */
+#include "mechanism.h"
+#include "patch.h"
+
+static code_word written[FUNCTION_COUNT]; /* what this mechanism last put into the word; 0: nothing yet */
+
+static uintptr_t stub_of(uint32_t n) { return ARCH_CODE(function_addresses[n]); }
+
+static uintptr_t word_of(uint32_t n) { return stub_of(n) + ARCH_STUB_WORD; }
+
+#ifdef ARCH_STUB_SLOT
+static volatile uintptr_t *slot_of(uint32_t n) { return (volatile uintptr_t *)(stub_of(n) + ARCH_STUB_SLOT); }
+#endif
+
+static uintptr_t default_of(uint32_t n) { return target_addresses[n][TARGET_DEFAULT]; }
+
+/* The word at the stub is the one that was put there, by the linker or by this mechanism. */
+static bool is_ours(uint32_t n)
+{
+    code_word expected = written[n] ? written[n] : arch_jump(stub_of(n), arch_entry(default_of(n)));
+#ifdef CONTROL_UNCHECKED
+    return expected != 0;
+#else
+    return *(const volatile code_word *)word_of(n) == expected && arch_is_stub(stub_of(n));
+#endif
+}
+
+/* Fault injection: the number of the poke from now that fails; 0: none. */
+uint32_t failing_poke;
+
+static bool may_poke(void) { return !failing_poke || --failing_poke; }
+
+/* In another file's hands is which of these stores are atomic: a stub's word by stub.S, a call site's by sites.c. */
+static bool poke(uintptr_t word, code_word value)
+{
+    if (!may_poke())
+        return false;
+#if defined(CONTROL_NO_PATCH)
+    (void)word, (void)value;
+#elif defined(CONTROL_TORN_STORE)
+    for (uint32_t i = 0; i < sizeof value; i++)
+        ((volatile uint8_t *)word)[i] = ((const uint8_t *)&value)[i];
+#else
+    *(volatile code_word *)word = value; /* naturally aligned: one store, never torn */
+#endif
+#ifndef CONTROL_NO_FLUSH
+    arch_sync_code(word);
+#endif
+    return true;
+}
+
+bool poke_site(uintptr_t at, uint32_t word)
+{
+    if (!may_poke())
+        return false;
+#ifdef CONTROL_NO_PATCH
+    (void)word;
+#else
+    *(volatile uint32_t *)at = word;
+#endif
+#ifndef CONTROL_NO_FLUSH
+    arch_sync_code(at);
+#endif
+    return true;
+}
+
+/* The stub of function n leads to target, directly or through its slot.  false: the poke failed. */
+static bool lead_stub(uint32_t n, uintptr_t target)
+{
+    uintptr_t at = stub_of(n), entry = arch_entry(target);
+    bool near = arch_reaches(at, entry), restoring = target == default_of(n);
+    code_word value;
+
+#ifdef CONTROL_NO_RANGE_CHECK
+    near = true;
+#endif
+#ifdef CONTROL_SLOPPY_RESTORE
+    near = near && !restoring;
+#endif
+#ifdef ARCH_STUB_SLOT
+    uintptr_t slot = *slot_of(n);
+    if (!near) {
+#ifdef CONTROL_OFF_BY_ONE
+        target += ARCH_ENTRY_INSTRUCTION;
+#endif
+        value = arch_slot_jump(at);
+        *slot_of(n) = target;
+        arch_store_barrier(); /* the slot is visible before the jump that leads to it */
+        if (!poke(at + ARCH_STUB_WORD, value)) {
+            *slot_of(n) = slot;
+            return false;
+        }
+        written[n] = value;
+        return true;
+    }
+#else
+    (void)near; /* it is: the jump reaches every address */
+#endif
+#ifdef CONTROL_OFF_BY_ONE
+    entry += restoring ? 0 : ARCH_ENTRY_INSTRUCTION;
+#endif
+    value = arch_jump(at, entry);
+    if (!poke(at + ARCH_STUB_WORD, value))
+        return false;
+    written[n] = value;
+#ifdef ARCH_STUB_SLOT
+    if (restoring)
+        *slot_of(n) = target; /* as in the pristine image; whoever still comes through the slot gets the default */
+#else
+    (void)restoring;
+#endif
+    return true;
+}
+
+/* What must be put back if something fails half way. */
+struct stub_state {
+    code_word word;
+    uintptr_t slot;
+};
+
+static struct stub_state save(uint32_t n)
+{
+    struct stub_state state = {*(const volatile code_word *)word_of(n), 0};
+#ifdef ARCH_STUB_SLOT
+    state.slot = *slot_of(n);
+#endif
+    return state;
+}
+
+static void undo(uint32_t n, struct stub_state state)
+{
+#ifdef ARCH_STUB_SLOT
+    *slot_of(n) = state.slot;
+    arch_store_barrier();
+#endif
+    poke(word_of(n), written[n] = state.word);
+}
+
+/* Lead the stub at `at` of function n, and the call sites with it, to target, which has been checked. */
+static uint32_t redirect(uint32_t n, uintptr_t at, uintptr_t target)
+{
+#ifdef CONTROL_UNCHECKED
+    (void)at;
+#else
+    if (at != stub_of(n))
+        return PATCH_MISALIGNED;
+#endif
+    if (!is_ours(n) || !sites_are_ours(n))
+        return PATCH_FOREIGN;
+    if (!text_open(mechanism_text)) {
+#ifdef CONTROL_IGNORE_ERROR
+        return PATCH_OK;
+#else
+        return PATCH_READ_ONLY;
+#endif
+    }
+    struct stub_state before = save(n);
+    bool done = lead_stub(n, target);
+    if (done && !sites_follow(n, target == default_of(n) ? 0 : arch_entry(target))) {
+        undo(n, before);
+        done = false;
+    }
+#ifdef CONTROL_NEIGHBOUR
+    uintptr_t neighbour = stub_of(n ^ 1);
+    poke(neighbour + ARCH_STUB_WORD, written[n ^ 1] = arch_jump(neighbour, arch_entry(default_of(n))));
+#endif
+    text_close(mechanism_text);
+#ifdef CONTROL_IGNORE_ERROR
+    done = true;
+#endif
+    return done ? PATCH_OK : PATCH_READ_ONLY;
+}
+
+uint32_t patch_set(uint32_t n, uintptr_t target, uint32_t offset)
+{
+    uint32_t status = offset ? PATCH_OK : check_target(n, target); /* a wrong address is refused whatever the target */
+    return status == PATCH_OK ? redirect(n, stub_of(n) + offset, target) : status;
+}
+
+uint32_t patch_restore(uint32_t n)
+{
+#ifdef CONTROL_NO_RESTORE
+    return is_ours(n) ? PATCH_OK : PATCH_FOREIGN;
+#else
+    return redirect(n, stub_of(n), default_of(n));
+#endif
+}
+
+uint32_t patch_null(uint32_t n)
+{
+    if (!may_be_null(n))
+        return PATCH_BAD_TARGET;
+#ifdef CONTROL_NULL_CALLED
+    return redirect(n, stub_of(n), 0);
+#else
+    return redirect(n, stub_of(n), (uintptr_t)return_void);
+#endif
+}
+
+uint32_t patch_ret0(uint32_t n)
+{
+    if (!may_be_zero(n))
+        return PATCH_BAD_TARGET;
+    return redirect(n, stub_of(n), (uintptr_t)return_zero);
+}
+
+uintptr_t patch_query(uint32_t n)
+{
+    code_word value = *(const volatile code_word *)word_of(n);
+#ifdef CONTROL_QUERY_DEFAULT
+    return value ? ARCH_CODE(default_of(n)) : 0;
+#endif
+#ifdef ARCH_STUB_SLOT
+    if (value == arch_slot_jump(stub_of(n)))
+        return ARCH_CODE(*slot_of(n));
+#endif
+    return arch_jump_target(stub_of(n), value);
+}
+
+uint32_t patch_scribble(uint32_t n)
+{
+    if (!text_open(mechanism_text))
+        return PATCH_READ_ONLY;
+    *(volatile code_word *)word_of(n) = ARCH_FOREIGN_WORD;
+    arch_sync_code(word_of(n));
+    text_close(mechanism_text);
+    return PATCH_OK;
+}
+
+/* All of the stub, and what pads it: its address is not always where its ARCH_STUB_BYTES begin. */
+struct patched_bytes patched_bytes(uint32_t n)
+{
+    return (struct patched_bytes){stub_of(n) & ~(uintptr_t)(ARCH_STUB_BYTES - 1), ARCH_STUB_BYTES};
+}
