@@ -348,6 +348,10 @@ class Scenario:
             raise ValueError(f"scenario {self.id}: it detects nothing, so it proves nothing")
 
 
+#: The mechanisms that store to code.
+POKING = frozenset({"stub", "relocated"})
+
+
 def walk(steps: Iterable[Step]) -> Iterator[Step]:
     """Every step and everything nested in it, in the order of their numbers."""
     for step in steps:

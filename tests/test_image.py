@@ -42,7 +42,7 @@ def body(built, name):
     engine = capstone.Cs(capstone.CS_ARCH_AARCH64, capstone.CS_MODE_LITTLE_ENDIAN)
     start = built.functions[name]
     end = min((address for address in built.functions.values() if address > start), default=start + 32)
-    end = min(end, built.symbols["text_end"] if start < built.symbols["text_end"] else start + 32)
+    end = min(end, built.symbols["sites_end"] if start < built.symbols["sites_end"] else start + 32)
     return list(engine.disasm(built.bytes_at(start, end - start), start))
 
 
@@ -61,10 +61,10 @@ def test_a_changed_source_is_another_image(edited_arch):
     folder = edited_arch()
     (variant,) = load_folder(folder)
     before = {mechanism: image.key(Spec(variant, mechanism)) for mechanism in ("pointer", "stub")}
-    with (folder / "patch.c").open("a", encoding="utf-8") as file:
+    with (folder / "stub.S").open("a", encoding="utf-8") as file:
         file.write("/* changed */\n")
     assert image.key(Spec(variant, "stub")) != before["stub"]
-    assert image.key(Spec(variant, "pointer")) == before["pointer"]  # which has no patch.c
+    assert image.key(Spec(variant, "pointer")) == before["pointer"]  # which has no stub.S
     with (folder / "arch.h").open("a", encoding="utf-8") as file:
         file.write("/* changed */\n")
     assert image.key(Spec(variant, "pointer")) != before["pointer"]
@@ -94,8 +94,8 @@ def test_mechanism_control_and_wire_format_are_part_of_the_key(arm64, monkeypatc
 def test_a_missing_source_is_named(edited_arch):
     folder = edited_arch()
     (variant,) = load_folder(folder)
-    (folder / "abi.S").unlink()
-    with pytest.raises(ImageError, match=r"arm64/stub/zig: source .*abi\.S is missing"):
+    (folder / "start_linux.S").unlink()
+    with pytest.raises(ImageError, match=r"arm64/stub/zig: source .*start_linux\.S is missing"):
         image.build(Spec(variant, "stub"))
 
 

@@ -189,7 +189,7 @@ def test_steps_are_numbered_through(boot):
         ({"arch": "arm65"}, UnknownNameError, "unknown architecture 'arm65': did you mean arm64?"),
         ({"mechanism": "stab"}, UnknownNameError, "unknown mechanism 'stab': did you mean stub?"),
         ({"engine": "unicron"}, UnknownNameError, "unknown engine 'unicron': did you mean unicorn"),
-        ({"toolchain": "tcc"}, UnknownNameError, "unknown toolchain 'tcc': valid are"),
+        ({"toolchain": "tcc"}, UnknownNameError, "unknown toolchain 'tcc': did you mean gcc?"),
         ({"arch": "powerpc"}, UsageError, "boot one guest at a time: powerpc, stub, unicorn name "),
         ({"source": "nowhere.c"}, ImageError, "source .*nowhere.c is missing"),
         ({"engine": "unicorn:no-such"}, UnknownNameError, "unknown engine 'unicorn:no-such'"),

@@ -157,7 +157,7 @@ def test_a_missing_qemu_is_not_run_with_the_command_that_installs_it(monkeypatch
 
 
 def test_a_missing_compiler_is_not_run_with_the_command_that_installs_it(monkeypatch):
-    def version():
+    def version(_variant):
         raise MissingToolError("the zig compiler", "pip install ziglang")
 
     monkeypatch.setattr(TOOLCHAINS["zig"], "version", version)

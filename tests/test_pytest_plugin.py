@@ -67,7 +67,7 @@ def test_without_a_marker_everything_is_booted(project):
             'arch="arm65"',
             ["*of test_a: unknown architecture 'arm65': did you mean arm64?", "  valid for arch: *ppc64le*"],
         ),
-        ('mechanism="stab"', ["*unknown mechanism 'stab'*", "  valid for mechanism: pointer, stub"]),
+        ('mechanism="stab"', ["*unknown mechanism 'stab'*", "  valid for mechanism: pointer, stub, relocated"]),
         ('engine="unicron"', ["*unknown engine 'unicron'*", "  valid for engine: unicorn, qemu-user, *:no-clmul*"]),
         (
             'archs="arm64"',
@@ -118,7 +118,7 @@ def test_an_option_for_one_thing_leaves_profiles_alone(project):
     ("option", "words"),
     [
         ("--farm-arch=arm65", "ERROR: --farm-arch: unknown architecture 'arm65': did you mean arm64?"),
-        ("--farm-mechanism=x", "ERROR: --farm-mechanism: unknown mechanism 'x': valid are pointer, stub"),
+        ("--farm-mechanism=x", "ERROR: --farm-mechanism: unknown mechanism 'x': valid are pointer, stub, relocated"),
         ("--farm-engine=gem5", "ERROR: --farm-engine: unknown engine 'gem5'*"),
     ],
 )
@@ -166,7 +166,7 @@ def test_a_missing_engine_is_a_failure_in_ci(project, without_qemu, monkeypatch)
 def test_what_nothing_could_run_is_a_skip_everywhere(project, monkeypatch, ci):
     monkeypatch.setenv("CI", ci)
     result = project('@pytest.mark.patchable(arch="ppc64le", engine="unicorn:no-clmul")\ndef test_a(patchable): pass')
-    result.assert_outcomes(skipped=2)
+    result.assert_outcomes(skipped=3)
 
 
 # What a failure shows.

@@ -14,7 +14,7 @@ memory (AB-10), and doubles are in floating-point registers: its guests are buil
 
 from __future__ import annotations
 
-from farm.scenario import FUNCTIONS, Defect, Kind, Scenario, Step, call, patch, restore
+from farm.scenario import FUNCTIONS, POKING, Defect, Kind, Scenario, Step, call, patch, restore
 
 _WIDE = FUNCTIONS.index(Kind.WIDE)
 _LONG = FUNCTIONS.index(Kind.LONG)
@@ -41,7 +41,7 @@ def _through(function: int) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-_TRANSPARENT = (frozenset({"stub"}), "pointer is a C function, which may use what the ABI does not keep")
+_TRANSPARENT = (POKING, "pointer is a C function, which may use what the ABI does not keep")
 
 
 def _bare() -> tuple[Step, ...]:
@@ -181,7 +181,7 @@ SCENARIOS = (
         "Integers and doubles behind an ellipsis",
         _through(_VARIADIC),
         frozenset({Defect.VARIADIC_COUNT, Defect.CLOBBERED_ARGUMENT}),
-        only=(frozenset({"stub"}), "C cannot forward the arguments of a variadic function"),
+        only=(POKING, "C cannot forward the arguments of a variadic function"),
         requires=_FLOAT,
     ),
     Scenario(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from farm.scenario import (
     COMPOSITE,
     FUNCTIONS,
+    POKING,
     Defect,
     Kind,
     LockText,
@@ -42,7 +43,7 @@ SCENARIOS = (
             call(0, 5),
         ),
         frozenset({Defect.IGNORED_ERROR, Defect.LOST_PATCH}),
-        only=(frozenset({"stub"}), "pointer writes data, which stays writable"),
+        only=(POKING, "pointer writes data, which stays writable"),
         bugs=("B20", "B45"),
     ),
     Scenario(
@@ -67,7 +68,7 @@ SCENARIOS = (
             call(_VOID, 3),
         ),
         frozenset({Defect.IGNORED_ERROR, Defect.LOST_PATCH}),
-        only=(frozenset({"stub"}), "pointer writes data, which stays writable"),
+        only=(POKING, "pointer writes data, which stays writable"),
         bugs=("B62", "B64", "B98"),
     ),
     Scenario(
@@ -76,7 +77,7 @@ SCENARIOS = (
         "An address in the middle of an instruction is refused and nothing is written",
         (Patch(0, Target.FAST, offset=1), Patch(0, Target.FAST, offset=2), code(), call(0, 5), call(1, 5)),
         frozenset({Defect.UNCHECKED_REQUEST}),
-        only=(frozenset({"stub"}), "pointer patches no instruction"),
+        only=(POKING, "pointer patches no instruction"),
         bugs=("B91",),
     ),
     Scenario(

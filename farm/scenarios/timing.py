@@ -6,10 +6,10 @@ Not here, for want of what it takes: PT-02 (constructors), PT-05 and PT-12 (inte
 
 from __future__ import annotations
 
-from farm.scenario import Defect, LockText, Scenario, Scribble, call, code, loop, patch, query, restore
+from farm.scenario import POKING, Defect, LockText, Scenario, Scribble, call, code, loop, patch, query, restore
 
 _PATCH = frozenset({Defect.LOST_PATCH, Defect.WRONG_DISPLACEMENT})
-_STUB = (frozenset({"stub"}), "pointer patches no instruction")
+_STUB = (POKING, "pointer patches no instruction")
 
 SCENARIOS = (
     Scenario(

@@ -35,7 +35,6 @@ uint32_t failing_poke;
 
 static bool may_poke(void) { return !failing_poke || --failing_poke; }
 
-/* In another file's hands is which of these stores are atomic: a stub's word by stub.S, a call site's by sites.c. */
 static bool poke(uintptr_t word, code_word value)
 {
     if (!may_poke())

@@ -4,6 +4,10 @@
 
 #include "bodies.h"
 
+#ifndef ARCH_NO_BARE_CALL_SITES
+#error "arch.h describes registers, which an abi.S beside it would look at; there is none"
+#endif
+
 uint64_t return_all_zero(void);
 
 /* The first argument, where scenarios compare what a target's entry saw with what its body sees. */
