@@ -28,6 +28,7 @@ class Control:
     mechanisms: frozenset[str] = _ALL
     cpu: tuple[str, bool] | None = None  #: only on a CPU that has (True) or lacks (False) this feature
     abi: str | None = None  #: only where the ABI has this (``Variant.abi``)
+    big: bool = False  #: only on a big-endian CPU
     probe: bool = False  #: planted in abi.S, which says what it clobbers: only where the macro is there
 
     @property
@@ -35,10 +36,16 @@ class Control:
         return "CONTROL_" + self.name.upper().replace("-", "_")
 
     def applies(self, variant: Variant, mechanism: str, features: frozenset[str] = frozenset()) -> bool:
-        """The macro changes the guest: a coherent architecture has no cache maintenance to leave out."""
+        """The macro changes the guest: a coherent architecture has no cache maintenance to leave out, a jump that
+        reaches everything has no range.
+        """
         if self.probe and self.macro not in _probes(variant.folder):
             return False
         if self.defect is Defect.STALE_FETCH and variant.coherence == "coherent":
+            return False
+        if self.defect is Defect.RANGE_TRUNCATION and variant.branch_range is None:
+            return False
+        if self.big and not variant.big_endian:
             return False
         if self.abi and self.abi not in variant.abi:
             return False
@@ -218,6 +225,23 @@ CONTROLS: dict[str, Control] = {
         Control("overread", Defect.OVERREAD, "one byte behind the buffer is read"),
         Control("dispatch-default", Defect.WRONG_DISPATCH, "dispatch never accelerates", cpu=("clmul", True)),
         Control("dispatch-fast", Defect.WRONG_DISPATCH, "dispatch accelerates on any CPU", cpu=("clmul", False)),
+        Control("half-done", Defect.HALF_DONE, "a failure half way leaves what was done", frozenset({"relocated"})),
+        Control("sites-stay", Defect.BYPASS, "call sites are left on the stub", frozenset({"relocated"})),
+        Control("reentrant", Defect.NOT_SERIALISED, "a request is granted in the middle of another", _CODE),
+        Control("left-writable", Defect.LEFT_WRITABLE, "the text stays writable after a patch", _CODE),
+        Control(
+            "stale-site",
+            Defect.STALE_SITE,
+            "call sites of text that is gone are still written",
+            frozenset({"relocated"}),
+        ),
+        Control(
+            "late-site-default",
+            Defect.LATE_SITE,
+            "call sites that appear late lead to the default",
+            frozenset({"relocated"}),
+        ),
+        Control("native-order", Defect.BYTE_ORDER, "a cipher takes words in the CPU's byte order", big=True),
         Control("ignore-error", Defect.IGNORED_ERROR, "a failure to open the text is reported as success", _CODE),
     )
 }

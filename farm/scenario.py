@@ -113,13 +113,14 @@ class Shape(enum.Enum):
     COUNTED = 7  #: INT and VOID: ``f(next(x))``; the call answers how often ``next`` was evaluated
     CONDITIONAL = 8  #: INT: ``return x & 1 ? f(x) : x;``, a conditional branch where the architecture has one
     MODULE = 9  #: INT: as USED, in the module's text: only while it is loaded
-    RECURSIVE = 10  #: the target calls the patchable function again, ``count`` levels deep
+    TWICE = 10  #: INT: ``f(x) + f(x + 1)``, two call sites side by side
+    RECURSIVE = 11  #: the target calls the patchable function again, ``count`` levels deep
 
 
 def has_call_site(function: int, shape: Shape) -> bool:
     """``function`` is called in ``shape`` somewhere in the guest."""
     match shape:
-        case Shape.BARE | Shape.CALLBACK | Shape.CONDITIONAL | Shape.MODULE:
+        case Shape.BARE | Shape.CALLBACK | Shape.CONDITIONAL | Shape.MODULE | Shape.TWICE:
             return FUNCTIONS[function] is Kind.INT
         case Shape.COUNTED:
             return FUNCTIONS[function] in (Kind.INT, Kind.VOID)
@@ -135,6 +136,7 @@ class Status(enum.IntEnum):
     FOREIGN = 3  #: the bytes at the stub are not what this mechanism wrote there
     READ_ONLY = 4  #: the text cannot be made writable
     UNSUPPORTED = 5  #: the mechanism has no such operation
+    BUSY = 6  #: another request is being carried out
 
 
 class Defect(enum.Enum):
@@ -183,6 +185,10 @@ class Defect(enum.Enum):
     LATE_SITE = "late-site"
     LOST_CONDITION = "lost-condition"
     LOST_LINK = "lost-link"
+    NOT_SERIALISED = "not-serialised"
+    LEFT_WRITABLE = "left-writable"
+    BYTE_ORDER = "byte-order"
+    BYPASS = "bypass"
 
     def __str__(self) -> str:
         return self.value
@@ -258,6 +264,21 @@ class FailPoke:
 
 
 @dataclass(frozen=True, slots=True)
+class Interrupted:
+    """Lead ``function`` to ``target``; in the middle of that, another request wants ``other`` led to ``elsewhere``."""
+
+    function: int
+    target: Target
+    other: int
+    elsewhere: Target
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """Ask whether any text can be written now."""
+
+
+@dataclass(frozen=True, slots=True)
 class Load:
     """Load the module: text with call sites of its own appears and is called with the MODULE shape."""
 
@@ -288,7 +309,21 @@ class Output:
 
 
 Step: TypeAlias = (
-    Call | Patch | Restore | Query | Code | Scribble | LockText | FailPoke | Load | Unload | Loop | Output | Address
+    Call
+    | Patch
+    | Restore
+    | Query
+    | Code
+    | Scribble
+    | LockText
+    | FailPoke
+    | Interrupted
+    | Protection
+    | Load
+    | Unload
+    | Loop
+    | Output
+    | Address
 )
 
 

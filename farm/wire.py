@@ -39,12 +39,14 @@ from farm.scenario import (
     Call,
     Code,
     FailPoke,
+    Interrupted,
     Kind,
     Load,
     LockText,
     Loop,
     Output,
     Patch,
+    Protection,
     Query,
     Restore,
     Scenario,
@@ -83,6 +85,8 @@ OPS: dict[type, int] = {
     FailPoke: 11,
     Load: 12,
     Unload: 13,
+    Interrupted: 14,
+    Protection: 15,
 }
 
 KINDS = {
@@ -100,6 +104,8 @@ KINDS = {
     "fail-poke": 12,
     "load": 13,
     "unload": 14,
+    "interrupt": 15,
+    "protection": 16,
 }
 _KIND_NAMES = {number: name for name, number in KINDS.items()}
 
@@ -196,7 +202,7 @@ class Event(NamedTuple):
             parts.append(f"arguments {self.arguments:#010x}")
             if self.value:
                 parts.append(f"{self.value} bytes accelerated")
-        elif self.kind in ("patch", "restore", "scribble"):
+        elif self.kind in ("patch", "restore", "scribble", "interrupt"):
             parts.append(status_name(self.value))
         elif self.kind == "code":
             parts.append("changed" if self.value else "pristine")
@@ -305,7 +311,9 @@ def _instruction(step: Step, counter: object) -> list[int]:
             operands = [int(step.locked)]
         case FailPoke():
             operands = [step.number]
-        case Output() | Load() | Unload():
+        case Interrupted():
+            operands = [step.function, step.target.value, step.other, step.elsewhere.value]
+        case Output() | Load() | Unload() | Protection():
             operands = []
         case Restore() | Query() | Scribble() | Address():
             operands = [step.function]

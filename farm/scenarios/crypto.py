@@ -208,4 +208,28 @@ SCENARIOS = (
         ),
         frozenset({Defect.NEIGHBOUR_OVERWRITTEN, Defect.LOST_PATCH}),
     ),
+    Scenario(
+        "CR-10",
+        "same_bytes_in_every_byte_order",
+        "ChaCha20 and the CRC make the same bytes of the same bytes whatever the CPU's byte order is",
+        (
+            *(
+                step
+                for target in ("default", "fast")
+                for step in (
+                    patch(_CHACHA, target),
+                    call(_CHACHA, piece(300, 1)),
+                    output(),
+                    call(_CHACHA, piece(5, 301, more=True)),
+                    output(),
+                )
+            ),
+            *(
+                step
+                for target in ("default", "other")
+                for step in (patch(_CRC, target), call(_CRC, piece(77, 3)), call(_CRC, piece(9, 80, more=True)))
+            ),
+        ),
+        frozenset({Defect.BYTE_ORDER}),
+    ),
 )

@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
-from farm.scenario import EVERYWHERE, Defect, Scenario, call, code, patch, restore
+from farm.scenario import (
+    EVERYWHERE,
+    Defect,
+    Scenario,
+    Scribble,
+    Shape,
+    Step,
+    call,
+    code,
+    has_call_site,
+    patch,
+    restore,
+)
+
+
+def _calls(function: int, shapes: tuple[str, ...]) -> tuple[Step, ...]:
+    """A call in each of ``shapes`` that the function has."""
+    return tuple(call(function, 5, shape) for shape in shapes if has_call_site(function, Shape[shape.upper()]))
+
 
 SCENARIOS = (
     Scenario(
@@ -63,5 +81,49 @@ SCENARIOS = (
         ),
         frozenset({Defect.NEIGHBOUR_OVERWRITTEN}),
         bugs=("B34",),
+    ),
+    Scenario(
+        "RP-01",
+        "displacement_base",
+        "What a displacement is relative to: every function to every target near it, from every kind of call site",
+        tuple(
+            step
+            for f in EVERYWHERE
+            for target in ("fast", "other", "default")
+            for step in (
+                patch(f, target),
+                *_calls(f, ("used", "tail", "bare")),
+            )
+        ),
+        frozenset({Defect.WRONG_DISPLACEMENT}),
+        bugs=("B30", "B72", "B105", "B139", "B158"),
+    ),
+    Scenario(
+        "RP-10",
+        "call_bypasses_the_stub",
+        "A redirected call site does not come by the stub: foreign bytes there, a trap even, do not matter to it",
+        tuple(
+            step
+            for f, target in enumerate(("fast", "other", "fast", "other"))
+            for step in (patch(f, target), Scribble(f), call(f, 5, "bare"), call(f, 6, "bare"))
+        ),
+        frozenset({Defect.BYPASS}),
+        only=(frozenset({"relocated"}), "every call comes by the patchable function"),
+        bugs=("B15",),
+    ),
+    Scenario(
+        "RP-11",
+        "out_of_range_falls_back",
+        "Near, out of range and near again, from every kind of call site: those that do not reach go by the stub",
+        tuple(
+            step
+            for f in (0, 1, 2, 3)
+            for target in ("fast", "far", "other", "far", "default", "far")
+            for step in (patch(f, target), *_calls(f, ("used", "tail", "bare", "twice")))
+        )
+        + tuple(restore(f) for f in (0, 1, 2, 3))
+        + (code(),),
+        frozenset({Defect.RANGE_TRUNCATION, Defect.LOST_PATCH, Defect.LOST_RESTORE}),
+        bugs=("B49", "B62", "B97", "B126"),
     ),
 )

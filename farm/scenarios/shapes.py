@@ -134,4 +134,48 @@ SCENARIOS = (
         ),
         _PATCH,
     ),
+    Scenario(
+        "CS-05",
+        "conditional_branch",
+        "A call under a condition, which may be one conditional branch: taken and not taken, led here and there",
+        tuple(
+            step
+            for f in (0, 1, 2, 3)
+            for target in ("default", "fast", "other", "far")
+            for step in (patch(f, target), call(f, 3, "conditional"), call(f, 4, "conditional"))
+        ),
+        _PATCH | {Defect.LOST_CONDITION},
+        bugs=("B10", "B32", "B100", "B104"),
+    ),
+    Scenario(
+        "CS-08",
+        "static_pointer_table",
+        "A call through a table of pointers that the linker filled in: every function, before and under a patch",
+        tuple(
+            step
+            for f in EVERYWHERE
+            for step in (address(f), call(f, 1, "pointer"), patch(f, "fast"), address(f), call(f, 2, "pointer"))
+        ),
+        _PATCH | {Defect.WRONG_ADDRESS},
+    ),
+    Scenario(
+        "CS-13",
+        "two_sites_side_by_side",
+        "Two call sites of one function side by side follow a patch together, and one between them too",
+        tuple(
+            step
+            for f in (0, 1, 2, 3)
+            for step in (
+                call(f, 1, "twice"),
+                patch(f, "fast"),
+                call(f, 2, "twice"),
+                patch(f, "far"),
+                call(f, 3, "twice", inside=(patch(f, "other"),)),
+                restore(f),
+                call(f, 4, "twice"),
+            )
+        ),
+        _PATCH | {Defect.LOST_RESTORE},
+        bugs=("B15",),
+    ),
 )

@@ -6,7 +6,23 @@ Not here, for want of what it takes: PT-02 (constructors), PT-05 and PT-12 (inte
 
 from __future__ import annotations
 
-from farm.scenario import POKING, Defect, LockText, Scenario, Scribble, call, code, loop, patch, query, restore
+from farm.scenario import (
+    POKING,
+    Defect,
+    Interrupted,
+    Load,
+    LockText,
+    Scenario,
+    Scribble,
+    Target,
+    Unload,
+    call,
+    code,
+    loop,
+    patch,
+    query,
+    restore,
+)
 
 _PATCH = frozenset({Defect.LOST_PATCH, Defect.WRONG_DISPLACEMENT})
 _STUB = (POKING, "pointer patches no instruction")
@@ -127,5 +143,65 @@ SCENARIOS = (
         frozenset({Defect.LOST_PATCH, Defect.LOST_RESTORE, Defect.IGNORED_ERROR}),
         only=(_STUB[0], "pointer writes data, which stays writable"),
         bugs=("B23", "B128"),
+    ),
+    Scenario(
+        "PT-06",
+        "request_inside_a_request",
+        "In the middle of a patch somebody else asks for one: it is refused, and the first is carried out whole",
+        (
+            Interrupted(0, Target.FAST, 0, Target.OTHER),
+            *(call(0, 5, shape) for shape in ("used", "tail", "bare", "pointer")),
+            Interrupted(0, Target.OTHER, 1, Target.FAST),
+            call(0, 5),
+            call(1, 5),
+            Interrupted(1, Target.FAR, 0, Target.DEFAULT),
+            call(0, 5, "bare"),
+            call(1, 5, "bare"),
+            *(restore(f) for f in (0, 1)),
+            code(),
+        ),
+        frozenset({Defect.NOT_SERIALISED}),
+        only=(POKING, "one store to data has no middle"),
+        bugs=("B68",),
+    ),
+    Scenario(
+        "PT-14",
+        "late_call_site",
+        "Call sites that are loaded at run time reach the present target, not the default, and follow later patches",
+        (
+            patch(0, "fast"),
+            patch(1, "other"),
+            Load(),
+            *(call(f, 5, "module") for f in (0, 1, 2)),
+            patch(0, "far"),
+            patch(2, "fast"),
+            *(call(f, 6, "module") for f in (0, 1, 2)),
+            *(restore(f) for f in (0, 1, 2)),
+            call(0, 7, "module"),
+            code(),
+        ),
+        frozenset({Defect.LATE_SITE, Defect.LOST_PATCH}),
+        bugs=("B14", "B93"),
+    ),
+    Scenario(
+        "PT-15",
+        "removed_call_site",
+        "Call sites whose text is gone are not written to any more, and work again when it is back",
+        (
+            Load(),
+            patch(0, "fast"),
+            call(0, 5, "module"),
+            Unload(),
+            patch(0, "other"),
+            patch(1, "fast"),
+            restore(0),
+            patch(0, "far"),
+            patch(0, "fast"),
+            call(0, 5),
+            Load(),
+            *(call(f, 6, "module") for f in (0, 1, 2, 3)),
+        ),
+        frozenset({Defect.STALE_SITE, Defect.LOST_PATCH}),
+        bugs=("B06", "B12", "B71"),
     ),
 )

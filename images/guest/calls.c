@@ -150,6 +150,16 @@ FOR_EACH_VOID_FUNCTION(COUNTED)
 #endif
 FOR_EACH_INT_FUNCTION(CONDITIONAL)
 
+/* Two calls side by side. */
+#define TWICE(n, kind)                                                                                                 \
+    PROTOTYPE_INT(twice_##n);                                                                                          \
+    CALL_SITE PROTOTYPE_INT(twice_##n)                                                                                 \
+    {                                                                                                                  \
+        uint32_t first = whatever_##n(x);                                                                              \
+        return first + whatever_##n(x + 1u);                                                                           \
+    }
+FOR_EACH_INT_FUNCTION(TWICE)
+
 #define IN_MODULE(n, kind) PROTOTYPE_INT(module_##n);
 FOR_EACH_INT_FUNCTION(IN_MODULE)
 
@@ -167,7 +177,7 @@ const uintptr_t call_sites[FUNCTION_COUNT][SHAPE_RECURSIVE] = {
 #endif
 #define SPECIAL(n, kind)                                                                                               \
     [n][SHAPE_CALLBACK] = (uintptr_t)callback_##n, [n][SHAPE_CONDITIONAL] = (uintptr_t)conditional_##n,                \
-    [n][SHAPE_MODULE] = (uintptr_t)module_##n,
+    [n][SHAPE_TWICE] = (uintptr_t)twice_##n, [n][SHAPE_MODULE] = (uintptr_t)module_##n,
             FOR_EACH_INT_FUNCTION(SPECIAL)
 #define SPECIAL_COUNTED(n, kind) [n][SHAPE_COUNTED] = (uintptr_t)counted_##n,
             FOR_EACH_INT_FUNCTION(SPECIAL_COUNTED) FOR_EACH_VOID_FUNCTION(SPECIAL_COUNTED)};

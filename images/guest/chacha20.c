@@ -23,11 +23,17 @@ static uint32_t initial(uint32_t word, uint32_t counter)
         c += d, b = rotate(b ^ c, 7);                                                                                  \
     } while (0)
 
+#if defined(CONTROL_NATIVE_ORDER) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#define ORDER(i) (3 - (i))
+#else
+#define ORDER(i) (i)
+#endif
+
 /* out = in ^ the bytes of word, little-endian on every architecture; of the first `size` bytes of a block. */
 static void xor_word(uint8_t *out, const uint8_t *in, uint32_t word, size_t offset, size_t size)
 {
     for (size_t i = 0; i < 4 && offset + i < size; i++)
-        out[offset + i] = in[offset + i] ^ (uint8_t)(word >> 8 * i);
+        out[offset + i] = in[offset + i] ^ (uint8_t)(word >> 8 * ORDER(i));
 }
 
 uint32_t chacha20_generic(uint32_t counter, uint8_t *out, const uint8_t *in, size_t length)

@@ -241,6 +241,16 @@ static bool are_pristine(uint32_t n)
     return true;
 }
 
+/* A request in the middle of another, of which only the outer one may be granted. */
+static void run_interrupt(const uint32_t *op, uint32_t step)
+{
+    uint32_t outer, n = op[2], target = op[3];
+    patch_interrupted_by(n, target_addresses[n][target % TARGET_COUNT]);
+    outer = run_patch(op[0], op[1], 0);
+    emit(EVENT_INTERRUPT, step, target_word(n, target), 0, patch_interruption(), 0, 0);
+    emit(EVENT_PATCH, step, target_word(op[0], op[1]), 0, outer, 0, 0);
+}
+
 static void run_loop(const uint32_t *op, uint32_t step)
 {
     uint32_t outer_digest = fold_digest, outer_events = fold_events, outer_iteration = iteration;
@@ -292,6 +302,12 @@ static void run(const uint32_t *pc, const uint32_t *end)
         case OP_FAILPOKE:
             failing_poke = n;
             emit(EVENT_FAIL_POKE, step, NO_TARGET, 0, n, 0, 0);
+            break;
+        case OP_INTERRUPTED:
+            run_interrupt(pc + 2, step);
+            break;
+        case OP_PROTECTION:
+            emit(EVENT_PROTECTION, step, NO_TARGET, 0, text_is_writable(), 0, 0);
             break;
         case OP_LOAD:
             emit(EVENT_LOAD, step, NO_TARGET, 0, !module_load(), 0, 0);

@@ -52,6 +52,14 @@ void text_close(enum text_region region);
 /* Fault injection: text_open fails; the number of the poke from now that fails (0: none). */
 extern uint32_t text_locked, failing_poke;
 
+/* poke.c: in the middle of the next request, between two stores, another one asks for function n to lead to target;
+ * what that one was answered. */
+void patch_interrupted_by(uint32_t n, uintptr_t target);
+uint32_t patch_interruption(void);
+
+/* The platform: some text is writable now. */
+bool text_is_writable(void);
+
 /* relocated.c, and its absence in the other mechanisms: the call sites of function n hold what was put there; they
  * follow its stub to entry (0: back to the stub, as linked; false: a poke failed and they are as they were); they are
  * as linked; their words, for the trace; all as linked, whatever they hold; the module's appeared, and are gone. */

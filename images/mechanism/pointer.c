@@ -6,6 +6,11 @@ const uint32_t mechanism_number = MECHANISM_POINTER;
 const bool mechanism_is_transparent = false; /* a C function lies between */
 uint32_t failing_poke;                        /* there are none */
 
+/* One store to data has no middle. */
+void patch_interrupted_by(uint32_t n, uintptr_t target) { (void)n, (void)target; }
+
+uint32_t patch_interruption(void) { return PATCH_UNSUPPORTED; }
+
 struct pointer pointers[FUNCTION_COUNT] __attribute__((section(".data.pointers"))) = {
 #ifdef CONTROL_INITIAL_FAST
 #define INITIAL_TARGET(n, kind) {(uintptr_t)fast_##n},

@@ -33,7 +33,30 @@ static bool is_ours(uint32_t n)
 /* Fault injection: the number of the poke from now that fails; 0: none. */
 uint32_t failing_poke;
 
-static bool may_poke(void) { return !failing_poke || --failing_poke; }
+/* Fault injection: a request that comes in the middle of the next one, as from an interrupt or another thread. */
+static struct {
+    bool pending;
+    uint32_t n, status;
+    uintptr_t target;
+} interruption;
+
+void patch_interrupted_by(uint32_t n, uintptr_t target)
+{
+    interruption.pending = true;
+    interruption.n = n;
+    interruption.target = target;
+}
+
+uint32_t patch_interruption(void) { return interruption.status; }
+
+static bool may_poke(void)
+{
+    if (interruption.pending) {
+        interruption.pending = false;
+        interruption.status = patch_set(interruption.n, interruption.target, 0);
+    }
+    return !failing_poke || --failing_poke;
+}
 
 static bool poke(uintptr_t word, code_word value)
 {
@@ -140,6 +163,8 @@ static void undo(uint32_t n, struct stub_state state)
     poke(word_of(n), written[n] = state.word);
 }
 
+static bool busy; /* a stub and its call sites change as one: nobody else may come between */
+
 /* Lead the stub at `at` of function n, and the call sites with it, to target, which has been checked. */
 static uint32_t redirect(uint32_t n, uintptr_t at, uintptr_t target)
 {
@@ -148,6 +173,10 @@ static uint32_t redirect(uint32_t n, uintptr_t at, uintptr_t target)
 #else
     if (at != stub_of(n))
         return PATCH_MISALIGNED;
+#endif
+#ifndef CONTROL_REENTRANT
+    if (busy)
+        return PATCH_BUSY;
 #endif
     if (!is_ours(n) || !sites_are_ours(n))
         return PATCH_FOREIGN;
@@ -158,17 +187,25 @@ static uint32_t redirect(uint32_t n, uintptr_t at, uintptr_t target)
         return PATCH_READ_ONLY;
 #endif
     }
+    busy = true;
     struct stub_state before = save(n);
     bool done = lead_stub(n, target);
     if (done && !sites_follow(n, target == default_of(n) ? 0 : arch_entry(target))) {
+#ifdef CONTROL_HALF_DONE
+        (void)undo, (void)before;
+#else
         undo(n, before);
+#endif
         done = false;
     }
 #ifdef CONTROL_NEIGHBOUR
     uintptr_t neighbour = stub_of(n ^ 1);
     poke(neighbour + ARCH_STUB_WORD, written[n ^ 1] = arch_jump(neighbour, arch_entry(default_of(n))));
 #endif
+    busy = false;
+#ifndef CONTROL_LEFT_WRITABLE
     text_close(mechanism_text);
+#endif
 #ifdef CONTROL_IGNORE_ERROR
     done = true;
 #endif

@@ -62,14 +62,15 @@ static uint32_t word_for(uint32_t i, uintptr_t entry)
 
 bool sites_follow(uint32_t n, uintptr_t entry)
 {
+#ifdef CONTROL_SITES_STAY
+    entry = 0;
+#endif
     for (uint32_t i = 0; i < farm_site_count; i++) {
         if (!follows(i, n))
             continue;
         uint32_t word = word_for(i, entry), before = word_now(i);
         if (word != before && !poke_site(farm_sites[i].at, word)) {
-#ifndef CONTROL_HALF_DONE
             sites_follow(n, entries[n]); /* those that went ahead come back */
-#endif
             return false;
         }
         now[i] = word;

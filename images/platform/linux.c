@@ -24,8 +24,21 @@ uint32_t farm_features __attribute__((section(".data.doorbell")));
 
 uint32_t text_locked;
 
+enum { WRITE = 2, READ_EXECUTE = 5, READ_WRITE_EXECUTE = 7 };
+
+static uintptr_t protections[TEXT_ALL + 1]; /* as asked for last, by region; 0: as the image was loaded */
+
+bool text_is_writable(void)
+{
+    uintptr_t any = 0;
+    for (size_t i = 0; i <= TEXT_ALL; i++)
+        any |= protections[i];
+    return any & WRITE;
+}
+
 static bool protect_text(enum text_region region, uintptr_t protection)
 {
+    protections[region] = protection;
     const uint8_t *start = region == TEXT_STUBS ? stub_start : module_start;
     const uint8_t *end = region == TEXT_MODULE ? module_end : stub_end;
     if (farm_doorbell) {
@@ -34,8 +47,6 @@ static bool protect_text(enum text_region region, uintptr_t protection)
     }
     return start == end || arch_syscall(ARCH_SYS_MPROTECT, (uintptr_t)start, (uintptr_t)(end - start), protection) == 0;
 }
-
-enum { READ_EXECUTE = 5, READ_WRITE_EXECUTE = 7 };
 
 /* While open the stubs stay executable: another thread may be in one of them. */
 bool text_open(enum text_region region) { return !text_locked && protect_text(region, READ_WRITE_EXECUTE); }
