@@ -63,13 +63,18 @@ def _fields(form: CallSiteForm) -> tuple[tuple[tuple[int, int], ...], int]:
     return parts, sum(size for _, size in parts)
 
 
+def width(form: CallSiteForm) -> int:
+    """Bits of the displacement."""
+    return _fields(form)[1]
+
+
 def displacement(form: CallSiteForm, word: int) -> int:
     """The field of ``word``, sign-extended; absolute if the form has a region."""
-    parts, width = _fields(form)
+    parts, bits = _fields(form)
     value = 0
     for low, size in parts:
         value = value << size | word >> low & (1 << size) - 1
-    return value if form.region else value - (value >> width - 1 << width)
+    return value if form.region else value - (value >> bits - 1 << bits)
 
 
 def leads_to(form: CallSiteForm, address: int, word: int, bits: int) -> int:

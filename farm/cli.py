@@ -335,15 +335,24 @@ def report(
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(help="variants, mechanisms, engines, toolchains, scenarios or controls")],
+    what: Annotated[
+        str, typer.Argument(help="variants, mechanisms, instructions, engines, toolchains, scenarios or controls")
+    ],
     arch_path: ArchPath = None,
     scenario_path: ScenarioPath = None,
+    controls: Annotated[
+        bool, typer.Option("--controls", help="Of each scenario, the negative controls that turn it red.")
+    ] = False,
     json: JsonFlag = False,
 ) -> None:
     """List what there is; with --json an array of objects, each with a name."""
     from farm.listing import brief, rows
 
     found = rows(what, tuple(arch_path or ()), tuple(scenario_path or ()))
+    if controls:
+        if what != "scenarios":
+            raise UsageError(f"--controls: {what} have none; it goes with `farm list scenarios`")
+        found = [{"name": row["name"], "controls": row["controls"]} for row in found if not row["absent"]]
     if json:
         import msgspec
 

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from farm import backend, scenarios
-from farm.backend import MECHANISM_FILES
+from farm.backend import MECHANISM_FILES, CallSiteForm
+from farm.call_sites import width
 from farm.controls import CONTROLS
 from farm.engines import engines
 from farm.errors import MissingToolError, UnknownNameError
+from farm.scenarios.absent import ABSENT
 from farm.toolchain import TOOLCHAINS
 
 
@@ -23,6 +25,7 @@ def rows(what: str, arch_path: tuple[Path, ...] = (), scenario_path: tuple[Path,
         "toolchains": lambda: _toolchains(arch_path),
         "scenarios": lambda: _scenarios(scenario_path),
         "controls": _controls,
+        "instructions": lambda: _instructions(arch_path),
     }
     if what not in makers:
         raise UnknownNameError("list", what, makers)
@@ -58,7 +61,51 @@ def _mechanisms() -> list[dict[str, Any]]:
     return [
         {"name": "pointer", "what": "a C function loads its target once, tests it for NULL and calls it"},
         {"name": "stub", "what": "one jump in asm, poked in place; far targets go through a data slot beside it"},
+        {"name": "relocated", "what": "the stub, and every call site within reach redirected straight to the target"},
     ]
+
+
+def _instructions(arch_path: tuple[Path, ...]) -> list[dict[str, Any]]:
+    """What each mechanism changes on each variant, how, and how far that reaches."""
+    rows = []
+
+    def row(variant: str, mechanism: str, instruction: str, store: str, reach: str) -> None:
+        names = ("name", "mechanism", "instruction", "store", "reach")
+        rows.append(dict(zip(names, (variant, mechanism, instruction, store, reach), strict=True)))
+
+    for v in backend.load(arch_path).values():
+        row(v.name, "pointer", "load, call through a register", "one aligned word of data", "everything")
+        if not v.supports("stub"):
+            far = f"{_distance(v.branch_range)}, then its data slot" if v.branch_range else "everything"
+            row(v.name, "stub", v.stub_jump, v.stub_store, far)
+        if not v.supports("relocated"):
+            for form in v.call_site:
+                store = _STORES[form.store] if form.store != "never" else f"none: {form.reason}"
+                row(v.name, "relocated", form.instruction, store, _form_reach(form))
+    return rows
+
+
+_STORES = {
+    "aligned": "one aligned 32-bit word",
+    "cache-line": "one 32-bit word within a cache line",
+    "any": "one 32-bit word",
+}
+
+
+def _form_reach(form: CallSiteForm) -> str:
+    if form.store == "never":
+        return "the stub"
+    if form.region:
+        return f"its aligned {form.region >> 20} MiB, then the stub"
+    reach = 1 << width(form) - 1
+    return f"{_distance(reach * form.scale)}, then the stub"
+
+
+def _distance(size: int) -> str:
+    for unit, name in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
+        if size >= 1 << unit:
+            return f"+-{size >> unit} {name}"
+    return f"+-{size} bytes"
 
 
 def _engines() -> list[dict[str, Any]]:
@@ -80,7 +127,7 @@ def _toolchains(arch_path: tuple[Path, ...]) -> list[dict[str, Any]]:
 
 
 def _scenarios(scenario_path: tuple[Path, ...]) -> list[dict[str, Any]]:
-    return [
+    suite = [
         {
             "name": s.name,
             "id": s.id,
@@ -89,9 +136,16 @@ def _scenarios(scenario_path: tuple[Path, ...]) -> list[dict[str, Any]]:
             "mechanisms": [m for m in MECHANISM_FILES if not s.only or m in s.only[0]],
             "tags": sorted(s.tags),
             "bugs": list(s.bugs),
+            "controls": [c.name for c in CONTROLS.values() if c.defect in s.detects],
+            "absent": None,
         }
         for s in scenarios.load(scenario_path).values()
     ]
+    absent = [
+        {"name": a.id, "id": a.id, "title": a.title, "absent": "; ".join(filter(None, (a.reason, a.elsewhere)))}
+        for a in ABSENT
+    ]
+    return [*suite, *absent]
 
 
 def _controls() -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The suite: one module a group, each with a tuple ``SCENARIOS``."""
+"""The suite: one module a group, each with a tuple ``SCENARIOS``; what is not in it, and why, is in :mod:`.absent`."""
 
 from __future__ import annotations
 

@@ -1,12 +1,6 @@
 """ABI preservation: nothing between a call site and its target may touch what the ABI promises.
 
-Every call of every scenario is probed (``arch/NAME/abi.S``); those here set up what the others leave alone.  Not here:
-
-* AB-17 landing pads: no guest is built with BTI or IBT yet, so there is no pad to keep;
-* AB-19 delay slots: none of arm64, powerpc and x86 has them;
-* AB-20 balance of calls and returns: a trace of events cannot show it; what would unbalance it, a mechanism that calls
-  instead of jumping, is seen by AB-18 in the return address and by AB-07 in the stack;
-* ``long double`` of AB-15: three formats on five variants, two of them in software.
+Every call of every scenario is probed (``arch/NAME/abi.S``); those here set up what the others leave alone.
 
 On ppc32 a pair of 32-bit registers holds a 64-bit number (AB-13, AB-16), structs are passed and returned through
 memory (AB-10), and doubles are in floating-point registers: its guests are built hard-float.

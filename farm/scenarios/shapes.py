@@ -1,9 +1,4 @@
-"""Call shapes: the same patch seen by every way of calling.
-
-Not here: CS-05 (no compiler of ours makes conditional tail calls, and 14 bits of displacement do not reach the stubs on
-powerpc), CS-08 (CS-06 calls through writable data already), CS-09 and CS-14 (no variant with a second instruction set),
-CS-12, CS-16 and CS-17 (a guest has no setjmp, signals or shared libraries).
-"""
+"""Call shapes: the same patch seen by every way of calling."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Patch timing and re-entrancy: before the first call, from inside a target, and very often.
-
-Not here, for want of what it takes: PT-02 (constructors), PT-05 and PT-12 (interrupts, a debugger), PT-06 and PT-09
-(code that runs inside the mechanism), PT-08 (transactions), PT-13 to PT-15 (processes and modules that come and go).
-"""
+"""Patch timing and re-entrancy: before the first call, from inside a target, and very often."""
 
 from __future__ import annotations
 
