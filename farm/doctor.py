@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from farm import backend, paths
-from farm.toolchain import Zig
+from farm.toolchain import Gcc, Zig
 
 #: What a dependency is there for; the others serve the farm as a whole.
 _PURPOSE = {
@@ -56,7 +56,7 @@ class Finding:
 
 def check() -> list[Finding]:
     """Everything the farm can use, in the order of a set-up."""
-    return [_python(), *_dependencies(), _zig(), _unicorn(), _cache(), *_emulators(), _debugger()]
+    return [_python(), *_dependencies(), _zig(), _unicorn(), _cache(), *_compilers(), *_emulators(), _debugger()]
 
 
 def status(findings: Iterable[Finding]) -> int:
@@ -114,6 +114,22 @@ def _cache() -> Finding:
         remedy = "export PATCHFARM_CACHE=FOLDER  # one that can be written"
         return Finding(what, None, "built images", remedy, required=True)
     return Finding("cache folder", str(folder), "built images", None, required=True)
+
+
+def _compilers() -> list[Finding]:
+    """One finding a cross compiler that any ``arch.toml`` names."""
+    users: dict[tuple[str, str], list[str]] = {}
+    for variant in backend.load().values():
+        settings = variant.toolchain.get(Gcc.name)
+        if isinstance(settings, backend.GccSettings):
+            users.setdefault((f"{settings.prefix}gcc", settings.package), []).append(variant.name)
+    findings = []
+    for (command, package), variants in sorted(users.items()):
+        found = _ask([command, "--version"]) if shutil.which(command) else None
+        install = None if found else _apt(package)
+        needed_by = f"gcc on {', '.join(variants)}"
+        findings.append(Finding(command, found, needed_by, install, required=False, package=package))
+    return findings
 
 
 def _emulators() -> list[Finding]:
@@ -189,7 +205,7 @@ def report(findings: Sequence[Finding]) -> None:
     if status(findings):
         _say("the farm cannot run yet")
     elif any(finding.package and not finding.ok for finding in findings):
-        _say("the farm can run; cells of the missing emulators are not-run until they are installed")
+        _say("the farm can run; cells of the missing emulators and compilers are not-run until they are installed")
     else:
         _say("the farm can run everything")
 
@@ -210,7 +226,7 @@ def install(findings: Iterable[Finding]) -> int:
     packages = sorted({finding.package for finding in missing if finding.package})
     if not packages:
         return 0
-    meanwhile = "the farm runs on Unicorn meanwhile"
+    meanwhile = "the farm runs on what there is meanwhile"
     apt = shutil.which("apt-get")
     if apt is None:
         _say(f"no apt-get here: install what Debian calls {' '.join(packages)}; {meanwhile}")

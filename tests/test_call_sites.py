@@ -1,0 +1,220 @@
+"""Call sites: what kept relocations lead to, what is left alone, and what stops a build."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+
+import pytest
+
+from farm import backend, call_sites, image, scenarios, wire
+from farm.backend import CallSiteForm, Opcode
+from farm.elf import bytes_at
+from farm.errors import ImageError, MissingToolError
+from farm.image import Spec
+from farm.machine import Machine
+from farm.scenario import FUNCTIONS, Defect, Kind, Patch, Scenario, Target
+from farm.toolchain import TOOLCHAINS
+
+BUILT = [
+    pytest.param(variant, toolchain, id=f"{variant.name}-{toolchain}")
+    for variant in backend.load().values()
+    if not variant.supports("relocated")
+    for toolchain in variant.toolchain
+]
+IN_UNICORN = [
+    variant
+    for variant in backend.load().values()
+    if not variant.supports("relocated")
+    and isinstance(variant.engine.get("unicorn"), backend.UnicornSettings)
+    and not variant.engine["unicorn"].since
+]
+
+
+def build(variant, toolchain):
+    try:
+        TOOLCHAINS[toolchain].version(variant)
+    except MissingToolError as error:
+        pytest.skip(str(error))
+    return image.build(Spec(variant, "relocated", toolchain))
+
+
+@pytest.mark.parametrize(("variant", "toolchain"), BUILT)
+def test_every_function_has_call_sites_and_every_asm_call_site_is_one(variant, toolchain):
+    built = build(variant, toolchain)
+    functions = {site.function for site in built.sites}
+    assert functions >= {number for number, kind in enumerate(FUNCTIONS) if kind is Kind.INT}
+    bare = {f"bare_{number}" for number, kind in enumerate(FUNCTIONS) if kind is Kind.INT}
+    assert bare <= {built.name_of(site.address).partition("+")[0] for site in built.sites}
+
+
+@pytest.mark.parametrize(("variant", "toolchain"), BUILT)
+def test_the_guest_has_the_table_that_the_host_found(variant, toolchain):
+    built = build(variant, toolchain)
+    found = call_sites.survey(image.Path(built.path), variant)
+    assert found.sites == built.sites
+    order = ">" if variant.big_endian else "<"
+    count = struct.unpack(order + "I", built.bytes_at(found.counter, 4))[0]
+    entry = struct.Struct(f"{order}{'Q' if variant.word_size == 8 else 'I'}II")
+    table = list(entry.iter_unpack(built.bytes_at(found.table, entry.size * count)))
+    assert table == [(s.address, s.word, s.function | wire.SITE_IN_MODULE * s.module) for s in built.sites]
+    for site in built.sites:
+        assert built.bytes_at(site.address, 4) == struct.pack(order + "I", site.word)
+
+
+@pytest.mark.parametrize(("variant", "toolchain"), BUILT)
+def test_what_is_left_alone_has_a_reason(variant, toolchain):
+    built = build(variant, toolchain)
+    found = call_sites.survey(image.Path(built.path), variant)
+    assert all(left.reason for left in found.left_alone)
+    assert not {site.address for site in found.sites} & {left.address for left in found.left_alone}
+
+
+def words_after(machine, variant, *steps):
+    """The call sites' words after ``steps``, in the order of the image's sites."""
+    made = Scenario("BS-99", "sites", "sites", steps, frozenset({Defect.LOST_PATCH}))
+    machine.reset()
+    trace = machine.run(wire.encode(made, big_endian=variant.big_endian))
+    order = ">" if variant.big_endian else "<"
+    count = len(machine.image.sites)
+    return struct.unpack(f"{order}{count}I", trace[len(trace) - 4 * count :])
+
+
+@pytest.mark.parametrize("variant", IN_UNICORN, ids=lambda variant: variant.name)
+def test_every_call_site_is_redirected_straight_to_the_target_and_back(variant):
+    """The host decodes what the guest's encoder wrote."""
+    built = build(variant, next(iter(variant.toolchain)))
+    machine = Machine(built, variant.engine["unicorn"])
+    forms = {form.instruction: form for form in variant.call_site}
+    patches = [Patch(number, Target.FAST) for number in range(len(FUNCTIONS))]
+    words = words_after(machine, variant, *patches)
+    for site, word in zip(built.sites, words, strict=True):
+        if site.module:
+            assert word == site.word, "the module is not loaded"
+            continue
+        form = forms[site.instruction]
+        target = built.functions[f"fast_{site.function}"] & -variant.alignment
+        reached = call_sites.leads_to(form, site.address, word, variant.bits)
+        if reached != target:
+            stub = built.functions[f"whatever_{site.function}"] & -variant.alignment
+            reach = form.scale << call_sites.width(form) - 1
+            assert (word, abs(target - site.address) >= reach) == (site.word, True), f"{site} still leads to {stub:#x}"
+        assert word & form.opcode.mask == site.word & form.opcode.mask or form.opcode.at
+    restored = words_after(machine, variant, *patches, *(Patch(p.function, Target.DEFAULT) for p in patches))
+    assert restored == tuple(site.word for site in built.sites)
+
+
+# What stops a build.
+
+
+@pytest.fixture
+def linked(arm64, tmp_path):
+    """A copy of a linked guest that can be damaged: reads and writes at addresses."""
+    built = image.build(Spec(arm64, "relocated"))
+    path = tmp_path / "guest.elf"
+    shutil.copy(built.path, path)
+
+    class Linked:
+        image = built
+
+        @staticmethod
+        def word(address):
+            return struct.unpack("<I", bytes_at(path.read_bytes(), built.segments, address, 4))[0]
+
+        @staticmethod
+        def store(address, value):
+            home = next(s for s in built.segments if s.address <= address < s.address + s.file_size)
+            content = bytearray(path.read_bytes())
+            offset = home.offset + address - home.address
+            content[offset : offset + 4] = struct.pack("<I", value)
+            path.write_bytes(content)
+
+        @staticmethod
+        def survey():
+            return call_sites.survey(path, arm64)
+
+    return Linked
+
+
+def test_an_undamaged_guest_is_accepted(linked):
+    assert linked.survey().sites == linked.image.sites
+
+
+def branch(address, to):
+    return 0x94000000 | ((to - address) >> 2 & 0x03FFFFFF)
+
+
+def test_a_branch_to_a_stub_without_a_relocation_is_found(linked):
+    place = linked.image.functions["farm_run"]
+    linked.store(place, branch(place, linked.image.functions["whatever_3"]))
+    with pytest.raises(ImageError, match=r"bl, b at .* in \.text leads to whatever_3, and no relocation says so"):
+        linked.survey()
+
+
+def test_a_relocation_that_names_another_function_is_found(linked):
+    site = next(site for site in linked.image.sites if site.function == 0)
+    linked.store(site.address, branch(site.address, linked.image.functions["whatever_1"]))
+    with pytest.raises(ImageError, match="leads to whatever_1, its relocation to whatever_0"):
+        linked.survey()
+
+
+def test_what_a_linker_made_of_a_call_is_left_alone_if_it_is_no_branch(linked):
+    site = linked.image.sites[0]
+    linked.store(site.address, 0xD503201F)  # nop
+    found = linked.survey()
+    assert site.address not in {other.address for other in found.sites}
+    (left,) = [left for left in found.left_alone if left.address == site.address]
+    assert (left.function, left.reason) == (site.function, "no branch: the address is taken")
+
+
+def test_a_call_that_was_led_past_the_stub_is_no_call_site(linked):
+    site = linked.image.sites[0]
+    linked.store(site.address, branch(site.address, linked.image.functions[f"whatever_{site.function}"] + 4))
+    assert site.address not in {other.address for other in linked.survey().sites}
+
+
+# Displacements.
+
+FORM = CallSiteForm(instruction="b", relocations=(1,), opcode=Opcode(mask=0, value=0), displacement="25:0", scale=4)
+
+
+@pytest.mark.parametrize(
+    ("fields", "word", "value"),
+    [
+        ("25:0", 0x03FFFFFF, -1),
+        ("25:0", 0x02000000, -(1 << 25)),
+        ("25:0", 0x01FFFFFF, (1 << 25) - 1),
+        ("31:0", 0xFFFFFFFC, -4),
+        ("31 19:12 20 30:21", 0x0000006F | 1 << 21, 1),
+        ("31 19:12 20 30:21", 0x80000000, -(1 << 19)),
+        ("31 19:12 20 30:21", 1 << 20, 1 << 10),
+    ],
+)
+def test_a_displacement_is_read_from_the_most_significant_bit_on(fields, word, value):
+    form = CallSiteForm(instruction="b", relocations=(), opcode=FORM.opcode, displacement=fields)
+    assert call_sites.displacement(form, word) == value
+
+
+def test_a_region_makes_the_field_absolute():
+    form = CallSiteForm(
+        instruction="j", relocations=(), opcode=FORM.opcode, displacement="25:0", scale=4, region=1 << 28
+    )
+    assert call_sites.leads_to(form, 0x1FFFFFFC, 0x08000010, 32) == 0x20000040
+
+
+def test_addresses_wrap_at_the_width_of_the_architecture():
+    form = CallSiteForm(instruction="call", relocations=(), opcode=FORM.opcode, displacement="31:0", base=4)
+    assert call_sites.leads_to(form, 0xFFFFFFF0, 0x20, 32) == 0x14
+
+
+@pytest.mark.parametrize("store", ["aligned", "cache-line"])
+def test_a_word_that_one_store_cannot_replace_is_left_on_the_stub(store):
+    form = CallSiteForm(instruction="call", relocations=(), opcode=FORM.opcode, displacement="31:0", store=store)
+    assert (call_sites._not_one_store(form, 0x103D) is None) is False
+    assert call_sites._not_one_store(form, 0x103C) is None
+
+
+def test_every_suite_scenario_runs_with_call_sites_too():
+    """No scenario was left behind when the mechanism came."""
+    for scenario in scenarios.load().values():
+        assert not scenario.only or "relocated" in scenario.only[0], scenario.name
