@@ -31,7 +31,7 @@ def placed():
             yield pytest.param(moved, id=f"{name}-{base:#x}")
 
 
-@pytest.mark.parametrize("variant", placed())
+@pytest.mark.parametrize("variant", list(placed()))
 @pytest.mark.parametrize("mechanism", ["pointer", "stub", "relocated"])
 def test_a_guest_behaves_the_same_wherever_it_is_linked(variant, mechanism):
     cells = tuple(Cell(name, variant.name, mechanism, "zig", UNICORN.name) for name in NAMES)
