@@ -1,0 +1,56 @@
+"""The guide says what is so: its listings are the example's files, its numbers are counted, its commands work."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import msgspec
+import pytest
+
+from farm import paths
+
+ROOT = paths.data("arch").parent
+GUIDE = (ROOT / "docs" / "adding-an-architecture.md").read_text(encoding="utf-8")
+EXAMPLE = ROOT / "examples" / "or1k"
+
+
+def lines(folder):
+    return sum(len(path.read_text(encoding="utf-8").splitlines()) for path in sorted(folder.iterdir()))
+
+
+@pytest.mark.parametrize("name", ["arch.toml", "arch.h", "start_linux.S"])
+def test_the_listings_are_the_files_of_the_example(name):
+    content = (EXAMPLE / name).read_text(encoding="utf-8")
+    assert content.rstrip() in GUIDE
+
+
+def test_the_example_has_no_other_file():
+    assert {path.name for path in EXAMPLE.iterdir()} == {"arch.toml", "arch.h", "start_linux.S"}
+    assert f"{lines(EXAMPLE)} lines" in GUIDE
+
+
+def test_the_sizes_of_the_folders_are_counted():
+    rows = dict(re.findall(r"^\| `arch/(\w+)` \| [^|]+ \| (\d+) \|$", GUIDE, re.MULTILINE))
+    folders = [path.parent for path in sorted(paths.data("arch").glob("*/arch.toml"))]
+    assert rows == {folder.name: str(lines(folder)) for folder in folders}
+
+
+def test_the_example_passes_everything_that_needs_no_registers(tmp_path):
+    for command, package in (("or1k-elf-gcc", "gcc-or1k-elf"), ("qemu-or1k", "qemu-user")):
+        if shutil.which(command) is None:
+            reason = f"{command} is missing: apt-get install {package}"
+            if os.environ.get("CI") == "true" and package == "qemu-user":
+                pytest.fail(reason)
+            pytest.skip(reason)
+    command = [sys.executable, "-m", "farm", "run", "--arch-path", str(EXAMPLE.parent / "or1k"), "--arch", "or1k"]
+    done = subprocess.run([*command, "--output", str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = [msgspec.json.decode(line) for line in (tmp_path / "results.jsonl").read_bytes().splitlines()[1:]]
+    ran = [result for result in results if result["verdict"].startswith("pass")]
+    assert len(ran) > 60
+    assert {result["cell"]["mechanism"] for result in ran} == {"pointer"}
+    assert {r["verdict"] for r in results} <= {"pass", "pass-insensitive", "not-applicable"}
