@@ -193,6 +193,11 @@ class Machine:
         register = self._register("MSR")
         self.uc.reg_write(register, self.uc.reg_read(register) | bits)
 
+    def _quirk_riscv_fp(self) -> None:
+        """mstatus.FS: floating-point registers exist (Privileged ISA, "Extension Context Status")."""
+        register = self._register("MSTATUS")
+        self.uc.reg_write(register, self.uc.reg_read(register) | 3 << 13)
+
     # Running.
 
     def reset(self) -> None:
