@@ -89,6 +89,7 @@ class ZigSettings:
     emulation: str  #: the linker's ``-m``
     flags: tuple[str, ...] = ()
     integer_flags: tuple[str, ...] = ()  #: for all sources but the few that need floating-point registers
+    link_flags: tuple[str, ...] = ()  #: for the linker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +101,7 @@ class GccSettings:
     flags: tuple[str, ...] = ()
     integer_flags: tuple[str, ...] = ()  #: for all sources but the few that need floating-point registers
     link_flags: tuple[str, ...] = ()  #: for the linker itself
+    libgcc: bool = True  #: the package has one for this ABI
 
 
 ToolchainSettings = ZigSettings | GccSettings

@@ -13,6 +13,7 @@
 #define FRAME ((18 * WORD + 8 * 12 + 15) & -16)
 
     .option norvc                   /* an entry's first instruction has ARCH_ENTRY_INSTRUCTION bytes */
+    .option norelax                 /* and call sites stay where they are aligned */
 
 /* void abi_call(function a0, arguments a1, result a2)
  *
