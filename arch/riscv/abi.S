@@ -95,6 +95,7 @@ abi_call:
     ret
 
 /* The BARE call sites: one aligned instruction that calls, where compilers use two; t2 is given a value. */
+    .section .sites, "ax"
     .irp n, INT_NUMBERS
     .balign 16
     .globl bare_\n
@@ -119,6 +120,7 @@ bare_\n:
     addi    sp, sp, 16
     ret
     .endr
+    .text
 
 /* void abi_scrub(void): junk in every register that is not callee-saved, but ra, which the return needs. */
     .globl abi_scrub
