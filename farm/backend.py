@@ -33,6 +33,7 @@ UnicornQuirk = Literal[
     "ppc-msr-64",
     "ppc-msr-little-endian",
     "riscv-fp",
+    "riscv-zbc",
 ]
 
 #: Unicorn's modules of constants, by its architecture names.

@@ -34,6 +34,8 @@
 #define ARCH_STUB_SLOT 16
 #define ARCH_FOREIGN_WORD 0x00100073u /* ebreak: what a debugger puts there */
 
+#define ARCH_CRC_T10DIF /* crc_t10dif.c has a carry-less multiply */
+
 #define ARCH_SYS_READ 63
 #define ARCH_SYS_WRITE 64
 #define ARCH_SYS_MPROTECT 226

@@ -1,6 +1,6 @@
-/* riscv: call sites.  One aligned word; `jal` keeps its link register, a conditional branch its condition and registers.
- * Aligned is one that the compressed instructions before it have not moved to 2 modulo 4; the others, and calls that the
- * linker has not relaxed to one instruction, stay on the stub. */
+/* riscv: call sites.  One aligned word; `jal` keeps its link register, a conditional branch its condition and its
+ * registers.  Those that compressed instructions have moved to 2 modulo 4, and calls that the linker has not relaxed to
+ * one instruction, stay on the stub. */
 #include "patch.h"
 
 static bool is_conditional(uint32_t word) { return (word & 0x7fu) == 0x63u; }

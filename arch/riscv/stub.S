@@ -1,5 +1,5 @@
-/* riscv: the patchable functions as asm stubs.  Word 0 is `jal zero, target` or, for a target out of range, `nop`.  Only
- * t1, which the procedure linkage table of the psABI writes too, is written; all arguments, ra and the stack pass
+/* riscv: the patchable functions as asm stubs.  Word 0 is `jal zero, target` or, for a target out of range, `nop`.
+ * Only t1, which the procedure linkage table of the psABI writes too, is written; all arguments, ra and the stack pass
  * through.  Neither t0, a link register to a return-address predictor, nor t2, the static chain, would do. */
 #include "arch.h"
 #include "wire.h"
