@@ -9,7 +9,7 @@
 #define ARCH_MACHINE 258 /* EM_LOONGARCH */
 
 #define ARCH_ARGUMENT_REGISTERS 8 /* a0-a7 */
-/* A narrow argument is extended as its type says, but one of 32 bits always with its sign (LAPCS, "Passing arguments"). */
+/* A narrow argument is extended as its type says, one of 32 bits always with its sign (LAPCS, "Passing arguments"). */
 #define ARCH_EXTENDED_BITS ~(uintptr_t)0
 #define ARCH_REGISTER(value) ((uintptr_t)(intptr_t)(int32_t)(value))
 #define ARCH_CALLEE_SAVED 12            /* s0-s8, fp, and tp and r21, which nobody may write */
