@@ -32,6 +32,8 @@ UnicornQuirk = Literal[
     "ppc-msr-fp",
     "ppc-msr-64",
     "ppc-msr-little-endian",
+    "riscv-fp",
+    "riscv-zbc",
 ]
 
 #: Unicorn's modules of constants, by its architecture names.
@@ -88,6 +90,7 @@ class ZigSettings:
     emulation: str  #: the linker's ``-m``
     flags: tuple[str, ...] = ()
     integer_flags: tuple[str, ...] = ()  #: for all sources but the few that need floating-point registers
+    link_flags: tuple[str, ...] = ()  #: for the linker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +102,7 @@ class GccSettings:
     flags: tuple[str, ...] = ()
     integer_flags: tuple[str, ...] = ()  #: for all sources but the few that need floating-point registers
     link_flags: tuple[str, ...] = ()  #: for the linker itself
+    libgcc: bool = True  #: the package has one for this ABI
 
 
 ToolchainSettings = ZigSettings | GccSettings
@@ -111,6 +115,8 @@ class QemuUserSettings:
     binary: str
     cpu: str  #: explicit, so that a default that changes between versions changes nothing
     package: str = "qemu-user"
+    #: It says nothing when the guest dies of a signal: a target whose core files it cannot write.
+    silent: bool = False
     features: tuple[Feature, ...] = ()
 
 

@@ -193,6 +193,28 @@ class Machine:
         register = self._register("MSR")
         self.uc.reg_write(register, self.uc.reg_read(register) | bits)
 
+    def _quirk_riscv_fp(self) -> None:
+        """mstatus.FS: floating-point registers exist (Privileged ISA, "Extension Context Status")."""
+        register = self._register("MSTATUS")
+        self.uc.reg_write(register, self.uc.reg_read(register) | 3 << 13)
+
+    def _quirk_riscv_zbc(self) -> None:
+        """CLMUL, CLMULR and CLMULH (extension Zbc) are illegal to Unicorn: done here; pc is already behind them."""
+        x0 = self._register("X0")
+        size = self.image.word_size
+
+        def trapped(uc: Any, number: int, user_data: object) -> None:
+            del user_data
+            word = int.from_bytes(uc.mem_read(self.pc - 4, 4), "little")
+            shift = _CLMUL_SHIFT.get(word & _CLMUL_MASK)
+            if number != _RISCV_ILLEGAL or shift is None:
+                raise GuestFault(_FAULTS[uc_const.UC_ERR_EXCEPTION], self.pc, None)
+            a, b = (uc.reg_read(x0 + (word >> field & 31)) for field in (15, 20))
+            if rd := word >> 7 & 31:
+                uc.reg_write(x0 + rd, _carry_less(a, b) >> shift[size] & (1 << 8 * size) - 1)
+
+        self.uc.hook_add(uc_const.UC_HOOK_INTR, trapped)
+
     # Running.
 
     def reset(self) -> None:
@@ -263,6 +285,22 @@ _ACCESS = {
     uc_const.UC_MEM_WRITE: (uc_const.UC_PROT_WRITE, uc_const.UC_ERR_WRITE_UNMAPPED, uc_const.UC_ERR_WRITE_PROT),
     uc_const.UC_MEM_FETCH: (uc_const.UC_PROT_EXEC, uc_const.UC_ERR_FETCH_UNMAPPED, uc_const.UC_ERR_FETCH_PROT),
 }
+
+_RISCV_ILLEGAL = 2  # exception code (Privileged ISA, "mcause")
+
+#: By the bits that tell CLMUL, CLMULR and CLMULH: where the half of the product that they give begins, by word size.
+_CLMUL_MASK = 0xFE00707F
+_CLMUL_SHIFT = {0x0A001033: {4: 0, 8: 0}, 0x0A002033: {4: 31, 8: 63}, 0x0A003033: {4: 32, 8: 64}}
+
+
+def _carry_less(a: int, b: int) -> int:
+    product = 0
+    while b:
+        bit = b & -b
+        product ^= a * bit
+        b ^= bit
+    return product
+
 
 _FAULTS = {
     uc_const.UC_ERR_READ_UNMAPPED: "read of unmapped memory",

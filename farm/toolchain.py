@@ -97,7 +97,8 @@ class Zig:
         settings = variant.toolchain[self.name]
         assert isinstance(settings, ZigSettings)
         inputs = [str(path) for path in objects]
-        return [self._binary, "ld.lld", "-m", settings.emulation, *LINK_FLAGS, *flags, "-o", str(output), *inputs]
+        passed = [*LINK_FLAGS, *settings.link_flags, *flags]
+        return [self._binary, "ld.lld", "-m", settings.emulation, *passed, "-o", str(output), *inputs]
 
     def environment(self) -> dict[str, str]:
         folder = str(paths.cache() / "zig")
@@ -137,7 +138,8 @@ class Gcc:
         passed = [f"-Wl,{','.join(group)}" for group in _grouped([*LINK_FLAGS, *settings.link_flags, *flags])]
         inputs = [str(path) for path in objects]
         target = [*settings.flags, "-nostdlib", "-no-pie", *passed]
-        return [f"{settings.prefix}gcc", *target, "-o", str(output), *inputs, "-lgcc"]
+        library = ["-lgcc"] if settings.libgcc else []
+        return [f"{settings.prefix}gcc", *target, "-o", str(output), *inputs, *library]
 
     def environment(self) -> dict[str, str]:
         return {"LC_ALL": "C"}

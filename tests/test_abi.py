@@ -58,6 +58,12 @@ def test_a_scenario_is_not_applicable_where_the_abi_lacks_what_it_is_about():
     ]
 
 
+def test_a_scenario_is_not_applicable_where_there_is_no_register_that_it_is_about():
+    made = cells("flags_intact", arch=["riscv64"], mechanism=["stub"])
+    why = "riscv64 has nothing that clobber-flags or clobber-kept-flags could be about"
+    assert [planned.reason for planned in made.cells] == [why]
+
+
 def test_a_control_of_what_an_abi_lacks_does_not_apply():
     assert not CONTROLS["clobber-toc"].applies(backend.load()["x86_64"], "stub")
     assert CONTROLS["clobber-toc"].applies(backend.load()["ppc64"], "stub")

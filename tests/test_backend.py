@@ -29,7 +29,10 @@ def test_arm64_is_what_its_toml_says(arm64):
 
 @pytest.mark.parametrize("folder", ARCHITECTURES, ids=lambda folder: folder.name)
 def test_every_architecture_has_the_same_file_names(folder):
-    assert {path.name for path in folder.iterdir()} == {path.name for path in (paths.data("arch") / "arm64").iterdir()}
+    whole = {path.name for path in (paths.data("arch") / "arm64").iterdir()}
+    names = {path.name for path in folder.iterdir()}
+    assert names <= whole
+    assert whole - names <= {"crc_t10dif.c"}  # where no CPU has a carry-less multiply
 
 
 @pytest.mark.parametrize("folder", ARCHITECTURES, ids=lambda folder: folder.name)
