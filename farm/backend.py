@@ -127,6 +127,12 @@ class UnicornSettings:
     since: str | None = None  #: the first version of Unicorn that runs it
     features: tuple[Feature, ...] = ()
 
+    @property
+    def cpu_prefix(self) -> str:
+        """What ``cpu`` leaves out: some architectures have one list of CPU models a word size, named as the mode."""
+        family = next((mode for mode in self.mode if mode.startswith(self.arch)), self.arch)
+        return f"UC_CPU_{family}_"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Unavailable:

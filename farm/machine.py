@@ -71,7 +71,7 @@ class Machine:
         self.uc = unicorn.Uc(getattr(uc_const, f"UC_ARCH_{settings.arch}"), mode)
         self.uc.ctl_set_tcg_buffer_size(_TCG_BUFFER)
         if settings.cpu:
-            self.uc.ctl_set_cpu_model(_constant(self._module, f"UC_CPU_{settings.arch}_{settings.cpu}"))
+            self.uc.ctl_set_cpu_model(_constant(self._module, settings.cpu_prefix + settings.cpu))
         self._sp = self._register(settings.stack_pointer)
         self._pc = self._register(settings.program_counter)
         self._fault_address: int | None = None

@@ -25,7 +25,7 @@ uint32_t entry_violations(void)
         violations |= violation(abi_entry.return_address != abi_bare, VIOLATION_RETURN_ADDRESS) |
                       violation(abi_entry.flags != ARCH_BARE_FLAGS, VIOLATION_FLAGS) |
                       violation(abi_entry.red_zone != 0, VIOLATION_RED_ZONE);
-        for (uint32_t i = 0; i < ARCH_HIDDEN_REGISTERS; i++)
+        for (uint32_t i = 0; i != ARCH_HIDDEN_REGISTERS; i++)
             violations |= violation(abi_entry.hidden[i] != BARE_HIDDEN + i, VIOLATION_HIDDEN + i);
     }
     abi_bare = 0; /* what is called from here on comes from elsewhere */
@@ -203,7 +203,7 @@ static uint32_t narrow_violations(const intptr_t *seen)
 }
 
 #define BODY_MANY(n) BODY_ABI(n, MANY, many_violations((const uintptr_t[]){SAME_MANY}))
-#define BODY_NARROW(n) BODY_ABI(n, NARROW, narrow_violations((const intptr_t[]){a, b, c, d, e, (intptr_t)f, g, h}))
+#define BODY_NARROW(n) BODY_ABI(n, NARROW, narrow_violations((const intptr_t[]){a, b, c, d, e, (intptr_t)ARCH_REGISTER(f), g, h}))
 #define BODY_SMALL(n) BODY_ABI(n, SMALL, 0)
 #define BODY_LARGE(n) BODY_ABI(n, LARGE, 0)
 #define BODY_INT128(n) BODY_ABI(n, INT128, 0)
