@@ -32,6 +32,7 @@ UnicornQuirk = Literal[
     "ppc-msr-fp",
     "ppc-msr-64",
     "ppc-msr-little-endian",
+    "mips-fr",
 ]
 
 #: Unicorn's modules of constants, by its architecture names.

@@ -193,6 +193,11 @@ class Machine:
         register = self._register("MSR")
         self.uc.reg_write(register, self.uc.reg_read(register) | bits)
 
+    def _quirk_mips_fr(self) -> None:
+        """Status.FR: 32 floating-point registers of 64 bits, as n64 has them."""
+        register = self._register("CP0_STATUS")
+        self.uc.reg_write(register, self.uc.reg_read(register) | 1 << 26)
+
     # Running.
 
     def reset(self) -> None:
