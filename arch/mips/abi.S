@@ -146,6 +146,7 @@ abi_call:
 
 /* The BARE call sites: the floating-point conditions are those that abi_call set; $15 is given its value in the delay
  * slot, so that a mechanism that loses what is there is found out. */
+    .section .sites, "ax"
     .irp n, INT_NUMBERS
     .balign 16
     .globl bare_\n
@@ -171,6 +172,7 @@ bare_\n:
     jr      $31
     ADD_IMMEDIATE $29, $29, 32
     .endr
+    .text
 
 /* void abi_scrub(void): junk in every register that is not callee-saved, but $26 and $27, which are the kernel's, $28
  * and the return address. */
