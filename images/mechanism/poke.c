@@ -204,10 +204,7 @@ static uint32_t redirect(uint32_t n, uintptr_t at, uintptr_t target)
         done = false;
     }
 #ifdef CONTROL_NEIGHBOUR
-    uintptr_t neighbour = stub_of(n ^ 1);
-    code_word jump = arch_jump(neighbour, arch_entry(default_of(n)));
-    poke(neighbour + ARCH_STUB_WORD, jump);
-    written(n ^ 1, jump);
+    lead_stub(n ^ 1, default_of(n));
 #endif
     busy = false;
 #ifndef CONTROL_LEFT_WRITABLE
