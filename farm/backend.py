@@ -34,6 +34,7 @@ UnicornQuirk = Literal[
     "ppc-msr-little-endian",
     "riscv-fp",
     "riscv-zbc",
+    "mips-fr",
 ]
 
 #: Unicorn's modules of constants, by its architecture names.
@@ -56,9 +57,10 @@ Feature = Literal["clmul", "float"]
 #:
 #: ``int128``: a 16-byte integer type; ``extension``: whoever passes a narrow integer extends it to the register;
 #: ``variadic-count``: a hidden register tells a variadic function how doubles are passed; ``red-zone``: memory below
-#: the stack pointer that is its owner's; ``toc``: a register with the table of contents; ``entry-register``: a register
-#: that holds a function's own address when it is entered indirectly; ``kept-flags``, ``kept-floats``,
-#: ``kept-vectors``: flags, floating-point registers and vector registers that survive a call.
+#: the stack pointer that is its owner's; ``toc``: a register with the table of contents (ELFv2), or with the global
+#: pointer (mips); ``entry-register``: a register that holds a function's own address when it is entered indirectly;
+#: ``kept-flags``, ``kept-floats``, ``kept-vectors``: flags, floating-point registers and vector registers that survive
+#: a call.
 AbiFeature = Literal[
     "int128",
     "extension",
@@ -132,6 +134,12 @@ class UnicornSettings:
     quirks: tuple[UnicornQuirk, ...] = ()
     since: str | None = None  #: the first version of Unicorn that runs it
     features: tuple[Feature, ...] = ()
+
+    @property
+    def cpu_prefix(self) -> str:
+        """What ``cpu`` leaves out: some architectures have one list of CPU models a word size, named as the mode."""
+        family = next((mode for mode in self.mode if mode.startswith(self.arch)), self.arch)
+        return f"UC_CPU_{family}_"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -71,7 +71,7 @@ class Machine:
         self.uc = unicorn.Uc(getattr(uc_const, f"UC_ARCH_{settings.arch}"), mode)
         self.uc.ctl_set_tcg_buffer_size(_TCG_BUFFER)
         if settings.cpu:
-            self.uc.ctl_set_cpu_model(_constant(self._module, f"UC_CPU_{settings.arch}_{settings.cpu}"))
+            self.uc.ctl_set_cpu_model(_constant(self._module, settings.cpu_prefix + settings.cpu))
         self._sp = self._register(settings.stack_pointer)
         self._pc = self._register(settings.program_counter)
         self._fault_address: int | None = None
@@ -214,6 +214,11 @@ class Machine:
                 uc.reg_write(x0 + rd, _carry_less(a, b) >> shift[size] & (1 << 8 * size) - 1)
 
         self.uc.hook_add(uc_const.UC_HOOK_INTR, trapped)
+
+    def _quirk_mips_fr(self) -> None:
+        """Status.FR: 32 floating-point registers of 64 bits, as n64 has them."""
+        register = self._register("CP0_STATUS")
+        self.uc.reg_write(register, self.uc.reg_read(register) | 1 << 26)
 
     # Running.
 

@@ -88,6 +88,9 @@ class Unicorn:
         mistake = _unknown_name(settings)
         if mistake:
             raise BackendError(f"{variant.folder / 'arch.toml'}: variant.{variant.name}.engine.unicorn.{mistake}")
+        installed = self.version(variant)
+        if settings.since and _numbers(installed) < _numbers(settings.since):
+            return Hole("not-run", f"{variant.name} needs unicorn >= {settings.since}, here is {installed}")
         return None
 
     def version(self, variant: Variant) -> str:
@@ -148,6 +151,10 @@ class Unicorn:
         return None  # stepping is another mode of the same translator, and some architectures cannot
 
 
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+
+
 def _key(image: Image, variant: Variant, timeout: float) -> str:
     return f"{image.sha256} {variant.engine['unicorn']} {timeout}"
 
@@ -173,7 +180,7 @@ def _unknown_name(settings: UnicornSettings) -> str | None:
         *(("mode", mode, "UC_MODE_", "unicorn_const") for mode in settings.mode),
         ("stack_pointer", settings.stack_pointer, registers, module),
         ("program_counter", settings.program_counter, registers, module),
-        ("cpu", settings.cpu, f"UC_CPU_{settings.arch}_", module),
+        ("cpu", settings.cpu, settings.cpu_prefix, module),
     ):
         valid = [c.removeprefix(prefix) for c in _constants(home) if c.startswith(prefix)]
         if key == "arch":

@@ -7,7 +7,8 @@
 #include "mechanism.h"
 #include "patch.h"
 
-static code_word written[FUNCTION_COUNT]; /* what this mechanism last put into the word; 0: nothing yet */
+/* What this mechanism last put into the word, exclusive-or what the linker did: any word may be a jump, 0 too. */
+static code_word changed[FUNCTION_COUNT];
 
 static uintptr_t stub_of(uint32_t n) { return ARCH_CODE(function_addresses[n]); }
 
@@ -19,14 +20,17 @@ static volatile uintptr_t *slot_of(uint32_t n) { return (volatile uintptr_t *)(s
 
 static uintptr_t default_of(uint32_t n) { return target_addresses[n][TARGET_DEFAULT]; }
 
+static code_word linked(uint32_t n) { return arch_jump(stub_of(n), arch_entry(default_of(n))); }
+
+static void written(uint32_t n, code_word value) { changed[n] = value ^ linked(n); }
+
 /* The word at the stub is the one that was put there, by the linker or by this mechanism. */
 static bool is_ours(uint32_t n)
 {
-    code_word expected = written[n] ? written[n] : arch_jump(stub_of(n), arch_entry(default_of(n)));
 #ifdef CONTROL_UNCHECKED
-    return expected != 0;
+    return n < FUNCTION_COUNT;
 #else
-    return *(const volatile code_word *)word_of(n) == expected && arch_is_stub(stub_of(n));
+    return *(const volatile code_word *)word_of(n) == (linked(n) ^ changed[n]) && arch_is_stub(stub_of(n));
 #endif
 }
 
@@ -117,7 +121,7 @@ static bool lead_stub(uint32_t n, uintptr_t target)
             *slot_of(n) = slot;
             return false;
         }
-        written[n] = value;
+        written(n, value);
         return true;
     }
 #else
@@ -129,7 +133,7 @@ static bool lead_stub(uint32_t n, uintptr_t target)
     value = arch_jump(at, entry);
     if (!poke(at + ARCH_STUB_WORD, value))
         return false;
-    written[n] = value;
+    written(n, value);
 #ifdef ARCH_STUB_SLOT
     if (restoring)
         *slot_of(n) = target; /* as in the pristine image; whoever still comes through the slot gets the default */
@@ -160,7 +164,8 @@ static void undo(uint32_t n, struct stub_state state)
     *slot_of(n) = state.slot;
     arch_store_barrier();
 #endif
-    poke(word_of(n), written[n] = state.word);
+    poke(word_of(n), state.word);
+    written(n, state.word);
 }
 
 static bool busy; /* a stub and its call sites change as one: nobody else may come between */
@@ -199,8 +204,7 @@ static uint32_t redirect(uint32_t n, uintptr_t at, uintptr_t target)
         done = false;
     }
 #ifdef CONTROL_NEIGHBOUR
-    uintptr_t neighbour = stub_of(n ^ 1);
-    poke(neighbour + ARCH_STUB_WORD, written[n ^ 1] = arch_jump(neighbour, arch_entry(default_of(n))));
+    lead_stub(n ^ 1, default_of(n));
 #endif
     busy = false;
 #ifndef CONTROL_LEFT_WRITABLE
