@@ -32,6 +32,9 @@ UnicornQuirk = Literal[
     "ppc-msr-fp",
     "ppc-msr-64",
     "ppc-msr-little-endian",
+    "s390x-64",
+    "s390x-fp",
+    "s390x-vector",
 ]
 
 #: Unicorn's modules of constants, by its architecture names.
