@@ -83,6 +83,7 @@ abi_call:
 
 /* The BARE call sites: the condition code is the one that abi_call set; r0 is given a value.  Nothing here writes the
  * condition code. */
+    .section .sites, "ax"
     .irp n, INT_NUMBERS
     .balign 16
     .globl bare_\n
@@ -107,6 +108,7 @@ bare_\n:
     lg      %r14, LINK_SAVED(%r15)
     br      %r14
     .endr
+    .text
 
 /* void abi_scrub(void): junk in every register that is not callee-saved, but r14, which the return needs. */
     .globl abi_scrub

@@ -199,8 +199,7 @@ static uint32_t redirect(uint32_t n, uintptr_t at, uintptr_t target)
         done = false;
     }
 #ifdef CONTROL_NEIGHBOUR
-    uintptr_t neighbour = stub_of(n ^ 1);
-    poke(neighbour + ARCH_STUB_WORD, written[n ^ 1] = arch_jump(neighbour, arch_entry(default_of(n))));
+    lead_stub(n ^ 1, default_of(n));
 #endif
     busy = false;
 #ifndef CONTROL_LEFT_WRITABLE
