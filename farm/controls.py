@@ -8,6 +8,7 @@ a claim that has never been seen red proves nothing (:mod:`farm.calibrate`).
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,34 +31,42 @@ class Control:
     abi: str | None = None  #: only where the ABI has this (``Variant.abi``)
     big: bool = False  #: only on a big-endian CPU
     probe: bool = False  #: planted in abi.S, which says what it clobbers: only where the macro is there
+    slot: bool = False  #: about the data slot, which a stub has only where its jump does not reach every address
 
     @property
     def macro(self) -> str:
         return "CONTROL_" + self.name.upper().replace("-", "_")
 
     def applies(self, variant: Variant, mechanism: str, features: frozenset[str] = frozenset()) -> bool:
-        """The macro changes the guest: a coherent architecture has no cache maintenance to leave out, a jump that
-        reaches everything has no range.
-        """
-        if self.probe and self.macro not in _probes(variant.folder):
+        """The macro changes the guest: a coherent architecture has no cache maintenance to leave out."""
+        if self.impossible(variant) or mechanism not in self.mechanisms:
             return False
-        if self.defect is Defect.STALE_FETCH and variant.coherence == "coherent":
-            return False
-        if self.defect is Defect.RANGE_TRUNCATION and variant.branch_range is None:
-            return False
-        if self.big and not variant.big_endian:
-            return False
+        return self.cpu is None or (self.cpu[0] in features) == self.cpu[1]
+
+    def impossible(self, variant: Variant) -> str | None:
+        """Why there is no such bug on ``variant``; None if there is."""
         if self.abi and self.abi not in variant.abi:
-            return False
-        if self.cpu and (self.cpu[0] in features) != self.cpu[1]:
-            return False
-        return mechanism in self.mechanisms
+            return f"the ABI has no {self.abi}"
+        if self.big and not variant.big_endian:
+            return "it is little-endian"
+        if self.probe and self.macro not in _text(variant.folder / ABI_FILE):
+            return f"{ABI_FILE} has nothing to plant it in"
+        if self.defect is Defect.STALE_FETCH and variant.coherence == "coherent":
+            return "caches are coherent, so there is no maintenance to leave out"
+        if self.slot and variant.branch_range is None:
+            return "the stub's jump reaches every address, so there is no data slot"
+        if self.defect is Defect.TORN_STORE and _BYTE_WORD.search(_text(variant.folder / "arch.h")):
+            return "the stub's word is one byte, which no store tears"
+        return None
+
+
+#: In ``arch.h``: what one poke of a stub stores.
+_BYTE_WORD = re.compile(r"^#define ARCH_CODE_WORD uint8_t\b", re.MULTILINE)
 
 
 @functools.cache
-def _probes(folder: Path) -> str:
-    """The asm with which an architecture looks at registers around a call; empty if it has none."""
-    path = folder / ABI_FILE
+def _text(path: Path) -> str:
+    """A file of an architecture; empty if it has none of this name."""
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
@@ -69,11 +78,13 @@ CONTROLS: dict[str, Control] = {
         ),
         Control("no-patch", Defect.LOST_PATCH, "a patch reports success and stores nothing"),
         Control("off-by-one", Defect.WRONG_DISPLACEMENT, "the target is missed by one instruction"),
-        Control("no-range-check", Defect.RANGE_TRUNCATION, "a displacement out of range is truncated", _CODE),
+        Control(
+            "no-range-check", Defect.RANGE_TRUNCATION, "a displacement out of range is truncated", _CODE, slot=True
+        ),
         Control("no-flush", Defect.STALE_FETCH, "no cache maintenance after the store", _CODE),
         Control("torn-store", Defect.TORN_STORE, "the instruction is stored byte by byte", _CODE),
         Control("no-restore", Defect.LOST_RESTORE, "restore reports success and does nothing"),
-        Control("sloppy-restore", Defect.INEXACT_RESTORE, "restore goes through the data slot", _CODE),
+        Control("sloppy-restore", Defect.INEXACT_RESTORE, "restore goes through the data slot", _CODE, slot=True),
         Control("neighbour", Defect.NEIGHBOUR_OVERWRITTEN, "a patch reaches the function beside it too"),
         Control("null-called", Defect.NULL_CALLED, "NULL is called instead of skipped"),
         Control("ret0-minus-one", Defect.RET0_VALUE, "RET0 returns -1"),
@@ -194,7 +205,7 @@ CONTROLS: dict[str, Control] = {
         Control(
             "misalign-stack",
             Defect.WRONG_STACK,
-            "the target is entered with a stack pointer that is 8 bytes off",
+            "the target is entered with a stack pointer that is not aligned",
             probe=True,
         ),
         Control(
