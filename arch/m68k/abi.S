@@ -86,8 +86,8 @@ abi_call:
     movem.l (%sp)+, %d2-%d7/%a2-%a6
     rts
 
-/* The BARE call sites: the condition codes are those that abi_call set; a0 and a1 are given values.  Nothing here writes
- * a condition code. */
+/* The BARE call sites: the condition codes are those that abi_call set; a0 and a1 are given values.  Nothing here
+ * writes a condition code. */
     .section .sites, "ax"
     .irp n, INT_NUMBERS
     .balign 16

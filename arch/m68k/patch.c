@@ -1,7 +1,7 @@
 /* m68k: the jump's operand and cache maintenance.
  *
  * The opcode never changes, and the operand, the target's address, is naturally aligned, so it changes in one transfer
- * on a 32-bit bus (MC68040 User's Manual, 7.4 "Misaligned Operands"; M68000 Family Programmer's Reference Manual, JMP). */
+ * on a 32-bit bus (MC68040 User's Manual, section 7, "Misaligned Operands"). */
 #include "patch.h"
 
 #define JMP_ABSOLUTE_LONG 0x4ef9
@@ -38,9 +38,10 @@ bool arch_is_stub(uintptr_t at)
 #define FLUSH_SCOPE_LINE 1
 #define FLUSH_CACHE_BOTH 3
 
-/* Push the data cache's line to memory and invalidate it in both caches (MC68040 User's Manual, 4.2 "Cache Coherency").
- * That is CPUSH, which is privileged: a process asks the kernel.  Where there is none there is no cache either, as
- * Unicorn's CPU does not even know CPUSH; NOP waits for the store and discards what was fetched ahead. */
+/* Push the data cache's line to memory and invalidate it in both caches (MC68040 User's Manual, section 4,
+ * "Instruction and Data Caches").  That is CPUSH, which is privileged: a process asks the kernel.  Where there is no
+ * kernel there is no cache either, for Unicorn's CPU does not even know CPUSH; NOP waits for the store and discards what
+ * was fetched ahead. */
 void arch_sync_code(uintptr_t word)
 {
     if (has_kernel()) {

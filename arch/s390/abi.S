@@ -1,4 +1,4 @@
-/* s390x: what can only be observed of a call in asm.  Register roles: ELF ABI s390x Supplement, section 1.2.1. */
+/* s390x: what can only be observed of a call in asm.  Register roles: ELF ABI s390x Supplement, "Registers". */
 #include "arch.h"
 #include "wire.h"
 
@@ -6,7 +6,7 @@
 #define FLOAT_SENTINEL (SENTINEL + 16)
 #define NAMED 0x6000                /* marks a target's name: what a register holds by chance is no name */
 
-/* Where a function keeps r6-r15 and r14 alone, in its caller's frame (1.2.2). */
+/* Where a function keeps r6-r15 and r14 alone, in its caller's frame ("The Stack Frame"). */
 #define SAVED 48
 #define LINK_SAVED 112
 

@@ -9,9 +9,10 @@
 #define ARCH_MACHINE 22 /* EM_S390 */
 
 #define ARCH_ARGUMENT_REGISTERS 5 /* r2-r6; a WIDE call has three words on the stack */
-#define ARCH_EXTENDED_BITS ~(uintptr_t)0 /* of a narrow argument, valid in its register (Supplement, 1.2.3: to a whole register) */
-#define ARCH_CALLEE_SAVED 8       /* r6-r13 */
-#define ARCH_HIDDEN_REGISTERS 1   /* r0 (static chain) */
+/* Of a narrow argument, valid in its register: the caller extends it to all of it (Supplement, "Parameter Passing"). */
+#define ARCH_EXTENDED_BITS ~(uintptr_t)0
+#define ARCH_CALLEE_SAVED 8     /* r6-r13 */
+#define ARCH_HIDDEN_REGISTERS 1 /* r0 (static chain) */
 #define ARCH_HAS_ENTRY_REGISTER 0
 #define ARCH_DOUBLES_ANNOUNCED(entry) 8 /* in registers of a variadic call: nothing is said of them */
 #define ARCH_STACK_ALIGNMENT 8
@@ -22,11 +23,12 @@
 #define ARCH_BARE_FLAGS 0x30000000u
 #define BARE_HIDDEN 0x4e47
 
-/* Of a frame: back chain, and where the callee saves registers (Supplement, 1.2.2); then arguments on the stack. */
+/* Of a frame: back chain, and where the callee saves registers (Supplement, "The Stack Frame"); then arguments on the stack. */
 #define FRAME_BYTES 160
 #define STACK_ARGUMENT 160 /* the sixth: the first that is not in a register */
 
 #define ARCH_FUNCTION_ALIGNMENT 2
+#define ARCH_HALF_WORD_NOP "nopr %r0"
 #define ARCH_ENTRY_INSTRUCTION 6 /* size of the first instruction of a target's entry */
 
 /* stub.S: one stub each ARCH_STUB_BYTES; the byte that is poked, and the data slot, from the stub's address. */

@@ -1,5 +1,9 @@
-/* s390x: redirecting call sites.  The word is the displacement of BRASL or BRCL, the last four of its six bytes: 32 bits,
- * signed, in halfwords from the instruction, which begins two bytes before. */
+/* s390x: call sites.  The word is the displacement of BRASL or BRCL, the last four of its six bytes: 32 bits, signed,
+ * in halfwords from the instruction, which begins two bytes before.
+ *
+ * A store to a naturally aligned word is not torn ("Block-Concurrent References").  That a CPU that executes the
+ * instruction meanwhile fetches the old word or the new one is how machines behave: the Principles of Operation promise
+ * it of a mask alone (patch.c). */
 #include "patch.h"
 
 #define OPCODE 2 /* bytes of the instruction before the word */

@@ -1,7 +1,7 @@
 /* s390x: the patchable functions as asm stubs.  `brcl` leads to the default target or, with a mask of 0, nowhere: then
- * the jump through the slot behind it is taken.  Only that mask ever changes.  Only r1, which the ABI leaves to linkage
- * (ELF ABI s390x Supplement, 1.2.1), is written; all arguments, r0, r14, the condition code and the stack pass
- * through. */
+ * the jump through the slot behind it is taken.  Only that mask ever changes.  Only r1, which no call keeps and
+ * every entry of a PLT uses (ELF ABI s390x Supplement, "Registers"), is written; all arguments, r0, r14, the condition
+ * code and the stack pass through. */
 #include "arch.h"
 #include "wire.h"
 

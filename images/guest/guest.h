@@ -19,6 +19,9 @@
 #ifndef ARCH_FUNCTION_BIAS
 #define ARCH_FUNCTION_BIAS 0 /* what is added to the address of a function's first instruction */
 #endif
+#ifndef ARCH_HALF_WORD_NOP
+#define ARCH_HALF_WORD_NOP "" /* an instruction of 16 bits that does nothing, where a call may begin at half a word */
+#endif
 #ifndef ARCH_STUB_BYTES
 #define ARCH_STUB_BYTES 32
 #endif
