@@ -35,6 +35,9 @@ UnicornQuirk = Literal[
     "riscv-fp",
     "riscv-zbc",
     "mips-fr",
+    "s390x-64",
+    "s390x-fp",
+    "s390x-vector",
 ]
 
 #: Unicorn's modules of constants, by its architecture names.

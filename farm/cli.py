@@ -436,7 +436,7 @@ def calibrate(
     _close_engines()
     if not findings:
         raise FarmError("nothing to calibrate: no selected scenario claims to detect what the selected controls plant")
-    calibration.show(findings, made, console)
+    calibration.show(findings, made, names, console)
     raise typer.Exit(0 if all(finding.as_claimed for finding in findings) else 1)
 
 

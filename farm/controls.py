@@ -8,6 +8,7 @@ a claim that has never been seen red proves nothing (:mod:`farm.calibrate`).
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,28 +38,35 @@ class Control:
         return "CONTROL_" + self.name.upper().replace("-", "_")
 
     def applies(self, variant: Variant, mechanism: str, features: frozenset[str] = frozenset()) -> bool:
-        """The macro changes the guest: a coherent architecture has no cache maintenance to leave out, a jump that
-        reaches everything has no range.
-        """
-        if self.probe and self.macro not in _probes(variant.folder):
+        """The macro changes the guest: a coherent architecture has no cache maintenance to leave out."""
+        if self.impossible(variant) or mechanism not in self.mechanisms:
             return False
-        if self.defect is Defect.STALE_FETCH and variant.coherence == "coherent":
-            return False
-        if self.slot and variant.branch_range is None:
-            return False
-        if self.big and not variant.big_endian:
-            return False
+        return self.cpu is None or (self.cpu[0] in features) == self.cpu[1]
+
+    def impossible(self, variant: Variant) -> str | None:
+        """Why there is no such bug on ``variant``; None if there is."""
         if self.abi and self.abi not in variant.abi:
-            return False
-        if self.cpu and (self.cpu[0] in features) != self.cpu[1]:
-            return False
-        return mechanism in self.mechanisms
+            return f"the ABI has no {self.abi}"
+        if self.big and not variant.big_endian:
+            return "it is little-endian"
+        if self.probe and self.macro not in _text(variant.folder / ABI_FILE):
+            return f"{ABI_FILE} has nothing to plant it in"
+        if self.defect is Defect.STALE_FETCH and variant.coherence == "coherent":
+            return "caches are coherent, so there is no maintenance to leave out"
+        if self.slot and variant.branch_range is None:
+            return "the stub's jump reaches every address, so there is no data slot"
+        if self.defect is Defect.TORN_STORE and _BYTE_WORD.search(_text(variant.folder / "arch.h")):
+            return "the stub's word is one byte, which no store tears"
+        return None
+
+
+#: In ``arch.h``: what one poke of a stub stores.
+_BYTE_WORD = re.compile(r"^#define ARCH_CODE_WORD uint8_t\b", re.MULTILINE)
 
 
 @functools.cache
-def _probes(folder: Path) -> str:
-    """The asm with which an architecture looks at registers around a call; empty if it has none."""
-    path = folder / ABI_FILE
+def _text(path: Path) -> str:
+    """A file of an architecture; empty if it has none of this name."""
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 

@@ -139,7 +139,10 @@ class Machine:
     # Ways round limits of Unicorn, by their names in arch.toml.
 
     def _quirk_virtual_tlb(self) -> None:
-        """An identity mapping supplied by the host: the default MMU model of 64-bit ppc refuses to fetch.
+        """An identity mapping supplied by the host.
+
+        The default MMU model of 64-bit ppc refuses to fetch, and that of s390x to fetch from a page that cannot be
+        written: it asks for a fetch (access type 2) as for a store (not 0).
 
         Unicorn reports a refusal as a CPU exception and calls no other hook, so what was refused is noted here.
         """
@@ -219,6 +222,33 @@ class Machine:
         """Status.FR: 32 floating-point registers of 64 bits, as n64 has them."""
         register = self._register("CP0_STATUS")
         self.uc.reg_write(register, self.uc.reg_read(register) | 1 << 26)
+
+    def _quirk_s390x_64(self) -> None:
+        """PSW bits 31 and 32 (Principles of Operation, "Program-Status-Word Format"): 64-bit addresses, not 24-bit."""
+        self.uc.reg_write(self._register("PSWM"), 1 << 32 | 1 << 31)
+
+    def _quirk_s390x_fp(self) -> None:
+        """CR0 bit 45 (Principles of Operation, "Control Registers"): all sixteen floating-point registers."""
+        self._set_control_0(1 << 63 - 45)
+
+    def _quirk_s390x_vector(self) -> None:
+        """CR0 bit 46: vector registers exist."""
+        self._set_control_0(1 << 63 - 46)
+
+    def _set_control_0(self, bits: int) -> None:
+        """Unicorn 2.1.2 has no names for control registers, so the CPU stores and loads it: STCTG and LCTLG.
+
+        Both address page 0 without any register.  It is there for the moment only.
+        """
+        code, value = 0x200, 0x100
+        self.uc.mem_map(0, _PAGE)
+        for opcode, wanted in ((0x25, 0), (0x2F, bits)):
+            old = int.from_bytes(self.uc.mem_read(value, 8), "big")
+            self.uc.mem_write(value, (old | wanted).to_bytes(8, "big"))
+            self.uc.mem_write(code, struct.pack(">BBHBB", 0xEB, 0, value, 0, opcode))
+            self.uc.ctl_remove_cache(code, code + 6)
+            self.uc.emu_start(code, code + 6)
+        self.uc.mem_unmap(0, _PAGE)
 
     # Running.
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import concurrent.futures
+import io
 
 import pytest
+from rich.console import Console
 
 from farm import backend, calibrate, plan
 from farm.controls import CONTROLS
 from farm.engines import engines
+from farm.report import calibration
 
 VARIANTS = list(backend.load())
 
@@ -61,6 +64,25 @@ def test_a_control_that_changes_nothing_does_not_apply():
     x86 = backend.load()["x86_64"]
     assert not CONTROLS["no-flush"].applies(x86, "stub")
     assert not CONTROLS["no-range-check"].applies(x86, "pointer")
+
+
+def test_a_control_that_a_variant_cannot_have_says_why():
+    known = backend.load()
+    assert CONTROLS["torn-store"].impossible(known["s390x"]) == "the stub's word is one byte, which no store tears"
+    assert CONTROLS["torn-store"].impossible(known["arm64"]) is None
+    for name in ("no-range-check", "sloppy-restore"):
+        assert "there is no data slot" in CONTROLS[name].impossible(known["m68k"])
+        assert CONTROLS[name].impossible(known["s390x"]) is None
+    assert "little-endian" in CONTROLS["native-order"].impossible(known["x86_64"])
+
+
+def test_a_control_that_a_variant_cannot_have_is_listed_and_not_counted():
+    made, found = measure("m68k", ("no-range-check", "no-patch"), mechanism=["stub"], scenario=["far_target"])
+    assert {finding.control.name for finding in found} == {"no-patch"}
+    console = Console(file=io.StringIO(), width=200)
+    calibration.show(found, made, ("no-range-check", "no-patch"), console)
+    reason = "the stub's jump reaches every address, so there is no data slot"
+    assert f"no-range-check is not applicable to m68k: {reason}\n" in console.file.getvalue()
 
 
 def test_a_cell_that_fails_without_the_bug_too_proves_nothing(tmp_path, edited_arch):

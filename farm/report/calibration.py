@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from farm.plan import Plan
 
 
-def show(findings: Sequence[Finding], plan: Plan, console: Console) -> None:
-    """A row a control, a column an engine; then every claim that was not borne out."""
+def show(findings: Sequence[Finding], plan: Plan, names: Sequence[str], console: Console) -> None:
+    """A row a control, a column an engine; then every claim that was not borne out, and what could not be planted."""
     from rich.table import Table
     from rich.text import Text
 
@@ -48,6 +48,20 @@ def show(findings: Sequence[Finding], plan: Plan, console: Console) -> None:
         reason = f" ({finding.result.verdict}: {finding.result.reason})" if finding.result.reason else ""
         line = f"{finding.control.name}: {finding.cell} {claim}{reason}"
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+    for line in _impossible(plan, names):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     for line in uncontrolled([finding.result for finding in findings], plan):
         console.print(line, highlight=False)
     console.print(f"{len(findings)} findings, {len(wrong)} not as claimed", highlight=False)
+
+
+def _impossible(plan: Plan, names: Sequence[str]) -> list[str]:
+    """A line for each control in ``names`` that some variant of ``plan`` cannot have, with the reason."""
+    variants = [plan.variants[name] for name in dict.fromkeys(planned.cell.variant for planned in plan.cells)]
+    where: dict[tuple[str, str], list[str]] = {}
+    for name in names:
+        for variant in variants:
+            reason = CONTROLS[name].impossible(variant)
+            if reason:
+                where.setdefault((name, reason), []).append(variant.name)
+    return [f"{name} is not applicable to {', '.join(on)}: {reason}" for (name, reason), on in where.items()]

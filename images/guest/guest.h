@@ -22,6 +22,9 @@
 #ifndef ARCH_REGISTER
 #define ARCH_REGISTER(value) (value) /* what a register holds that passes a uint32_t */
 #endif
+#ifndef ARCH_HALF_WORD_NOP
+#define ARCH_HALF_WORD_NOP "" /* an instruction of 16 bits that does nothing, where a call may begin at half a word */
+#endif
 #ifndef ARCH_STUB_BYTES
 #define ARCH_STUB_BYTES 32
 #endif

@@ -7,9 +7,25 @@ extern const uint8_t descriptors_start[], descriptors_end[];
 extern const uint8_t text_start[], text_end[], far_start[], far_end[];
 #endif
 
-static bool within(uintptr_t address, const uint8_t *start, const uint8_t *end)
+#define REGION(name) {(uintptr_t)name##_start, (uintptr_t)name##_end}
+
+/* Where functions begin.  Read from memory, since no instruction that makes an address need reach the far text. */
+static const volatile struct {
+    uintptr_t start, end;
+} regions[] = {
+#ifdef ARCH_DESCRIPTORS
+    REGION(descriptors),
+#else
+    REGION(text), REGION(far),
+#endif
+};
+
+static bool may_begin(uintptr_t address)
 {
-    return address >= (uintptr_t)start && address < (uintptr_t)end;
+    for (uint32_t i = 0; i < sizeof regions / sizeof regions[0]; i++)
+        if (address >= regions[i].start && address < regions[i].end)
+            return true;
+    return false;
 }
 
 static bool is_patchable(uintptr_t address)
@@ -23,20 +39,15 @@ static bool is_patchable(uintptr_t address)
 uint32_t check_target(uint32_t n, uintptr_t target)
 {
 #ifdef CONTROL_UNCHECKED
-    (void)n, (void)target, (void)within, (void)is_patchable;
+    (void)n, (void)target, (void)may_begin, (void)is_patchable;
     return PATCH_OK;
 #else
     if (target == function_addresses[n]) /* would never return */
         return PATCH_BAD_TARGET;
     if (is_patchable(target))
         return PATCH_OK;
-#ifdef ARCH_DESCRIPTORS
-    if (!within(target, descriptors_start, descriptors_end))
+    if (!may_begin(target))
         return PATCH_BAD_TARGET;
-#else
-    if (!within(target, text_start, text_end) && !within(target, far_start, far_end))
-        return PATCH_BAD_TARGET;
-#endif
     if ((target - ARCH_FUNCTION_BIAS) % ARCH_FUNCTION_ALIGNMENT)
         return PATCH_MISALIGNED;
     return PATCH_OK;

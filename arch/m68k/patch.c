@@ -1,0 +1,56 @@
+/* m68k: the jump's operand and cache maintenance.
+ *
+ * The opcode never changes, and the operand, the target's address, is naturally aligned, so it changes in one transfer
+ * on a 32-bit bus (MC68040 User's Manual, section 7, "Misaligned Operands"). */
+#include "patch.h"
+
+#define JMP_ABSOLUTE_LONG 0x4ef9
+#define NOP 0x4e71
+
+uintptr_t arch_entry(uintptr_t function) { return function; }
+
+bool arch_reaches(uintptr_t at, uintptr_t to)
+{
+    (void)at, (void)to;
+    return true;
+}
+
+code_word arch_jump(uintptr_t at, uintptr_t to)
+{
+    (void)at;
+    return to;
+}
+
+uintptr_t arch_jump_target(uintptr_t at, code_word word)
+{
+    (void)at;
+    return word;
+}
+
+/* nop; jmp abs.l */
+bool arch_is_stub(uintptr_t at)
+{
+    const volatile uint16_t *code = (const volatile uint16_t *)at;
+    return code[-1] == NOP && code[0] == JMP_ABSOLUTE_LONG;
+}
+
+#define SYS_CACHEFLUSH 123
+#define FLUSH_SCOPE_LINE 1
+#define FLUSH_CACHE_BOTH 3
+
+/* Push the data cache's line to memory and invalidate it in both caches (MC68040 User's Manual, section 4,
+ * "Instruction and Data Caches").  That is CPUSH, which is privileged: a process asks the kernel.  Where there is no
+ * kernel there is no cache either, for Unicorn's CPU does not even know CPUSH; NOP waits for the store and discards what
+ * was fetched ahead. */
+void arch_sync_code(uintptr_t word)
+{
+    if (has_kernel()) {
+        register long number __asm__("d0") = SYS_CACHEFLUSH;
+        register uintptr_t address __asm__("d1") = word;
+        register long scope __asm__("d2") = FLUSH_SCOPE_LINE, cache __asm__("d3") = FLUSH_CACHE_BOTH;
+        register long length __asm__("d4") = sizeof(code_word);
+        __asm__ volatile("trap #0" : "+d"(number) : "d"(address), "d"(scope), "d"(cache), "d"(length) : "memory");
+    } else {
+        __asm__ volatile("nop" ::: "memory");
+    }
+}
