@@ -30,6 +30,7 @@ class Control:
     abi: str | None = None  #: only where the ABI has this (``Variant.abi``)
     big: bool = False  #: only on a big-endian CPU
     probe: bool = False  #: planted in abi.S, which says what it clobbers: only where the macro is there
+    slot: bool = False  #: about the data slot: only where the stub's jump does not reach every address
 
     @property
     def macro(self) -> str:
@@ -39,11 +40,13 @@ class Control:
         """The macro changes the guest: a coherent architecture has no cache maintenance to leave out, a jump that
         reaches everything has no range.
         """
-        if self.probe and self.macro not in _probes(variant.folder):
+        if self.probe and self.macro not in _probes(variant.source(ABI_FILE)):
             return False
         if self.defect is Defect.STALE_FETCH and variant.coherence == "coherent":
             return False
         if self.defect is Defect.RANGE_TRUNCATION and variant.branch_range is None:
+            return False
+        if self.slot and variant.branch_range is None:
             return False
         if self.big and not variant.big_endian:
             return False
@@ -55,9 +58,8 @@ class Control:
 
 
 @functools.cache
-def _probes(folder: Path) -> str:
+def _probes(path: Path) -> str:
     """The asm with which an architecture looks at registers around a call; empty if it has none."""
-    path = folder / ABI_FILE
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
@@ -73,7 +75,7 @@ CONTROLS: dict[str, Control] = {
         Control("no-flush", Defect.STALE_FETCH, "no cache maintenance after the store", _CODE),
         Control("torn-store", Defect.TORN_STORE, "the instruction is stored byte by byte", _CODE),
         Control("no-restore", Defect.LOST_RESTORE, "restore reports success and does nothing"),
-        Control("sloppy-restore", Defect.INEXACT_RESTORE, "restore goes through the data slot", _CODE),
+        Control("sloppy-restore", Defect.INEXACT_RESTORE, "restore goes through the data slot", _CODE, slot=True),
         Control("neighbour", Defect.NEIGHBOUR_OVERWRITTEN, "a patch reaches the function beside it too"),
         Control("null-called", Defect.NULL_CALLED, "NULL is called instead of skipped"),
         Control("ret0-minus-one", Defect.RET0_VALUE, "RET0 returns -1"),
