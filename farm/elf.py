@@ -38,8 +38,8 @@ SYMBOLS = [
     "far_end",
 ]
 
-#: Symbols around the function descriptors of an ABI that has them: there a function's symbol names its descriptor, whose
-#: first word is the address of the code.
+#: Symbols around the function descriptors of an ABI that has them: there a function's symbol names its descriptor,
+#: whose first word is the address of the code.
 _DESCRIPTORS = ("descriptors_start", "descriptors_end")
 
 

@@ -94,8 +94,8 @@
     addi    \register, \register, \symbol@l
 .endm
 
-/* Begins a function that C can name: with ELFv1 the name is its descriptor's, and a branch to it is led to the code by the
- * linker. */
+/* Begins a function that C can name: with ELFv1 the name is its descriptor's, and the linker leads a branch to it to the
+ * code. */
 .macro function name
     .globl  \name
     .type   \name, %function
