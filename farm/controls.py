@@ -87,6 +87,12 @@ CONTROLS: dict[str, Control] = {
             probe=True,
         ),
         Control(
+            "clobber-global-pointer",
+            Defect.CLOBBERED_REGISTER,
+            "a register that everyone may address data from is lost on the way",
+            probe=True,
+        ),
+        Control(
             "clobber-argument",
             Defect.CLOBBERED_ARGUMENT,
             "an argument register is lost on the way",
@@ -254,6 +260,16 @@ def needs_probes(scenario: Scenario) -> bool:
     about = [control.probe for control in CONTROLS.values() if control.defect in scenario.detects]
     bare = any(isinstance(step, Call) and step.shape is Shape.BARE for step in walk(scenario.steps))
     return bare or (bool(about) and all(about))
+
+
+def absent(scenario: Scenario, variant: Variant, mechanism: str) -> list[str]:
+    """The controls of ``scenario``, if all are probes and none is planted in ``variant``.
+
+    It is about a register or flag that this architecture does not have.
+    """
+    about = [control for control in CONTROLS.values() if control.defect in scenario.detects]
+    present = any(not control.probe or control.applies(variant, mechanism) for control in about)
+    return [] if present else [control.name for control in about]
 
 
 def has_control(defects: frozenset[Defect], mechanism: str) -> bool:

@@ -19,7 +19,7 @@ import msgspec
 
 from farm import backend, scenarios, wire
 from farm.backend import ABI_FILE, MECHANISM_FILES, Variant
-from farm.controls import needs_probes
+from farm.controls import absent, needs_probes
 from farm.engines import Engine, Hole, engines
 from farm.errors import MissingToolError, UnknownNameError, UsageError
 from farm.scenario import Scenario
@@ -217,7 +217,11 @@ def _scenario_hole(scenario: Scenario, variant: Variant, mechanism: str) -> Hole
     if not variant.looks_at_registers and needs_probes(scenario):
         return Hole("not-applicable", f"nothing looks at registers: {variant.architecture} has no {ABI_FILE}")
     missing = sorted(scenario.abi - set(variant.abi))
-    return Hole("not-applicable", f"the ABI of {variant.name} has no {missing[0]}") if missing else None
+    if missing:
+        return Hole("not-applicable", f"the ABI of {variant.name} has no {missing[0]}")
+    if variant.looks_at_registers and (names := absent(scenario, variant, mechanism)):
+        return Hole("not-applicable", f"{variant.name} has nothing that {' or '.join(names)} could be about")
+    return None
 
 
 def _cpu_hole(scenario: Scenario, variant: Variant, engine: str) -> Hole | None:

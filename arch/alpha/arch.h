@@ -9,7 +9,8 @@
 #define ARCH_MACHINE 0x9026 /* EM_ALPHA */
 
 #define ARCH_ARGUMENT_REGISTERS 6 /* $16-$21; a WIDE call has two words on the stack */
-#define ARCH_EXTENDED_BITS 0xffffffffu /* of a narrow argument, valid in its register (Calling Standard, "Normal argument passing": to 32 bits by its own sign, from there by bit 31) */
+#define ARCH_EXTENDED_BITS ~(uintptr_t)0 /* of a narrow argument, valid in its register: all */
+#define ARCH_REGISTER(value) ((uintptr_t)(intptr_t)(int32_t)(value)) /* 32 bits, unsigned ones too, are sign-extended */
 #define ARCH_CALLEE_SAVED 7       /* $9-$15 */
 #define ARCH_HIDDEN_REGISTERS 1   /* $1 (static chain) */
 #define ARCH_HAS_ENTRY_REGISTER 1 /* $27, the procedure value: C makes its global pointer from it */

@@ -1,8 +1,8 @@
 /* alpha: encoding of the jump and instruction memory barrier.
  *
- * The word is `br target` or `nop`: one naturally aligned longword, which a store writes whole (Alpha Architecture
- * Reference Manual, 5.2.2 "Byte granularity and atomicity").  A CPU that executes the stub meanwhile fetches the old
- * instruction or the new one, and keeps the old one until it executes an IMB itself. */
+ * The word is `br target` or `nop`: one naturally aligned longword, which STL writes whole (Alpha Architecture Handbook,
+ * 5.5.1 "Atomic Change of a Single Datum").  A CPU that executes the stub meanwhile fetches the old instruction or the
+ * new one, and may go on fetching the old one until it executes an IMB itself (6.7.3 "Instruction Memory Barrier"). */
 #include "patch.h"
 
 #define BR 0xc3e00000u
@@ -14,7 +14,7 @@ uintptr_t arch_entry(uintptr_t function) { return function; }
  * the way through the slot leads there. */
 static bool needs_procedure_value(uintptr_t code) { return *(const volatile uint32_t *)code >> 16 == 0x27bbu; }
 
-/* BR: 21-bit signed displacement in words from the next instruction, [-4 MiB, +4 MiB) (4.3 "Control instructions"). */
+/* BR: 21-bit signed displacement in words from the next instruction, [-4 MiB, +4 MiB) (4.3 "Control Instructions"). */
 bool arch_reaches(uintptr_t at, uintptr_t to)
 {
     intptr_t displacement = (intptr_t)(to - (at + 4));
@@ -44,5 +44,5 @@ bool arch_is_stub(uintptr_t at)
 
 void arch_store_barrier(void) { __asm__ volatile("wmb" ::: "memory"); }
 
-/* IMB: what this CPU has stored is what it fetches from now on (6.6 "PALcode replacement", 5.6.3 "Implied barriers"). */
+/* IMB: what this CPU has stored is what it fetches from now on (6.7.3). */
 void arch_sync_code(uintptr_t word) { __asm__ volatile("call_pal 0x86" ::"r"(word) : "memory"); }

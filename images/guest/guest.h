@@ -19,6 +19,9 @@
 #ifndef ARCH_FUNCTION_BIAS
 #define ARCH_FUNCTION_BIAS 0 /* what is added to the address of a function's first instruction */
 #endif
+#ifndef ARCH_REGISTER
+#define ARCH_REGISTER(value) (value) /* what a register holds that passes a uint32_t */
+#endif
 #ifndef ARCH_STUB_BYTES
 #define ARCH_STUB_BYTES 32
 #endif

@@ -112,12 +112,12 @@ static void run_call(const uint32_t *op, uint32_t step)
     if (pair && sizeof(uintptr_t) == 4) {
         arguments[pair_low()] = (uintptr_t)x;
         arguments[!pair_low()] = (uintptr_t)(x >> 32);
-        arguments[2] = long_argument(x);
+        arguments[2] = ARCH_REGISTER(long_argument(x));
     } else if (pair) {
         arguments[0] = (uintptr_t)x;
-        arguments[1] = long_argument(x);
+        arguments[1] = ARCH_REGISTER(long_argument(x));
     } else if (kind != KIND_WIDE) {
-        arguments[0] = (uint32_t)x;
+        arguments[0] = ARCH_REGISTER((uint32_t)x);
     }
     if (shape == SHAPE_RECURSIVE) {
         call.limit = op[6];

@@ -203,7 +203,8 @@ static uint32_t narrow_violations(const intptr_t *seen)
 }
 
 #define BODY_MANY(n) BODY_ABI(n, MANY, many_violations((const uintptr_t[]){SAME_MANY}))
-#define BODY_NARROW(n) BODY_ABI(n, NARROW, narrow_violations((const intptr_t[]){a, b, c, d, e, (intptr_t)f, g, h}))
+#define SEEN_NARROW (const intptr_t[]){a, b, c, d, e, (intptr_t)ARCH_REGISTER(f), g, h}
+#define BODY_NARROW(n) BODY_ABI(n, NARROW, narrow_violations(SEEN_NARROW))
 #define BODY_SMALL(n) BODY_ABI(n, SMALL, 0)
 #define BODY_LARGE(n) BODY_ABI(n, LARGE, 0)
 #define BODY_INT128(n) BODY_ABI(n, INT128, 0)
