@@ -1,7 +1,7 @@
 /* alpha: encoding of the jump and instruction memory barrier.
  *
  * The word is `br target` or `nop`: one naturally aligned longword, which STL writes whole (Alpha Architecture Handbook,
- * 5.5.1 "Atomic Change of a Single Datum").  A CPU that executes the stub meanwhile fetches the old instruction or the
+ * chapter 5, "Granularity of Memory Access").  A CPU that executes the stub meanwhile fetches the old instruction or the
  * new one, and may go on fetching the old one until it executes an IMB itself (6.7.3 "Instruction Memory Barrier"). */
 #include "patch.h"
 
