@@ -118,8 +118,8 @@ bare_\n:
     .endr
     .text
 
-/* void abi_scrub(void): junk in every register that is not callee-saved, the global pointer among them, but $26, which a
- * return needs. */
+/* void abi_scrub(void): junk in every register that is not callee-saved, the global pointer among them, but $26, which
+ * a return needs. */
     .globl abi_scrub
     .type abi_scrub, @function
 abi_scrub:

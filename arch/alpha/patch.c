@@ -1,8 +1,9 @@
 /* alpha: encoding of the jump and instruction memory barrier.
  *
- * The word is `br target` or `nop`: one naturally aligned longword, which STL writes whole (Alpha Architecture Handbook,
- * chapter 5, "Granularity of Memory Access").  A CPU that executes the stub meanwhile fetches the old instruction or the
- * new one, and may go on fetching the old one until it executes an IMB itself (6.7.3 "Instruction Memory Barrier"). */
+ * The word is `br target` or `nop`: one naturally aligned longword, which STL writes whole (Alpha Architecture
+ * Handbook, chapter 5, "Granularity of Memory Access").  A CPU that executes the stub meanwhile fetches the old
+ * instruction or the new one, and may go on with the old one until it executes an IMB itself (6.7.3 "Instruction
+ * Memory Barrier"). */
 #include "patch.h"
 
 #define BR 0xc3e00000u
@@ -10,8 +11,8 @@
 
 uintptr_t arch_entry(uintptr_t function) { return function; }
 
-/* C that uses its global pointer begins with `ldah $29, high($27)`.  The jump leaves $27 what the caller made it, so only
- * the way through the slot leads there. */
+/* C that uses its global pointer begins with `ldah $29, high($27)`.  The jump leaves $27 what the caller made it, so
+ * only the way through the slot leads there. */
 static bool needs_procedure_value(uintptr_t code) { return *(const volatile uint32_t *)code >> 16 == 0x27bbu; }
 
 /* BR: 21-bit signed displacement in words from the next instruction, [-4 MiB, +4 MiB) (4.3 "Control Instructions"). */

@@ -23,8 +23,8 @@
 /* void abi_call(function r3, arguments r4, result r5)
  *
  * Loads r3-r10 from arguments and calls function, with the address of its code in r12, and with a sentinel in each of
- * r14-r31, f14-f31 and, for 64 bits, v20-v31, and in cr, of which fields 2 to 4 must survive.  Nothing may be trusted to
- * survive the call, not even r1, so the frame is found again through abi_frame, which also chains nested calls. */
+ * r14-r31, f14-f31 and, for 64 bits, v20-v31, and in cr, of which fields 2 to 4 must survive.  Nothing may be trusted
+ * to survive the call, not even r1, so the frame is found again through abi_frame, which also chains nested calls. */
     .text
     function abi_call
     mflr    %r0

@@ -11,7 +11,8 @@
 #endif
 
 #define ARCH_ARGUMENT_REGISTERS 8 /* r3-r10 */
-#define ARCH_EXTENDED_BITS ~(uintptr_t)0 /* of a narrow argument, valid in its register (System V supplement and ELFv2, "Parameter Passing": to a whole register) */
+/* Of a narrow argument, valid in its register (all three ABIs, "Parameter Passing": to a whole register). */
+#define ARCH_EXTENDED_BITS ~(uintptr_t)0
 #define ARCH_CALLEE_SAVED 18      /* r14-r31 */
 #define ARCH_HIDDEN_REGISTERS 1   /* r11 (static chain) */
 #if defined(__powerpc64__) && _CALL_ELF == 2
@@ -28,8 +29,8 @@
 #define ARCH_STACK_ALIGNMENT 16
 #define ARCH_ENTRY_STACK_BIAS 0
 
-/* A BARE call site: cr, with bit 6 (doubles of a variadic call are in registers) set; what r11 and the red zone (ELFv1 and
- * ELFv2 ABI, "The Stack Frame", "protected zone") hold. */
+/* A BARE call site: cr, with bit 6 (doubles of a variadic call are in registers) set; what r11 and the red zone (ELFv1
+ * and ELFv2 ABI, "The Stack Frame", "protected zone") hold. */
 #define ARCH_BARE_FLAGS 0xa7a5a5a5u
 #define BARE_HIDDEN 0x4e47
 #define RED_ZONE 288
@@ -94,8 +95,8 @@
     addi    \register, \register, \symbol@l
 .endm
 
-/* Begins a function that C can name: with ELFv1 the name is its descriptor's, and the linker leads a branch to it to the
- * code. */
+/* Begins a function that C can name: with ELFv1 the name is its descriptor's, and the linker leads a branch to it to
+ * the code. */
 .macro function name
     .globl  \name
     .type   \name, %function

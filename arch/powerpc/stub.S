@@ -1,7 +1,7 @@
 /* powerpc: the patchable functions as asm stubs.  Word 0 is `b target` or, for a target out of range, `nop`.  Only r12
  * and ctr, which all three ABIs leave to linkage, are written; all arguments, lr and the stack pass through.  r12 holds
  * the target, as the global entry of an ELFv2 function expects; r2 stays, for there is one TOC.  The slot holds the
- * function's address as C has it, with ELFv1 its descriptor's: a store to it is all that changes, never a descriptor. */
+ * function's address as C has it, with ELFv1 its descriptor's: that is what changes, never a descriptor. */
 #include "arch.h"
 #include "wire.h"
 

@@ -12,7 +12,8 @@
 
 #ifdef __x86_64__
 #define ARCH_ARGUMENT_REGISTERS 6 /* rdi, rsi, rdx, rcx, r8, r9; a WIDE call has two words on the stack */
-#define ARCH_EXTENDED_BITS 0xffffffffu /* of a narrow argument, valid in its register (what compilers do and rely on; System V psABI 3.2.3 speaks of _Bool only) */
+/* Of a narrow argument, valid in its register: what compilers do and rely on; psABI 3.2.3 speaks of _Bool only. */
+#define ARCH_EXTENDED_BITS 0xffffffffu
 #define ARCH_CALLEE_SAVED 6       /* rbx, rbp, r12-r15 */
 #define ARCH_HIDDEN_REGISTERS 2   /* rax (al: vector registers of a variadic call), r10 (static chain) */
 #define ARCH_DOUBLES_ANNOUNCED(entry) ((entry).hidden[0] & 0xff) /* of a variadic call, in al (psABI, 3.5.7) */

@@ -20,7 +20,10 @@ bool arch_reaches(uintptr_t at, uintptr_t to)
 
 code_word arch_jump(uintptr_t at, uintptr_t to) { return (uint32_t)(to - (at + JUMP_BYTES)); }
 
-uintptr_t arch_jump_target(uintptr_t at, code_word word) { return at + JUMP_BYTES + (uintptr_t)(intptr_t)(int32_t)word; }
+uintptr_t arch_jump_target(uintptr_t at, code_word word)
+{
+    return at + JUMP_BYTES + (uintptr_t)(intptr_t)(int32_t)word;
+}
 
 #ifdef ARCH_STUB_SLOT
 #define TAIL 13 /* the `jmp *slot`, from the stub's address */
