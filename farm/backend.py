@@ -238,14 +238,20 @@ class Variant:
         settings = self.engine.get(engine)
         return frozenset() if settings is None or isinstance(settings, Unavailable) else frozenset(settings.features)
 
+    def source(self, name: str) -> Path:
+        """The architecture's source ``name``, or the one for this width alone: ``abi_32.S`` in place of ``abi.S``."""
+        stem, dot, suffix = name.partition(".")
+        own = self.folder / f"{stem}_{self.bits}{dot}{suffix}"
+        return own if own.is_file() else self.folder / name
+
     @property
     def looks_at_registers(self) -> bool:
         """The architecture has its own asm around calls; else the guest's portable C stands in for it."""
-        return (self.folder / ABI_FILE).is_file()
+        return self.source(ABI_FILE).is_file()
 
     def supports(self, mechanism: str) -> str | None:
         """None if ``mechanism`` exists here, else the reason why not."""
-        missing = [name for name in MECHANISM_FILES[mechanism] if not (self.folder / name).is_file()]
+        missing = [name for name in MECHANISM_FILES[mechanism] if not self.source(name).is_file()]
         return f"{self.architecture} has no {mechanism}: no {' or '.join(missing)}" if missing else None
 
 

@@ -49,7 +49,7 @@ class Control:
             return f"the ABI has no {self.abi}"
         if self.big and not variant.big_endian:
             return "it is little-endian"
-        if self.probe and self.macro not in _text(variant.folder / ABI_FILE):
+        if self.probe and self.macro not in _text(variant.source(ABI_FILE)):
             return f"{ABI_FILE} has nothing to plant it in"
         if self.defect is Defect.STALE_FETCH and variant.coherence == "coherent":
             return "caches are coherent, so there is no maintenance to leave out"

@@ -38,6 +38,10 @@ SYMBOLS = [
     "far_end",
 ]
 
+#: Symbols around the function descriptors of an ABI that has them: there a function's symbol names its descriptor,
+#: whose first word is the address of the code.
+_DESCRIPTORS = ("descriptors_start", "descriptors_end")
+
 
 class Segment(msgspec.Struct, frozen=True):
     """A piece of memory that the loader fills."""
@@ -62,7 +66,7 @@ def _elf(path: Path) -> Iterator[Any]:
 
 
 def inspect(path: Path, variant: Variant) -> tuple[tuple[Segment, ...], dict[str, int], dict[str, int]]:
-    """Segments, symbols and functions of the guest in ``path``.
+    """Segments, symbols and functions (where their code begins) of the guest in ``path``.
 
     Raises :class:`~farm.errors.ImageError` if it is truncated, foreign, of the wrong byte order, or no guest.
     """
@@ -97,6 +101,12 @@ def inspect(path: Path, variant: Variant) -> tuple[tuple[Segment, ...], dict[str
     missing = [name for name in SYMBOLS if name not in values]
     if missing:
         raise ImageError(f"image {path} is no guest: it has no symbol {missing[0]}")
+    start, end = (values.get(name, 0) for name in _DESCRIPTORS)
+    descriptors = bytes_at(path.read_bytes(), segments, start, end - start) if end > start else b""
+    for name, address in functions.items():
+        if start <= address < end:
+            word = descriptors[address - start : address - start + variant.bits // 8]
+            functions[name] = int.from_bytes(word, variant.byte_order)
     return segments, {name: values[name] for name in SYMBOLS}, functions
 
 

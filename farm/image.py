@@ -105,16 +105,16 @@ class Spec:
 
 def sources(spec: Spec) -> list[Path]:
     """The C and asm files of the guest."""
-    images, folder = paths.data("images"), spec.variant.folder
+    images, variant = paths.data("images"), spec.variant
     guest = sorted((images / "guest").glob("*.[cS]"))
     mechanism = [images / "mechanism" / name for name in _MECHANISM_SOURCES[spec.mechanism]]
-    asm = [folder / f"start_{PLATFORM}.S"]
-    asm += [folder / ABI_FILE] if spec.variant.looks_at_registers else sorted((images / "portable").glob("*.c"))
-    if (folder / "crc_t10dif.c").is_file():
-        asm.append(folder / "crc_t10dif.c")
-    asm += [folder / name for name in MECHANISM_FILES[spec.mechanism]]
-    if spec.mechanism == "pointer" and (folder / "patch.c").is_file():
-        asm.append(folder / "patch.c")  # for the module's loader, which has to make code visible too
+    asm = [variant.source(f"start_{PLATFORM}.S")]
+    asm += [variant.source(ABI_FILE)] if variant.looks_at_registers else sorted((images / "portable").glob("*.c"))
+    if variant.source("crc_t10dif.c").is_file():
+        asm.append(variant.source("crc_t10dif.c"))
+    asm += [variant.source(name) for name in MECHANISM_FILES[spec.mechanism]]
+    if spec.mechanism == "pointer" and variant.source("patch.c").is_file():
+        asm.append(variant.source("patch.c"))  # for the module's loader, which has to make code visible too
     own = [spec.source] if spec.source else []
     return [*own, *guest, *mechanism, images / "platform" / f"{PLATFORM}.c", *asm]
 

@@ -30,7 +30,7 @@ def test_arm64_is_what_its_toml_says(arm64):
 @pytest.mark.parametrize("folder", ARCHITECTURES, ids=lambda folder: folder.name)
 def test_every_architecture_has_the_same_file_names(folder):
     needed = {"arch.toml", "arch.h", "start_linux.S", "stub.S", "patch.c", "abi.S"}
-    names = {path.name for path in folder.iterdir()}
+    names = {re.sub(r"_(32|64)\.", ".", path.name) for path in folder.iterdir()}
     assert needed <= names <= needed | {"sites.c", "crc_t10dif.c"}
 
 
@@ -39,6 +39,12 @@ def test_every_architecture_loads(folder):
     for variant in backend.load_folder(folder):
         assert variant.architecture == folder.name
         assert set(variant.toolchain) <= {"zig", "gcc"}
+
+
+def test_a_source_for_one_width_takes_the_place_of_the_one_for_all():
+    wide, narrow = (backend.load()[name] for name in ("x86_64", "i386"))
+    assert (wide.source("abi.S").name, narrow.source("abi.S").name) == ("abi.S", "abi_32.S")
+    assert wide.source("stub.S") == narrow.source("stub.S")
 
 
 def test_a_variant_without_a_file_of_the_stub_has_no_stub(edited_arch):

@@ -7,6 +7,7 @@ import shutil
 import stat
 import struct
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import capstone
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from farm import backend, elf, image, paths, wire
+from farm import backend, disassemble, elf, image, paths, wire
 from farm.backend import load_folder
 from farm.errors import BuildError, ImageError, OutputError
 from farm.image import Spec
@@ -278,6 +279,22 @@ def test_addresses_have_names(guest):
     assert built.name_of(built.functions["fast_3"] + 4) == "fast_3+0x4"
     assert built.name_of(0) == "0x0"
     assert built.name_of(1 << 40) == hex(1 << 40)
+
+
+def test_a_function_with_a_descriptor_is_where_its_code_begins():
+    if shutil.which("powerpc64-linux-gnu-gcc") is None:
+        pytest.skip("powerpc64-linux-gnu-gcc is missing: apt-get install gcc-powerpc64-linux-gnu")
+    built = image.build(Spec(backend.load()["ppc64v1"], "stub", "gcc"))
+    start = built.symbols["stub_start"]
+    assert [built.functions[f"whatever_{f}"] for f in range(3)] == [start, start + 32, start + 64]
+
+
+def test_code_without_a_disassembler_is_shown_in_words(arm64):
+    variant = replace(arm64, disassembler=())
+    assert disassemble.instructions(variant, bytes.fromhex("1f2003d5 0102"), 0x10) == [
+        "0x10: 0xd503201f",
+        "0x14: 0x0201",
+    ]
 
 
 def test_bytes_outside_the_image_are_refused(guest):

@@ -1,18 +1,18 @@
 /* powerpc: what can only be observed of a call in asm.  Register roles: System V ABI PowerPC supplement, "Registers";
- * ELFv2 ABI, "Register Roles". */
+ * 64-bit PowerPC ELF ABI (ELFv1), "Registers"; ELFv2 ABI, "Register Roles". */
 #include "arch.h"
 #include "wire.h"
 
 #define SENTINEL -0x5e47            /* negative, so that a register cut to 32 bits shows */
 #define NAMED 0x6000                /* marks a target's name: what a register holds by chance is no name */
 
-/* abi_call's frame in words: 12 for the linkage area and, in ELFv2, the callee's parameter save area; r14-r31; four of
- * its own; then f14-f31 and, for 64 bits, v20-v31. */
-#define SAVED(n) (12 + (n) - 14) * WORD
-#define RESULT 30 * WORD
-#define OUTER 31 * WORD
-#define CR_SAVED 32 * WORD
-#define FLOAT_SAVED(n) (34 * WORD + 8 * ((n) - 14))
+/* abi_call's frame in words: 14 for the linkage area and, in 64 bits, the callee's parameter save area; r14-r31; four
+ * of its own; then f14-f31 and, for 64 bits, v20-v31. */
+#define SAVED(n) (14 + (n) - 14) * WORD
+#define RESULT 32 * WORD
+#define OUTER 33 * WORD
+#define CR_SAVED 34 * WORD
+#define FLOAT_SAVED(n) (36 * WORD + 8 * ((n) - 14))
 #ifdef __powerpc64__
 #define VECTOR_SAVED(n) (432 + 16 * ((n) - 20))
 #define FRAME 624
@@ -22,13 +22,11 @@
 
 /* void abi_call(function r3, arguments r4, result r5)
  *
- * Loads r3-r10 from arguments and calls function, with its address in r12, and with a sentinel in each of r14-r31,
- * f14-f31 and, for 64 bits, v20-v31, and in cr, of which fields 2 to 4 must survive.  Nothing may be trusted to survive
- * the call, not even r1, so the frame is found again through abi_frame, which also chains nested calls. */
+ * Loads r3-r10 from arguments and calls function, with the address of its code in r12, and with a sentinel in each of
+ * r14-r31, f14-f31 and, for 64 bits, v20-v31, and in cr, of which fields 2 to 4 must survive.  Nothing may be trusted
+ * to survive the call, not even r1, so the frame is found again through abi_frame, which also chains nested calls. */
     .text
-    .globl abi_call
-    .type abi_call, %function
-abi_call:
+    function abi_call
     mflr    %r0
     STORE   %r0, LINK_SAVE(%r1)
     PUSH    %r1, -FRAME(%r1)
@@ -44,7 +42,7 @@ abi_call:
     STORE   %r5, RESULT(%r1)
     STORE   %r12, OUTER(%r1)
     STORE   %r1, abi_frame@l(%r11)
-    mr      %r12, %r3
+    code    %r12, %r3
     mr      %r11, %r4
     mfcr    %r9
     stw     %r9, CR_SAVED(%r1)
@@ -150,12 +148,10 @@ compare_kept:
     .section .sites, "ax"
     .irp n, INT_NUMBERS
     .balign 16
-    .globl bare_\n
-    .type bare_\n, %function
-bare_\n:
+    function bare_\n
     mflr    %r0
     STORE   %r0, LINK_SAVE(%r1)
-    PUSH    %r1, -12 * WORD(%r1)
+    PUSH    %r1, -16 * WORD(%r1)
     address %r12, 1f
     lis     %r11, abi_bare@ha
     STORE   %r12, abi_bare@l(%r11)
@@ -176,7 +172,7 @@ bare_\n:
     bl      whatever_\n
 1:
 #endif
-    addi    %r1, %r1, 12 * WORD
+    addi    %r1, %r1, 16 * WORD
     LOAD    %r0, LINK_SAVE(%r1)
     mtlr    %r0
     blr
@@ -185,9 +181,7 @@ bare_\n:
 
 /* void abi_scrub(void): junk in every register that is not callee-saved, but r0, lr and ctr, which a return needs or
  * nobody trusts, and r2. */
-    .globl abi_scrub
-    .type abi_scrub, %function
-abi_scrub:
+    function abi_scrub
     address %r11, abi_kept
     .irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
     lfd     %f\n, 8 * \n(%r11)
@@ -206,19 +200,15 @@ abi_scrub:
  * them. */
     .irp n, FUNCTION_NUMBERS
     .balign 16
-    .globl default_\n, fast_\n, other_\n
-    .type default_\n, %function
-    .type fast_\n, %function
-    .type other_\n, %function
-default_\n:
+    function default_\n
     li      %r0, NAMED | \n << 8 | TARGET_DEFAULT
     b       target_entry
     .balign 16
-fast_\n:
+    function fast_\n
     li      %r0, NAMED | \n << 8 | TARGET_FAST
     b       target_entry
     .balign 16
-other_\n:
+    function other_\n
     li      %r0, NAMED | \n << 8 | TARGET_OTHER
     b       target_entry
     .endr
@@ -227,9 +217,7 @@ other_\n:
     .section .far, "ax"
     .irp n, FUNCTION_NUMBERS
     .balign 16
-    .globl far_\n
-    .type far_\n, %function
-far_\n:
+    function far_\n
     lis     %r0, target_entry@h
     ori     %r0, %r0, target_entry@l
     mtctr   %r0
@@ -347,7 +335,8 @@ target_entry:
     rlwinm  %r11, %r11, 24 + WORD_SHIFT, 32 - FUNCTION_BITS - WORD_SHIFT, 31 - WORD_SHIFT
     lis     %r12, target_bodies@ha
     add     %r12, %r12, %r11
-    LOAD    %r12, target_bodies@l(%r12)
+    LOAD    %r11, target_bodies@l(%r12)
+    code    %r12, %r11
     mtctr   %r12
     bctr
 
@@ -361,14 +350,10 @@ return_here:
 
 /* NULL and RET0 lead here. */
     .balign 16
-    .globl return_void
-    .type return_void, %function
-return_void:
+    function return_void
     blr
     .balign 16
-    .globl return_zero
-    .type return_zero, %function
-return_zero:
+    function return_zero
 #ifdef CONTROL_RET0_MINUS_ONE
     li      %r3, -1
     li      %r4, -1

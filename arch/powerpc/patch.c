@@ -7,20 +7,26 @@
 #define B 0x48000000u
 #define NOP 0x60000000u
 
-/* ELFv2: a function that uses the TOC begins with two instructions that make r2 from r12 (or, in a fixed image, from a
+/* ELFv1: the code that the descriptor names; there is one TOC, so r2 may stay.
+ *
+ * ELFv2: a function that uses the TOC begins with two instructions that make r2 from r12 (or, in a fixed image, from a
  * constant); a jump that does not set r12 must go past them (ELFv2 ABI, "Function Prologue").  What is written in asm
  * here has none. */
 uintptr_t arch_entry(uintptr_t function)
 {
-#ifdef __powerpc64__
+#if defined(ARCH_DESCRIPTORS)
+    return function ? ARCH_CODE(function) : 0;
+#elif defined(__powerpc64__)
     const volatile uint32_t *code = (const volatile uint32_t *)function;
     if (code) {
         uint32_t first = code[0] >> 16, second = code[1] >> 16;
         if ((first == 0x3c4c || first == 0x3c40) && second == 0x3842) /* addis r2,r12 or lis r2; addi r2,r2 */
             return function + 8;
     }
-#endif
     return function;
+#else
+    return function;
+#endif
 }
 
 /* B: 26-bit signed byte displacement from the instruction itself, [-32 MiB, +32 MiB) (Book I, 2.4). */
@@ -44,12 +50,18 @@ code_word arch_slot_jump(uintptr_t at)
     return NOP;
 }
 
-/* lis r12, slot@ha; lwz or ld r12, slot@l(r12); mtctr r12; bctr */
+/* lis r12, slot@ha; lwz or ld r12, slot@l(r12); with descriptors ld r12, 0(r12); mtctr r12; bctr */
 bool arch_is_stub(uintptr_t at)
 {
     const volatile uint32_t *code = (const volatile uint32_t *)at;
     const uint32_t load = sizeof(uintptr_t) == 8 ? 0xe98cu : 0x818cu;
-    return code[1] >> 16 == 0x3d80u && code[2] >> 16 == load && code[3] == 0x7d8903a6u && code[4] == 0x4e800420u;
+    if (code[1] >> 16 != 0x3d80u || code[2] >> 16 != load)
+        return false;
+#ifdef ARCH_DESCRIPTORS
+    if (code++[3] != 0xe98c0000u)
+        return false;
+#endif
+    return code[3] == 0x7d8903a6u && code[4] == 0x4e800420u;
 }
 
 void arch_store_barrier(void) { __asm__ volatile("sync" ::: "memory"); }

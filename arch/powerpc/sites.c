@@ -1,4 +1,4 @@
-/* powerpc: call sites.  One aligned word; `b`, `bl` and `bc` keep all but the displacement: link bit, condition, hint. */
+/* powerpc: call sites.  One aligned word; `b`, `bl`, `bc` keep all but the displacement: link bit, condition, hint. */
 #include "patch.h"
 
 #define BC 16u

@@ -11,17 +11,15 @@
 .endm
 
     .text
-    .globl _start
-    .type _start, %function
-_start:
+    function _start
     mr      %r3, %r1                /* arguments, environment, auxiliary vector */
     first_frame                     /* the kernel aligned r1 */
     bl      linux_main
     trap
 
-/* farm_enter: r1 is set; runs one program and then branches to farm_stop, where the engine stops. */
+/* farm_enter: r1 is set; runs one program and then branches to farm_stop, where the engine stops.  Not a C function:
+ * where an engine starts is code, never a descriptor. */
     .globl farm_enter
-    .type farm_enter, %function
 farm_enter:
     first_frame
     bl      farm_run
@@ -35,9 +33,7 @@ farm_stop:
     nop
 
 /* long arch_syscall(long number, a, b, c): negative errno on failure */
-    .globl arch_syscall
-    .type arch_syscall, %function
-arch_syscall:
+    function arch_syscall
     mr      %r0, %r3
     mr      %r3, %r4
     mr      %r4, %r5

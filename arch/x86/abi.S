@@ -9,8 +9,8 @@
  *
  * Loads rdi, rsi, rdx, rcx, r8, r9 and two words of stack from arguments and calls function with a sentinel in each of
  * rbx, rbp and r12-r15, and every arithmetic flag set.  DF must come back clear.  There is no callee-saved vector
- * register (System V psABI, 3.2.1).  Nothing may be trusted to survive the call, not even rsp, so the frame is found again through
- * abi_frame, which also chains nested calls. */
+ * register (System V psABI, 3.2.1).  Nothing may be trusted to survive the call, not even rsp, so the frame is found
+ * again through abi_frame, which also chains nested calls. */
     .text
     .globl abi_call
     .type abi_call, @function

@@ -1,18 +1,24 @@
 /* x86: carry-less multiply by PCLMULQDQ (Intel SDM volume 2B). */
 #include "crc_t10dif_clmul.h"
 
+#ifdef __SSE__
+#define CLOBBERED "xmm0", "xmm1"
+#else
+#define CLOBBERED /* nothing that this compiler would use */
+#endif
+
 static struct product clmul(uint64_t a, uint64_t b)
 {
     struct product product;
-    __asm__("movq %2, %%xmm0\n\t"
+    __asm__("movq %2, %%xmm0\n\t" /* from memory: no register of i386 is wide enough */
             "movq %3, %%xmm1\n\t"
             "pclmulqdq $0, %%xmm1, %%xmm0\n\t"
             "movq %%xmm0, %0\n\t"
             "psrldq $8, %%xmm0\n\t"
             "movq %%xmm0, %1"
-            : "=r"(product.low), "=r"(product.high)
-            : "r"(a), "r"(b)
-            : "xmm0", "xmm1");
+            : "=m"(product.low), "=m"(product.high)
+            : "m"(a), "m"(b)
+            : CLOBBERED);
     return product;
 }
 

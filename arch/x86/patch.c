@@ -1,4 +1,4 @@
-/* x86-64: encoding of the jump's operand.
+/* x86: encoding of the jump's operand.
  *
  * The opcode never changes, and the operand is naturally aligned, so it changes in one store (Intel SDM volume 3A,
  * "Guaranteed Atomic Operations").  That a CPU that executes the stub meanwhile fetches the old operand or the new one
@@ -7,11 +7,11 @@
 #include "patch.h"
 
 #define JUMP_BYTES 5
-#define TAIL 13 /* the `jmp *slot`, from the stub's address */
 
 uintptr_t arch_entry(uintptr_t function) { return function; }
 
-/* JMP rel32: signed, from the end of the instruction, [-2 GiB, +2 GiB) (Intel SDM volume 2A, JMP). */
+/* JMP rel32: signed, from the end of the instruction (Intel SDM volume 2A, JMP): [-2 GiB, +2 GiB), which in 32 bits,
+ * where addresses wrap, is all of them. */
 bool arch_reaches(uintptr_t at, uintptr_t to)
 {
     intptr_t displacement = (intptr_t)(to - (at + JUMP_BYTES));
@@ -20,7 +20,13 @@ bool arch_reaches(uintptr_t at, uintptr_t to)
 
 code_word arch_jump(uintptr_t at, uintptr_t to) { return (uint32_t)(to - (at + JUMP_BYTES)); }
 
-uintptr_t arch_jump_target(uintptr_t at, code_word word) { return at + JUMP_BYTES + (uintptr_t)(intptr_t)(int32_t)word; }
+uintptr_t arch_jump_target(uintptr_t at, code_word word)
+{
+    return at + JUMP_BYTES + (uintptr_t)(intptr_t)(int32_t)word;
+}
+
+#ifdef ARCH_STUB_SLOT
+#define TAIL 13 /* the `jmp *slot`, from the stub's address */
 
 code_word arch_slot_jump(uintptr_t at) { return arch_jump(at, at + TAIL); }
 
@@ -30,6 +36,14 @@ bool arch_is_stub(uintptr_t at)
     const volatile uint8_t *code = (const volatile uint8_t *)at;
     return code[0] == 0xe9 && code[TAIL] == 0xff && code[TAIL + 1] == 0x25;
 }
+#else
+/* jmp rel32; int3 */
+bool arch_is_stub(uintptr_t at)
+{
+    const volatile uint8_t *code = (const volatile uint8_t *)at;
+    return code[0] == 0xe9 && code[JUMP_BYTES] == 0xcc;
+}
+#endif
 
 /* Stores of one CPU are seen in program order (Intel SDM volume 3A, "Memory Ordering"): only the compiler is held. */
 void arch_store_barrier(void) { __asm__ volatile("" ::: "memory"); }

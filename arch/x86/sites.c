@@ -1,4 +1,5 @@
-/* x86: call sites.  `call`, `jmp` and `jcc` have a 32-bit operand that is relative to its own end; the opcode never changes.
+/* x86: call sites.  `call`, `jmp` and `jcc` have a 32-bit operand that is relative to its own end; the opcode never
+ * changes.
  *
  * The operand lies anywhere, but within one cache line, where a store is not torn (Intel SDM volume 3A, "Guaranteed
  * Atomic Operations"): those that cross one are left on the stub (arch.toml). */
