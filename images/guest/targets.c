@@ -25,7 +25,7 @@ uint32_t entry_violations(void)
         violations |= violation(abi_entry.return_address != abi_bare, VIOLATION_RETURN_ADDRESS) |
                       violation(abi_entry.flags != ARCH_BARE_FLAGS, VIOLATION_FLAGS) |
                       violation(abi_entry.red_zone != 0, VIOLATION_RED_ZONE);
-        for (uint32_t i = 0; i < ARCH_HIDDEN_REGISTERS; i++)
+        for (uint32_t i = 0; i != ARCH_HIDDEN_REGISTERS; i++)
             violations |= violation(abi_entry.hidden[i] != BARE_HIDDEN + i, VIOLATION_HIDDEN + i);
     }
     abi_bare = 0; /* what is called from here on comes from elsewhere */

@@ -26,6 +26,5 @@ uint64_t return_all_zero(void) { return ~(uint64_t)0; }
 #else
 uint64_t return_all_zero(void) { return 0; }
 #endif
-void return_zero(void) __attribute__((alias("return_all_zero")));
 
 FOR_EACH_INTEGER_FUNCTION(TARGETS)
