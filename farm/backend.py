@@ -32,6 +32,7 @@ UnicornQuirk = Literal[
     "ppc-msr-fp",
     "ppc-msr-64",
     "ppc-msr-little-endian",
+    "sparc-stop-trap",
 ]
 
 #: Unicorn's modules of constants, by its architecture names.
@@ -99,6 +100,7 @@ class GccSettings:
     flags: tuple[str, ...] = ()
     integer_flags: tuple[str, ...] = ()  #: for all sources but the few that need floating-point registers
     link_flags: tuple[str, ...] = ()  #: for the linker itself
+    libraries: tuple[str, ...] = ("gcc",)  #: what the compiler's code may call
 
 
 ToolchainSettings = ZigSettings | GccSettings
