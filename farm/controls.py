@@ -30,6 +30,7 @@ class Control:
     abi: str | None = None  #: only where the ABI has this (``Variant.abi``)
     big: bool = False  #: only on a big-endian CPU
     probe: bool = False  #: planted in abi.S, which says what it clobbers: only where the macro is there
+    slot: bool = False  #: about the data slot, which a stub has only where its jump does not reach every address
 
     @property
     def macro(self) -> str:
@@ -43,7 +44,7 @@ class Control:
             return False
         if self.defect is Defect.STALE_FETCH and variant.coherence == "coherent":
             return False
-        if self.defect is Defect.RANGE_TRUNCATION and variant.branch_range is None:
+        if self.slot and variant.branch_range is None:
             return False
         if self.big and not variant.big_endian:
             return False
@@ -69,11 +70,13 @@ CONTROLS: dict[str, Control] = {
         ),
         Control("no-patch", Defect.LOST_PATCH, "a patch reports success and stores nothing"),
         Control("off-by-one", Defect.WRONG_DISPLACEMENT, "the target is missed by one instruction"),
-        Control("no-range-check", Defect.RANGE_TRUNCATION, "a displacement out of range is truncated", _CODE),
+        Control(
+            "no-range-check", Defect.RANGE_TRUNCATION, "a displacement out of range is truncated", _CODE, slot=True
+        ),
         Control("no-flush", Defect.STALE_FETCH, "no cache maintenance after the store", _CODE),
         Control("torn-store", Defect.TORN_STORE, "the instruction is stored byte by byte", _CODE),
         Control("no-restore", Defect.LOST_RESTORE, "restore reports success and does nothing"),
-        Control("sloppy-restore", Defect.INEXACT_RESTORE, "restore goes through the data slot", _CODE),
+        Control("sloppy-restore", Defect.INEXACT_RESTORE, "restore goes through the data slot", _CODE, slot=True),
         Control("neighbour", Defect.NEIGHBOUR_OVERWRITTEN, "a patch reaches the function beside it too"),
         Control("null-called", Defect.NULL_CALLED, "NULL is called instead of skipped"),
         Control("ret0-minus-one", Defect.RET0_VALUE, "RET0 returns -1"),
@@ -194,7 +197,7 @@ CONTROLS: dict[str, Control] = {
         Control(
             "misalign-stack",
             Defect.WRONG_STACK,
-            "the target is entered with a stack pointer that is 8 bytes off",
+            "the target is entered with a stack pointer that is not aligned",
             probe=True,
         ),
         Control(

@@ -38,7 +38,7 @@ arch_syscall:
     mov     %o2, %o1
     mov     %o3, %o2
     SYSTEM_CALL
-    BRANCH_CARRY_CLEAR 1f           /* else o0 is an errno */
+    ON_NO_CARRY 1f                  /* else o0 is an errno */
     nop
     neg     %o0
 1:  retl
