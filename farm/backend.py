@@ -113,6 +113,8 @@ class QemuUserSettings:
     binary: str
     cpu: str  #: explicit, so that a default that changes between versions changes nothing
     package: str = "qemu-user"
+    #: It says nothing when the guest dies of a signal: a target whose core files it cannot write.
+    silent: bool = False
     features: tuple[Feature, ...] = ()
 
 

@@ -180,6 +180,16 @@ def test_a_child_that_was_killed_by_number_is_never_blamed_on_the_guest():
     assert qemu_user._explain(ChildDied(None, ""), 1).failure == "timeout"
 
 
+def test_where_qemu_says_nothing_of_a_guest_that_dies_silence_is_the_guest_s_death():
+    def failure(status, said, *, silent):
+        return qemu_user._explain(ChildDied(status, said), 1, silent=silent).failure
+
+    assert failure(-signal.SIGSEGV, "", silent=True) == "crash"
+    assert failure(-signal.SIGSEGV, "", silent=False) == "engine-error"
+    assert failure(-signal.SIGSEGV, "whatever it said", silent=True) == "engine-error"
+    assert failure(-signal.SIGKILL, "", silent=True) == "engine-error"
+
+
 def test_a_hanging_unicorn_is_an_engine_error(guest, arm64, good, endless, right, monkeypatch):
     monkeypatch.setattr("farm.engines.unicorn._GRACE", 1.0)
     before = set(child._live)

@@ -276,8 +276,8 @@ target_entry:
 #endif
     srl     %g4, 10, %g4
 #ifdef CONTROL_LEAK_STACK
-    and     %g4, 0x1f00, %g3
-    cmp     %g3, 0
+    srl     %g4, 8, %g3
+    btst    0x1f, %g3
     bne     1f                      /* of function 0 alone, whose call sites live with it */
     nop
     sub     %sp, 16, %sp

@@ -85,12 +85,13 @@ class QemuUser:
     def session(self, image: Image, variant: Variant, timeout: float, *, fresh: bool = False) -> Session:
         command = self.command(image, variant)
         key = f"{image.sha256} {command}"
+        silent = self.settings(variant).silent
         child = self._start(key, command, image, fresh=fresh)
         return Session(
             child,
             timeout,
             lambda _, trace: Reply(trace),
-            lambda death: _explain(death, timeout),
+            lambda death: _explain(death, timeout, silent=silent),
             lambda child: self.pool.give(key, child),
         )
 
@@ -115,12 +116,13 @@ class QemuUser:
     ) -> Iterator[Reply]:
         command = self.command(image, variant, *options)
         key = f"{image.sha256} {command}"
+        silent = self.settings(variant).silent
 
         def start() -> Child:
             return self._start(key, command, image, fresh=fresh)
 
         def explain(death: ChildDied) -> Reply:
-            return _explain(death, timeout)
+            return _explain(death, timeout, silent=silent)
 
         return converse(
             start, lambda child: self.pool.give(key, child), programs, timeout, lambda _, trace: Reply(trace), explain
@@ -154,16 +156,20 @@ class QemuUser:
 _GUEST_SIGNALS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGTRAP, signal.SIGFPE}
 
 
-def _explain(death: ChildDied, timeout: float) -> Reply:
+def _explain(death: ChildDied, timeout: float, *, silent: bool = False) -> Reply:
     if death.status is None:
         return Reply(failure="timeout", detail=f"no answer within {timeout:g} s")
     if death.status < 0:
         number = signal.Signals(-death.status)
-        if number in _GUEST_SIGNALS and "uncaught target signal" in death.stderr:
+        said = "uncaught target signal" in death.stderr or (silent and not death.stderr)
+        if number in _GUEST_SIGNALS and said:
             return Reply(failure="crash", detail=f"guest died of {number.name}")
         return Reply(failure="engine-error", detail=f"qemu died of {number.name} {death.stderr}".rstrip())
     if death.status in (3, 4):
         return Reply(failure="crash", detail="the guest lost the connection")
+    trap = re.match(r"Unhandled trap: (\w+)", death.stderr)
+    if trap:  # QEMU makes no signal of it; the registers follow
+        return Reply(failure="crash", detail=f"guest died of trap {trap[1]}")
     return Reply(failure="engine-error", detail=f"qemu ended with status {death.status}: {death.stderr}")
 
 
