@@ -29,7 +29,9 @@ def test_arm64_is_what_its_toml_says(arm64):
 
 @pytest.mark.parametrize("folder", ARCHITECTURES, ids=lambda folder: folder.name)
 def test_every_architecture_has_the_same_file_names(folder):
-    assert {path.name for path in folder.iterdir()} == {path.name for path in (paths.data("arch") / "arm64").iterdir()}
+    needed = {"arch.toml", "arch.h", "start_linux.S", "stub.S", "patch.c", "abi.S"}
+    names = {path.name for path in folder.iterdir()}
+    assert needed <= names <= needed | {"sites.c", "crc_t10dif.c"}
 
 
 @pytest.mark.parametrize("folder", ARCHITECTURES, ids=lambda folder: folder.name)

@@ -8,12 +8,13 @@
 #define NAMED 0x6000                /* marks a target's name: what a register holds by chance is no name */
 #define NAME(n, target) ((NAMED | (n) << 8 | (target)) << 10) /* as one instruction makes it */
 
-/* abi_call's frame: what it needs to call, with two arguments on the stack; l0-l7, i0-i7, g6, g7; and four of its own. */
+/* abi_call's frame: what it needs to call, with two arguments on the stack; l0-l7, i0-i7, g6, g7; and three words of
+ * its own. */
 #define SAVED(i) (STACK_ARGUMENT + 2 * WORD + (i) * WORD)
 #define LINK SAVED(18)
 #define RESULT SAVED(19)
 #define OUTER SAVED(20)
-#define ABI_FRAME ((SAVED(22) - BIAS + 15) & -16)
+#define ABI_FRAME ((SAVED(21) - BIAS + 15) & -16)
 #define BARE_FRAME (FRAME + 16)
 
 /* N, V and C, by arithmetic where user mode cannot write them; and the flags as V9 has them in %ccr, by branches where

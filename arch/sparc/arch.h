@@ -12,9 +12,16 @@
 #endif
 
 #define ARCH_ARGUMENT_REGISTERS 6 /* o0-o5; a WIDE call has two words on the stack */
-#define ARCH_EXTENDED_BITS ~(uintptr_t)0 /* of a narrow argument, valid in its register (supplement, "Parameter Passing"; SCD 2.4: to a whole register) */
-#define ARCH_CALLEE_SAVED 18      /* l0-l7, i0-i7: of a flat function, as windows keep them of others; g6 and g7, which are the system's */
-#define ARCH_HIDDEN_REGISTERS 2   /* the static chain (g5, on 32 bits g2); the address of a struct (o1 if it is an argument by value, on 32 bits the stack's word for one that is returned) */
+
+/* Of a narrow argument, valid in its register (supplement, "Parameter Passing"; SCD 2.4, likewise): to a whole one. */
+#define ARCH_EXTENDED_BITS ~(uintptr_t)0
+
+/* l0-l7 and i0-i7, which a flat function keeps as a window does for others; g6 and g7, which are the system's. */
+#define ARCH_CALLEE_SAVED 18
+
+/* The static chain (g5, on 32 bits g2); and the address of a struct: o1 if it is the second argument and passed by
+ * value, on 32 bits the stack's word for one that is returned. */
+#define ARCH_HIDDEN_REGISTERS 2
 #define ARCH_HAS_ENTRY_REGISTER 0
 #define ARCH_DOUBLES_ANNOUNCED(entry) 8 /* in registers of a variadic call: integer ones, so there is nothing to say */
 #ifdef __arch64__

@@ -1,6 +1,6 @@
-/* sparc: the patchable functions as asm stubs, each the tail call that GCC makes too.  `call` overwrites %o7, so %o7 goes
- * through %g1, and the instruction in the delay slot, which runs before the target does, puts it back.  Only %g1 is
- * written, which no call passes anything in (System V ABI, SPARC supplement, "Registers"; SCD 2.4, "Registers"); all
+/* sparc: the patchable functions as asm stubs, each the tail call that GCC makes too.  `call` overwrites %o7, so %o7
+ * goes through %g1, and the instruction in the delay slot, which runs before the target does, puts it back.  Only %g1
+ * is written, which no call passes anything in (System V ABI, SPARC supplement, "Registers"; SCD 2.4, likewise); all
  * arguments, %o7 and the stack pass through.  Only the `call` changes: for a target out of its range it leads to the
  * load of the slot behind it, and 32-bit addresses are never out of its range. */
 #include "arch.h"
