@@ -19,6 +19,9 @@
 #ifndef ARCH_FUNCTION_BIAS
 #define ARCH_FUNCTION_BIAS 0 /* what is added to the address of a function's first instruction */
 #endif
+#ifndef ARCH_LOW_ARGUMENT /* the low half of a 64-bit argument is its first word (0) or its second (1) */
+#define ARCH_LOW_ARGUMENT (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__)
+#endif
 #ifndef ARCH_STUB_BYTES
 #define ARCH_STUB_BYTES 32
 #endif
