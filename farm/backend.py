@@ -55,9 +55,9 @@ Feature = Literal["clmul", "float"]
 #:
 #: ``int128``: a 16-byte integer type; ``extension``: whoever passes a narrow integer extends it to the register;
 #: ``variadic-count``: a hidden register tells a variadic function how doubles are passed; ``red-zone``: memory below
-#: the stack pointer that is its owner's; ``toc``: a register with the table of contents; ``entry-register``: a register
-#: that holds a function's own address when it is entered indirectly; ``kept-flags``, ``kept-floats``,
-#: ``kept-vectors``: flags, floating-point registers and vector registers that survive a call.
+#: the stack pointer that is its owner's; ``toc``: a register with the table of contents, or with the base of all data;
+#: ``entry-register``: a register that holds a function's own address when it is entered indirectly; ``kept-flags``,
+#: ``kept-floats``, ``kept-vectors``: flags, floating-point registers and vector registers that survive a call.
 AbiFeature = Literal[
     "int128",
     "extension",

@@ -17,6 +17,8 @@ _MODES = {"little": "LITTLE_ENDIAN", "big": "BIG_ENDIAN"}
 
 def instructions(variant: Variant, data: bytes, address: int) -> list[str]:
     """``data`` at ``address``, a line an instruction; what is none (a data slot) as hexadecimal."""
+    if not variant.disassembler:
+        return _words(variant, data, address)
     import capstone
 
     arch, *modes = variant.disassembler
@@ -27,6 +29,15 @@ def instructions(variant: Variant, data: bytes, address: int) -> list[str]:
     engine.skipdata = True
     return [
         f"{i.address:#x}: {i.bytes.hex():<20} {i.mnemonic} {i.op_str}".rstrip() for i in engine.disasm(data, address)
+    ]
+
+
+def _words(variant: Variant, data: bytes, address: int) -> list[str]:
+    """``data`` for an architecture that has no disassembler: in words of 32 bits."""
+    words = (data[offset : offset + 4] for offset in range(0, len(data), 4))
+    return [
+        f"{address + 4 * i:#x}: {int.from_bytes(word, variant.byte_order):#0{2 + 2 * len(word)}x}"
+        for i, word in enumerate(words)
     ]
 
 
