@@ -38,6 +38,7 @@ UnicornQuirk = Literal[
     "s390x-64",
     "s390x-fp",
     "s390x-vector",
+    "sparc-stop-trap",
 ]
 
 #: Unicorn's modules of constants, by its architecture names.
@@ -60,10 +61,10 @@ Feature = Literal["clmul", "float"]
 #:
 #: ``int128``: a 16-byte integer type; ``extension``: whoever passes a narrow integer extends it to the register;
 #: ``variadic-count``: a hidden register tells a variadic function how doubles are passed; ``red-zone``: memory below
-#: the stack pointer that is its owner's; ``toc``: a register with the table of contents (ELFv2), or with the global
-#: pointer (mips); ``entry-register``: a register that holds a function's own address when it is entered indirectly;
-#: ``kept-flags``, ``kept-floats``, ``kept-vectors``: flags, floating-point registers and vector registers that survive
-#: a call.
+#: the stack pointer that is its owner's; ``toc``: a register with the table of contents (ELFv2), the global pointer
+#: (mips) or the base of all data (hppa); ``entry-register``: a register that holds a function's own address when it is
+#: entered indirectly; ``kept-flags``, ``kept-floats``, ``kept-vectors``: flags, floating-point registers and vector
+#: registers that survive a call.
 AbiFeature = Literal[
     "int128",
     "extension",
@@ -107,7 +108,7 @@ class GccSettings:
     flags: tuple[str, ...] = ()
     integer_flags: tuple[str, ...] = ()  #: for all sources but the few that need floating-point registers
     link_flags: tuple[str, ...] = ()  #: for the linker itself
-    libgcc: bool = True  #: the package has one for this ABI
+    libraries: tuple[str, ...] = ("gcc",)  #: what the compiler's code may call
 
 
 ToolchainSettings = ZigSettings | GccSettings

@@ -29,7 +29,7 @@ from farm.wire import DOORBELL_REGION, EVENT_WORDS, FEATURES, HEADER_WORDS
 if TYPE_CHECKING:
     from farm.image import Image
 
-_PAGE = 0x1000
+_PAGE = 0x1000  # at least
 _LINE = 32  # bytes compared and rewritten at a time
 _STACK_OFFSET = 0x180000  # from the start of the text
 _STACK_SIZE = 0x10000
@@ -72,12 +72,15 @@ class Machine:
         self.uc.ctl_set_tcg_buffer_size(_TCG_BUFFER)
         if settings.cpu:
             self.uc.ctl_set_cpu_model(_constant(self._module, settings.cpu_prefix + settings.cpu))
+        self._page = max(_PAGE, self.uc.ctl_get_page_size())  # of sparc64 8192
         self._sp = self._register(settings.stack_pointer)
         self._pc = self._register(settings.program_counter)
         self._fault_address: int | None = None
         self._fault: int | None = None  # the kind of a refusal that Unicorn does not tell
         self._pages: dict[int, int] | None = None  # permissions
         self._swapped = False
+        self._until = image.symbols["farm_stop"]
+        self._trap: int | None = None  # the number of one that the guest must not take
         self._load()
         features = sum(FEATURES[name] for name in settings.features)
         self.uc.mem_write(image.symbols["farm_features"], struct.pack(self._order + "I", features))
@@ -85,7 +88,8 @@ class Machine:
             getattr(self, "_quirk_" + quirk.replace("-", "_"))()
         self.uc.hook_add(uc_const.UC_HOOK_MEM_INVALID, self._on_invalid)
         top = image.symbols["text_start"] + _STACK_OFFSET + _STACK_SIZE
-        self.uc.reg_write(self._sp, top - 512)
+        self._top = top - 512
+        self.uc.reg_write(self._sp, self._top)
         self._registers = self.uc.context_save()
 
     def _register(self, name: str) -> int:
@@ -98,8 +102,8 @@ class Machine:
         self._pristine: list[tuple[int, bytes]] = []  # executable regions
         symbols = self.image.symbols
         for s in self.image.segments:
-            start = s.address & -_PAGE
-            end = -(-(s.address + s.size) // _PAGE) * _PAGE
+            start = s.address & -self._page
+            end = -(-(s.address + s.size) // self._page) * self._page
             self.uc.mem_map(start, end - start, _protection(s.flags))
             data = content[s.offset : s.offset + s.file_size]
             self.uc.mem_write(s.address, data)
@@ -109,9 +113,9 @@ class Machine:
         self._state = (state, self.image.bytes_at(state, state_end - state))
         base = symbols["text_start"]
         self.uc.mem_map(base + _STACK_OFFSET, _STACK_SIZE, uc_const.UC_PROT_READ | uc_const.UC_PROT_WRITE)
-        self.uc.mmio_map(base + _DOORBELL_OFFSET, _PAGE, None, None, self._on_doorbell, None)
+        self.uc.mmio_map(base + _DOORBELL_OFFSET, self._page, None, None, self._on_doorbell, None)
         self._opened = [
-            (symbols[start], -(-(symbols[end] - symbols[start]) // _PAGE) * _PAGE)
+            (symbols[start], -(-(symbols[end] - symbols[start]) // self._page) * self._page)
             for start, end in (("stub_start", "stub_end"), ("module_start", "module_end"), ("module_start", "stub_end"))
         ]
         order = ">" if self.image.big_endian else "<"
@@ -129,7 +133,7 @@ class Machine:
             permissions = _protection(4 | (value & 2) | (value >> 2 & 1))
             uc.mem_protect(start, length, permissions)
             if self._pages is not None:
-                self._pages.update(dict.fromkeys(range(start, start + length, _PAGE), permissions))
+                self._pages.update(dict.fromkeys(range(start, start + length, self._page), permissions))
 
     def _on_invalid(self, uc: Any, access: int, address: int, size: int, value: int, user_data: object) -> bool:
         del uc, access, size, value, user_data
@@ -149,7 +153,7 @@ class Machine:
 
         def fill(uc: Any, address: int, access: int, entry: Any, user_data: object) -> bool:
             del uc, user_data
-            entry.paddr = address & -_PAGE
+            entry.paddr = address & -self._page
             entry.perms = self._permissions(address)
             needed, unmapped, forbidden = _ACCESS[access]
             if entry.perms & needed:
@@ -166,9 +170,9 @@ class Machine:
             self._pages = {
                 page: permissions
                 for start, end, permissions in self.uc.mem_regions()
-                for page in range(start, end, _PAGE)
+                for page in range(start, end, self._page)
             }
-        return self._pages.get(address & -_PAGE, 0)
+        return self._pages.get(address & -self._page, 0)
 
     def _quirk_x86_sse(self) -> None:
         """CR4.OSFXSR and OSXMMEXCPT (Intel SDM volume 3A, 2.5): Unicorn 2.1.4 clears them on its older CPU models."""
@@ -191,6 +195,24 @@ class Machine:
         """MSR[LE]: Unicorn refuses a little-endian mode for ppc, but its CPU has the bit.  Devices stay big-endian."""
         self._set_msr(1)
         self._swapped = True
+
+    def _quirk_sparc_stop_trap(self) -> None:
+        """The guest ends with a trap at ``farm_stop``: for sparc, Unicorn does not end a run at an address.
+
+        Every other trap is a fault, since there is no operating system to take it.
+        """
+        stop = self._until
+        self._until = 0
+
+        def on_trap(uc: Any, number: int, user_data: object) -> None:
+            del user_data
+            if self.pc in (stop, stop + 4):  # as the version has it
+                uc.reg_write(self._pc, stop)
+            else:
+                self._trap = number
+            uc.emu_stop()
+
+        self.uc.hook_add(uc_const.UC_HOOK_INTR, on_trap)
 
     def _set_msr(self, bits: int) -> None:
         register = self._register("MSR")
@@ -264,6 +286,7 @@ class Machine:
     def rewind(self) -> None:
         """Registers as at the start; memory stays as the last run left it."""
         self.uc.context_restore(self._registers)
+        self.uc.reg_write(self._sp, self._top)  # which a context of sparc64 lacks, as it does the whole window
 
     def _rewrite(self, start: int, now: bytearray, pristine: bytes) -> None:
         lines = range(0, len(pristine), _LINE)
@@ -280,9 +303,11 @@ class Machine:
         symbols = self.image.symbols
         self.uc.mem_write(symbols["farm_program"], program)
         try:
-            self.uc.emu_start(symbols["farm_enter"], symbols["farm_stop"])
+            self.uc.emu_start(symbols["farm_enter"], self._until)
         except unicorn.UcError as error:
             raise GuestFault(_fault_name(error, self._fault), self.pc, self._fault_address) from None
+        if self._trap is not None:
+            raise GuestFault(f"trap {self._trap:#x}", self.pc, None)
         head = self.uc.mem_read(symbols["farm_trace"], self._head.size)
         _, _, _, _, events, _, _, code = self._head.unpack(head)
         size = self._head.size + 4 * EVENT_WORDS * events + code

@@ -138,8 +138,8 @@ class Gcc:
         passed = [f"-Wl,{','.join(group)}" for group in _grouped([*LINK_FLAGS, *settings.link_flags, *flags])]
         inputs = [str(path) for path in objects]
         target = [*settings.flags, "-nostdlib", "-no-pie", *passed]
-        library = ["-lgcc"] if settings.libgcc else []
-        return [f"{settings.prefix}gcc", *target, "-o", str(output), *inputs, *library]
+        libraries = [f"-l{name}" for name in settings.libraries]
+        return [f"{settings.prefix}gcc", *target, "-o", str(output), *inputs, *libraries]
 
     def environment(self) -> dict[str, str]:
         return {"LC_ALL": "C"}

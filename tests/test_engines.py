@@ -190,6 +190,16 @@ def test_where_qemu_says_nothing_of_a_guest_that_dies_silence_is_the_guest_s_dea
     assert failure(-signal.SIGKILL, "", silent=True) == "engine-error"
 
 
+def test_what_qemu_says_of_an_exception_of_the_guest_is_the_guest_s_death():
+    def reply(status, said):
+        return qemu_user._explain(ChildDied(status, said), 1)
+
+    dumped = reply(-signal.SIGILL, "qemu: EXCP_ILL exception 0x8\nFailing executable: guest.elf\nIA_F 00000007")
+    assert (dumped.failure, dumped.detail) == ("crash", "guest died of SIGILL")
+    trapped = reply(1, "Unhandled trap: 0x7\npc: 01008ae8")
+    assert (trapped.failure, trapped.detail) == ("crash", "guest died of trap 0x7")
+
+
 def test_a_hanging_unicorn_is_an_engine_error(guest, arm64, good, endless, right, monkeypatch):
     monkeypatch.setattr("farm.engines.unicorn._GRACE", 1.0)
     before = set(child._live)

@@ -156,17 +156,24 @@ class QemuUser:
 _GUEST_SIGNALS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGTRAP, signal.SIGFPE}
 
 
+#: In what QEMU says of a guest's death: on most targets, and on one where an exception (of hppa) is dumped first.
+_OF_A_GUEST = ("uncaught target signal", "Failing executable: ")
+
+
 def _explain(death: ChildDied, timeout: float, *, silent: bool = False) -> Reply:
     if death.status is None:
         return Reply(failure="timeout", detail=f"no answer within {timeout:g} s")
     if death.status < 0:
         number = signal.Signals(-death.status)
-        said = "uncaught target signal" in death.stderr or (silent and not death.stderr)
+        said = any(words in death.stderr for words in _OF_A_GUEST) or (silent and not death.stderr)
         if number in _GUEST_SIGNALS and said:
             return Reply(failure="crash", detail=f"guest died of {number.name}")
         return Reply(failure="engine-error", detail=f"qemu died of {number.name} {death.stderr}".rstrip())
     if death.status in (3, 4):
         return Reply(failure="crash", detail="the guest lost the connection")
+    trap = re.match(r"Unhandled trap: (\w+)", death.stderr)
+    if trap:  # QEMU makes no signal of it; the registers follow
+        return Reply(failure="crash", detail=f"guest died of trap {trap[1]}")
     return Reply(failure="engine-error", detail=f"qemu ended with status {death.status}: {death.stderr}")
 
 

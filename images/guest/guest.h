@@ -25,6 +25,9 @@
 #ifndef ARCH_HALF_WORD_NOP
 #define ARCH_HALF_WORD_NOP "" /* an instruction of 16 bits that does nothing, where a call may begin at half a word */
 #endif
+#ifndef ARCH_LOW_ARGUMENT /* the low half of a 64-bit argument is its first word (0) or its second (1) */
+#define ARCH_LOW_ARGUMENT (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__)
+#endif
 #ifndef ARCH_STUB_BYTES
 #define ARCH_STUB_BYTES 32
 #endif

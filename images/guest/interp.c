@@ -92,7 +92,7 @@ void target_left(void)
     abi_scrub(); /* a caller that relies on a register of the callee's is found out */
 }
 
-/* The words of a 64-bit argument or result, in the order the ABI passes a register pair. */
+/* The low word of a 64-bit result, in the order of the register pair that it comes back in. */
 static uint32_t pair_low(void) { return __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__; }
 
 static void run_call(const uint32_t *op, uint32_t step)
@@ -110,8 +110,8 @@ static void run_call(const uint32_t *op, uint32_t step)
         arguments[i] = kind == KIND_WIDE ? wide_argument(x, i) : (uintptr_t)0xdead0000u + i;
     bool pair = kind == KIND_LONG || is_derived(kind);
     if (pair && sizeof(uintptr_t) == 4) {
-        arguments[pair_low()] = (uintptr_t)x;
-        arguments[!pair_low()] = (uintptr_t)(x >> 32);
+        arguments[ARCH_LOW_ARGUMENT] = (uintptr_t)x;
+        arguments[!ARCH_LOW_ARGUMENT] = (uintptr_t)(x >> 32);
         arguments[2] = ARCH_REGISTER(long_argument(x));
     } else if (pair) {
         arguments[0] = (uintptr_t)x;

@@ -6,9 +6,9 @@
     .globl work_pattern
     .type work_pattern, STT_OBJECT
 work_pattern:
-    .equ    i, 0
+    i = 0
     .rept   PATTERN_SIZE
     .byte   (7 * i + 3) & 255
-    .equ    i, i + 1
+    i = i + 1
     .endr
     .size   work_pattern, PATTERN_SIZE

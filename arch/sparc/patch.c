@@ -1,0 +1,54 @@
+/* sparc: encoding of the call and cache maintenance.
+ *
+ * The word is always a `call`.  It is an aligned word, so a store to it is atomic (SPARC Architecture Manual version 9,
+ * 8.2 "Memory Location"); that a CPU which executes it meanwhile fetches the old one or the new one, each whole, is how
+ * implementations behave, and Linux relies on it; the manual promises the new one once FLUSH is done (A.20). */
+#include "patch.h"
+
+#define CALL 0x40000000u
+#define SLOT_LOAD 12 /* from the stub's address */
+
+uintptr_t arch_entry(uintptr_t function) { return function; }
+
+/* CALL: 30-bit signed word displacement from the instruction itself, [-2 GiB, +2 GiB) (V9, A.8): all of 32 bits. */
+bool arch_reaches(uintptr_t at, uintptr_t to)
+{
+    intptr_t displacement = (intptr_t)(to - (at + ARCH_STUB_WORD));
+    return displacement == (int32_t)displacement;
+}
+
+code_word arch_jump(uintptr_t at, uintptr_t to)
+{
+    return CALL | (((uint32_t)(to - (at + ARCH_STUB_WORD)) >> 2) & 0x3fffffffu);
+}
+
+uintptr_t arch_jump_target(uintptr_t at, code_word word)
+{
+    return at + ARCH_STUB_WORD + (uintptr_t)(intptr_t)(int32_t)(word << 2);
+}
+
+#ifdef ARCH_STUB_SLOT
+code_word arch_slot_jump(uintptr_t at) { return arch_jump(at, at + SLOT_LOAD); }
+#endif
+
+/* mov %o7, %g1; call; mov %g1, %o7; and what loads the slot: sethi; ldx [%g1 + lo], %g1; jmp %g1; nop */
+bool arch_is_stub(uintptr_t at)
+{
+    const volatile uint32_t *code = (const volatile uint32_t *)at;
+    bool is_call = code[0] == 0x8210000fu && code[1] >> 30 == 1 && code[2] == 0x9e100001u;
+#ifdef ARCH_STUB_SLOT
+    return is_call && code[3] >> 22 == 0x00cu && code[4] >> 13 == 0x612c3u && code[5] == 0x81c04000u;
+#else
+    return is_call;
+#endif
+}
+
+/* Under TSO, which is what Linux runs, stores are seen in program order; this orders them under PSO too. */
+void arch_store_barrier(void) { __asm__ volatile("stbar" ::: "memory"); }
+
+/* FLUSH makes the doubleword's instruction fetches, here and in time everywhere, come after the store (V9, A.20).  A V8
+ * CPU may execute up to five instructions before it is done (SPARC Architecture Manual version 8, B.32). */
+void arch_sync_code(uintptr_t word)
+{
+    __asm__ volatile("flush %0\n\tnop\n\tnop\n\tnop\n\tnop\n\tnop" ::"r"(word & ~(uintptr_t)7) : "memory");
+}
