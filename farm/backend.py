@@ -28,6 +28,7 @@ Coherence = Literal["coherent", "clean-invalidate-sync"]
 UnicornQuirk = Literal[
     "virtual-tlb",
     "x86-sse",
+    "arm-fp",
     "arm64-fp",
     "ppc-msr-fp",
     "ppc-msr-64",

@@ -172,6 +172,11 @@ class Machine:
         register = self._register("CR4")
         self.uc.reg_write(register, self.uc.reg_read(register) | 1 << 9 | 1 << 10)
 
+    def _quirk_arm_fp(self) -> None:
+        """CPACR.cp10, cp11 and FPEXC.EN: floating-point registers exist."""
+        self.uc.reg_write(self._register("C1_C0_2"), 0xF << 20)
+        self.uc.reg_write(self._register("FPEXC"), 1 << 30)
+
     def _quirk_arm64_fp(self) -> None:
         """CPACR_EL1.FPEN: the compiler may copy through vector registers."""
         self.uc.reg_write(self._register("CPACR_EL1"), 3 << 20)

@@ -1,0 +1,43 @@
+/* arm (AAPCS32, hard-float; A32 and Thumb): what the shared C and the asm must know. */
+#ifndef ARCH_H
+#define ARCH_H
+
+#if !defined(__arm__) || !defined(__ARM_PCS_VFP)
+#error "arch/arm built with a compiler for something else"
+#endif
+
+#define ARCH_MACHINE 40 /* EM_ARM */
+
+/* Bit 0 of a function's address says that its code is Thumb (Arm ARM DDI 0406C, A2.3.2, "BX"). */
+#ifdef __thumb__
+#define ARCH_FUNCTION_BIAS 1
+#define ARCH_CODE(function) ((function) & ~(uintptr_t)1)
+#define ARCH_FUNCTION_ALIGNMENT 2
+#else
+#define ARCH_FUNCTION_BIAS 0
+#define ARCH_FUNCTION_ALIGNMENT 4
+#endif
+#define ARCH_ENTRY_INSTRUCTION 4 /* size of the first instruction of a target's entry */
+
+#define ARCH_SYS_READ 3
+#define ARCH_SYS_WRITE 4
+#define ARCH_SYS_MPROTECT 125
+#define ARCH_SYS_EXIT_GROUP 248
+
+#ifdef __ASSEMBLER__
+
+    .syntax unified
+#ifdef __thumb__
+    .thumb
+#else
+    .arm
+#endif
+
+/* Any address, with bit 0 if it is that of a Thumb function. */
+.macro address register, symbol
+    movw    \register, #:lower16:\symbol
+    movt    \register, #:upper16:\symbol
+.endm
+
+#endif
+#endif
