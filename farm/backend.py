@@ -193,6 +193,7 @@ class Variant:
     stub_store: str = ""  #: how it changes
     call_site: tuple[CallSiteForm, ...] = ()
     alignment: int  #: bytes; of instructions
+    function_bias: int = 0  #: bits of a function's address that are not of its first instruction's (thumb: 1)
     coherence: Coherence
     abi: tuple[AbiFeature, ...] = ()
     #: capstone's architecture and modes, names without ``CS_ARCH_``/``CS_MODE_``; empty: it has none

@@ -19,6 +19,16 @@
 #endif
 #define ARCH_ENTRY_INSTRUCTION 4 /* size of the first instruction of a target's entry */
 
+/* stub.S: one stub each ARCH_STUB_BYTES; the word that is poked, and the data slot, from the stub's address. */
+#define ARCH_STUB_BYTES 32
+#define ARCH_STUB_WORD 0
+#define ARCH_STUB_SLOT 8
+#ifdef __thumb__
+#define ARCH_FOREIGN_WORD 0xbe00be00u /* bkpt #0, twice: what a debugger puts there */
+#else
+#define ARCH_FOREIGN_WORD 0xe1200070u /* bkpt #0: what a debugger puts there */
+#endif
+
 #define ARCH_SYS_READ 3
 #define ARCH_SYS_WRITE 4
 #define ARCH_SYS_MPROTECT 125
@@ -31,6 +41,13 @@
     .thumb
 #else
     .arm
+#endif
+
+/* An instruction of 32 bits, where Thumb may have a shorter one. */
+#ifdef __thumb__
+#define WIDE(instruction) instruction.w
+#else
+#define WIDE(instruction) instruction
 #endif
 
 /* Any address, with bit 0 if it is that of a Thumb function. */

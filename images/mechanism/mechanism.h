@@ -49,6 +49,10 @@ enum text_region {
 bool text_open(enum text_region region);
 void text_close(enum text_region region);
 
+/* There is a kernel below, which keeps some of the CPU to itself and does on request what user mode may not. */
+bool has_kernel(void);
+long arch_syscall(long number, uintptr_t a, uintptr_t b, uintptr_t c); /* negative errno on failure */
+
 /* Fault injection: text_open fails; the number of the poke from now that fails (0: none). */
 extern uint32_t text_locked, failing_poke;
 

@@ -27,7 +27,8 @@ bool arch_is_stub(uintptr_t at);
 /* Orders the store to the slot before the store to the word, for other CPUs. */
 void arch_store_barrier(void);
 
-/* Makes the word at `word`, just stored, what this CPU fetches; the sequence is the architecture manual's. */
+/* Makes the word at `word`, just stored, what this CPU fetches; the sequence is the architecture manual's, or the
+ * kernel's where there is one (has_kernel) and user mode may not do it. */
 void arch_sync_code(uintptr_t word);
 
 /* poke.c, for call sites; false: it failed and the word is as it was. */

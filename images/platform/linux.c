@@ -15,8 +15,6 @@ extern struct {
 } farm_trace;
 extern const uint8_t farm_pristine[];
 
-long arch_syscall(long number, uintptr_t a, uintptr_t b, uintptr_t c); /* start_linux.S */
-
 /* Not part of the state that a reset rewrites. */
 uintptr_t farm_doorbell __attribute__((section(".data.doorbell"))) = 0;
 
@@ -24,11 +22,13 @@ uint32_t farm_features __attribute__((section(".data.doorbell")));
 
 uint32_t text_locked;
 
+bool has_kernel(void) { return !farm_doorbell; }
+
 static bool protect_text(enum text_region region, uintptr_t protection)
 {
     const uint8_t *start = region == TEXT_STUBS ? stub_start : module_start;
     const uint8_t *end = region == TEXT_MODULE ? module_end : stub_end;
-    if (farm_doorbell) {
+    if (!has_kernel()) {
         *(volatile uint32_t *)farm_doorbell = (uint32_t)protection | (uint32_t)region << DOORBELL_REGION;
         return true;
     }
