@@ -187,7 +187,7 @@ CONTROLS: dict[str, Control] = {
         Control(
             "misalign-stack",
             Defect.WRONG_STACK,
-            "the target is entered with a stack pointer that is 8 bytes off",
+            "the target is entered with a stack pointer that is not aligned",
             probe=True,
         ),
         Control(

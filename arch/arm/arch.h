@@ -8,6 +8,19 @@
 
 #define ARCH_MACHINE 40 /* EM_ARM */
 
+#define ARCH_ARGUMENT_REGISTERS 4 /* r0-r3; a WIDE call has four words on the stack */
+#define ARCH_EXTENDED_BITS ~(uintptr_t)0 /* of a narrow argument, valid in its register (AAPCS32, 6.5, B.1: to a word) */
+#define ARCH_CALLEE_SAVED 8       /* r4-r11 */
+#define ARCH_HIDDEN_REGISTERS 1   /* ip (veneers, and GCC's static chain) */
+#define ARCH_HAS_ENTRY_REGISTER 0
+#define ARCH_DOUBLES_ANNOUNCED(entry) 8 /* those of a variadic call go where integers do (AAPCS32, 7.1.1) */
+#define ARCH_STACK_ALIGNMENT 8
+#define ARCH_ENTRY_STACK_BIAS 0
+
+/* A BARE call site: N, Z, C, V and Q set; what ip holds.  There is no red zone (AAPCS32, 6.2.1.1). */
+#define ARCH_BARE_FLAGS 0xf8000000u
+#define BARE_HIDDEN 0x4e47
+
 /* Bit 0 of a function's address says that its code is Thumb (Arm ARM DDI 0406C, A2.3.2, "BX"). */
 #ifdef __thumb__
 #define ARCH_FUNCTION_BIAS 1
