@@ -9,7 +9,7 @@
 #define ARCH_MACHINE 40 /* EM_ARM */
 
 #define ARCH_ARGUMENT_REGISTERS 4 /* r0-r3; a WIDE call has four words on the stack */
-#define ARCH_EXTENDED_BITS ~(uintptr_t)0 /* of a narrow argument, valid in its register (AAPCS32, 6.5, B.1: to a word) */
+#define ARCH_EXTENDED_BITS ~(uintptr_t)0 /* of a narrow argument, valid in its register (AAPCS32, 6.5: a whole word) */
 #define ARCH_CALLEE_SAVED 8       /* r4-r11 */
 #define ARCH_HIDDEN_REGISTERS 1   /* ip (veneers, and GCC's static chain) */
 #define ARCH_HAS_ENTRY_REGISTER 0
