@@ -143,13 +143,25 @@ _TOOLCHAIN_TABLES: dict[str, type] = {"zig": ZigSettings, "gcc": GccSettings}
 
 
 @dataclass(frozen=True, kw_only=True)
+class BitPattern:
+    """What some bits of a number are."""
+
+    mask: int
+    value: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Opcode:
-    """Bits that tell an instruction: ``size`` bytes at ``at`` from the word, read in the variant's byte order."""
+    """Bits that tell an instruction: ``size`` bytes at ``at`` from the word, read in the variant's byte order.
+
+    Those that have the bits of ``unless`` too are another instruction.
+    """
 
     mask: int
     value: int
     at: int = 0
     size: Literal[1, 2, 4] = 4
+    unless: BitPattern | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,8 +170,9 @@ class CallSiteForm:
 
     The displacement lies in one 32-bit *word* of the code; its bits are named from the most significant one, ``"31
     19:12 20 30:21"``, and mean ``word address + base + scale * displacement`` (``base``: how far the program counter is
-    ahead of the word).  With ``region``, the size in bytes of the aligned region around the next instruction, the field
-    is absolute within it (mips ``j``).
+    ahead of the word).  ``=29`` is a bit that is 1 if bit 29 equals the first one, the sign (thumb's J1 and J2).  With
+    ``region``, the size in bytes of the aligned region around the next instruction, the field is absolute within
+    it (mips ``j``).
     """
 
     instruction: str

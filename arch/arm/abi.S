@@ -89,6 +89,7 @@ abi_call:
     .ltorg
 
 /* The BARE call sites: the flags are those that abi_call set; ip is given a value. */
+    .section .sites, "ax"
     .irp n, INT_NUMBERS
     .balign 16
     .globl bare_\n
@@ -111,6 +112,7 @@ bare_\n:
 #endif
     pop     {r3, pc}
     .endr
+    .text
 
 /* void abi_scrub(void): junk in every register that is not callee-saved, but lr, which the return needs. */
     .globl abi_scrub
