@@ -42,6 +42,8 @@
 #define ARCH_FOREIGN_WORD 0xe1200070u /* bkpt #0: what a debugger puts there */
 #endif
 
+#define ARCH_CRC_T10DIF /* crc_t10dif.c has a carry-less multiply */
+
 #define ARCH_SYS_READ 3
 #define ARCH_SYS_WRITE 4
 #define ARCH_SYS_MPROTECT 125
