@@ -30,6 +30,7 @@ UnicornQuirk = Literal[
     "x86-sse",
     "arm-fp",
     "arm64-fp",
+    "little-endian-devices",
     "ppc-msr-fp",
     "ppc-msr-64",
     "ppc-msr-little-endian",
@@ -89,6 +90,7 @@ class ZigSettings:
     emulation: str  #: the linker's ``-m``
     flags: tuple[str, ...] = ()
     integer_flags: tuple[str, ...] = ()  #: for all sources but the few that need floating-point registers
+    link_flags: tuple[str, ...] = ()  #: for the linker itself
 
 
 @dataclass(frozen=True, kw_only=True)

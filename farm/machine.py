@@ -181,6 +181,10 @@ class Machine:
         """CPACR_EL1.FPEN: the compiler may copy through vector registers."""
         self.uc.reg_write(self._register("CPACR_EL1"), 3 << 20)
 
+    def _quirk_little_endian_devices(self) -> None:
+        """Unicorn's arm and arm64 call a device with what a little-endian CPU would have stored."""
+        self._swapped = True
+
     def _quirk_ppc_msr_fp(self) -> None:
         """MSR[FP]: floating-point registers exist."""
         self._set_msr(1 << 13)

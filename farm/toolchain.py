@@ -97,7 +97,8 @@ class Zig:
         settings = variant.toolchain[self.name]
         assert isinstance(settings, ZigSettings)
         inputs = [str(path) for path in objects]
-        return [self._binary, "ld.lld", "-m", settings.emulation, *LINK_FLAGS, *flags, "-o", str(output), *inputs]
+        command = [self._binary, "ld.lld", "-m", settings.emulation, *LINK_FLAGS, *settings.link_flags, *flags]
+        return [*command, "-o", str(output), *inputs]
 
     def environment(self) -> dict[str, str]:
         folder = str(paths.cache() / "zig")
