@@ -65,7 +65,8 @@ class Machine:
     def __init__(self, image: Image, settings: UnicornSettings) -> None:
         self.image = image
         self._module = REGISTER_MODULES[settings.arch]
-        mode = uc_const.UC_MODE_BIG_ENDIAN if image.big_endian else 0
+        data_only = "ARMBE8" in settings.mode  # with BIG_ENDIAN, instructions of arm would be big-endian too
+        mode = uc_const.UC_MODE_BIG_ENDIAN if image.big_endian and not data_only else 0
         for name in settings.mode:
             mode |= getattr(uc_const, f"UC_MODE_{name}")
         self.uc = unicorn.Uc(getattr(uc_const, f"UC_ARCH_{settings.arch}"), mode)

@@ -2,7 +2,7 @@
 #ifndef ARCH_H
 #define ARCH_H
 
-#if !defined(__arm__) || !defined(__ARM_PCS_VFP)
+#if !defined(__arm__) || !defined(__ARM_PCS_VFP) || (defined(__thumb__) && defined(__ARMEB__))
 #error "arch/arm built with a compiler for something else"
 #endif
 
@@ -32,6 +32,14 @@
 #endif
 #define ARCH_ENTRY_INSTRUCTION 4 /* size of the first instruction of a target's entry */
 
+/* An A32 instruction as a word of memory: instructions are little-endian whatever data is (BE8; Arm ARM DDI 0406C,
+ * A3.3.1). */
+#ifdef __ARMEB__
+#define ARCH_INSTRUCTION(word) __builtin_bswap32(word)
+#else
+#define ARCH_INSTRUCTION(word) (word)
+#endif
+
 /* stub.S: one stub each ARCH_STUB_BYTES; the word that is poked, and the data slot, from the stub's address. */
 #define ARCH_STUB_BYTES 32
 #define ARCH_STUB_WORD 0
@@ -39,7 +47,7 @@
 #ifdef __thumb__
 #define ARCH_FOREIGN_WORD 0xbe00be00u /* bkpt #0, twice: what a debugger puts there */
 #else
-#define ARCH_FOREIGN_WORD 0xe1200070u /* bkpt #0: what a debugger puts there */
+#define ARCH_FOREIGN_WORD ARCH_INSTRUCTION(0xe1200070u) /* bkpt #0: what a debugger puts there */
 #endif
 
 #define ARCH_CRC_T10DIF /* crc_t10dif.c has a carry-less multiply */

@@ -18,8 +18,8 @@
 #define REACH (1 << 25)
 #define AHEAD 8
 #define B 0xea000000u
-#define NOP 0xe320f000u
-#define LDR_PC 0xe51ff004u
+#define NOP ARCH_INSTRUCTION(0xe320f000u)
+#define LDR_PC ARCH_INSTRUCTION(0xe51ff004u)
 #endif
 
 uintptr_t arch_entry(uintptr_t function) { return function; }
@@ -52,9 +52,15 @@ uintptr_t arch_jump_target(uintptr_t at, code_word word)
     return at + AHEAD + (displacement | i2 << 22 | i1 << 23 | (0u - s) << 24);
 }
 #else
-code_word arch_jump(uintptr_t at, uintptr_t to) { return B | (((uint32_t)(to - (at + AHEAD)) >> 2) & 0x00ffffffu); }
+code_word arch_jump(uintptr_t at, uintptr_t to)
+{
+    return ARCH_INSTRUCTION(B | (((uint32_t)(to - (at + AHEAD)) >> 2) & 0x00ffffffu));
+}
 
-uintptr_t arch_jump_target(uintptr_t at, code_word word) { return at + AHEAD + (uintptr_t)((int32_t)(word << 8) >> 6); }
+uintptr_t arch_jump_target(uintptr_t at, code_word word)
+{
+    return at + AHEAD + (uintptr_t)((int32_t)(ARCH_INSTRUCTION(word) << 8) >> 6);
+}
 #endif
 
 /* Fall through to the load of the slot. */

@@ -27,7 +27,7 @@ uint32_t arch_site_jump(uintptr_t at, uint32_t word, uintptr_t to)
            (displacement >> 18 & 1) << 29 | (displacement >> 12 & 0x3f) | (displacement >> 1 & 0x7ff) << 16;
 }
 #else
-#define FIELD 0x00ffffffu
+#define FIELD ARCH_INSTRUCTION(0x00ffffffu)
 
 bool arch_site_reaches(uintptr_t at, uint32_t word, uintptr_t to)
 {
