@@ -28,7 +28,9 @@ Coherence = Literal["coherent", "clean-invalidate-sync"]
 UnicornQuirk = Literal[
     "virtual-tlb",
     "x86-sse",
+    "arm-fp",
     "arm64-fp",
+    "little-endian-devices",
     "ppc-msr-fp",
     "ppc-msr-64",
     "ppc-msr-little-endian",
@@ -96,7 +98,7 @@ class ZigSettings:
     emulation: str  #: the linker's ``-m``
     flags: tuple[str, ...] = ()
     integer_flags: tuple[str, ...] = ()  #: for all sources but the few that need floating-point registers
-    link_flags: tuple[str, ...] = ()  #: for the linker
+    link_flags: tuple[str, ...] = ()  #: for the linker itself
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,13 +162,25 @@ _TOOLCHAIN_TABLES: dict[str, type] = {"zig": ZigSettings, "gcc": GccSettings}
 
 
 @dataclass(frozen=True, kw_only=True)
+class BitPattern:
+    """What some bits of a number are."""
+
+    mask: int
+    value: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Opcode:
-    """Bits that tell an instruction: ``size`` bytes at ``at`` from the word, read in the variant's byte order."""
+    """Bits that tell an instruction: ``size`` bytes at ``at`` from the word, read in the variant's byte order.
+
+    Those that have the bits of ``unless`` too are another instruction.
+    """
 
     mask: int
     value: int
     at: int = 0
     size: Literal[1, 2, 4] = 4
+    unless: BitPattern | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,8 +189,9 @@ class CallSiteForm:
 
     The displacement lies in one 32-bit *word* of the code; its bits are named from the most significant one, ``"31
     19:12 20 30:21"``, and mean ``word address + base + scale * displacement`` (``base``: how far the program counter is
-    ahead of the word).  With ``region``, the size in bytes of the aligned region around the next instruction, the field
-    is absolute within it (mips ``j``).
+    ahead of the word).  ``=29`` is a bit that is 1 if bit 29 equals the first one, the sign (thumb's J1 and J2).  With
+    ``region``, the size in bytes of the aligned region around the next instruction, the field is absolute within
+    it (mips ``j``).
     """
 
     instruction: str
@@ -210,6 +225,7 @@ class Variant:
     stub_store: str = ""  #: how it changes
     call_site: tuple[CallSiteForm, ...] = ()
     alignment: int  #: bytes; of instructions
+    function_bias: int = 0  #: bits of a function's address that are not of its first instruction's (thumb: 1)
     coherence: Coherence
     abi: tuple[AbiFeature, ...] = ()
     #: capstone's architecture and modes, names without ``CS_ARCH_``/``CS_MODE_``; empty: it has none

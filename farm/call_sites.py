@@ -56,11 +56,17 @@ class Survey:
 
 
 @functools.cache
-def _fields(form: CallSiteForm) -> tuple[tuple[tuple[int, int], ...], int]:
-    """Of the displacement's bits: lowest bit and size of each part, the most significant first; and their number."""
+def _fields(form: CallSiteForm) -> tuple[tuple[tuple[int, int, bool], ...], int]:
+    """The displacement's parts, the most significant first, and the number of their bits.
+
+    Of each part: its lowest bit, its size, and whether it is compared with the sign.
+    """
     ends = (part.partition(":") for part in form.displacement.split())
-    parts = tuple((int(low or high), int(high) - int(low or high) + 1) for high, _, low in ends)
-    return parts, sum(size for _, size in parts)
+    parts = tuple(
+        (int(low or high.lstrip("=")), int(high) - int(low) + 1 if low else 1, high.startswith("="))
+        for high, _, low in ends
+    )
+    return parts, sum(size for _, size, _ in parts)
 
 
 def width(form: CallSiteForm) -> int:
@@ -72,8 +78,10 @@ def displacement(form: CallSiteForm, word: int) -> int:
     """The field of ``word``, sign-extended; absolute if the form has a region."""
     parts, bits = _fields(form)
     value = 0
-    for low, size in parts:
-        value = value << size | word >> low & (1 << size) - 1
+    low, size, _ = parts[0]
+    positive = 1 ^ word >> low + size - 1 & 1
+    for low, size, compared in parts:
+        value = value << size | word >> low & (1 << size) - 1 ^ (positive if compared else 0)
     return value if form.region else value - (value >> bits - 1 << bits)
 
 
@@ -165,7 +173,8 @@ class _Code:
     def _is(self, form: CallSiteForm, place: int) -> bool:
         opcode = form.opcode
         seen = self.read(place + opcode.at, opcode.size)
-        return seen >= 0 and self.word(place) >= 0 and seen & opcode.mask == opcode.value
+        other = opcode.unless is not None and seen & opcode.unless.mask == opcode.unless.value
+        return seen >= 0 and self.word(place) >= 0 and seen & opcode.mask == opcode.value and not other
 
     def form(self, type_: int, address: int, stubs: dict[int, int]) -> CallSiteForm | None:
         """The form that a relocation of ``type_`` at ``address`` stands for, if it is a branch to a stub."""

@@ -68,6 +68,8 @@ def _elf(path: Path) -> Iterator[Any]:
 def inspect(path: Path, variant: Variant) -> tuple[tuple[Segment, ...], dict[str, int], dict[str, int]]:
     """Segments, symbols and functions (where their code begins) of the guest in ``path``.
 
+    A function is where its first instruction is (:attr:`~farm.backend.Variant.function_bias`).
+
     Raises :class:`~farm.errors.ImageError` if it is truncated, foreign, of the wrong byte order, or no guest.
     """
     with _elf(path) as elf:
@@ -94,7 +96,7 @@ def inspect(path: Path, variant: Variant) -> tuple[tuple[Segment, ...], dict[str
         table = elf.get_section_by_name(".symtab")
         values = {s.name: s["st_value"] for s in table.iter_symbols()} if table else {}
         functions = {
-            s.name: s["st_value"]
+            s.name: s["st_value"] & ~variant.function_bias
             for s in (table.iter_symbols() if table else ())
             if s["st_info"]["type"] == "STT_FUNC" and s.name
         }

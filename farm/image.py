@@ -65,6 +65,7 @@ class Image(msgspec.Struct, frozen=True):
     segments: tuple[Segment, ...]
     symbols: dict[str, int]
     functions: dict[str, int]  #: every function of the guest, for naming addresses
+    function_bias: int  #: as in :class:`~farm.backend.Variant`
     sites: tuple[CallSite, ...] = ()  #: of the ``relocated`` mechanism, in the order of their words in a trace
 
     def read(self) -> bytes:
@@ -80,7 +81,8 @@ class Image(msgspec.Struct, frozen=True):
         return _patched(self.symbols, self.mechanism)
 
     def name_of(self, address: int) -> str:
-        """``fast_0+0x4`` for an address of the guest."""
+        """``fast_0+0x4`` for an address of the guest, or for a pointer to a function as C has it."""
+        address &= ~self.function_bias
         best = max((a for a in self.functions.values() if a <= address), default=None)
         if best is None or address - best > 0x10000:
             return f"{address:#x}"
@@ -356,6 +358,7 @@ def describe(path: Path, spec: Spec, identity: str, sites: tuple[CallSite, ...] 
         symbols=symbols,
         functions=functions,
         sites=sites,
+        function_bias=spec.variant.function_bias,
     )
 
 

@@ -65,7 +65,8 @@ class Machine:
     def __init__(self, image: Image, settings: UnicornSettings) -> None:
         self.image = image
         self._module = REGISTER_MODULES[settings.arch]
-        mode = uc_const.UC_MODE_BIG_ENDIAN if image.big_endian else 0
+        data_only = "ARMBE8" in settings.mode  # with BIG_ENDIAN, instructions of arm would be big-endian too
+        mode = uc_const.UC_MODE_BIG_ENDIAN if image.big_endian and not data_only else 0
         for name in settings.mode:
             mode |= getattr(uc_const, f"UC_MODE_{name}")
         self.uc = unicorn.Uc(getattr(uc_const, f"UC_ARCH_{settings.arch}"), mode)
@@ -179,9 +180,18 @@ class Machine:
         register = self._register("CR4")
         self.uc.reg_write(register, self.uc.reg_read(register) | 1 << 9 | 1 << 10)
 
+    def _quirk_arm_fp(self) -> None:
+        """CPACR.cp10, cp11 and FPEXC.EN: floating-point registers exist."""
+        self.uc.reg_write(self._register("C1_C0_2"), 0xF << 20)
+        self.uc.reg_write(self._register("FPEXC"), 1 << 30)
+
     def _quirk_arm64_fp(self) -> None:
         """CPACR_EL1.FPEN: the compiler may copy through vector registers."""
         self.uc.reg_write(self._register("CPACR_EL1"), 3 << 20)
+
+    def _quirk_little_endian_devices(self) -> None:
+        """Unicorn's arm and arm64 call a device with what a little-endian CPU would have stored."""
+        self._swapped = True
 
     def _quirk_ppc_msr_fp(self) -> None:
         """MSR[FP]: floating-point registers exist."""

@@ -24,11 +24,18 @@
 #define ARCH_FUNCTION_ALIGNMENT 4
 #define ARCH_ENTRY_INSTRUCTION 4 /* size of the first instruction of a target's entry */
 
+/* An instruction as a word of memory: instructions are little-endian whatever data is (Arm ARM DDI 0487, B2.6.2). */
+#ifdef __AARCH64EB__
+#define ARCH_INSTRUCTION(word) __builtin_bswap32(word)
+#else
+#define ARCH_INSTRUCTION(word) (word)
+#endif
+
 /* stub.S: one stub each ARCH_STUB_BYTES; the word that is poked, and the data slot, from the stub's address. */
 #define ARCH_STUB_BYTES 32
 #define ARCH_STUB_WORD 0
 #define ARCH_STUB_SLOT 16
-#define ARCH_FOREIGN_WORD 0xd4200000u /* brk #0: what a debugger puts there */
+#define ARCH_FOREIGN_WORD ARCH_INSTRUCTION(0xd4200000u) /* brk #0: what a debugger puts there */
 
 #define ARCH_CRC_T10DIF /* crc_t10dif.c has a carry-less multiply */
 

@@ -16,25 +16,28 @@ bool arch_reaches(uintptr_t at, uintptr_t to)
     return displacement >= -(1 << 27) && displacement < 1 << 27;
 }
 
-code_word arch_jump(uintptr_t at, uintptr_t to) { return B | (((uint32_t)(to - at) >> 2) & 0x03ffffffu); }
+code_word arch_jump(uintptr_t at, uintptr_t to)
+{
+    return ARCH_INSTRUCTION(B | (((uint32_t)(to - at) >> 2) & 0x03ffffffu));
+}
 
 uintptr_t arch_jump_target(uintptr_t at, code_word word)
 {
-    return at + (uintptr_t)(intptr_t)((int32_t)(word << 6) >> 4);
+    return at + (uintptr_t)(intptr_t)((int32_t)(ARCH_INSTRUCTION(word) << 6) >> 4);
 }
 
 /* Fall through to the load of the slot. */
 code_word arch_slot_jump(uintptr_t at)
 {
     (void)at;
-    return NOP;
+    return ARCH_INSTRUCTION(NOP);
 }
 
 /* ldr x16, slot; br x16 */
 bool arch_is_stub(uintptr_t at)
 {
     const volatile uint32_t *code = (const volatile uint32_t *)at;
-    return code[1] == 0x58000070u && code[2] == 0xd61f0200u;
+    return code[1] == ARCH_INSTRUCTION(0x58000070u) && code[2] == ARCH_INSTRUCTION(0xd61f0200u);
 }
 
 void arch_store_barrier(void) { __asm__ volatile("dmb ishst" ::: "memory"); }

@@ -2,7 +2,7 @@
 #include "patch.h"
 
 /* The displacement's bits in `word`: B and BL have 26 (Arm ARM DDI 0487, C6.2.26, C6.2.34), B.cond 19 from bit 5 on. */
-static bool is_conditional(uint32_t word) { return word >> 24 == 0x54u; }
+static bool is_conditional(uint32_t word) { return ARCH_INSTRUCTION(word) >> 24 == 0x54u; }
 
 bool arch_site_reaches(uintptr_t at, uint32_t word, uintptr_t to)
 {
@@ -13,7 +13,7 @@ bool arch_site_reaches(uintptr_t at, uint32_t word, uintptr_t to)
 uint32_t arch_site_jump(uintptr_t at, uint32_t word, uintptr_t to)
 {
     uint32_t displacement = (uint32_t)(to - at) >> 2;
-    if (is_conditional(word))
-        return (word & 0xff00001fu) | (displacement & 0x7ffffu) << 5;
-    return (word & 0xfc000000u) | (displacement & 0x03ffffffu);
+    uint32_t field = is_conditional(word) ? 0x00ffffe0u : 0x03ffffffu;
+    uint32_t bits = is_conditional(word) ? displacement << 5 : displacement;
+    return (word & ~ARCH_INSTRUCTION(field)) | ARCH_INSTRUCTION(bits & field);
 }
