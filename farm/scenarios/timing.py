@@ -31,7 +31,7 @@ SCENARIOS = (
             call(0, 5),
             code(0),
         ),
-        _PATCH | {Defect.LOST_RESTORE},
+        _PATCH | {Defect.LOST_RESTORE, Defect.WRONG_RESTORE_INSIDE},
     ),
     Scenario(
         "PT-04",
@@ -74,7 +74,7 @@ SCENARIOS = (
             ),
             call(3, 77),
         ),
-        _PATCH | {Defect.LOST_RESTORE},
+        _PATCH | {Defect.LOST_RESTORE, Defect.WRONG_RESTORE_INSIDE},
         bugs=("B18",),
     ),
     Scenario(
