@@ -390,6 +390,17 @@ def test_what_fails_now_and_then_is_not_shrunk(ground):
     assert finding.failing == []
 
 
+def test_ctrl_c_while_it_shrinks_still_gives_the_finding(planted, monkeypatch):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Shrinker, "run", interrupted)
+    hunter, finding = hunted(planted.guests)
+    hunter.shrink(finding)
+    assert finding.scenario.steps == finding.original.steps
+    assert finding.guest.cell(finding.scenario) in {result.cell for result in finding.failing}
+
+
 def test_a_guest_that_never_answers_costs_one_program():
     """``unchecked`` lets a function lead to itself: a call of it never ends."""
     ground = hunt.survey(hunt.select(Selection(arch=("arm64",), mechanism=("stub",))), "unchecked")
