@@ -1,4 +1,4 @@
-"""The command line: ``farm run``, ``plan``, ``report``, ``list``, ``build``, ``calibrate``, ``doctor``.
+"""The command line: ``farm run``, ``plan``, ``report``, ``list``, ``fuzz``, ``build``, ``calibrate``, ``doctor``.
 
 Exit status: 0 all as expected, 1 some cell is not, 2 usage, 3 the farm itself could not do its work, 130 interrupted.
 Everything that takes time to import is imported where it is used, so that help and lists come at once.
@@ -274,7 +274,11 @@ def _status(results: Sequence[Result], console: Console) -> int:
 
     if any(result.failed for result in results):
         return 1
-    if os.environ.get("CI") == "true" and any(result.verdict is Verdict.NOT_RUN for result in results):
+    return _ci_status(any(result.verdict is Verdict.NOT_RUN for result in results), console)
+
+
+def _ci_status(missing: bool, console: Console) -> int:
+    if missing and os.environ.get("CI") == "true":
         console.print("CI=true: a cell of a selected engine that is not run is a failure", highlight=False)
         return 1
     return 0
@@ -361,6 +365,75 @@ def list_(
     width = max(len(row["name"]) for row in found)
     for row in found:
         typer.echo(f"{row['name']:<{width}}  " + "  ".join(brief(v) for k, v in row.items() if k != "name"))
+
+
+# fuzz
+
+
+@app.command()
+def fuzz(
+    arch: Arch = None,
+    mechanism: Mechanism = None,
+    engine: EngineNames = None,
+    toolchain: ToolchainNames = None,
+    arch_path: ArchPath = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.1, help="How long, once the guests are built", show_default="10")
+    ] = None,
+    programs: Annotated[int | None, typer.Option(min=1, metavar="N", help="How many programs")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same programs", show_default="random")] = None,
+    first: Annotated[int, typer.Option(min=0, metavar="NUMBER", help="The program to begin with")] = 0,
+    control: Annotated[str | None, typer.Option(metavar="NAME", help="Plant this negative control")] = None,
+    jobs: Jobs = _CPUS,
+    timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long one program may take")] = 1.0,
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Where a finding goes")] = Path("farm-out"),
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only say how it ended")] = False,
+) -> None:
+    """Run random programs until a guest does not do as the model says; print that one, shrunk, as a scenario."""
+    import random
+
+    from farm.fuzz import hunt
+    from farm.report import fuzz as reports
+
+    selection = hunt.select(_selection(arch, mechanism, engine, toolchain, None, None, arch_path, None))
+    seed = random.SystemRandom().randrange(1 << 32) if seed is None else seed
+    seconds = 10.0 if seconds is None and programs is None else seconds
+    console = _console()
+    finding = None
+    try:
+        with reports.Progress(console, programs, seconds, quiet=quiet) as progress:
+            ground = hunt.survey(selection, control, jobs)
+            hunter = hunt.Hunt(ground.guests, seed, jobs, timeout)
+            progress.say(f"seed {seed}, {len(ground.guests)} guests")
+            try:
+                finding = hunter.run(first, programs, seconds, progress.tell)
+            except KeyboardInterrupt:
+                outcome = "all as the model says"
+                if hunter.suspect is not None:
+                    outcome = f"but program {hunter.suspect} has failed once"
+                typer.echo(f"interrupted: seed {seed}: {hunter.tally}, {outcome}", err=True)
+                raise SystemExit(130) from None
+            if finding:
+                progress.say(f"program {finding.number} of seed {seed} fails on {finding.guest}; shrinking it")
+                hunter.shrink(finding)
+    finally:
+        _close_engines()
+    if not quiet:
+        for hole, count in ground.holes.items():
+            console.print(f"{count} guests {hole.verdict}: {hole.reason}", highlight=False, soft_wrap=True)
+    if finding is None and not hunter.tally.runs:
+        raise FarmError(f"nothing was run: seed {seed}: {hunter.tally}")
+    if finding is None:
+        console.print(f"seed {seed}: {hunter.tally}, all as the model says", highlight=False, soft_wrap=True)
+        raise typer.Exit(_ci_status(any(hole.verdict == "not-run" for hole in ground.holes), console))
+    file = output / f"{finding.original.name}.py"
+    text = reports.text(finding, reports.command(selection, seed, finding.number, control), control)
+    typer.echo(reports.explained(finding, ground.plan, control, file))
+    typer.echo(f"\n{text}")
+    console.print(f"seed {seed}: {hunter.tally}, 1 of them failed", highlight=False, soft_wrap=True)
+    _write(_output_folder(output) / file.name, text.encode())
+    console.print(f"scenario in {file}", highlight=False, soft_wrap=True)
+    raise typer.Exit(1)
 
 
 # build, calibrate, doctor

@@ -84,6 +84,11 @@ CONTROLS: dict[str, Control] = {
         Control("no-flush", Defect.STALE_FETCH, "no cache maintenance after the store", _CODE),
         Control("torn-store", Defect.TORN_STORE, "the instruction is stored byte by byte", _CODE),
         Control("no-restore", Defect.LOST_RESTORE, "restore reports success and does nothing"),
+        Control(
+            "wrong-restore-inside",
+            Defect.WRONG_RESTORE_INSIDE,
+            "a restore asked for while a target runs leads elsewhere",
+        ),
         Control("sloppy-restore", Defect.INEXACT_RESTORE, "restore goes through the data slot", _CODE, slot=True),
         Control("neighbour", Defect.NEIGHBOUR_OVERWRITTEN, "a patch reaches the function beside it too"),
         Control("null-called", Defect.NULL_CALLED, "NULL is called instead of skipped"),

@@ -13,6 +13,7 @@ by the specification rather than masked in the comparison:
 
 from __future__ import annotations
 
+import copy
 import functools
 from dataclasses import dataclass, field
 
@@ -175,8 +176,8 @@ class _Work:
 
 
 @dataclass
-class _Reference:
-    """A guest that makes no mistake, on a CPU with ``features``."""
+class Reference:
+    """A guest that makes no mistake, on a CPU with ``features``.  After a :class:`ScenarioError` it is of no use."""
 
     features: frozenset[str] = frozenset()
     only_relocated: bool = False  #: no other mechanism will run this
@@ -189,6 +190,11 @@ class _Reference:
     depth: int = 0
     iteration: int = 0
     work: _Work = field(default_factory=_Work)
+    at_work: set[Kind] = field(default_factory=set)
+
+    def copy(self) -> Reference:
+        """A guest in the same state, which goes its own way."""
+        return Reference(**{name: copy.copy(value) for name, value in vars(self).items()})
 
     def emit(self, kind: str, step: int, target: int = NO_TARGET, *, arguments: int = 0, value: int = 0) -> None:
         self.events.append(Event(kind, step, target, arguments, value, 0, 0, self.depth))
@@ -234,6 +240,8 @@ class _Reference:
             case Load() | Unload():
                 self.load(step, number)
             case Output():
+                if Kind.CHACHA in self.at_work:
+                    raise ScenarioError("the output is asked for while it is being written")
                 digest = reference.fnv_bytes(self.work.out, FNV_BASIS)
                 self.emit("output", number, arguments=len(self.work.out), value=digest)
             case Loop():
@@ -308,6 +316,8 @@ class _Reference:
                 raise ScenarioError(f"whatever_{function} leads to whatever_{via}, which has another prototype")
             if self.scribbled & passed and not self.bypasses(step, via):
                 raise ScenarioError(f"whatever_{function} is called while foreign bytes are at its stub")
+            if FUNCTIONS[via] in WORK:
+                self.begin_work(function, x)
             target = self.current[via]
             if target not in REAL_TARGETS:  # NULL or RET0
                 return 0
@@ -319,7 +329,9 @@ class _Reference:
             self.depth += 1
             if level == step.at and inside[0]:
                 steps, inside[0] = inside[0], ()
+                self.at_work |= {FUNCTIONS[via]} & WORK
                 self.run(steps, number + 1)
+                self.at_work.discard(FUNCTIONS[via])
             if step.shape is Shape.RECURSIVE and level < step.count and FUNCTIONS[via] not in DERIVED:
                 result += reach(via, (x - 1) & _MASK64, level + 1)
             self.depth -= 1
@@ -356,11 +368,22 @@ class _Reference:
         redirected = reached == call.function and self.current[reached] in (Target.FAST, Target.OTHER)
         return self.only_relocated and call.shape is Shape.BARE and redirected
 
+    def begin_work(self, function: int, x: int) -> None:
+        """The call site's part of a CRC or CHACHA call (:func:`piece`), whatever the call leads to."""
+        length, start, more = x & 0xFFFF, x >> 16 & 0xFFFF, x >> 32 & 1
+        if FUNCTIONS[function] in self.at_work:  # its state is both the caller's and the target's
+            raise ScenarioError(f"whatever_{function} is called from inside itself, with its work half done")
+        if start + length > PATTERN_SIZE:
+            raise ScenarioError(f"{length} bytes from {start} are more than the pattern has")
+        if FUNCTIONS[function] is Kind.CHACHA:
+            if not more:
+                self.work.out = b""
+            if len(self.work.out) + length > 2 * PATTERN_SIZE:
+                raise ScenarioError(f"{len(self.work.out) + length} bytes are more than the output holds")
+
     def do_work(self, kind: Kind, target: Target, x: int) -> tuple[int, int, int]:
         """Argument digest, bytes that accelerated code takes, and value of a CRC or CHACHA call (:func:`piece`)."""
         length, start, more = x & 0xFFFF, x >> 16 & 0xFFFF, x >> 32 & 1
-        if start + length > PATTERN_SIZE:
-            raise ScenarioError(f"{length} bytes from {start} are more than the pattern has")
         work = self.work
         if kind is Kind.CRC:
             before = work.crc if more else 0
@@ -369,9 +392,7 @@ class _Reference:
             return fnv((before, start, length)), fast, work.crc
         data = reference.pattern()[start : start + length]
         counter = work.counter if more else (_MASK32 if x >> 34 & 1 else 1)
-        work.out = (work.out if more else b"") + reference.chacha20(data, counter)
-        if len(work.out) > 2 * PATTERN_SIZE:
-            raise ScenarioError(f"{len(work.out)} bytes are more than the output holds")
+        work.out += reference.chacha20(data, counter)
         work.counter = (counter + -(-length // 64)) & _MASK32
         return fnv((counter, length)), 0, work.counter
 
@@ -399,7 +420,7 @@ def predict(scenario: Scenario, features: frozenset[str] = frozenset()) -> tuple
 
     Raises :class:`ScenarioError` if the scenario leaves the specification, or if a guest could not hold its trace.
     """
-    guest = _Reference(features, only_relocated=scenario.only is not None and scenario.only[0] == {"relocated"})
+    guest = Reference(features, only_relocated=scenario.only is not None and scenario.only[0] == {"relocated"})
     guest.run(scenario.steps, 0)
     if not guest.events:
         raise ScenarioError(f"scenario {scenario.id} has no events: it would prove nothing")

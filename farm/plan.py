@@ -211,6 +211,11 @@ def _hole(variant: Variant, mechanism: str, toolchain: str, engine: Engine) -> H
     return None
 
 
+def cannot_run(scenario: Scenario, variant: Variant, mechanism: str, engine: str) -> Hole | None:
+    """Why ``scenario`` has no cell there, though others have."""
+    return _scenario_hole(scenario, variant, mechanism) or _cpu_hole(scenario, variant, engine)
+
+
 def _scenario_hole(scenario: Scenario, variant: Variant, mechanism: str) -> Hole | None:
     if scenario.only and mechanism not in scenario.only[0]:
         return Hole("not-applicable", scenario.only[1])

@@ -120,11 +120,11 @@ def _judge(batch: Batch, built: image.Image, engine: Engine, results: list[Resul
         before = now
     for i, result in enumerate(results):
         if result.verdict in UNSURE and batch.retry:
-            results[i] = _again(batch, built, engine, judge, i, result)
+            results[i] = again(batch, built, engine, judge, i, result)
     _cross_check(batch, built, engine, results, programs, traces)
 
 
-def _again(batch: Batch, built: image.Image, engine: Engine, judge: Judge, i: int, first: Result) -> Result:
+def again(batch: Batch, built: image.Image, engine: Engine, judge: Judge, i: int, first: Result) -> Result:
     """The cell once more on fresh state: the same failure is believed, anything else is flaky."""
     scenario, variant = batch.scenarios[i], batch.variant
     program = wire.encode(scenario, big_endian=built.big_endian)

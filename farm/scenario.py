@@ -149,6 +149,7 @@ class Defect(enum.Enum):
     TORN_STORE = "torn-store"
     WRONG_INITIAL_TARGET = "wrong-initial-target"
     LOST_RESTORE = "lost-restore"
+    WRONG_RESTORE_INSIDE = "wrong-restore-inside"
     INEXACT_RESTORE = "inexact-restore"
     NEIGHBOUR_OVERWRITTEN = "neighbour-overwritten"
     NULL_CALLED = "null-called"
@@ -364,6 +365,7 @@ class Scenario:
         "CO": "cache and coherence",
         "FB": "failure and bad input",
         "CR": "real work",
+        "FZ": "found by farm fuzz",
     }
 
     @functools.cached_property

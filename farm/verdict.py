@@ -129,7 +129,7 @@ class Judge:
         events, body, wanted = expected(scenario, self._features, big_endian=self._image.big_endian)
         sensitive = is_sensitive(scenario, self._engine)
         image = self._image
-        verdict, reason, seen = self._compare(reply, events, body)
+        verdict, reason, seen = self.compare(reply, events, body)
         common = {"instructions": None, "seconds": round(seconds, 6), "sensitive": sensitive}
         if verdict is None:
             verdict = Verdict.PASS if sensitive else Verdict.PASS_INSENSITIVE
@@ -147,9 +147,10 @@ class Judge:
             reproduce=reproducer(cell, self._options),
         )
 
-    def _compare(
+    def compare(
         self, reply: Reply, events: tuple[Event, ...], body: bytes
     ) -> tuple[Verdict | None, str, list[Event] | None]:
+        """None if the reply is as expected, else what it is, why, and the events that can be read from it."""
         if reply.failure:
             where = f" in {self._image.name_of(reply.pc)} (pc {reply.pc:#x})" if reply.pc is not None else ""
             return Verdict(reply.failure), reply.detail + where, None

@@ -316,7 +316,7 @@ def test_ctrl_c_ends_the_children_within_a_second_and_keeps_the_results(tmp_path
 
 def test_help_names_every_command():
     text = farm("--help").stdout
-    for command in ("run", "plan", "report", "list", "build", "calibrate", "doctor"):
+    for command in ("run", "plan", "report", "list", "fuzz", "build", "calibrate", "doctor"):
         assert command in text
 
 

@@ -34,6 +34,7 @@ from farm.scenario import (
     has_call_site,
     loop,
     null,
+    output,
     patch,
     query,
     restore,
@@ -43,7 +44,9 @@ from farm.scenario import (
 from farm.wire import Event
 
 GOLDEN = Path(__file__).parent / "golden"
-INT, LONG, WIDE, VOID = (FUNCTIONS.index(kind) for kind in (Kind.INT, Kind.LONG, Kind.WIDE, Kind.VOID))
+INT, LONG, WIDE, VOID, CRC, CHACHA = map(
+    FUNCTIONS.index, (Kind.INT, Kind.LONG, Kind.WIDE, Kind.VOID, Kind.CRC, Kind.CHACHA)
+)
 
 
 def fnv(*words):
@@ -330,6 +333,27 @@ def test_a_chain_that_bites_its_tail_is_refused(scenario):
         predict(scenario(*(patch(f, "next") for f in range(len(FUNCTIONS))), call(0, 1)))
 
 
+def test_work_that_is_half_done_is_left_alone(scenario):
+    for function in (CRC, CHACHA):
+        with pytest.raises(ScenarioError, match=f"whatever_{function} is called from inside itself"):
+            predict(scenario(call(function, 3, inside=(call(function, 3),))))
+    with pytest.raises(ScenarioError, match="the output is asked for while it is being written"):
+        predict(scenario(call(CHACHA, 3, inside=(output(),))))
+    assert predict(scenario(call(CRC, 3, inside=(call(CHACHA, 3), output())), call(CRC, 3)))
+
+
+def test_a_copy_goes_its_own_way():
+    guest = model.Reference()
+    guest.execute(patch(0, "fast"), 0)
+    other = guest.copy()
+    assert other == guest
+    for number, step in enumerate((patch(0, "far"), Scribble(1), LockText(), call(CHACHA, 3), call(CRC, 3))):
+        other.execute(step, number)
+    assert guest.current[0] is Target.FAST
+    assert (guest.scribbled, guest.locked, guest.work.out, guest.work.crc) == (set(), False, b"", 0)
+    assert len(guest.events) == 1
+
+
 def test_every_scenario_of_the_suite_is_within_the_specification():
     for scenario in scenarios.load().values():
         assert predict(scenario)
@@ -502,6 +526,18 @@ def test_the_guest_does_with_text_that_it_cannot_patch_what_the_model_says(guest
         ),
         pytest.param((patch(0, "far"), patch(0, "fast"), restore(0), code(0)), id="far and back by a near one"),
         pytest.param((patch(0, "far"), restore(0), code(0)), id="far and back"),
+        pytest.param((call(CHACHA, 65), ret0(CHACHA), call(CHACHA, 65), output()), id="begun anew and led nowhere"),
+        pytest.param(
+            (
+                call(CHACHA, 65),
+                ret0(CHACHA),
+                call(CHACHA, 65 | 1 << 32),
+                restore(CHACHA),
+                call(CHACHA, 1 | 1 << 32),
+                output(),
+            ),
+            id="gone on and led nowhere",
+        ),
         pytest.param((Patch(0, Target.FAST, offset=4), code()), id="one instruction further"),
         pytest.param((Patch(0, Target.FAST, offset=32), code(), call(1, 5)), id="one stub further"),
         pytest.param((Patch(0, Target.DATA, offset=1),), id="bad target at a misaligned address"),

@@ -11,15 +11,15 @@ from farm.verdict import Result
 _CONTEXT = 3  # events shown before the first difference
 
 
-def explain(result: Result, plan: Plan) -> str:
-    """Several lines about ``result``, which failed."""
+def explain(result: Result, plan: Plan, control: str | None = None) -> str:
+    """Several lines about ``result``, which failed, on a guest with the bug ``control`` planted if that is named."""
     scenario = plan.scenarios.get(result.cell.scenario)
     title = f"{scenario.id} {scenario.title}" if scenario else result.cell.scenario
     lines = [f"{str(result.verdict).upper()} {result.cell}", f"  {title}", f"  {result.reason}"]
     if scenario and result.observed is not None:
         lines += _events(list(model.predict(scenario, _features(result, plan))), result.observed)
     if result.code:
-        lines += [f"  {line}" for line in _code(result, plan)]
+        lines += [f"  {line}" for line in _code(result, plan, control)]
     if result.reproduce:
         lines.append(f"  reproduce: {result.reproduce}")
     return "\n".join(lines)
@@ -56,13 +56,13 @@ def _events(expected: list[wire.Event], seen: list[wire.Event]) -> list[str]:
     return lines
 
 
-def _code(result: Result, plan: Plan) -> list[str]:
+def _code(result: Result, plan: Plan, control: str | None) -> list[str]:
     cell = result.cell
     variant = plan.variants.get(cell.variant)
     if variant is None or result.code is None:
         return []
     try:
-        built = image.build(image.Spec(variant, cell.mechanism, cell.toolchain))
+        built = image.build(image.Spec(variant, cell.mechanism, cell.toolchain, control))
     except FarmError as error:
         return [f"no disassembly: {error}"]
     after = bytes.fromhex(result.code.after) if result.code.after is not None else None

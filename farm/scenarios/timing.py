@@ -43,7 +43,7 @@ SCENARIOS = (
             call(0, 5),
             code(0),
         ),
-        _PATCH | {Defect.LOST_RESTORE},
+        _PATCH | {Defect.LOST_RESTORE, Defect.WRONG_RESTORE_INSIDE},
     ),
     Scenario(
         "PT-04",
@@ -86,7 +86,7 @@ SCENARIOS = (
             ),
             call(3, 77),
         ),
-        _PATCH | {Defect.LOST_RESTORE},
+        _PATCH | {Defect.LOST_RESTORE, Defect.WRONG_RESTORE_INSIDE},
         bugs=("B18",),
     ),
     Scenario(

@@ -173,6 +173,15 @@ static void run_output(uint32_t step)
     emit(EVENT_OUTPUT, step, NO_TARGET, work.position, digest, 0, 0);
 }
 
+static uint32_t run_restore(uint32_t n)
+{
+#ifdef CONTROL_WRONG_RESTORE_INSIDE
+    if (depth)
+        return patch_set(n, target_addresses[n][TARGET_OTHER], 0);
+#endif
+    return patch_restore(n);
+}
+
 static uint32_t run_patch(uint32_t n, uint32_t target, uint32_t offset)
 {
     switch (target) {
@@ -280,7 +289,7 @@ static void run(const uint32_t *pc, const uint32_t *end)
             emit(EVENT_PATCH, step, target_word(n, pc[3]), 0, run_patch(n, pc[3], pc[4]), 0, 0);
             break;
         case OP_RESTORE:
-            emit(EVENT_RESTORE, step, target_word(n, TARGET_DEFAULT), 0, patch_restore(n), 0, 0);
+            emit(EVENT_RESTORE, step, target_word(n, TARGET_DEFAULT), 0, run_restore(n), 0, 0);
             break;
         case OP_QUERY:
             emit(EVENT_QUERY, step, run_query(n), 0, 0, 0, 0);
