@@ -79,7 +79,7 @@ abi_call:
  * flag. */
     .section .sites, "ax"
     .irp n, INT_NUMBERS
-    .balign 16
+    .balign 64                      /* the call's operand in one cache line */
     .globl bare_\n
     .type bare_\n, @function
 bare_\n:
