@@ -323,6 +323,16 @@ class Machine:
         size = self._head.size + 4 * EVENT_WORDS * events + code
         return bytes(self.uc.mem_read(symbols["farm_trace"], size))
 
+    def path(self, program: bytes) -> list[int]:
+        """The address of every instruction that ``program`` executes, in order.
+
+        Only on a machine that has run nothing yet: code that is translated already calls no hook.
+        """
+        executed: list[int] = []
+        self.uc.hook_add(uc_const.UC_HOOK_CODE, lambda _uc, address, _size, _data: executed.append(address))
+        self.run(program)
+        return executed
+
     def code(self) -> bytes:
         """What patching has changed, as it is now."""
         return bytes(self.uc.mem_read(*self.image.patched))
