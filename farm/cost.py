@@ -16,11 +16,13 @@ from __future__ import annotations
 import concurrent.futures
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
 from farm import image, wire
 from farm.backend import Variant
+from farm.call_sites import survey
 from farm.elf import bytes_at
 from farm.engines import engines
 from farm.errors import FarmError
@@ -33,6 +35,7 @@ from farm.toolchain import TOOLCHAINS
 CALLS = 3
 TIMEOUT = 10.0  # seconds a loop
 
+_LOOP = "looped_0"  # the mechanisms' own
 _EXECUTE = 1  # of a segment's flags
 
 #: The ways that are only measured, in the order of ``images/cost/calls.c``.
@@ -73,7 +76,7 @@ class Way:
     @property
     def callers(self) -> tuple[str, ...]:
         """The functions that the target may return to."""
-        return ("looped_0", "whatever_0") if self.baseline is None else (f"cost_{self.name}",)
+        return (_LOOP, "whatever_0") if self.baseline is None else (f"cost_{self.name}",)
 
     def exists(self, variant: Variant, toolchain: str) -> bool:
         if self.name == "retpoline":
@@ -100,6 +103,7 @@ class Cost(msgspec.Struct, frozen=True):
     compiler: str = ""  #: its version: the loops are its work
     engine: str = ""  #: that told the paths
     instructions: dict[str, int | None] = {}  #: per call, by way; None: there is no such way
+    note: str = ""  #: why ``relocated`` costs what ``stub`` does
     reason: str = ""  #: why there is nothing else
     failed: bool = False  #: ``reason`` is no hole but a failure
 
@@ -155,7 +159,20 @@ def measure(variant: Variant, toolchain: str, engine: str) -> Cost:
     counts = {
         way.name: _measure(variant, toolchain, engine, way) if way.exists(variant, toolchain) else None for way in WAYS
     }
-    return Cost(variant.name, toolchain, TOOLCHAINS[toolchain].version(variant), engine, counts)
+    note = ""
+    if counts["relocated"] is not None:
+        note = _left_on_stub(image.build(image.Spec(variant, "relocated", toolchain)), variant)
+    return Cost(variant.name, toolchain, TOOLCHAINS[toolchain].version(variant), engine, counts, note)
+
+
+def _left_on_stub(built: Image, variant: Variant) -> str:
+    """Why the call site of the loop cannot be redirected; empty if it can."""
+    loop = _code(built, variant)[_LOOP]
+    if any(site.address in loop for site in built.sites):
+        return ""
+    left = next((left for left in survey(Path(built.path), variant).left_alone if left.address in loop), None)
+    why = f"{left.what}: {left.reason}" if left else "no direct call"
+    return f"the call site in the loop stays on the stub ({why})"
 
 
 def _measure(variant: Variant, toolchain: str, engine: str, way: Way) -> int:

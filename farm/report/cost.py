@@ -36,8 +36,8 @@ def _rows(costs: Sequence[Cost]) -> list[list[str]]:
     ]
 
 
-def _holes(costs: Sequence[Cost]) -> list[str]:
-    return [f"{cost.name}: {cost.reason}" for cost in costs if cost.reason]
+def _notes(costs: Sequence[Cost]) -> list[str]:
+    return [f"{cost.name}: {cost.note or cost.reason}" for cost in costs if cost.note or cost.reason]
 
 
 def plain(costs: Sequence[Cost]) -> str:
@@ -51,14 +51,14 @@ def plain(costs: Sequence[Cost]) -> str:
             for i, (text, width) in enumerate(zip(row, widths, strict=True))
         )
         lines.append("  ".join(cells))
-    return "\n".join([*lines, *([CAPTION] if lines else []), *_holes(costs)])
+    return "\n".join([*lines, *([CAPTION] if lines else []), *_notes(costs)])
 
 
 def markdown(costs: Sequence[Cost]) -> str:
     """For a document."""
     head, *rows = _rows(costs)
     lines = [head, ["---", "---", *["---:"] * (len(head) - 2)], *rows] if rows else []
-    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", *([CAPTION] if rows else []), *_holes(costs)])
+    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", *([CAPTION] if rows else []), *_notes(costs)])
 
 
 def show(costs: Sequence[Cost], console: Console) -> None:
@@ -76,5 +76,5 @@ def show(costs: Sequence[Cost], console: Console) -> None:
         for row in rows:
             view.add_row(*row)
         console.print(view)
-    for line in _holes(costs):
+    for line in _notes(costs):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
