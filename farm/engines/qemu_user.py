@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from farm.image import Image
 
 _LOG_KEPT = 4096
-_SLOWER = 20  # times, when every instruction is a block of its own
 
 
 @functools.cache
@@ -106,7 +105,7 @@ class QemuUser:
     def cross_check(
         self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float
     ) -> Iterator[Reply] | None:
-        return self._converse(image, variant, programs, _SLOWER * timeout, self._stepping(variant))
+        return self._converse(image, variant, programs, 20 * timeout, self._stepping(variant))
 
     def _stepping(self, variant: Variant) -> str:
         """The option that makes a block of every instruction."""
@@ -170,11 +169,11 @@ class QemuUser:
             child = Child(command, big_endian=image.big_endian)
             try:
                 child.send(program, KEEP)  # it has run nothing before
-                child.receive(time.monotonic() + _SLOWER * timeout)
+                child.receive(time.monotonic() + timeout)
                 child.hang_up()
                 child.died()  # the log is whole
             except ChildDied as death:
-                return _explain(death, _SLOWER * timeout)
+                return _explain(death, timeout)
             finally:
                 child.close()
             return Reply(path=_executed(Path(log.name).read_bytes()))
