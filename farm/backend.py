@@ -97,6 +97,7 @@ class ZigSettings:
     target: str  #: what the compiler is told to compile for
     emulation: str  #: the linker's ``-m``
     flags: tuple[str, ...] = ()
+    retpoline_flags: tuple[str, ...] = ()  #: for the baseline ``retpoline``, which exists only where there are some
     integer_flags: tuple[str, ...] = ()  #: for all sources but the few that need floating-point registers
     link_flags: tuple[str, ...] = ()  #: for the linker itself
 
@@ -108,6 +109,7 @@ class GccSettings:
     prefix: str  #: of the command names, ``m68k-linux-gnu-``
     package: str  #: Debian's
     flags: tuple[str, ...] = ()
+    retpoline_flags: tuple[str, ...] = ()  #: for the baseline ``retpoline``, which exists only where there are some
     integer_flags: tuple[str, ...] = ()  #: for all sources but the few that need floating-point registers
     link_flags: tuple[str, ...] = ()  #: for the linker itself
     libraries: tuple[str, ...] = ("gcc",)  #: what the compiler's code may call

@@ -1,4 +1,4 @@
-"""The command line: ``farm run``, ``plan``, ``report``, ``list``, ``fuzz``, ``build``, ``calibrate``, ``doctor``.
+"""The command line, ``farm``: a function a command.
 
 Exit status: 0 all as expected, 1 some cell is not, 2 usage, 3 the farm itself could not do its work, 130 interrupted.
 Everything that takes time to import is imported where it is used, so that help and lists come at once.
@@ -340,7 +340,10 @@ def report(
 @app.command("list")
 def list_(
     what: Annotated[
-        str, typer.Argument(help="variants, mechanisms, instructions, engines, toolchains, scenarios or controls")
+        str,
+        typer.Argument(
+            help="variants, mechanisms, instructions, baselines, engines, toolchains, scenarios or controls"
+        ),
     ],
     arch_path: ArchPath = None,
     scenario_path: ScenarioPath = None,
@@ -436,7 +439,7 @@ def fuzz(
     raise typer.Exit(1)
 
 
-# build, calibrate, doctor
+# build, calibrate, cost, doctor
 
 
 @app.command()
@@ -511,6 +514,41 @@ def calibrate(
         raise FarmError("nothing to calibrate: no selected scenario claims to detect what the selected controls plant")
     calibration.show(findings, made, names, console)
     raise typer.Exit(0 if all(finding.as_claimed for finding in findings) else 1)
+
+
+@app.command()
+def cost(
+    arch: Arch = None,
+    engine: EngineNames = None,
+    toolchain: ToolchainNames = None,
+    arch_path: ArchPath = None,
+    jobs: Jobs = _CPUS,
+    json: JsonFlag = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="A table for a comment or a document")] = False,
+) -> None:
+    """Count the instructions that a call executes: of each baseline and of each mechanism."""
+    from farm import plan as plans
+    from farm.cost import measure_all
+    from farm.engines.child import kill_all
+    from farm.live import ANY_SCENARIO
+    from farm.report import cost as report
+
+    made = plans.make(_selection(arch, ["pointer"], engine, toolchain, list(ANY_SCENARIO), None, arch_path, None))
+    try:
+        costs = measure_all(made, jobs)
+    except KeyboardInterrupt:
+        kill_all()
+        raise
+    _close_engines()
+    if json:
+        import msgspec
+
+        typer.echo(msgspec.json.format(msgspec.json.encode(costs), indent=1).decode())
+    elif markdown:
+        typer.echo(report.markdown(costs))
+    else:
+        report.show(costs, _console())
+    raise typer.Exit(1 if any(found.failed for found in costs) else 0)
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """Builds guests and keeps them.
 
-An image is one guest ELF: variant x mechanism x toolchain, plus a negative control if one is planted.  Its folder in
+An image is one guest ELF: variant x mechanism x toolchain, plus a negative control if one is planted, or the baselines
+that ``farm cost`` measures.  Its folder in
 the cache is named by a hash of everything that goes into it (sources, flags, compiler version), so a changed source is
 a new image and an unchanged one is never built twice; objects are kept in the same way, since a negative control
 changes few of them.  Beside the ELF lies ``image.json``: what the engines need to know of it, so that running a guest
@@ -34,7 +35,7 @@ from farm.call_sites import CallSite, survey
 from farm.controls import CONTROLS
 from farm.elf import Segment, bytes_at, inspect
 from farm.errors import BuildError, ImageError, OutputError
-from farm.toolchain import TOOLCHAINS
+from farm.toolchain import RETPOLINE_SOURCE, TOOLCHAINS
 
 PLATFORM = "linux"
 
@@ -99,9 +100,10 @@ class Spec:
     toolchain: str = "zig"
     control: str | None = None
     source: Path | None = None  #: C of the user's own, with targets that take the place of the guest's (patchfarm.h)
+    baselines: bool = False  #: with the call sites that are only measured (images/cost)
 
     def __str__(self) -> str:
-        planted = f" with {self.control}" if self.control else ""
+        planted = f" with {self.control}" if self.control else " with baselines" if self.baselines else ""
         return f"{self.variant.name}/{self.mechanism}/{self.toolchain}{planted}"
 
 
@@ -118,7 +120,16 @@ def sources(spec: Spec) -> list[Path]:
     if spec.mechanism == "pointer" and variant.source("patch.c").is_file():
         asm.append(variant.source("patch.c"))  # for the module's loader, which has to make code visible too
     own = [spec.source] if spec.source else []
+    if spec.baselines:
+        own.append(images / "cost" / "calls.c")
+        if has_retpoline(spec.variant, spec.toolchain):
+            own.append(images / "cost" / f"{RETPOLINE_SOURCE}.c")
     return [*own, *guest, *mechanism, images / "platform" / f"{PLATFORM}.c", *asm]
+
+
+def has_retpoline(variant: Variant, toolchain: str) -> bool:
+    """The compiler has retpolines for ``variant``."""
+    return bool(variant.toolchain[toolchain].retpoline_flags)
 
 
 def _headers(spec: Spec) -> list[Path]:
@@ -167,12 +178,14 @@ def key(spec: Spec) -> str:
     toolchain = TOOLCHAINS[spec.toolchain]
     fixed = Path("generated")
     digest = hashlib.sha256(f"{_LAYOUT} {toolchain.version(spec.variant)} {wire.wire_hash()} {spec.control}".encode())
-    for path in [*sources(spec), *_headers(spec)]:
+    files = sources(spec)
+    for path in [*files, *_headers(spec)]:
         try:
             digest.update(path.name.encode() + _digest_of(path))
         except FileNotFoundError:
             raise ImageError(f"{spec}: source {path} is missing") from None
-    commands = toolchain.compile(spec.variant, [], fixed, fixed)[1:] + toolchain.link(spec.variant, [], [], fixed)[1:]
+    commands = [toolchain.compile(spec.variant, [], Path(path.name), fixed)[1:] for path in files]
+    commands.append(toolchain.link(spec.variant, [], [], fixed)[1:])
     digest.update(repr((commands, [flag for flag in _link_flags(spec) if flag.startswith("--defsym")])).encode())
     return digest.hexdigest()[:24]
 

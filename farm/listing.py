@@ -21,6 +21,7 @@ def rows(what: str, arch_path: tuple[Path, ...] = (), scenario_path: tuple[Path,
     makers: dict[str, Callable[[], list[dict[str, Any]]]] = {
         "variants": lambda: _variants(arch_path),
         "mechanisms": _mechanisms,
+        "baselines": _baselines,
         "engines": _engines,
         "toolchains": lambda: _toolchains(arch_path),
         "scenarios": lambda: _scenarios(scenario_path),
@@ -63,6 +64,12 @@ def _mechanisms() -> list[dict[str, Any]]:
         {"name": "stub", "what": "one jump in asm, poked in place; far targets go through a data slot beside it"},
         {"name": "relocated", "what": "the stub, and every call site within reach redirected straight to the target"},
     ]
+
+
+def _baselines() -> list[dict[str, Any]]:
+    from farm.cost import BASELINES
+
+    return [{"name": name, "what": what} for name, what in BASELINES.items()]
 
 
 def _instructions(arch_path: tuple[Path, ...]) -> list[dict[str, Any]]:

@@ -27,6 +27,8 @@ from farm.backend import REGISTER_MODULES, UnicornSettings
 from farm.wire import DOORBELL_REGION, EVENT_WORDS, FEATURES, HEADER_WORDS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from farm.image import Image
 
 _PAGE = 0x1000  # at least
@@ -92,6 +94,7 @@ class Machine:
         self._top = top - 512
         self.uc.reg_write(self._sp, self._top)
         self._registers = self.uc.context_save()
+        self._is_thumb = "THUMB" in settings.mode
 
     def _register(self, name: str) -> int:
         return _constant(self._module, f"UC_{self._module.removesuffix('_const').upper()}_REG_{name}")
@@ -323,6 +326,19 @@ class Machine:
         size = self._head.size + 4 * EVENT_WORDS * events + code
         return bytes(self.uc.mem_read(symbols["farm_trace"], size))
 
+    def path(self, program: bytes) -> list[int]:
+        """The address of every instruction that ``program`` executes, in order.
+
+        Only on a machine that has run nothing yet: code that is translated already calls no hook.
+        """
+        executed: list[int] = []
+        self.uc.hook_add(uc_const.UC_HOOK_CODE, lambda _uc, address, _size, _data: executed.append(address))
+        self.run(program)
+        return with_skipped(executed, self._halfword) if self._is_thumb else executed
+
+    def _halfword(self, address: int) -> int:
+        return int.from_bytes(self.uc.mem_read(address, 2), "big" if self.image.big_endian else "little")
+
     def code(self) -> bytes:
         """What patching has changed, as it is now."""
         return bytes(self.uc.mem_read(*self.image.patched))
@@ -338,6 +354,27 @@ class Machine:
     def stop(self) -> None:
         """End the run; may be called from another thread."""
         self.uc.emu_stop()
+
+
+def with_skipped(path: list[int], halfword: Callable[[int], int]) -> list[int]:
+    """``path`` of Thumb code, with what no hook is called for: instructions of an IT block whose condition fails.
+
+    They are executed as any other conditional instruction is, and do nothing (Arm ARM DDI 0406, A7.3.2 "IT blocks").
+    """
+    whole: list[int] = []
+    block: list[int] = []
+    for address in path:
+        if address in block:
+            continue
+        block = []
+        first = halfword(address)
+        if first >> 8 == 0xBF and first & 0xF:  # IT: the lowest bit that is set says how many follow
+            following = address + 2
+            for _ in range(4 - ((first & -first).bit_length() - 1)):
+                block.append(following)
+                following += 4 if halfword(following) >> 11 in (0b11101, 0b11110, 0b11111) else 2
+        whole += [address, *block]
+    return whole
 
 
 def _protection(flags: int) -> int:

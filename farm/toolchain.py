@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from farm import paths
-from farm.backend import GccSettings, Variant, ZigSettings
+from farm.backend import GccSettings, ToolchainSettings, Variant, ZigSettings
 from farm.errors import MissingToolError
 
 #: Freestanding C11; warnings are errors.  ``-fno-sanitize=all`` because zig adds checks of its own.
@@ -39,6 +39,9 @@ GCC_FLAGS = ("-fno-ipa-icf", "-fno-ipa-ra", "-fno-reorder-functions", "-fno-pie"
 
 #: How the stem of a source ends that needs floating-point registers; all others get ``integer_flags``.
 FLOAT_SOURCE = "_float"
+
+#: The stem of the source that gets ``retpoline_flags``.
+RETPOLINE_SOURCE = "retpoline"
 
 
 class Toolchain(Protocol):
@@ -88,9 +91,7 @@ class Zig:
     def compile(self, variant: Variant, flags: list[str], source: Path, output: Path) -> list[str]:
         settings = variant.toolchain[self.name]
         assert isinstance(settings, ZigSettings)
-        target = ["-target", settings.target, *settings.flags]
-        if not source.stem.endswith(FLOAT_SOURCE):
-            target += settings.integer_flags
+        target = ["-target", settings.target, *_target_flags(settings, source)]
         return [self._binary, "cc", *target, *COMPILE_FLAGS, *flags, "-c", "-o", str(output), str(source)]
 
     def link(self, variant: Variant, flags: list[str], objects: list[Path], output: Path) -> list[str]:
@@ -127,9 +128,7 @@ class Gcc:
 
     def compile(self, variant: Variant, flags: list[str], source: Path, output: Path) -> list[str]:
         settings = self.settings(variant)
-        target = list(settings.flags)
-        if not source.stem.endswith(FLOAT_SOURCE):
-            target += settings.integer_flags
+        target = _target_flags(settings, source)
         command = [f"{settings.prefix}gcc", *COMPILE_FLAGS, *GCC_FLAGS, *target, *flags]
         return [*command, "-c", "-o", str(output), str(source)]
 
@@ -143,6 +142,15 @@ class Gcc:
 
     def environment(self) -> dict[str, str]:
         return {"LC_ALL": "C"}
+
+
+def _target_flags(settings: ToolchainSettings, source: Path) -> list[str]:
+    flags = list(settings.flags)
+    if not source.stem.endswith(FLOAT_SOURCE):
+        flags += settings.integer_flags
+    if source.stem == RETPOLINE_SOURCE:
+        flags += settings.retpoline_flags
+    return flags
 
 
 def _grouped(flags: list[str]) -> list[list[str]]:

@@ -316,11 +316,13 @@ def test_ctrl_c_ends_the_children_within_a_second_and_keeps_the_results(tmp_path
 
 def test_help_names_every_command():
     text = farm("--help").stdout
-    for command in ("run", "plan", "report", "list", "fuzz", "build", "calibrate", "doctor"):
+    for command in ("run", "plan", "report", "list", "build", "fuzz", "calibrate", "cost", "doctor"):
         assert command in text
 
 
-@pytest.mark.parametrize("what", ["variants", "mechanisms", "engines", "toolchains", "scenarios", "controls"])
+@pytest.mark.parametrize(
+    "what", ["variants", "mechanisms", "baselines", "engines", "toolchains", "scenarios", "controls"]
+)
 def test_lists_as_json_are_arrays_of_objects_with_a_name(what):
     rows = json.loads(farm("list", what, "--json").stdout)
     assert rows

@@ -39,6 +39,7 @@ class Reply:
     detail: str = ""
     pc: int | None = None  #: of the guest, where it failed
     code: bytes | None = None  #: what patching had changed, if it can still be read
+    path: Sequence[int] = ()  #: the address of every instruction executed, in order, where that was asked for
 
 
 class Engine(Protocol):
@@ -77,6 +78,12 @@ class Engine(Protocol):
 
     def locate(self, image: Image, variant: Variant, program: bytes, timeout: float) -> int | None:
         """Where in the guest ``program`` crashes, for an engine whose replies do not say; else None."""
+
+    def tells_path(self, variant: Variant) -> bool:
+        """:meth:`path` works for ``variant``."""
+
+    def path(self, image: Image, variant: Variant, program: bytes, timeout: float) -> Reply:
+        """A reply with nothing but the path of ``program``, which starts from the pristine image."""
 
     def warm_up(self, count: int) -> None:
         """Start what ``count`` workers will need, while the host is busy with something else."""

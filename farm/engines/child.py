@@ -284,11 +284,14 @@ class Session:
         self._give_back = give_back
         self._answered = True
 
-    def run(self, program: bytes, *, keep: bool = True) -> Reply:
-        """The reply to ``program``; without ``keep`` it starts from the pristine image."""
+    def run(self, program: bytes, *, keep: bool = True, head: int = 0) -> Reply:
+        """The reply to ``program``; without ``keep`` it starts from the pristine image.
+
+        ``head`` is or-ed into the frame's length: what else the child is asked.
+        """
         self._answered = False
         try:
-            self.child.send(program, KEEP if keep else 0)
+            self.child.send(program, head | (KEEP if keep else 0))
             frame = self.child.receive(time.monotonic() + self._seconds)
         except ChildDied as death:
             return self._explain(death)

@@ -15,14 +15,17 @@ import shutil
 import signal
 import struct
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from farm.backend import QemuUserSettings, Variant
 from farm.engines import Hole, Reply, settings_or_hole
 from farm.engines.child import Child, ChildDied, Pool, Session, converse
 from farm.scenario import Defect
+from farm.wire import KEEP
 
 if TYPE_CHECKING:
     from farm.image import Image
@@ -102,8 +105,11 @@ class QemuUser:
     def cross_check(
         self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float
     ) -> Iterator[Reply] | None:
-        option = "-one-insn-per-tb" if _version(self.settings(variant).binary) >= (8, 1) else "-singlestep"
-        return self._converse(image, variant, programs, 20 * timeout, option)
+        return self._converse(image, variant, programs, 20 * timeout, self._stepping(variant))
+
+    def _stepping(self, variant: Variant) -> str:
+        """The option that makes a block of every instruction."""
+        return "-one-insn-per-tb" if _version(self.settings(variant).binary) >= (8, 1) else "-singlestep"
 
     def _converse(
         self,
@@ -149,8 +155,33 @@ class QemuUser:
                     break
                 tail = (tail + data)[-_LOG_KEPT:]
             process.kill()
-        blocks = re.findall(rb"Trace \d+: \S+ \[[0-9a-f]+/([0-9a-f]+)/", tail)
-        return int(blocks[-1], 16) if blocks else None
+        blocks = _executed(tail)
+        return blocks[-1] if blocks else None
+
+    def tells_path(self, variant: Variant) -> bool:
+        del variant
+        return True
+
+    def path(self, image: Image, variant: Variant, program: bytes, timeout: float) -> Reply:
+        """From QEMU's execution log, with every instruction a block of its own."""
+        with tempfile.NamedTemporaryFile(prefix="patchfarm-") as log:
+            command = self.command(image, variant, self._stepping(variant), "-d", "exec,nochain", "-D", log.name)
+            child = Child(command, big_endian=image.big_endian)
+            try:
+                child.send(program, KEEP)  # it has run nothing before
+                child.receive(time.monotonic() + timeout)
+                child.hang_up()
+                child.died()  # the log is whole
+            except ChildDied as death:
+                return _explain(death, timeout)
+            finally:
+                child.close()
+            return Reply(path=_executed(Path(log.name).read_bytes()))
+
+
+def _executed(log: bytes) -> list[int]:
+    """The addresses of the blocks that QEMU's execution log names."""
+    return [int(address, 16) for address in re.findall(rb"Trace \d+: \S+ \[[0-9a-f]+/([0-9a-f]+)/", log)]
 
 
 _GUEST_SIGNALS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGTRAP, signal.SIGFPE}

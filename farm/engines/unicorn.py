@@ -7,6 +7,7 @@ it cannot show a missing cache flush, and one CPU has no one to see a torn store
 
 from __future__ import annotations
 
+import array
 import difflib
 import functools
 import importlib.metadata
@@ -33,7 +34,12 @@ if TYPE_CHECKING:
 #: Set in a frame's length: what follows opens an image.
 OPEN = 1 << 31
 
-TRACE, CRASH, TIMEOUT, ERROR = range(4)  # statuses of a reply
+#: Set in a frame's length: what is wanted of this program is its path.
+PATH_OF = 1 << 29
+
+TRACE, CRASH, TIMEOUT, ERROR, PATH = range(5)  # statuses of a reply
+
+_NO_CODE_HOOKS = frozenset({"SPARC"})  # with one, `jmpl` goes to address 5
 
 _COMMAND = [sys.executable, "-P", "-m", "farm.engines.unicorn_child"]
 
@@ -72,6 +78,18 @@ class Unicorn:
     def locate(self, image: Image, variant: Variant, program: bytes, timeout: float) -> int | None:
         del image, variant, program, timeout
         return None  # every reply says it
+
+    def tells_path(self, variant: Variant) -> bool:
+        settings = variant.engine[self.name]
+        assert isinstance(settings, UnicornSettings)
+        return settings.arch not in _NO_CODE_HOOKS
+
+    def path(self, image: Image, variant: Variant, program: bytes, timeout: float) -> Reply:
+        session = self.session(image, variant, timeout)
+        try:
+            return session.run(program, head=PATH_OF)
+        finally:
+            session.release()
 
     def warm_up(self, count: int) -> None:
         """Start children that have nothing open yet; loading the emulator takes them 0.2 s."""
@@ -198,6 +216,8 @@ class CannotOpenError(Exception):
 def _interpret(status: int, payload: bytes) -> Reply:
     if status == TRACE:
         return Reply(payload)
+    if status == PATH:
+        return Reply(path=array.array("Q", payload))
     failure = msgspec.json.decode(payload, type=Failure)
     kind = {CRASH: "crash", TIMEOUT: "timeout"}.get(status, "engine-error")
     return Reply(failure=kind, detail=failure.detail, pc=failure.pc, code=failure.code)  # type: ignore[arg-type]

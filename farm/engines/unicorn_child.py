@@ -9,17 +9,19 @@ turn, as a test with a parameter does, finds each of them warm.
 
 from __future__ import annotations
 
+import array
 import os
 import struct
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 from unicorn import UcError
 
-from farm.engines.unicorn import CRASH, ERROR, OPEN, TIMEOUT, TRACE, Failure, Open
+from farm.engines.unicorn import CRASH, ERROR, OPEN, PATH, PATH_OF, TIMEOUT, TRACE, Failure, Open
 from farm.image import Image
 from farm.machine import GuestFault, Machine
 from farm.wire import KEEP
@@ -79,10 +81,22 @@ class Server:
             machine.rewind()
         else:
             machine.reset()
+        return self._watched(current, machine, lambda: (TRACE, machine.run(program)))
+
+    def path(self, program: bytes) -> tuple[int, bytes]:
+        """Status and payload for ``program``, whose path is wanted, on a machine of its own: its code calls a hook."""
+        current = self.current
+        assert current
+        machine = current.boot()
+        answer = self._watched(current, machine, lambda: (PATH, array.array("Q", machine.path(program)).tobytes()))
+        current.machine = None
+        return answer
+
+    def _watched(self, current: Opened, machine: Machine, run: Callable[[], tuple[int, bytes]]) -> tuple[int, bytes]:
         self.timed_out = False
         self.started = time.monotonic()
         try:
-            trace = machine.run(program)
+            answer = run()
         except GuestFault as fault:
             self.started = 0.0
             current.machine = None  # may be unusable after an error
@@ -93,13 +107,15 @@ class Server:
             current.machine = None
             detail = f"still running after {current.timeout:g} s"
             return TIMEOUT, msgspec.json.encode(Failure(detail, machine.pc, machine.code()))
-        return TRACE, trace
+        return answer
 
     def answer(self, head: int, frame: bytes) -> tuple[int, bytes]:
         """Status and payload for one frame."""
         try:
             if head & OPEN:
                 return self.open(frame)
+            if head & PATH_OF:
+                return self.path(frame)
             return self.run(frame, keep=bool(head & KEEP))
         except (UcError, OSError, msgspec.MsgspecError) as error:
             return ERROR, msgspec.json.encode(Failure(f"{type(error).__name__}: {error}"))
@@ -111,7 +127,7 @@ def main() -> None:
     stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
     while head := stdin.read(4):
         (length,) = struct.unpack("<I", head)
-        status, payload = server.answer(length, stdin.read(length & ~(OPEN | KEEP)))
+        status, payload = server.answer(length, stdin.read(length & ~(OPEN | KEEP | PATH_OF)))
         stdout.write(struct.pack("<2I", len(payload) + 4, status) + payload)
         stdout.flush()
     os._exit(0)  # no time for destructors of emulators

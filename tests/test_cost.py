@@ -1,0 +1,333 @@
+"""What calls cost: exact, the same by either method, and nothing hides.
+
+``tests/golden/cost.json`` is what ``farm cost --toolchain '*' --json`` printed, where every toolchain is installed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from farm import backend, cost, image, plan, wire
+from farm.backend import UnicornSettings
+from farm.cost import BASELINES, CALLS, WAYS, Cost, CostError
+from farm.engines import Reply, engines
+from farm.engines.unicorn import UNICORN
+from farm.errors import MissingToolError
+from farm.machine import with_skipped
+from farm.report import cost as report
+from farm.scenario import Defect, Loop, Scenario, call, null, patch, query
+from farm.toolchain import TOOLCHAINS
+
+VARIANTS = backend.load()
+PAIRS = [(name, toolchain) for name, variant in VARIANTS.items() for toolchain in variant.toolchain]
+GOLDEN = {
+    (row["variant"], row["toolchain"]): row
+    for row in json.loads((Path(__file__).parent / "golden" / "cost.json").read_text())
+}
+each_pair = pytest.mark.parametrize(("variant", "toolchain"), PAIRS, ids=lambda value: value)
+
+
+def able(variant, toolchain):
+    """The engines that can tell paths of ``variant`` here; a skip if there is none, or no compiler."""
+    try:
+        TOOLCHAINS[toolchain].version(VARIANTS[variant])
+    except MissingToolError as error:
+        pytest.skip(str(error))
+    found = [e.name for e in engines().values() if not e.hole(VARIANTS[variant]) and e.tells_path(VARIANTS[variant])]
+    return found or pytest.skip(f"no engine tells paths of {variant} here")
+
+
+@functools.cache
+def measured(variant, toolchain, engine):
+    return cost.measure(VARIANTS[variant], toolchain, engine)
+
+
+def way(name):
+    return next(way for way in WAYS if way.name == name)
+
+
+def path_of(built, variant, steps, engine=UNICORN):
+    scenario = Scenario("BS-00", "cost", "", steps, frozenset(Defect))
+    return engine.path(built, variant, wire.encode(scenario, big_endian=variant.big_endian), 10)
+
+
+# The numbers.
+
+
+@each_pair
+def test_every_method_gives_the_recorded_numbers(variant, toolchain):
+    methods = {engine: measured(variant, toolchain, engine) for engine in able(variant, toolchain)}
+    first, *others = methods.values()
+    for other in others:
+        assert (other.instructions, other.note) == (first.instructions, first.note)
+    recorded = GOLDEN.get((variant, toolchain))
+    if recorded is None or recorded["compiler"] != first.compiler:
+        by = "nothing" if recorded is None else recorded["compiler"]
+        pytest.skip(f"recorded by {by}, here is {first.compiler}: farm cost --toolchain '*' --json")
+    assert (first.instructions, first.note) == (recorded["instructions"], recorded["note"])
+
+
+@each_pair
+def test_a_redirected_call_site_costs_what_a_direct_call_does(variant, toolchain):
+    found = measured(variant, toolchain, able(variant, toolchain)[0])
+    if found.instructions["relocated"] is None:
+        pytest.skip(f"{variant} has no relocated")
+    if found.note:
+        assert found.instructions["relocated"] == found.instructions["stub"]
+    else:
+        assert found.over_direct("relocated") == 0
+    assert found.instructions["relocated far"] == found.instructions["stub far"]
+
+
+@each_pair
+def test_a_stub_costs_its_own_instructions_and_nothing_else(variant, toolchain):
+    engine = able(variant, toolchain)[0]
+    found = measured(variant, toolchain, engine)
+    if found.instructions["stub"] is None:
+        pytest.skip(f"{variant} has no stub")
+    for name in ("stub", "stub far"):
+        if found.instructions[name] is None:
+            continue
+        built = image.build(way(name).spec(VARIANTS[variant], toolchain))
+        stub = cost._code(built, VARIANTS[variant])["whatever_0"]
+        path = path_of(built, VARIANTS[variant], way(name).steps, engines()[engine]).path
+        executed = [address for address in path if address in stub]
+        assert found.over_direct(name) == len(set(executed)) == len(executed) / CALLS
+        assert 0 < found.over_direct(name) <= 8
+
+
+def test_what_arm64_costs_is_what_its_manual_says():
+    """b; nop, ldr, br; adrp, ldr, cbz, br of the C function; a load of ops and one of ops->call."""
+    found = measured("arm64", "zig", "unicorn")
+    wanted = {"direct": 0, "dispatch": 2, "pointer": 4, "stub": 1, "relocated": 0, "stub far": 3, "relocated far": 3}
+    assert {name: found.over_direct(name) for name in wanted} == wanted
+
+
+def test_only_x86_has_retpolines_and_they_are_dearer_than_what_they_protect():
+    rows = [row["instructions"] for row in GOLDEN.values()]
+    assert {row["variant"] for row in GOLDEN.values() if row["instructions"].get("retpoline")} <= {"x86_64", "i386"}
+    assert all(row["retpoline"] > row["dispatch"] for row in rows if row.get("retpoline"))
+    assert GOLDEN["x86_64", "zig"]["instructions"]["retpoline"]
+    assert GOLDEN["x86_64", "gcc"]["instructions"]["retpoline"]
+
+
+SLOW_STUB = (  # a nop before the jump, which is now the second word
+    ("stub.S", "#ifdef CONTROL_INITIAL_FAST", "    nop\n#ifdef CONTROL_INITIAL_FAST"),
+    ("arch.h", "#define ARCH_STUB_WORD 0", "#define ARCH_STUB_WORD 4"),
+    ("patch.c", "((uint32_t)(to - at) >> 2)", "((uint32_t)(to - at - 4) >> 2)"),
+    ("patch.c", "code[1] == 0x58000070u && code[2]", "code[2] == 0x58000050u && code[3]"),
+)
+
+
+def test_an_instruction_too_many_in_a_stub_that_works_shows(own_cache, edited_arch, arm64):
+    folder = edited_arch(("variant.arm64", "variant.slow"), name="slow")
+    for name, old, new in SLOW_STUB:
+        text = (folder / name).read_text(encoding="utf-8")
+        assert old in text
+        (folder / name).write_text(text.replace(old, new), encoding="utf-8")
+    made = plan.make(plan.Selection(["slow"], ["pointer"], ["unicorn"], (), ["BS-01"], arch_path=(folder,)))
+    (found,) = cost.measure_all(made, 2)
+    assert not found.reason
+    assert {name: found.over_direct(name) for name in ("stub", "stub far", "relocated")} == {
+        "stub": 2,
+        "stub far": 4,
+        "relocated": 0,
+    }
+
+
+# The baselines.
+
+
+def test_baselines_are_no_mechanisms_and_in_no_plan():
+    mechanisms = {planned.cell.mechanism for planned in plan.make(plan.Selection(arch=["x86"])).cells}
+    assert not mechanisms & set(BASELINES)
+
+
+def test_only_the_guest_that_is_measured_has_baselines(arm64, guest):
+    spec = way("direct").spec(arm64, "zig")
+    assert str(spec) == "arm64/pointer/zig with baselines"
+    assert image.key(spec) != guest("pointer").key
+    named = {name for name in image.build(spec).functions if name.startswith("cost_")}
+    assert named == {"cost_direct", "cost_dispatch", "cost_branch"}
+    assert not [name for name in guest("pointer").functions if name.startswith("cost_")]
+
+
+def test_the_retpoline_flags_are_part_of_the_images_key(tmp_path):
+    shutil.copytree(VARIANTS["x86_64"].folder, tmp_path / "x86")
+    toml = tmp_path / "x86" / "arch.toml"
+    toml.write_text(toml.read_text().replace('["-mretpoline"]', '["-mretpoline", "-DX"]'))
+    other = next(v for v in backend.load_folder(tmp_path / "x86") if v.name == "x86_64")
+    spec = way("retpoline").spec(VARIANTS["x86_64"], "zig")
+    assert image.key(dataclasses.replace(spec, variant=other)) != image.key(spec)
+
+
+# What is counted.
+
+
+@pytest.fixture
+def loop(guest, arm64):
+    """Addresses in the loop, the stub and the target of the arm64 stub guest."""
+    functions = guest("stub").functions
+    return [functions[name] for name in ("looped_0", "whatever_0", "fast_0")]
+
+
+def test_the_target_and_what_it_calls_do_not_count(guest, arm64, loop):
+    site, stub, target = loop
+    called = guest("stub").functions["other_3"]
+    path = [site, stub, target, target + 4, called, *([site, site + 4, stub, target, called, target] * 2)]
+    assert cost.per_call(path, guest("stub"), arm64, way("stub")) == 3
+
+
+@pytest.mark.parametrize("calls", [0, CALLS - 1, CALLS + 1])
+def test_another_number_of_calls_is_an_error(guest, arm64, loop, calls):
+    with pytest.raises(CostError, match=f"stub: {CALLS} calls of fast_0 expected"):
+        cost.per_call(loop * calls, guest("stub"), arm64, way("stub"))
+
+
+def test_calls_that_differ_are_an_error(guest, arm64, loop):
+    with pytest.raises(CostError, match=r"instructions before each: \[2, 2, 3\]"):
+        cost.per_call([*loop, *loop, loop[0], *loop], guest("stub"), arm64, way("stub"))
+
+
+IT_BLOCK = {  # cmp; itt eq; moveq (four bytes); bxeq lr; bx r1
+    0x100: 0x2900,
+    0x102: 0xBF04,
+    0x104: 0xF04F,
+    0x108: 0x4770,
+    0x10A: 0x4708,
+}
+
+
+@pytest.mark.parametrize("taken", [[0x104, 0x108, 0x200], [0x10A]])
+def test_an_instruction_of_thumb_whose_condition_fails_is_executed_too(taken):
+    ends = [address for address in taken if address not in (0x104, 0x108)]
+    path = with_skipped([0x100, 0x102, *taken] * 2, {**IT_BLOCK, 0x200: 0x4770}.get)
+    assert path == [0x100, 0x102, 0x104, 0x108, *ends] * 2
+
+
+# The engines.
+
+
+def test_a_path_leaves_the_engines_guest_as_it_was(engine, guest, arm64, scenario):
+    program = wire.encode(scenario(patch(0, "fast"), call(0, 5)), big_endian=False)
+    (before,) = engine.run(guest(), arm64, [program], 10)
+    first, second = (engine.path(guest(), arm64, program, 10) for _ in range(2))
+    assert list(first.path) == list(second.path)
+    assert guest().functions["fast_0"] in first.path
+    assert list(engine.run(guest(), arm64, [program], 10)) == [before]
+
+
+def test_a_guest_that_dies_on_its_path_is_a_failure(engine, guest, arm64):
+    reply = path_of(guest("stub", "null-called"), arm64, (null(6), call(6, 1)), engine)
+    assert reply.failure == "crash"
+    assert not reply.path
+
+
+def test_an_endless_path_is_a_timeout(engine, guest, arm64, scenario):
+    endless = wire.encode(scenario(Loop(2**31, (query(0),))), big_endian=False)
+    assert engine.path(guest(), arm64, endless, 0.3).failure == "timeout"
+
+
+def test_unicorn_is_not_asked_where_a_code_hook_breaks_the_guest(arm64):
+    settings = UnicornSettings(arch="SPARC", mode=("SPARC32",), stack_pointer="SP", program_counter="PC")
+    assert not UNICORN.tells_path(dataclasses.replace(arm64, engine={"unicorn": settings}))
+    assert UNICORN.tells_path(arm64)
+
+
+def test_a_failure_under_an_engine_names_the_way(arm64, monkeypatch):
+    monkeypatch.setattr(UNICORN, "path", lambda *_: Reply(failure="crash", detail="because"))
+    with pytest.raises(CostError, match="direct: crash under unicorn: because"):
+        cost.measure(arm64, "zig", "unicorn")
+
+
+def test_what_no_engine_can_tell_is_listed_with_the_reason(monkeypatch):
+    monkeypatch.setattr(UNICORN, "tells_path", lambda _: False)
+    made = plan.make(plan.Selection(["arm64"], ["pointer"], ["unicorn"], (), ["BS-01"]))
+    assert cost.measure_all(made, 1) == [Cost("arm64", "zig", reason="unicorn cannot tell what arm64 executes")]
+
+
+# The table.
+
+SAMPLE = [
+    Cost("one", "zig", "1", "unicorn", {"direct": 7, "dispatch": 9, "retpoline": None, "stub": 8}),
+    Cost("two", "gcc", "2", "qemu-user", {"direct": 10, "dispatch": 12, "stub": None}, note="it stays"),
+    Cost("three", "zig", reason="nothing runs it"),
+]
+
+
+def test_a_plain_table_has_what_there_is_and_says_what_there_is_not():
+    assert report.plain(SAMPLE).splitlines() == [
+        "variant  toolchain  direct  dispatch  stub",
+        "one      zig             7      9 +2  8 +1",
+        "two      gcc            10     12 +2     –",
+        report.CAPTION,
+        "two/gcc: it stays",
+        "three/zig: nothing runs it",
+    ]
+    assert report.plain(SAMPLE[2:]) == "three/zig: nothing runs it"
+
+
+def test_a_markdown_table():
+    assert report.markdown(SAMPLE).splitlines()[:4] == [
+        "| variant | toolchain | direct | dispatch | stub |",
+        "| --- | --- | ---: | ---: | ---: |",
+        "| one | zig | 7 | 9 +2 | 8 +1 |",
+        "| two | gcc | 10 | 12 +2 | – |",
+    ]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_terminal_shows_the_same(terminal):
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=100)
+    report.show(SAMPLE, console)
+    shown = console.file.getvalue()
+    for text in ("12 +2", "two/gcc: it stays", "three/zig: nothing runs it"):
+        assert text in shown
+
+
+# The command.
+
+
+def farm_cost(*arguments, **environment):
+    command = [sys.executable, "-m", "farm", "cost", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
+
+
+def test_the_command_needs_no_qemu(tmp_path):
+    done = farm_cost("--arch", "arm64,x86_64", "--json", PATH=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert [(row["variant"], row["engine"]) for row in rows] == [("arm64", "unicorn"), ("x86_64", "unicorn")]
+    assert list(rows[0]["instructions"]) == [way.name for way in WAYS]
+
+
+def test_a_missing_emulator_is_named_with_what_installs_it(tmp_path):
+    done = farm_cost("--arch", "arm64", "--engine", "qemu-user", PATH=str(tmp_path))
+    assert (done.returncode, done.stdout) == (0, "arm64/zig: qemu-aarch64 is missing: apt-get install qemu-user\n")
+
+
+def test_a_guest_that_does_not_compile_is_status_1(tmp_path, edited_arch):
+    folder = edited_arch(("variant.arm64", "variant.sick"), name="sick")
+    (folder / "patch.c").write_text("#error closed today\n", encoding="utf-8")
+    done = farm_cost("--arch-path", folder, "--arch", "sick", "--markdown")
+    assert done.returncode == 1
+    assert "closed today" in done.stdout
+
+
+def test_the_readmes_table_is_the_recorded_one():
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    shown = ("arm64", "ppc64le", "x86_64")
+    rows = [Cost(**GOLDEN[name, toolchain]) for name in shown for toolchain in ("zig", "gcc")]
+    assert f"farm cost --arch {','.join(shown)} --toolchain zig,gcc" in text
+    assert f"```text\n{report.plain(rows)}\n```" in text
