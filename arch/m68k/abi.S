@@ -7,6 +7,7 @@
 #include "wire.h"
 
 #define SENTINEL 0x5e470000
+#define ILLEGAL 0x4afc
 #define NAMED 0x6000                /* marks a target's name: what a register holds by chance is no name */
 
 /* abi_call's frame, from where sp then is: outer frame, fp2-fp7, d2-d7 and a2-a6, return address, arguments. */
@@ -131,9 +132,11 @@ abi_scrub:
 
 /* The targets.  An entry names itself in d0 and goes on at target_entry; only d0, d1 and, once it is recorded, a0 are
  * written, and the condition codes only once they are recorded, so the body gets every argument, the return address
- * and the stack as the caller left them. */
+ * and the stack as the caller left them.  Before each lies an illegal instruction: who jumps short of one is found
+ * out. */
     .macro  entry name, number, target
-    .balign 4
+    .word   ILLEGAL
+    .balignw 4, ILLEGAL
     .globl \name\()_\number
     .type \name\()_\number, @function
 \name\()_\number:
@@ -153,7 +156,7 @@ abi_scrub:
     .endr
 
     .text
-    .balign 4
+    .balignw 4, ILLEGAL
 target_entry:
 #ifdef CONTROL_CLOBBER_ARGUMENT
     clr.l   STACK_ARGUMENT(3)(%sp)
@@ -226,12 +229,12 @@ return_here:
 #endif
 
 /* NULL and RET0 lead here. */
-    .balign 4
+    .balignw 4, ILLEGAL
     .globl return_void
     .type return_void, @function
 return_void:
     rts
-    .balign 4
+    .balignw 4, ILLEGAL
     .globl return_zero
     .type return_zero, @function
 return_zero:
