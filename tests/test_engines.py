@@ -376,6 +376,33 @@ def test_a_missing_emulator_is_not_run_with_the_command_that_installs_it(arm64, 
     assert UNICORN.hole(arm64).reason == "unicorn is missing: pip install unicorn"
 
 
+def test_a_variant_that_needs_a_newer_unicorn_is_not_run(arm64, monkeypatch):
+    settings = dataclasses.replace(arm64.engine["unicorn"], since="2.1.4")
+    variant = dataclasses.replace(arm64, engine={"unicorn": settings})
+    for version, reason in (
+        ("2.1.2", "arm64 needs unicorn >= 2.1.4, here is 2.1.2"),
+        ("2.0.1.post1", "arm64 needs unicorn >= 2.1.4, here is 2.0.1.post1"),
+        ("2.1.4", None),
+        ("2.10.0", None),
+    ):
+        monkeypatch.setattr(type(UNICORN), "version", lambda _self, _variant, version=version: version)
+        hole = UNICORN.hole(variant)
+        assert (hole and (hole.verdict, hole.reason)) == (reason and ("not-run", reason))
+
+
+@pytest.mark.parametrize(
+    ("arch", "mode", "prefix"),
+    [
+        ("ARM64", ("ARM",), "UC_CPU_ARM64_"),
+        ("X86", ("64",), "UC_CPU_X86_"),
+        ("PPC", ("PPC64", "BIG_ENDIAN"), "UC_CPU_PPC64_"),
+        ("MIPS", ("MIPS32",), "UC_CPU_MIPS32_"),
+    ],
+)
+def test_cpu_models_are_named_by_architecture_or_by_word_size(arch, mode, prefix):
+    assert UnicornSettings(arch=arch, mode=mode, stack_pointer="", program_counter="").cpu_prefix == prefix
+
+
 def test_engines_are_known_by_their_names():
     assert {name: engine.name for name, engine in engines().items()} == {"unicorn": "unicorn", "qemu-user": "qemu-user"}
 

@@ -28,7 +28,7 @@
 #define ARCH_REGISTER(value) ((uintptr_t)(intptr_t)(int32_t)(value))
 #endif
 
-/* A BARE call site: floating-point conditions 0 to 6 set, in fcsr; what $15 holds.  The general registers have no flags,
+/* A BARE call site: floating-point conditions 0 to 6 set, in fcsr; what $15 holds.  Integer instructions have no flags,
  * and there is no red zone. */
 #define ARCH_BARE_FLAGS 0x7e800000u
 #define BARE_HIDDEN 0x4e47

@@ -1,8 +1,8 @@
 /* mips: call sites.
  *
- * `jal` and `j` have the same field, an address within a region; a conditional branch, and with it `b` and `bal`, has 16
- * bits of displacement in words from its delay slot (MIPS Architecture For Programmers, Volume II-A).  Only the branch's
- * own word is written: its delay slot belongs to the caller, who may compute an argument there. */
+ * `jal` and `j` have the same field, an address within a region; a conditional branch, and with it `b` and `bal`, has
+ * 16 bits of displacement in words from its delay slot (MIPS Architecture For Programmers, Volume II-A).  Only the
+ * branch's own word is written: its delay slot belongs to the caller, who may compute an argument there. */
 #include "patch.h"
 
 #define REGION_BITS 28

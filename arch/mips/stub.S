@@ -1,7 +1,7 @@
 /* mips: the patchable functions as asm stubs.  Word 0 is `j target` or, for a target out of range, `nop`; word 1 is the
  * jump's delay slot and harmless either way.  Only $25, which the ABIs leave to linkage, is written; all arguments, $31
- * and the stack pass through.  Through the slot $25 holds the target, as a function built with abicalls would expect; the
- * near jump does not set it, so only functions built without may be its targets. */
+ * and the stack pass through.  Through the slot $25 holds the target, as a function built with abicalls would expect;
+ * the near jump does not set it, so only functions built without may be its targets. */
 #include "arch.h"
 #include "wire.h"
 

@@ -14,8 +14,8 @@
 /* void abi_call(function r4, arguments r5, result r6)
  *
  * Loads r4-r7 and four words of stack from arguments and calls function with a sentinel in each of r8-r14 and
- * fr12-fr15, and T set.  PR, SZ and FR of fpscr must survive.  Nothing may be trusted to survive the call, not even r15,
- * so the frame is found again through abi_frame, which also chains nested calls. */
+ * fr12-fr15, and T set.  PR, SZ and FR of fpscr must survive.  Nothing may be trusted to survive the call, not even
+ * r15, so the frame is found again through abi_frame, which also chains nested calls. */
     .text
     .balign 4
     .globl abi_call
@@ -129,8 +129,8 @@ abi_call:
 .Lkept_floats:
     .long   1 << VIOLATION_KEPT_FLOATS
 
-/* The BARE call sites: T is what abi_call made it; r2 and r3 are given values, r3 in the delay slot, so that a mechanism
- * that loses what is there is found out. */
+/* The BARE call sites: T is what abi_call made it; r2 and r3 are given values, r3 in the delay slot, so that a
+ * mechanism that loses what is there is found out. */
     .section .sites, "ax"
     .irp n, INT_NUMBERS
     .balign 4
