@@ -103,10 +103,12 @@ bare_\n:
     movw    ip, #BARE_HIDDEN
 #ifdef CONTROL_RELIES_ON_SCRATCH
     mov     r3, #1
+    .balign 4
     bl      whatever_\n
 1:  add     r0, r0, r3              /* nobody promised that r3 is still 1 */
     sub     r0, r0, #1
 #else
+    .balign 4                       /* so that one store redirects it */
     bl      whatever_\n
 1:
 #endif
