@@ -119,7 +119,7 @@ def choose(
 ) -> list[str]:
     """The ``names`` that any of ``patterns`` selects, in their order.
 
-    A pattern is a name, a glob, a comma list of these, or a key of ``aliases``.
+    A pattern is a name, a glob, a comma list of these, or a key of ``aliases``; a name is itself before it is an alias.
 
     Raises :class:`~farm.errors.UnknownNameError` for a pattern that selects nothing.
     """
@@ -131,7 +131,7 @@ def choose(
     for pattern in wanted:
         hits = {name for name in names if fnmatch.fnmatchcase(name, pattern)}
         for alias, members in aliases.items():
-            if fnmatch.fnmatchcase(alias, pattern):
+            if fnmatch.fnmatchcase(alias, pattern) and pattern not in names:
                 hits |= members
         if not hits:
             raise UnknownNameError(what, pattern, [*names, *(alias for alias in aliases if alias not in names)])

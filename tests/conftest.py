@@ -130,13 +130,16 @@ def fake_engine():
 
 @pytest.fixture
 def edited_arch(arm64, tmp_path):
-    """``edited_arch((old, new), name="arm64")``: a copy of arch/arm64, text of its arch.toml replaced."""
+    """``edited_arch((old, new), name="arm64")``: a copy of arch/arm64, text of its arch.toml replaced.
+
+    Its variant is arm64 alone.
+    """
 
     def copy(*replacements, name="arm64"):
         folder = tmp_path / name
         shutil.copytree(arm64.folder, folder)
         toml = folder / "arch.toml"
-        text = toml.read_text(encoding="utf-8")
+        text = toml.read_text(encoding="utf-8").partition("[variant.arm64be]")[0]
         for old, new in replacements:
             assert old in text
             text = text.replace(old, new)

@@ -62,11 +62,12 @@ STUB = {
 
 
 class Answers:
-    """What the encoder of a variant says to a list of questions (at, word, to)."""
+    """What the encoder of a variant says to a list of questions (at, word, to); to is where code begins."""
 
     def __init__(self, variant, tmp_path, questions, expressions):
         source = tmp_path / "questions.c"
-        table = ", ".join(f"{{{at:#x}u, {word:#x}u, {to:#x}u}}" for at, word, to in questions)
+        bias = variant.function_bias
+        table = ", ".join(f"{{{at:#x}u, {word:#x}u, {to | bias:#x}u}}" for at, word, to in questions)
         source.write_text(QUESTIONS.format(table=table, **expressions), encoding="utf-8")
         mechanism = "relocated" if expressions is SITE else "stub"
         built = image.build(Spec(variant, mechanism, next(iter(variant.toolchain)), source=source))

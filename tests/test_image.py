@@ -188,7 +188,7 @@ def test_the_bytes_do_not_depend_on_the_folder(guest, monkeypatch, own_cache, tm
     for name in ("arch", "images"):
         shutil.copytree(paths.data(name), elsewhere / name)
     monkeypatch.setattr(paths, "data", lambda name: elsewhere / name)
-    (variant,) = load_folder(elsewhere / "arch" / "arm64")
+    variant, *_ = load_folder(elsewhere / "arch" / "arm64")
     built = image.build(Spec(variant, mechanism))
     assert Path(built.path).is_relative_to(own_cache)
     assert built.sha256 == guest(mechanism).sha256
@@ -295,6 +295,14 @@ def test_code_without_a_disassembler_is_shown_in_words(arm64):
         "0x10: 0xd503201f",
         "0x14: 0x0201",
     ]
+
+
+def test_a_pointer_to_a_thumb_function_has_its_name():
+    built = image.build(Spec(backend.load()["thumb"], "pointer"))
+    default_0 = int.from_bytes(built.bytes_at(built.patched[0], 4), "little")
+    assert default_0 == built.functions["default_0"] + 1
+    assert built.name_of(default_0) == built.name_of(default_0 - 1) == "default_0"
+    assert built.name_of(default_0 + 1) == "default_0+0x2"
 
 
 def test_bytes_outside_the_image_are_refused(guest):

@@ -32,7 +32,7 @@ def whole():
 # Choosing.
 
 NAMES = ["arm64", "ppc32", "ppc64", "ppc64le", "x86_64"]
-ALIASES = {"powerpc": {"ppc32", "ppc64", "ppc64le"}, "x86": {"x86_64"}}
+ALIASES = {"arm64": {"arm64", "x86_64"}, "powerpc": {"ppc32", "ppc64", "ppc64le"}, "x86": {"x86_64"}}
 
 
 @pytest.mark.parametrize(
@@ -100,9 +100,13 @@ def test_a_tag_selects_its_scenarios():
     assert {cell.scenario for cell in cells(tag=["st*,"])} == tagged
 
 
+def test_a_variant_with_the_name_of_its_architecture_is_that_variant():
+    assert {cell.variant for cell in cells(arch=["arm64", "thumb"])} == {"arm64", "thumb"}
+
+
 def test_an_architecture_stands_for_its_variants():
     variants = backend.load().values()
-    for architecture in {variant.architecture for variant in variants}:
+    for architecture in {variant.architecture for variant in variants} - {variant.name for variant in variants}:
         expected = {variant.name for variant in variants if variant.architecture == architecture}
         assert {cell.variant for cell in cells(arch=[architecture])} == expected
 
