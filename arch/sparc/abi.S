@@ -243,6 +243,9 @@ target_entry:
 #ifdef CONTROL_CLOBBER_SAVED
     clr     %l3
 #endif
+#ifdef CONTROL_CLOBBER_GLOBAL_POINTER
+    clr     %g7                     /* the thread pointer */
+#endif
 #ifdef CONTROL_CLOBBER_FLAGS
     tst     %g0
 #endif
