@@ -11,12 +11,14 @@ Decisions that cost something to learn:
   Unicorn 2.1.2.
 * A run is bounded by a watchdog thread that calls :meth:`Machine.stop` (see the engine); ``count=`` is ignored once an
   uncounted run has translated the code, and ``timeout=`` starts a thread each time.
-* Code that the host writes stays stale until ``ctl_remove_cache``; code that the guest writes does not.
+* Code that the host writes stays stale until ``ctl_remove_cache``, which looks at one page at a time; code that the
+  guest writes does not.
 * After an error a Uc may be unusable, so a faulted machine is thrown away by whoever runs it.
 """
 
 from __future__ import annotations
 
+import itertools
 import struct
 from typing import TYPE_CHECKING, Any
 
@@ -111,8 +113,10 @@ class Machine:
             self.uc.mem_map(start, end - start, _protection(s.flags))
             data = content[s.offset : s.offset + s.file_size]
             self.uc.mem_write(s.address, data)
-            if s.flags & _EXECUTE:
-                self._pristine.append((s.address, data))
+        for name in ("text", "module", "sites", "stub", "far"):
+            start, size = symbols[f"{name}_start"], symbols[f"{name}_end"] - symbols[f"{name}_start"]
+            if size:
+                self._pristine.append((start, self.image.bytes_at(start, size)))
         state, state_end = symbols["state_start"], symbols["state_end"]
         self._state = (state, self.image.bytes_at(state, state_end - state))
         base = symbols["text_start"]
@@ -304,9 +308,11 @@ class Machine:
     def _rewrite(self, start: int, now: bytearray, pristine: bytes) -> None:
         lines = range(0, len(pristine), _LINE)
         dirty = [i for i in lines if now[i : i + _LINE] != pristine[i : i + _LINE]]
-        first, end = dirty[0], min(dirty[-1] + _LINE, len(pristine))
-        self.uc.mem_write(start + first, pristine[first:end])
-        self.uc.ctl_remove_cache(start + first, start + end)
+        for _, page in itertools.groupby(dirty, lambda i: (start + i) // _PAGE):
+            inside = list(page)
+            first, end = inside[0], min(inside[-1] + _LINE, len(pristine))
+            self.uc.mem_write(start + first, pristine[first:end])
+            self.uc.ctl_remove_cache(start + first, start + end)
 
     def run(self, program: bytes) -> bytes:
         """The trace of ``program``.
