@@ -228,10 +228,10 @@ _BY_WEIGHT = [maker for maker, weight in MAKERS.values() for _ in range(weight)]
 def needs(step: Step) -> Iterator[str]:
     """What ``step`` itself needs, without the steps inside it."""
     match step:
-        case Scribble() | LockText() | FailPoke() | Interrupted():
+        case Scribble() | LockText() | FailPoke():
             yield "text"
-        case Patch():
-            if step.offset:
+        case Patch() | Interrupted():
+            if isinstance(step, Interrupted) or step.offset:
                 yield "text"
             if FUNCTIONS[step.function] is Kind.CRC and step.target is Target.FAST:
                 yield "clmul"
