@@ -11,8 +11,9 @@ Decisions that cost something to learn:
   Unicorn 2.1.2.
 * A run is bounded by a watchdog thread that calls :meth:`Machine.stop` (see the engine); ``count=`` is ignored once an
   uncounted run has translated the code, and ``timeout=`` starts a thread each time.
-* Code that the host writes stays stale until ``ctl_remove_cache``, which looks at one page at a time; code that the
-  guest writes does not.
+* Code that the host writes stays stale until ``ctl_remove_cache``; code that the guest writes does not.
+* A change of protection splits a mapping, and one ``ctl_remove_cache`` across the split leaves code behind it stale, so
+  it is called for each page.
 * After an error a Uc may be unusable, so a faulted machine is thrown away by whoever runs it.
 """
 
@@ -308,9 +309,9 @@ class Machine:
     def _rewrite(self, start: int, now: bytearray, pristine: bytes) -> None:
         lines = range(0, len(pristine), _LINE)
         dirty = [i for i in lines if now[i : i + _LINE] != pristine[i : i + _LINE]]
-        for _, page in itertools.groupby(dirty, lambda i: (start + i) // _PAGE):
-            inside = list(page)
-            first, end = inside[0], min(inside[-1] + _LINE, len(pristine))
+        for _, group in itertools.groupby(dirty, lambda i: (start + i) // _PAGE):
+            part = list(group)
+            first, end = part[0], min(part[-1] + _LINE, len(pristine))
             self.uc.mem_write(start + first, pristine[first:end])
             self.uc.ctl_remove_cache(start + first, start + end)
 

@@ -7,7 +7,7 @@ import threading
 import pytest
 import unicorn
 
-from farm import scenarios, wire
+from farm import backend, image, scenarios, wire
 from farm.backend import UnicornSettings
 from farm.machine import GuestFault, Machine
 from farm.model import predict
@@ -94,6 +94,16 @@ def test_a_reset_undoes_foreign_bytes_and_a_lock(stub, program):
     machine.reset()
     trace = events(machine.run(program(patch(0, "fast"), call(0, 5))))
     assert [event.value for event in trace] == [0, 0, 12]
+
+
+def test_a_reset_forgets_code_behind_a_page_whose_protection_changed():
+    """A module's text comes and goes: the call sites behind it once stayed as the last cell had left them."""
+    x86 = backend.load()["x86_64"]
+    machine = Machine(image.build(image.Spec(x86, "relocated")), x86.engine["unicorn"])
+    for name in ("removed_call_site", "far_target"):
+        scenario = scenarios.load()[name]
+        machine.reset()
+        assert events(machine.run(wire.encode(scenario, big_endian=False))) == list(predict(scenario)), name
 
 
 def test_a_reset_rewrites_only_the_lines_that_differ(stub, program, monkeypatch):
