@@ -6,29 +6,37 @@
     ".option arch, +zbc\n\t" instruction " %0, %1, %2\n\t"                                                             \
     ".option pop"
 
-/* The product of two registers; not volatile, so that a half that nobody wants is not computed. */
-static inline void multiply(uintptr_t a, uintptr_t b, uintptr_t *low, uintptr_t *high)
+/* Inlined and not volatile, so that a half of a product that nobody wants is not computed: each is a trap where an
+ * engine stands in for the extension. */
+#define INLINED static inline __attribute__((always_inline))
+
+INLINED uintptr_t low_half(uintptr_t a, uintptr_t b)
 {
-    __asm__(MULTIPLY("clmul") : "=r"(*low) : "r"(a), "r"(b));
-    __asm__(MULTIPLY("clmulh") : "=r"(*high) : "r"(a), "r"(b));
+    uintptr_t half;
+    __asm__(MULTIPLY("clmul") : "=r"(half) : "r"(a), "r"(b));
+    return half;
 }
 
-static struct product clmul(uint64_t a, uint64_t b)
+INLINED uintptr_t high_half(uintptr_t a, uintptr_t b)
 {
-#if __riscv_xlen == 64
-    struct product product;
-    multiply(a, b, &product.low, &product.high);
-    return product;
-#else
-    /* Schoolbook, with halves for digits; nothing is carried. */
-    uintptr_t low[4], high[4];
-    for (uint32_t i = 0; i < 4; i++)
-        multiply((uintptr_t)(a >> (i & 1 ? 32 : 0)), (uintptr_t)(b >> (i & 2 ? 32 : 0)), &low[i], &high[i]);
-    uint64_t middle = ((uint64_t)(high[1] ^ high[2]) << 32) | (low[1] ^ low[2]);
-    return (struct product){(((uint64_t)high[0] << 32) | low[0]) ^ middle << 32,
-                            (((uint64_t)high[3] << 32) | low[3]) ^ middle >> 32};
-#endif
+    uintptr_t half;
+    __asm__(MULTIPLY("clmulh") : "=r"(half) : "r"(a), "r"(b));
+    return half;
 }
+
+#if __riscv_xlen == 64
+INLINED struct product clmul(uint64_t a, uint64_t b) { return (struct product){low_half(a, b), high_half(a, b)}; }
+#else
+INLINED uint64_t words(uint32_t a, uint32_t b) { return (uint64_t)high_half(a, b) << 32 | low_half(a, b); }
+
+/* Schoolbook, with words for digits; nothing is carried. */
+INLINED struct product clmul(uint64_t a, uint64_t b)
+{
+    uint32_t a0 = (uint32_t)a, a1 = (uint32_t)(a >> 32), b0 = (uint32_t)b, b1 = (uint32_t)(b >> 32);
+    uint64_t middle = words(a0, b1) ^ words(a1, b0);
+    return (struct product){words(a0, b0) ^ middle << 32, words(a1, b1) ^ middle >> 32};
+}
+#endif
 
 /* The auxiliary vector says nothing of Zbc, and riscv_hwprobe, which does, is younger than many a kernel and than QEMU
  * 7.2.  So the instruction is tried: where there is none, the handler steps over it. */
