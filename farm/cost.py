@@ -147,8 +147,8 @@ def _start(address: int, content: bytes, built: Image, variant: Variant) -> int:
     home = next((s for s in built.segments if s.address <= address < s.address + s.size), None)
     if home and not home.flags & _EXECUTE:
         word = bytes_at(content, built.segments, address, variant.word_size)
-        address = int.from_bytes(word, variant.byte_order)
-    return address & -variant.alignment
+        return int.from_bytes(word, variant.byte_order)
+    return address
 
 
 def measure(variant: Variant, toolchain: str, engine: str) -> Cost:

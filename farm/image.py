@@ -1,11 +1,10 @@
 """Builds guests and keeps them.
 
 An image is one guest ELF: variant x mechanism x toolchain, plus a negative control if one is planted, or the baselines
-that ``farm cost`` measures.  Its folder in
-the cache is named by a hash of everything that goes into it (sources, flags, compiler version), so a changed source is
-a new image and an unchanged one is never built twice; objects are kept in the same way, since a negative control
-changes few of them.  Beside the ELF lies ``image.json``: what the engines need to know of it, so that running a guest
-never parses an ELF.
+that ``farm cost`` measures.  Its folder in the cache is named by a hash of everything that goes into it (sources,
+flags, compiler version), so a changed source is a new image and an unchanged one is never built twice; objects are kept
+in the same way, since a negative control changes few of them.  Beside the ELF lies ``image.json``: what the engines
+need to know of it, so that running a guest never parses an ELF.
 
 After linking, the bytes that patching changes are copied from the linked code into the guest's own table
 (``farm_pristine``): the reference for "byte for byte as the linker left it" does not come from the encoder under test.
