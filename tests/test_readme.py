@@ -39,4 +39,4 @@ def test_the_test_of_the_tour_passes(pytester):
     (shown,) = [block for block in blocks("python") if "pytest.mark.patchable" in block]
     pytester.makepyfile(test_mine=shown)
     (pytester.path / "mine.c").write_text(blocks("c")[0])
-    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=4)
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=5)
