@@ -1,4 +1,8 @@
-"""Every claim to detect a defect has been seen red, on every variant, mechanism and engine."""
+"""Every claim to detect a defect has been seen red.
+
+All of them on some variants; on the others those without which a farm for patchable calls would prove nothing.
+``farm calibrate`` does everything everywhere, which takes minutes.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,9 @@ from farm.controls import CONTROLS
 from farm.engines import engines
 from farm.report import calibration
 
-VARIANTS = list(backend.load())
+WHOLE = ("arm64", "ppc64le", "s390x", "x86_64")
+FEW = ("no-patch", "off-by-one", "no-restore", "clobber-saved", "unchecked")
+OTHERS = [name for name in backend.load() if name not in WHOLE]
 
 
 def measure(variant, names=tuple(CONTROLS), **selection):
@@ -22,18 +28,22 @@ def measure(variant, names=tuple(CONTROLS), **selection):
         return made, calibrate.calibrate(made, names, pool, lambda _: None)
 
 
-@pytest.fixture(scope="module", params=VARIANTS)
+@pytest.fixture(scope="module", params=WHOLE)
 def findings(request, qemu):
     return measure(request.param)
 
 
-def test_every_planted_bug_is_noticed_wherever_the_engine_is_not_blind(findings):
-    wrong = [
+def as_claimed(found):
+    """Those that are not, in words."""
+    return [
         f"{finding.control.name}: {finding.cell} {finding.result.verdict} {finding.result.reason}"
-        for finding in findings[1]
+        for finding in found
         if not finding.as_claimed
     ]
-    assert not wrong
+
+
+def test_every_planted_bug_is_noticed_wherever_the_engine_is_not_blind(findings):
+    assert not as_claimed(findings[1])
 
 
 def test_every_scenario_that_runs_has_been_seen_red_unless_its_engine_is_blind(findings):
@@ -45,14 +55,15 @@ def test_every_scenario_that_runs_has_been_seen_red_unless_its_engine_is_blind(f
             assert planned.cell in red, f"{planned.cell} has never been seen red"
 
 
-@pytest.mark.parametrize("mechanism", ["pointer", "stub"])
-@pytest.mark.parametrize("control", ["no-patch", "off-by-one"])
-def test_a_patch_that_does_nothing_and_one_that_misses_are_red_everywhere(findings, mechanism, control):
-    """The two controls without which a farm for patchable calls would prove nothing."""
-    cells = [f for f in findings[1] if f.control.name == control and f.cell.mechanism == mechanism]
-    assert len({finding.cell.engine for finding in cells}) >= 2
-    assert len(cells) >= 20
-    assert all(finding.noticed for finding in cells)
+@pytest.mark.parametrize("variant", OTHERS)
+def test_a_patch_that_does_nothing_and_one_that_misses_are_red_everywhere(variant, qemu):
+    made, found = measure(variant, FEW, scenario=["BS-*", "CS-*", "FB-13", "AB-01"])
+    assert not as_claimed(found)
+    ran = {(p.cell.mechanism, p.cell.engine) for p in made.cells if p.verdict is None}
+    for control in FEW[:2]:
+        cells = [finding.cell for finding in found if finding.control.name == control]
+        assert {(cell.mechanism, cell.engine) for cell in cells} == ran
+        assert len(cells) >= 20
 
 
 def test_a_missing_flush_goes_unnoticed_and_the_engines_say_so():
