@@ -2,7 +2,7 @@
 #ifndef ARCH_H
 #define ARCH_H
 
-#if !defined(__loongarch_lp64) || !defined(__loongarch_double_float)
+#if !defined(__loongarch_lp64) || !defined(__loongarch_double_float) || __loongarch_frlen != 64
 #error "arch/loongarch built with a compiler for something else"
 #endif
 
