@@ -14,6 +14,8 @@ Decisions that cost something to learn:
 * Code that the host writes stays stale until ``ctl_remove_cache``; code that the guest writes does not.
 * A change of protection splits a mapping, and one ``ctl_remove_cache`` across the split leaves code behind it stale, so
   it is called for each page.
+* Unicorn 2.1.2 dies, or jumps somewhere, when its buffer of translated code is full; so translations are dropped in
+  time, between two runs.
 * After an error a Uc may be unusable, so a faulted machine is thrown away by whoever runs it.
 """
 
@@ -40,6 +42,7 @@ _STACK_OFFSET = 0x180000  # from the start of the text
 _STACK_SIZE = 0x10000
 _DOORBELL_OFFSET = 0x1C0000  # all within 2 MiB: what a change of protection costs grows with the tables, one each
 _TCG_BUFFER = 16 << 20  # the default of 1 GiB fills up over a long run
+_CHANGES_A_BUFFER = 16384  # of code, after which all translations are dropped: each costs less than 400 bytes
 
 _EXECUTE, _WRITE, _READ = 1, 2, 4
 
@@ -83,6 +86,7 @@ class Machine:
         self._pc = self._register(settings.program_counter)
         self._fault_address: int | None = None
         self._fault: int | None = None  # the kind of a refusal that Unicorn does not tell
+        self._changes = 0  # of code since translations were last dropped
         self._pages: dict[int, int] | None = None  # permissions
         self._swapped = False
         self._until = image.symbols["farm_stop"]
@@ -137,6 +141,7 @@ class Machine:
         del offset, user_data
         if self._swapped:
             value = int.from_bytes(value.to_bytes(size, "little"), "big")
+        self._changes += 1
         start, length = self._opened[value >> DOORBELL_REGION]
         if length:
             permissions = _protection(4 | (value & 2) | (value >> 2 & 1))
@@ -320,6 +325,9 @@ class Machine:
 
         Raises :class:`GuestFault`; after that the machine must not be used again.
         """
+        if self._changes > _CHANGES_A_BUFFER:
+            self.uc.ctl_flush_tb()
+            self._changes = 0
         symbols = self.image.symbols
         self.uc.mem_write(symbols["farm_program"], program)
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -212,3 +214,25 @@ def test_an_unknown_register_is_refused_when_the_guest_is_opened(guest, arm64):
     wrong = UnicornSettings(arch=settings.arch, mode=settings.mode, stack_pointer="SQ", program_counter="PC")
     with pytest.raises(AttributeError):
         Machine(guest("stub"), wrong)
+
+
+_SOAK = """
+import sys
+from farm import backend, image, machine, wire
+from farm.scenarios import load
+
+machine._TCG_BUFFER = 2 << 20
+machine._CHANGES_A_BUFFER = int(sys.argv[1])
+variant = backend.load()["arm64"]
+guest = machine.Machine(image.build(image.Spec(variant, "stub")), variant.engine["unicorn"])
+program = wire.encode(load()["far_target"], big_endian=False)
+for _ in range(200):
+    guest.reset()
+    guest.run(program)
+"""
+
+
+def test_translations_are_dropped_before_their_buffer_is_full():
+    """A full one kills Unicorn 2.1.2, or sends the guest somewhere: 200 runs fill 2 MiB more than once."""
+    done = subprocess.run([sys.executable, "-c", _SOAK, "2048"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
