@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from farm.errors import ImageError
 from farm.scenario import FUNCTIONS
 
 if TYPE_CHECKING:
@@ -45,7 +47,19 @@ def pointers(image: Image, data: bytes, address: int) -> list[str]:
     """``data`` as the mechanism's pointers, with the functions that they name."""
     code = ("Q" if image.word_size == 8 else "I") * (len(data) // image.word_size)
     values = struct.unpack((">" if image.big_endian else "<") + code, data)
-    return [f"{address + i * image.word_size:#x}: {value:#x} {image.name_of(value)}" for i, value in enumerate(values)]
+    places = range(address, address + len(data), image.word_size)
+    return [f"{at:#x}: {value:#x} {_pointed(image, value)}" for at, value in zip(places, values, strict=True)]
+
+
+def _pointed(image: Image, value: int) -> str:
+    """The function that ``value`` is the address of: of its code, or of its descriptor."""
+    name = image.name_of(value)
+    with contextlib.suppress(ImageError):
+        if value not in image.functions.values():
+            order: Literal["big", "little"] = "big" if image.big_endian else "little"
+            entry = int.from_bytes(image.bytes_at(value, image.word_size), order)
+            name = image.name_of(entry) if entry in image.functions.values() else name
+    return name
 
 
 def patched(
@@ -87,11 +101,20 @@ def patched(
 def _lines(image: Image, variant: Variant, data: bytes, address: int) -> list[str]:
     if image.mechanism == "pointer":
         return pointers(image, data[: len(data) // image.word_size * image.word_size], address)
-    return [_named(image, line) for line in instructions(variant, data, address)]
+    lines = [_named(image, line) for line in instructions(variant, data, address)]
+    return lines + _slots(image, data, address)
+
+
+def _slots(image: Image, data: bytes, address: int) -> list[str]:
+    """The aligned words of ``data`` that hold a function's address, as pointers: the data slot, a literal."""
+    size = image.word_size
+    start = -address % size
+    whole = data[start : start + (len(data) - start) // size * size]
+    return [line for line in pointers(image, whole, address + start) if re.search(r" [a-z_]+\d+$", line)]
 
 
 def _named(image: Image, line: str) -> str:
     """``line`` with the name of the address that it ends in, if it does and the address has one."""
-    operand = re.search(r"[ ,](0x[0-9a-f]+)$", line)
+    operand = re.search(r"[ ,](?:0x|\$)([0-9a-f]+)(?:\.l)?$", line)
     name = image.name_of(int(operand[1], 16)) if operand else "0x"
     return line if name.startswith("0x") else f"{line} <{name}>"

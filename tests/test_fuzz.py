@@ -29,6 +29,8 @@ from farm.plan import Selection
 from farm.scenario import (
     FUNCTIONS,
     Call,
+    FailPoke,
+    Interrupted,
     Kind,
     LockText,
     Loop,
@@ -81,7 +83,7 @@ def test_a_seed_makes_the_same_programs_with_every_python_on_every_machine():
     for program in programs(100, seed=20181005):
         drawn = wire.program_words(program.scenario.steps)
         digest.update(struct.pack(f"<{len(drawn)}I", *drawn))
-    assert digest.hexdigest()[:16] == "1fb2b874391458b0"
+    assert digest.hexdigest()[:16] == "632b5eae23879125"
 
 
 def test_a_program_depends_on_nothing_but_its_seed_and_number():
@@ -107,7 +109,9 @@ def test_every_kind_of_step_is_drawn():
     for inner in typing.get_args(Step):  # from inside a target, and in a loop
         assert any(isinstance(step, inner) for outer in calls for step in outer.inside), inner
         assert any(isinstance(step, inner) for outer in steps if isinstance(outer, Loop) for step in outer.steps), inner
-    answers = {event.value for program in programs(600) for event in program.events if event.kind == "patch"}
+    answers = {
+        event.value for program in programs(600) for event in program.events if event.kind in ("patch", "interrupt")
+    }
     assert answers == set(Status) - {Status.UNSUPPORTED}
     assert any(step.offset for step in patches)
     assert any(step.at for step in calls)
@@ -147,15 +151,20 @@ def test_a_program_is_one_that_the_model_accepts_and_a_guest_can_hold(seed, numb
 def test_a_program_runs_only_where_all_of_its_steps_have_a_meaning(seed, number):
     made = generate.program(seed, number).scenario
     steps = list(walk(made.steps))
-    text = any(isinstance(s, Scribble | LockText) or (isinstance(s, Patch) and s.offset) for s in steps)
+    text = any(
+        isinstance(s, Scribble | LockText | FailPoke | Interrupted) or (isinstance(s, Patch) and s.offset)
+        for s in steps
+    )
     kinds = {FUNCTIONS[step.function] for step in steps if isinstance(step, Call)}
     arm64 = VARIANTS["arm64"]
     can = {m: plan.cannot_run(made, arm64, m, "unicorn") is None for m in MECHANISM_FILES}
     assert can["stub"]
+    assert can["relocated"]
     assert can["pointer"] == (not text and Kind.VARIADIC not in kinds)
     ppc32 = plan.cannot_run(made, VARIANTS["ppc32"], "stub", "unicorn")
     fast_crc = any(
-        isinstance(s, Patch) and s.target is Target.FAST and FUNCTIONS[s.function] is Kind.CRC for s in steps
+        isinstance(s, Patch | Interrupted) and s.target is Target.FAST and FUNCTIONS[s.function] is Kind.CRC
+        for s in steps
     )
     assert (ppc32 is not None) == (Kind.INT128 in kinds or fast_crc)
 
@@ -205,11 +214,11 @@ def test_a_step_is_written_in_the_words_of_the_suite(step, text):
 def test_what_a_pasted_scenario_needs_is_written_down():
     made = generate.as_scenario("fuzz_1_2", "T", (call(17, 1), call(14, 1), LockText()))
     assert made.id == "FZ-1-2"
-    assert (made.abi, made.requires, made.only[0]) == ({"int128"}, {"float"}, {"stub"})
+    assert (made.abi, made.requires, made.only[0]) == ({"int128"}, {"float"}, {"stub", "relocated"})
     text = source.module(made)
     assert 'requires=frozenset({"float"}),' in text
     assert 'abi=frozenset({"int128"}),' in text
-    assert 'only=(frozenset({"stub"}), "pointer patches no instruction"),' in text
+    assert 'only=(frozenset({"relocated", "stub"}), "pointer patches no instruction"),' in text
 
 
 # Shrinking.
@@ -298,7 +307,7 @@ def test_guests_without_a_bug_do_as_the_model_says(ground):
     able = [hunter.able(program.scenario) for program in programs(200)]
     assert hunter.tally.programs == 200
     assert hunter.tally.runs == sum(map(len, able))
-    assert {len(guests) for guests in able} == {1, 2}  # stub alone, or pointer too
+    assert {len(guests) for guests in able} == {2, 3}  # what stores to code alone, or pointer too
 
 
 def test_a_planted_bug_is_found_and_shrunk_to_four_steps_or_fewer(planted, tmp_path):
@@ -309,7 +318,7 @@ def test_a_planted_bug_is_found_and_shrunk_to_four_steps_or_fewer(planted, tmp_p
     assert len(steps) <= 4
     assert any(isinstance(step, Call) and any(isinstance(s, Restore) for s in step.inside) for step in steps)
     cells = {(result.cell.variant, result.cell.mechanism) for result in finding.failing}
-    assert cells == {(v, m) for v in ("arm64", "ppc32") for m in ("pointer", "stub")}
+    assert cells == {(v, m) for v in ("arm64", "ppc32") for m in ("pointer", "stub", "relocated")}
     assert {result.verdict for result in finding.failing} == {Verdict.MISMATCH}
     (tmp_path / "found.py").write_text(source.module(finding.scenario))
     assert scenarios.load((tmp_path / "found.py",))[finding.scenario.name] == finding.scenario
@@ -495,7 +504,7 @@ def test_a_finding_is_status_1_and_a_scenario_to_paste(tmp_path, guest):
         (("--programs", "0"), 2, "--programs"),
         (("--arch-path", "no-such-folder"), 2, "no arch.toml there"),
         (("--arch", "x86_64", "--control", "no-flush"), 3, "changes none of the selected guests"),
-        (("--arch", "arm64", "--mechanism", "relocated"), 3, "nothing to run: arm64 has no relocated"),
+        (("--arch", "sh4", "--engine", "unicorn"), 3, "nothing to run: Unicorn has no sh guest"),
     ],
 )
 def test_a_request_that_cannot_be_met_is_one_sentence(arguments, status, complaint, tmp_path):
@@ -516,7 +525,7 @@ def test_programs_that_no_selected_guest_can_run_are_no_success():
 def test_ctrl_c_ends_it_soon_and_says_how_far_it_came():
     arguments = [*FARM, "--arch", "arm64", "--seconds", "120", "--seed", "5"]
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "seed 5, 2 guests\n"
+    assert process.stdout.readline() == "seed 5, 3 guests\n"
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     before = time.monotonic()

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 import farm
-from farm import image, live, model, wire
+from farm import backend, image, live, model, wire
 from farm.engines.unicorn import UNICORN
 from farm.errors import BuildError, ImageError, MissingToolError, UnknownNameError, UsageError
 from farm.scenario import (
@@ -114,8 +114,12 @@ def test_every_guest_shows_its_code_before_and_after(patchable):
     lines = patchable.code(0)
     changed = lines[lines.index("whatever_0 now:") + 1 :]
     assert lines[0] == "whatever_0 as linked:"
-    assert "default_0" in "\n".join(lines[: -len(changed)])
-    assert "fast_0" in "\n".join(line for line in changed if line.startswith("  > "))
+    variant, mechanism, *_ = patchable.name.split("/")
+    if backend.load()[variant].disassembler or mechanism == "pointer":
+        assert "default_0" in "\n".join(lines[: -len(changed)])
+        assert "fast_0" in "\n".join(line for line in changed if line.startswith("  > "))
+    else:
+        assert any(line.startswith("  > ") for line in changed), "in hexadecimal"
     assert "whatever_2 now:" not in lines
     assert "whatever_2 now:" in patchable.code()
     patchable.restore()
@@ -186,7 +190,7 @@ def test_steps_are_numbered_through(boot):
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({"arch": "arm65"}, UnknownNameError, "unknown architecture 'arm65': did you mean arm64?"),
+        ({"arch": "arm65"}, UnknownNameError, "unknown architecture 'arm65': did you mean arm64 or arm or arm64be?"),
         ({"mechanism": "stab"}, UnknownNameError, "unknown mechanism 'stab': did you mean stub?"),
         ({"engine": "unicron"}, UnknownNameError, "unknown engine 'unicron': did you mean unicorn"),
         ({"toolchain": "tcc"}, UnknownNameError, "unknown toolchain 'tcc': did you mean gcc?"),

@@ -44,7 +44,7 @@ def collected(result):
                 for mechanism in ("pointer", "stub")
             ],
         ),
-        ('arch="x86", mechanism="stub"', ["x86_64/stub/zig/unicorn", "x86_64/stub/zig/qemu-user"]),
+        ('arch="x86_64", mechanism="stub"', ["x86_64/stub/zig/unicorn", "x86_64/stub/zig/qemu-user"]),
         ('arch="arm64", mechanism="stub", engine="unicorn:*"', ["arm64/stub/zig/unicorn:no-clmul"]),
     ],
 )
@@ -65,7 +65,7 @@ def test_without_a_marker_everything_is_booted(project):
     [
         (
             'arch="arm65"',
-            ["*of test_a: unknown architecture 'arm65': did you mean arm64?", "  valid for arch: *ppc64le*"],
+            ["*of test_a: unknown architecture 'arm65': did you mean arm64*", "  valid for arch: *ppc64le*"],
         ),
         ('mechanism="stab"', ["*unknown mechanism 'stab'*", "  valid for mechanism: pointer, stub, relocated"]),
         ('engine="unicron"', ["*unknown engine 'unicron'*", "  valid for engine: unicorn, qemu-user, *:no-clmul*"]),
@@ -117,7 +117,7 @@ def test_an_option_for_one_thing_leaves_profiles_alone(project):
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        ("--farm-arch=arm65", "ERROR: --farm-arch: unknown architecture 'arm65': did you mean arm64?"),
+        ("--farm-arch=arm65", "ERROR: --farm-arch: unknown architecture 'arm65': did you mean arm64*"),
         ("--farm-mechanism=x", "ERROR: --farm-mechanism: unknown mechanism 'x': valid are pointer, stub, relocated"),
         ("--farm-engine=gem5", "ERROR: --farm-engine: unknown engine 'gem5'*"),
     ],
@@ -298,7 +298,7 @@ def test_a(patchable, again):
     patchable.patch("fast")
     assert patchable.call(1, shape="tail") == 3
 """)
-    assert result.parseoutcomes().keys() == {"passed"}
+    assert result.parseoutcomes().keys() == {"passed", "skipped"}  # where Unicorn has no such guest
 
 
 def test_two_guests_in_one_test_are_two_children(project):

@@ -27,7 +27,7 @@ from farm.machine import GuestFault, Machine
 from farm.wire import KEEP
 
 _TICK = 0.05  # seconds
-_KEPT = 32  # guests
+_KEPT = 64  # guests
 
 
 class Opened:
