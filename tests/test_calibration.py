@@ -100,7 +100,9 @@ def test_a_cell_that_fails_without_the_bug_too_proves_nothing(tmp_path, edited_a
     """Its red may have any reason: here the stub of the guest is broken to begin with."""
     folder = edited_arch(("variant.arm64", "variant.mine"), name="mine")
     source = folder / "patch.c"
-    source.write_text(source.read_text().replace("return B |", "return 4 + B |"))
+    text = source.read_text()
+    assert text.count("ARCH_INSTRUCTION(B |") == 1
+    source.write_text(text.replace("ARCH_INSTRUCTION(B |", "ARCH_INSTRUCTION(4 + B |"))
     made = plan.make(
         plan.Selection(arch=["mine"], mechanism=["stub"], engine=["unicorn"], scenario=["BS-02"], arch_path=(folder,))
     )

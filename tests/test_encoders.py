@@ -19,7 +19,8 @@ VARIANTS = [
     if isinstance(variant.engine.get("unicorn"), backend.UnicornSettings) and not variant.engine["unicorn"].since
 ]
 STUBS = [variant for variant in VARIANTS if not variant.supports("stub")]
-SITES = [variant for variant in VARIANTS if not variant.supports("relocated")]
+#: But m68k, whose encoder looks at the opcode in front of the word, and there is none at the edges of nowhere.
+SITES = [variant for variant in VARIANTS if not variant.supports("relocated") and variant.name != "m68k"]
 
 QUESTIONS = """
 #include "patch.h"
@@ -31,7 +32,12 @@ static const struct question {{
     uintptr_t to;
 }} questions[] = {{{table}}};
 
+/* 0 stands for this guest's own stub, and for its default target. */
 static uintptr_t place(const struct question *q) {{ return q->at ? q->at : ARCH_CODE(function_addresses[0]); }}
+static uintptr_t goal(const struct question *q)
+{{
+    return q->to ? q->to : arch_entry(target_addresses[0][TARGET_DEFAULT]);
+}}
 
 /* x: a question's number, and which answer of it. */
 TARGET(default, 0)
@@ -50,14 +56,14 @@ TARGET(default, 0)
 }}
 """
 SITE = {
-    "reaches": "arch_site_reaches(q->at, q->word, q->to)",
-    "word": "arch_site_jump(q->at, q->word, q->to)",
-    "target": "q->to",
+    "reaches": "arch_site_reaches(q->at, q->word, goal(q))",
+    "word": "arch_site_jump(q->at, q->word, goal(q))",
+    "target": "goal(q)",
 }
 STUB = {
-    "reaches": "arch_reaches(place(q), q->to)",
-    "word": "arch_jump(place(q), q->to)",
-    "target": "arch_jump_target(place(q), arch_jump(place(q), q->to))",
+    "reaches": "arch_reaches(place(q), goal(q))",
+    "word": "arch_jump(place(q), goal(q))",
+    "target": "arch_jump_target(place(q), arch_jump(place(q), goal(q)))",
 }
 
 
@@ -98,14 +104,13 @@ def edges(reach, unit):
 def test_a_stub_reaches_up_to_its_edges_and_never_cuts_a_displacement_off(variant, tmp_path):
     plain = image.build(Spec(variant, "stub", next(iter(variant.toolchain))))
     stub = plain.functions["whatever_0"] & -variant.alignment
-    default = plain.functions["default_0"] & -variant.alignment
     reach, space = variant.branch_range or 1 << 27, 1 << variant.bits
     unit = max(variant.alignment, 2)
-    targets = [default, *(stub + d for d in edges(reach, unit) if 0 <= stub + d < space)]
+    targets = [0, *(stub + d for d in edges(reach, unit) if 0 <= stub + d < space)]
     answers = Answers(variant, tmp_path, [(0, 0, to) for to in targets], STUB)
     said = [bool(answers.ask(i, 0)) for i in range(len(targets))]
     assert said[0], "the default, as linked"
-    for i, to in enumerate(targets):
+    for i, to in list(enumerate(targets))[1:]:
         if said[i]:
             assert answers.target(i) == to, f"{to - stub:#x} from the stub"
         if variant.branch_range and abs(to - stub) > reach + 12 * unit:

@@ -230,6 +230,6 @@ SCENARIOS = (
                 for step in (patch(_CRC, target), call(_CRC, piece(77, 3)), call(_CRC, piece(9, 80, more=True)))
             ),
         ),
-        frozenset({Defect.BYTE_ORDER}),
+        frozenset({Defect.BYTE_ORDER, Defect.LOST_PATCH}),
     ),
 )
