@@ -113,6 +113,15 @@ bare_\n:
 1:
 #endif
     pop     {r3, pc}
+
+/* The CONDITIONAL call sites: a branch to the function, whose return goes to the caller. */
+    .balign 4
+    .globl conditional_\n
+    .type conditional_\n, %function
+conditional_\n:
+    tst     r0, #1                  /* four bytes in Thumb, too */
+    WIDE(bne) whatever_\n
+    bx      lr
     .endr
     .text
 

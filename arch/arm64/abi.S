@@ -126,6 +126,14 @@ bare_\n:
 #endif
     ldr     x30, [sp], #16
     ret
+
+/* The CONDITIONAL call sites: a branch to the function, whose return goes to the caller. */
+    .globl conditional_\n
+    .type conditional_\n, %function
+conditional_\n:
+    tst     w0, #1
+    b.ne    whatever_\n
+    ret
     .endr
     .text
 

@@ -121,6 +121,14 @@ bare_\n:
     ld.d    $ra, $sp, 0
     addi.d  $sp, $sp, 16
     ret
+
+/* The CONDITIONAL call sites: a branch to the function, whose return goes to the caller. */
+    .globl conditional_\n
+    .type conditional_\n, @function
+conditional_\n:
+    andi    $t0, $a0, 1
+    bnez    $t0, whatever_\n
+    ret
     .endr
     .text
 

@@ -115,6 +115,17 @@ bare_\n:
 #endif
     lea     4(%sp), %sp
     rts
+
+/* The CONDITIONAL call sites: a branch to the function, whose return goes to the caller. */
+    .balignw 4, 0x4e71
+    .globl conditional_\n
+    .type conditional_\n, @function
+conditional_\n:
+    nop                             /* so that the displacement is naturally aligned */
+    move.l  4(%sp), %d0
+    btst    #0, %d0
+    bne.l   whatever_\n
+    rts
     .endr
     .text
 

@@ -172,6 +172,20 @@ bare_\n:
     jr      $31
     ADD_IMMEDIATE $29, $29, 32
     .endr
+
+/* The CONDITIONAL call sites: a branch to the function, whose return goes to the caller.  It reaches 128 KiB, hence they
+ * come first. */
+    .section .sites.first, "ax"
+    .irp n, INT_NUMBERS
+    .globl conditional_\n
+    .type conditional_\n, %function
+conditional_\n:
+    andi    $12, $4, 1
+    bnez    $12, whatever_\n
+    move    $2, $4
+    jr      $31
+    nop
+    .endr
     .text
 
 /* void abi_scrub(void): junk in every register that is not callee-saved, but $26 and $27, which are the kernel's, $28

@@ -107,6 +107,16 @@ bare_\n:
     la      %r15, FRAME_BYTES(%r15)
     lg      %r14, LINK_SAVED(%r15)
     br      %r14
+
+/* The CONDITIONAL call sites: a branch to the function, whose return goes to the caller. */
+    .balign 4
+    .globl conditional_\n
+    .type conditional_\n, @function
+conditional_\n:
+    nopr    %r0                     /* so that the displacement is naturally aligned */
+    tmll    %r2, 1
+    jgne    whatever_\n
+    br      %r14
     .endr
     .text
 

@@ -112,6 +112,16 @@ bare_\n:
 #endif
     leaq    8(%rsp), %rsp
     ret
+
+/* The CONDITIONAL call sites: a branch to the function, whose return goes to the caller. */
+    .balign 16
+    .globl conditional_\n
+    .type conditional_\n, @function
+conditional_\n:
+    movl    %edi, %eax
+    testb   $1, %al
+    jne     whatever_\n
+    ret
     .endr
     .text
 

@@ -100,6 +100,16 @@ bare_\n:
     leal    8(%esp), %esp
     popl    %ebx
     ret
+
+/* The CONDITIONAL call sites: a branch to the function, whose return goes to the caller. */
+    .balign 16
+    .globl conditional_\n
+    .type conditional_\n, @function
+conditional_\n:
+    movl    4(%esp), %eax
+    testb   $1, %al
+    jne     whatever_\n
+    ret
     .endr
     .text
 
