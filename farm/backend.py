@@ -79,11 +79,14 @@ AbiFeature = Literal[
     "kept-vectors",
 ]
 
+#: The file with which an architecture redirects its call sites.
+SITES_FILE = "sites.c"
+
 #: The files that an architecture must have for a mechanism.
 MECHANISM_FILES: dict[str, tuple[str, ...]] = {
     "pointer": (),
     "stub": ("stub.S", "patch.c"),
-    "relocated": ("stub.S", "patch.c", "sites.c"),
+    "relocated": ("stub.S", "patch.c", SITES_FILE),
 }
 
 #: The file with which an architecture looks at registers around a call (:attr:`Variant.looks_at_registers`).

@@ -85,6 +85,12 @@ def test_a_control_that_a_variant_cannot_have_says_why():
         assert "there is no data slot" in CONTROLS[name].impossible(known["m68k"])
         assert CONTROLS[name].impossible(known["s390x"]) is None
     assert "little-endian" in CONTROLS["native-order"].impossible(known["x86_64"])
+    for name in ("lost-link", "lost-condition"):
+        assert CONTROLS[name].impossible(known["arm64"]) is None
+        assert CONTROLS[name].impossible(known["alpha"]) == "alpha has no sites.c"
+        for opcode_beside_the_word in ("x86_64", "s390x", "m68k"):
+            assert "opcode lies beside the word" in CONTROLS[name].impossible(known[opcode_beside_the_word])
+    assert CONTROLS["lost-condition"].impossible(known["ppc64"]) == "sites.c has nothing to plant it in"
 
 
 def test_a_control_that_a_variant_cannot_have_is_listed_and_not_counted():
