@@ -168,6 +168,13 @@ CONTROLS: dict[str, Control] = {
             file=ABI_FILE,
         ),
         Control(
+            "nop-delay-slot",
+            Defect.LOST_DELAY_SLOT,
+            "the instruction behind a call is lost",
+            abi="delay-slot",
+            file=ABI_FILE,
+        ),
+        Control(
             "clobber-entry-register",
             Defect.ENTRY_REGISTER,
             "a target that is entered indirectly does not find its own address",

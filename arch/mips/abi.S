@@ -144,8 +144,14 @@ abi_call:
     jr      $31
     ADD_IMMEDIATE $29, $29, FRAME
 
-/* The BARE call sites: the floating-point conditions are those that abi_call set; $15 is given its value in the delay
- * slot, so that a mechanism that loses what is there is found out. */
+/* Behind the call of a BARE site: it makes the argument what it is. */
+#ifdef CONTROL_NOP_DELAY_SLOT
+#define DELAY_SLOT nop
+#else
+#define DELAY_SLOT addiu $4, $4, 1
+#endif
+
+/* The BARE call sites: the floating-point conditions are those that abi_call set; $15 is given a value. */
     .section .sites, "ax"
     .irp n, INT_NUMBERS
     .balign 16
@@ -157,15 +163,17 @@ bare_\n:
     address 12, 1f
     lui     $13, %hi(abi_bare)
     STORE   $12, %lo(abi_bare)($13)
+    li      $15, BARE_HIDDEN
+    addiu   $4, $4, -1
 #ifdef CONTROL_RELIES_ON_SCRATCH
     li      $14, 1
     jal     whatever_\n
-    li      $15, BARE_HIDDEN
+    DELAY_SLOT
 1:  addu    $2, $2, $14             /* nobody promised that $14 is still 1 */
     addiu   $2, $2, -1
 #else
     jal     whatever_\n
-    li      $15, BARE_HIDDEN
+    DELAY_SLOT
 1:
 #endif
     LOAD    $31, 24($29)
@@ -173,7 +181,7 @@ bare_\n:
     ADD_IMMEDIATE $29, $29, 32
     .endr
 
-/* The CONDITIONAL call sites: a branch to the function, whose return goes to the caller.  It reaches 128 KiB, hence they
+/* The CONDITIONAL call sites: a branch to the function, whose return goes to the caller.  It reaches 128 KiB, so they
  * come first. */
     .section .sites.first, "ax"
     .irp n, INT_NUMBERS

@@ -102,6 +102,13 @@ abi_call:
     bv      %r0(%r2)
     ldo     -ABI_FRAME(%r30), %r30
 
+/* Behind the call of a BARE site: it makes the argument what it is. */
+#ifdef CONTROL_NOP_DELAY_SLOT
+#define DELAY_SLOT nop
+#else
+#define DELAY_SLOT ldo 1(%r26), %r26
+#endif
+
 /* The BARE call sites: carry and shift amount are what abi_call made them; r28, where the address of a struct result
  * would be, and r29, the static chain, are given values.  Nothing here writes the carry bit. */
     .section .sites, "ax"
@@ -117,16 +124,17 @@ bare_\n:
     stw     %r1, R%abi_bare(%r20)
     ldi     BARE_HIDDEN, %r28
     ldi     BARE_HIDDEN + 1, %r29
+    ldo     -1(%r26), %r26
 #ifdef CONTROL_RELIES_ON_SCRATCH
     ldi     1, %r20
     bl      whatever_\n, %r2
-    nop
+    DELAY_SLOT
 .Lreturn_\n:
     addl    %r28, %r20, %r28        /* nobody promised that r20 is still 1 */
     ldo     -1(%r28), %r28
 #else
     bl      whatever_\n, %r2
-    nop
+    DELAY_SLOT
 .Lreturn_\n:
 #endif
     ldw     LINK - FRAME(%r30), %r2

@@ -129,8 +129,14 @@ abi_call:
 .Lkept_floats:
     .long   1 << VIOLATION_KEPT_FLOATS
 
-/* The BARE call sites: T is what abi_call made it; r2 and r3 are given values, r3 in the delay slot, so that a
- * mechanism that loses what is there is found out. */
+/* Behind the call of a BARE site: it makes the argument what it is. */
+#ifdef CONTROL_NOP_DELAY_SLOT
+#define DELAY_SLOT nop
+#else
+#define DELAY_SLOT add #1, r4
+#endif
+
+/* The BARE call sites: T is what abi_call made it; r2 and r3 are given values. */
     .section .sites, "ax"
     .irp n, INT_NUMBERS
     .balign 4
@@ -144,15 +150,17 @@ bare_\n:
     mov.l   4f, r0
     mov.w   5f, r2
     mov     r2, r3
+    add     #1, r3
+    add     #-1, r4
 #ifdef CONTROL_RELIES_ON_SCRATCH
     mov     #1, r1
     jsr     @r0
-    add     #1, r3
+    DELAY_SLOT
 1:  add     r1, r0                  /* nobody promised that r1 is still 1 */
     add     #-1, r0
 #else
     jsr     @r0
-    add     #1, r3
+    DELAY_SLOT
 1:
 #endif
     lds.l   @r15+, pr

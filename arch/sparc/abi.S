@@ -117,6 +117,13 @@ abi_call:
     retl
     add     %sp, ABI_FRAME, %sp
 
+/* Behind the call of a BARE site: it makes the argument what it is. */
+#ifdef CONTROL_NOP_DELAY_SLOT
+#define DELAY_SLOT nop
+#else
+#define DELAY_SLOT add %o0, 1, %o0
+#endif
+
 /* The BARE call sites: the flags are those that abi_call set; the static chain and where the address of a struct would
  * be are given values.  Nothing here writes a flag. */
     .section .sites, "ax"
@@ -137,15 +144,16 @@ bare_\n:
 #else
     add     STATIC_CHAIN, 1, %o1
 #endif
+    sub     %o0, 1, %o0
 #ifdef CONTROL_RELIES_ON_SCRATCH
     mov     1, %o4
     call    whatever_\n
-    nop
+    DELAY_SLOT
 1:  add     %o0, %o4, %o0           /* nobody promised that o4 is still 1 */
     sub     %o0, 1, %o0
 #else
     call    whatever_\n
-    nop
+    DELAY_SLOT
 1:
 #endif
     LOAD    [%sp + BIAS + FRAME + 8], %o7
