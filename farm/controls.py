@@ -31,6 +31,7 @@ class Control:
     abi: str | None = None  #: only where the ABI has this (``Variant.abi``)
     big: bool = False  #: only on a big-endian CPU
     file: str | None = None  #: of an architecture: where it is planted, and it is only where the macro is there
+    asm: bool = False  #: about what lies before a target, which is known where targets are asm
     slot: bool = False  #: about the data slot, which a stub has only where its jump does not reach every address
 
     @property
@@ -56,6 +57,8 @@ class Control:
             return "it is little-endian"
         if self.file and self.macro not in _text(variant.source(self.file)):
             return _unplanted(variant, self.file)
+        if self.asm and not variant.looks_at_registers:
+            return f"{variant.architecture} has no {ABI_FILE}, so what lies before a target is the compiler's"
         if self.defect is Defect.STALE_FETCH and variant.coherence == "coherent":
             return "caches are coherent, so there is no maintenance to leave out"
         if self.slot and variant.branch_range is None:
@@ -92,6 +95,9 @@ CONTROLS: dict[str, Control] = {
         ),
         Control("no-patch", Defect.LOST_PATCH, "a patch reports success and stores nothing"),
         Control("off-by-one", Defect.WRONG_DISPLACEMENT, "the target is missed by one instruction"),
+        Control(
+            "falls-short", Defect.WRONG_DISPLACEMENT, "the target is missed by one instruction before it", asm=True
+        ),
         Control(
             "no-range-check", Defect.RANGE_TRUNCATION, "a displacement out of range is truncated", _CODE, slot=True
         ),

@@ -218,9 +218,17 @@ abi_scrub:
     nop
 
 /* The targets.  An entry names itself in $24 and goes on at target_entry; only $24 and, once that is there, $12 and $25
- * are written, so the body gets every argument, $28, the return address and the stack as the caller left them. */
-    .irp n, FUNCTION_NUMBERS
+ * are written, so the body gets every argument, $28, the return address and the stack as the caller left them.  Before
+ * each lie some `break`: who jumps short of one is found out. */
+.macro pad
     .balign 16
+    .rept   4
+    break
+    .endr
+.endm
+
+    .irp n, FUNCTION_NUMBERS
+    pad
     .globl default_\n, fast_\n, other_\n
     .type default_\n, %function
     .type fast_\n, %function
@@ -229,12 +237,12 @@ default_\n:
     li      $24, NAMED | \n << 8 | TARGET_DEFAULT
     j       target_entry
     nop
-    .balign 16
+    pad
 fast_\n:
     li      $24, NAMED | \n << 8 | TARGET_FAST
     j       target_entry
     nop
-    .balign 16
+    pad
 other_\n:
     li      $24, NAMED | \n << 8 | TARGET_OTHER
     j       target_entry
@@ -244,7 +252,7 @@ other_\n:
 /* Linked into another region, so they come back through a register. */
     .section .far, "ax"
     .irp n, FUNCTION_NUMBERS
-    .balign 16
+    pad
     .globl far_\n
     .type far_\n, %function
 far_\n:
@@ -347,13 +355,13 @@ return_here:
 #endif
 
 /* NULL and RET0 lead here. */
-    .balign 16
+    pad
     .globl return_void
     .type return_void, %function
 return_void:
     jr      $31
     nop
-    .balign 16
+    pad
     .globl return_zero
     .type return_zero, %function
 return_zero:

@@ -2,6 +2,7 @@
 #include "arch.h"
 #include "wire.h"
 
+#define ILLEGAL 0xfffd
 #define NAMED 0x6000                /* marks a target's name: what a register holds by chance is no name */
 
 /* Where abi_entry (guest.h) has what an entry records. */
@@ -195,9 +196,15 @@ abi_scrub:
 1:  .long   0x8e6b6a75
 
 /* The targets.  An entry names itself in r1 and goes on at target_entry; only r0 and r1, and the stack below r15, are
- * written, so the body gets every argument, r2, r3, fpscr, the return address and the stack as the caller left them. */
+ * written, so the body gets every argument, r2, r3, fpscr, the return address and the stack as the caller left them.
+ * Before each lie illegal instructions: who jumps short of one is found out. */
+.macro pad
+    .word   ILLEGAL
+    .balignw 4, ILLEGAL
+.endm
+
 .macro target name, number, n
-    .balign 4
+    pad
     .globl \name\()_\n
     .type \name\()_\n, %function
 \name\()_\n:
@@ -214,7 +221,7 @@ abi_scrub:
 
     .section .far, "ax"
     .irp n, FUNCTION_NUMBERS
-    .balign 4
+    pad
     .globl far_\n
     .type far_\n, %function
 far_\n:
@@ -358,13 +365,13 @@ return_here:
 #endif
 
 /* NULL and RET0 lead here. */
-    .balign 4
+    pad
     .globl return_void
     .type return_void, %function
 return_void:
     rts
     nop
-    .balign 4
+    pad
     .globl return_zero
     .type return_zero, %function
 return_zero:

@@ -206,9 +206,15 @@ abi_scrub:
     wr      %o0, %y
 
 /* The targets.  An entry names itself in g4 and goes on at target_entry; only g1, g3 and g4 are written, so the body
- * gets every argument, the return address and the stack as the caller left them. */
+ * gets every argument, the return address and the stack as the caller left them.  Before each lie zeros, which are
+ * `unimp`: who jumps short of one is found out. */
+.macro pad
+    .skip   ARCH_ENTRY_INSTRUCTION
+    .balign 16, 0
+.endm
+
     .irp n, FUNCTION_NUMBERS
-    .balign 16
+    pad
     .globl default_\n, fast_\n, other_\n
     .type default_\n, %function
     .type fast_\n, %function
@@ -217,12 +223,12 @@ default_\n:
     sethi   %hi(NAME(\n, TARGET_DEFAULT)), %g4
     ba      target_entry
     nop
-    .balign 16
+    pad
 fast_\n:
     sethi   %hi(NAME(\n, TARGET_FAST)), %g4
     ba      target_entry
     nop
-    .balign 16
+    pad
 other_\n:
     sethi   %hi(NAME(\n, TARGET_OTHER)), %g4
     ba      target_entry
@@ -232,7 +238,7 @@ other_\n:
 /* Linked out of every near branch's reach, so they come back through a register. */
     .section .far, "ax"
     .irp n, FUNCTION_NUMBERS
-    .balign 16
+    pad
     .globl far_\n
     .type far_\n, %function
 far_\n:
@@ -337,13 +343,13 @@ return_here:
 #endif
 
 /* NULL and RET0 lead here. */
-    .balign 16
+    pad
     .globl return_void
     .type return_void, %function
 return_void:
     retl
     nop
-    .balign 16
+    pad
     .globl return_zero
     .type return_zero, %function
 return_zero:
