@@ -66,7 +66,7 @@ Feature = Literal["clmul", "float"]
 #: the stack pointer that is its owner's; ``toc``: a register with the table of contents (ELFv2), the global pointer
 #: (mips) or the base of all data (hppa); ``entry-register``: a register that holds a function's own address when it is
 #: entered indirectly; ``kept-flags``, ``kept-floats``, ``kept-vectors``: flags, floating-point registers and vector
-#: registers that survive a call.
+#: registers that survive a call; ``delay-slot``: the instruction behind a call is executed before the target is.
 AbiFeature = Literal[
     "int128",
     "extension",
@@ -77,13 +77,17 @@ AbiFeature = Literal[
     "kept-flags",
     "kept-floats",
     "kept-vectors",
+    "delay-slot",
 ]
+
+#: The file with which an architecture redirects its call sites.
+SITES_FILE = "sites.c"
 
 #: The files that an architecture must have for a mechanism.
 MECHANISM_FILES: dict[str, tuple[str, ...]] = {
     "pointer": (),
     "stub": ("stub.S", "patch.c"),
-    "relocated": ("stub.S", "patch.c", "sites.c"),
+    "relocated": ("stub.S", "patch.c", SITES_FILE),
 }
 
 #: The file with which an architecture looks at registers around a call (:attr:`Variant.looks_at_registers`).

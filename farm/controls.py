@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from farm.backend import ABI_FILE, Variant
+from farm.backend import ABI_FILE, SITES_FILE, Variant
 from farm.scenario import Call, Defect, Scenario, Shape, walk
 
 _ALL = frozenset({"pointer", "stub", "relocated"})
@@ -30,12 +30,18 @@ class Control:
     cpu: tuple[str, bool] | None = None  #: only on a CPU that has (True) or lacks (False) this feature
     abi: str | None = None  #: only where the ABI has this (``Variant.abi``)
     big: bool = False  #: only on a big-endian CPU
-    probe: bool = False  #: planted in abi.S, which says what it clobbers: only where the macro is there
+    file: str | None = None  #: of an architecture: where it is planted, and it is only where the macro is there
+    asm: bool = False  #: about what lies before a target, which is known where targets are asm
     slot: bool = False  #: about the data slot, which a stub has only where its jump does not reach every address
 
     @property
     def macro(self) -> str:
         return "CONTROL_" + self.name.upper().replace("-", "_")
+
+    @property
+    def probe(self) -> bool:
+        """Only asm that looks at registers around a call can notice it."""
+        return self.file == ABI_FILE
 
     def applies(self, variant: Variant, mechanism: str, features: frozenset[str] = frozenset()) -> bool:
         """The macro changes the guest: a coherent architecture has no cache maintenance to leave out."""
@@ -49,8 +55,10 @@ class Control:
             return f"the ABI has no {self.abi}"
         if self.big and not variant.big_endian:
             return "it is little-endian"
-        if self.probe and self.macro not in _text(variant.source(ABI_FILE)):
-            return f"{ABI_FILE} has nothing to plant it in"
+        if self.file and self.macro not in _text(variant.source(self.file)):
+            return _unplanted(variant, self.file)
+        if self.asm and not variant.looks_at_registers:
+            return f"{variant.architecture} has no {ABI_FILE}, so what lies before a target is the compiler's"
         if self.defect is Defect.STALE_FETCH and variant.coherence == "coherent":
             return "caches are coherent, so there is no maintenance to leave out"
         if self.slot and variant.branch_range is None:
@@ -58,6 +66,15 @@ class Control:
         if self.defect is Defect.TORN_STORE and _BYTE_WORD.search(_text(variant.folder / "arch.h")):
             return "the stub's word is one byte, which no store tears"
         return None
+
+
+def _unplanted(variant: Variant, file: str) -> str:
+    """Why an architecture's ``file`` has no macro of a control."""
+    if not variant.source(file).is_file():
+        return f"{variant.architecture} has no {file}"
+    if file == SITES_FILE and all(form.opcode.at for form in variant.call_site if form.store != "never"):
+        return "a call site's opcode lies beside the word that is replaced, so it cannot be lost"
+    return f"{file} has nothing to plant it in"
 
 
 #: In ``arch.h``: what one poke of a stub stores.
@@ -79,6 +96,9 @@ CONTROLS: dict[str, Control] = {
         Control("no-patch", Defect.LOST_PATCH, "a patch reports success and stores nothing"),
         Control("off-by-one", Defect.WRONG_DISPLACEMENT, "the target is missed by one instruction"),
         Control(
+            "falls-short", Defect.WRONG_DISPLACEMENT, "the target is missed by one instruction before it", asm=True
+        ),
+        Control(
             "no-range-check", Defect.RANGE_TRUNCATION, "a displacement out of range is truncated", _CODE, slot=True
         ),
         Control("no-flush", Defect.STALE_FETCH, "no cache maintenance after the store", _CODE),
@@ -98,67 +118,74 @@ CONTROLS: dict[str, Control] = {
             "clobber-saved",
             Defect.CLOBBERED_REGISTER,
             "a callee-saved register is lost on the way",
-            probe=True,
+            file=ABI_FILE,
         ),
         Control(
             "clobber-global-pointer",
             Defect.CLOBBERED_REGISTER,
             "a register that everyone may address data from is lost on the way",
-            probe=True,
+            file=ABI_FILE,
         ),
         Control(
             "clobber-argument",
             Defect.CLOBBERED_ARGUMENT,
             "an argument register is lost on the way",
-            probe=True,
+            file=ABI_FILE,
         ),
         Control(
             "clobber-float",
             Defect.CLOBBERED_FLOAT,
             "a callee-saved floating-point register is lost on the way",
             abi="kept-floats",
-            probe=True,
+            file=ABI_FILE,
         ),
         Control(
             "clobber-vector",
             Defect.CLOBBERED_VECTOR,
             "a callee-saved vector register is lost on the way",
             abi="kept-vectors",
-            probe=True,
+            file=ABI_FILE,
         ),
         Control(
             "clobber-flags",
             Defect.CLOBBERED_FLAGS,
             "flags that a call need not keep are changed before the target is entered",
             _CODE,
-            probe=True,
+            file=ABI_FILE,
         ),
         Control(
             "clobber-kept-flags",
             Defect.CLOBBERED_KEPT_FLAGS,
             "flags that survive a call are lost on the way",
             abi="kept-flags",
-            probe=True,
+            file=ABI_FILE,
         ),
         Control(
             "relies-on-scratch",
             Defect.CLOBBERED_SCRATCH,
             "a caller trusts that the default target leaves a scratch register alone",
-            probe=True,
+            file=ABI_FILE,
         ),
         Control(
             "clobber-static-chain",
             Defect.HIDDEN_REGISTER,
             "the static chain of a nested function is lost on the way",
             _CODE,
-            probe=True,
+            file=ABI_FILE,
+        ),
+        Control(
+            "nop-delay-slot",
+            Defect.LOST_DELAY_SLOT,
+            "the instruction behind a call is lost",
+            abi="delay-slot",
+            file=ABI_FILE,
         ),
         Control(
             "clobber-entry-register",
             Defect.ENTRY_REGISTER,
             "a target that is entered indirectly does not find its own address",
             abi="entry-register",
-            probe=True,
+            file=ABI_FILE,
         ),
         Control(
             "clobber-variadic-count",
@@ -166,32 +193,32 @@ CONTROLS: dict[str, Control] = {
             "a variadic function is not told that doubles are in registers",
             _CODE,
             abi="variadic-count",
-            probe=True,
+            file=ABI_FILE,
         ),
         Control(
             "clobber-struct-pointer",
             Defect.STRUCT_POINTER,
             "a struct result goes elsewhere",
-            probe=True,
+            file=ABI_FILE,
         ),
         Control(
             "clobber-float-argument",
             Defect.FLOAT_ARGUMENT,
             "a floating-point argument register is lost on the way",
-            probe=True,
+            file=ABI_FILE,
         ),
         Control(
             "clobber-stack-argument",
             Defect.STACK_ARGUMENT,
             "an argument on the stack is lost on the way",
-            probe=True,
+            file=ABI_FILE,
         ),
         Control(
             "narrow-not-extended",
             Defect.NARROW_EXTENSION,
             "a negative 8-bit argument arrives without its sign",
             abi="extension",
-            probe=True,
+            file=ABI_FILE,
         ),
         Control(
             "truncated-return",
@@ -203,7 +230,7 @@ CONTROLS: dict[str, Control] = {
             Defect.RETURN_ADDRESS,
             "the target returns into the mechanism, which returns to the caller",
             _CODE,
-            probe=True,
+            file=ABI_FILE,
         ),
         Control(
             "overwrite-red-zone",
@@ -211,26 +238,26 @@ CONTROLS: dict[str, Control] = {
             "the mechanism stores below the stack pointer",
             _CODE,
             abi="red-zone",
-            probe=True,
+            file=ABI_FILE,
         ),
         Control(
             "misalign-stack",
             Defect.WRONG_STACK,
             "the target is entered with a stack pointer that is not aligned",
-            probe=True,
+            file=ABI_FILE,
         ),
         Control(
             "leak-stack",
             Defect.WRONG_STACK,
             "16 bytes of stack are never given back, by function 0",
-            probe=True,
+            file=ABI_FILE,
         ),
         Control(
             "clobber-toc",
             Defect.LOST_TOC,
             "the table of contents is lost on the way",
             abi="toc",
-            probe=True,
+            file=ABI_FILE,
         ),
         Control(
             "toc-not-restored",
@@ -238,7 +265,7 @@ CONTROLS: dict[str, Control] = {
             "the call comes back with another table of contents",
             _CODE,
             abi="toc",
-            probe=True,
+            file=ABI_FILE,
         ),
         Control("target-for-address", Defect.WRONG_ADDRESS, "the function's address is that of its target"),
         Control("lazy-argument", Defect.LAZY_ARGUMENT, "under NULL the argument is not evaluated"),
@@ -256,6 +283,20 @@ CONTROLS: dict[str, Control] = {
             Defect.STALE_SITE,
             "call sites of text that is gone are still written",
             frozenset({"relocated"}),
+        ),
+        Control(
+            "lost-link",
+            Defect.LOST_LINK,
+            "a redirected call becomes a jump, and a jump a call",
+            frozenset({"relocated"}),
+            file=SITES_FILE,
+        ),
+        Control(
+            "lost-condition",
+            Defect.LOST_CONDITION,
+            "a redirected branch is taken whatever its condition",
+            frozenset({"relocated"}),
+            file=SITES_FILE,
         ),
         Control(
             "late-site-default",
@@ -277,12 +318,12 @@ def needs_probes(scenario: Scenario) -> bool:
 
 
 def absent(scenario: Scenario, variant: Variant, mechanism: str) -> list[str]:
-    """The controls of ``scenario``, if all are probes and none is planted in ``variant``.
+    """The controls of ``scenario``, if all are planted in an architecture's files and none is in ``variant``'s.
 
     It is about a register or flag that this architecture does not have.
     """
     about = [control for control in CONTROLS.values() if control.defect in scenario.detects]
-    present = any(not control.probe or control.applies(variant, mechanism) for control in about)
+    present = any(not control.file or control.applies(variant, mechanism) for control in about)
     return [] if present else [control.name for control in about]
 
 

@@ -161,7 +161,7 @@ def _controls() -> list[dict[str, Any]]:
             "name": c.name,
             "defect": str(c.defect),
             "what": c.what,
-            "probe": c.probe,
+            "planted": c.file or "images",
             "mechanisms": sorted(c.mechanisms),
         }
         for c in CONTROLS.values()

@@ -108,7 +108,7 @@ class Shape(enum.Enum):
     TAIL = 2  #: ``return f(x);``
     LOOPED = 3  #: ``for (i = 0; i < count; i++) sum += f(x + i);``
     POINTER = 4  #: through the function's address, taken and stored in writable data
-    BARE = 5  #: in asm, by a function of the INT kind: hidden registers and flags set, the red zone in use
+    BARE = 5  #: in asm, by a function of the INT kind: hidden registers, flags, red zone and delay slot in use
     CALLBACK = 6  #: INT: the function's address is handed to an iterator, which calls it ``count`` times
     COUNTED = 7  #: INT and VOID: ``f(next(x))``; the call answers how often ``next`` was evaluated
     CONDITIONAL = 8  #: INT: ``return x & 1 ? f(x) : x;``, a conditional branch where the architecture has one
@@ -163,6 +163,7 @@ class Defect(enum.Enum):
     CLOBBERED_KEPT_FLAGS = "clobbered-kept-flags"
     CLOBBERED_SCRATCH = "clobbered-scratch"
     HIDDEN_REGISTER = "hidden-register"
+    LOST_DELAY_SLOT = "lost-delay-slot"
     ENTRY_REGISTER = "entry-register"
     VARIADIC_COUNT = "variadic-count"
     STRUCT_POINTER = "struct-pointer"

@@ -177,14 +177,14 @@ class Event(NamedTuple):
     ``address``: 1 if two addresses differ) or a digest (``output``; ``loop``, of the folded events).  ``stack`` is the
     difference in bytes between the stack pointer after and before the call.
 
-    ``abi`` is a mask of violations (:data:`VIOLATIONS`). At ``enter``: bits 0 to 15 are the arguments, 16 the
-    alignment of the stack, 19 the table of contents (r2 of ELFv2), 20 the register that holds the target's own
-    address (r12 of ELFv2), 24 in a variadic call the register that says where doubles are (x86-64 al, ppc32 cr bit
-    6). For a call from a BARE site, under a mechanism that promises it, also 17 the return address, 18 the flags, 21
-    the red zone, and 24 and 25 the registers that carry no argument of this call but may one of another (x86-64 rax,
-    r10; arm64 x8, x18; powerpc r11). At ``return``: bits 0 to 17 are the callee-saved registers of the architecture,
-    19 the table of contents, 22 the flags that a call keeps (powerpc cr2 to cr4, x86-64 DF), 30 the callee-saved
-    floating-point registers (arm64 d8-d15, powerpc f14-f31), 31 the vector registers (ELFv2 v20-v31).
+    ``abi`` is a mask of violations (:data:`VIOLATIONS`); which register each is about, an architecture's ``arch.h``
+    and ``abi.S`` say, and a bit is never set where the ABI has no such thing. At ``enter``: bits 0 to 15 are the
+    arguments, 16 the alignment of the stack, 19 the register from which everyone addresses data, 20 the one that holds
+    the target's own address, 24 in a variadic call the one that says how doubles are passed. For a call from a BARE
+    site, under a mechanism that promises it, also 17 the return address, 18 the flags, 21 the red zone, and 24 and 25
+    the hidden registers: they carry no argument of this call but may one of another. At ``return``: bits 0 to 17 are
+    the callee-saved registers, 19 as at ``enter``, 22 the flags that survive a call, 30 the callee-saved floating-point
+    registers, 31 the callee-saved vector registers.
     """
 
     kind: str

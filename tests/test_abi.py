@@ -10,7 +10,7 @@ from farm.controls import CONTROLS
 from farm.run import batches, run_batch
 from farm.wire import VIOLATIONS
 
-VARIANTS = ("arm64", "m68k", "ppc32", "ppc64le", "s390x", "x86_64")
+VARIANTS = ("arm64", "m68k", "mips32", "ppc32", "ppc64le", "s390x", "x86_64")
 ABI = [name for name, scenario in scenarios.load().items() if scenario.id.startswith("AB-")]
 
 

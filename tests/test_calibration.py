@@ -18,7 +18,7 @@ from farm.engines import engines
 from farm.report import calibration
 
 WHOLE = ("arm64", "ppc64le", "s390x", "x86_64")
-FEW = ("no-patch", "off-by-one", "no-restore", "clobber-saved", "unchecked")
+FEW = ("no-patch", "off-by-one", "falls-short", "no-restore", "clobber-saved", "unchecked")
 OTHERS = [name for name in backend.load() if name not in WHOLE]
 
 
@@ -60,7 +60,7 @@ def test_a_patch_that_does_nothing_and_one_that_misses_are_red_everywhere(varian
     made, found = measure(variant, FEW, scenario=["BS-*", "CS-*", "FB-13", "AB-01"])
     assert not as_claimed(found)
     ran = {(p.cell.mechanism, p.cell.engine) for p in made.cells if p.verdict is None}
-    for control in FEW[:2]:
+    for control in FEW[:3]:
         cells = [finding.cell for finding in found if finding.control.name == control]
         assert {(cell.mechanism, cell.engine) for cell in cells} == ran
         assert len(cells) >= 20
@@ -85,6 +85,12 @@ def test_a_control_that_a_variant_cannot_have_says_why():
         assert "there is no data slot" in CONTROLS[name].impossible(known["m68k"])
         assert CONTROLS[name].impossible(known["s390x"]) is None
     assert "little-endian" in CONTROLS["native-order"].impossible(known["x86_64"])
+    for name in ("lost-link", "lost-condition"):
+        assert CONTROLS[name].impossible(known["arm64"]) is None
+        assert CONTROLS[name].impossible(known["alpha"]) == "alpha has no sites.c"
+        for opcode_beside_the_word in ("x86_64", "s390x", "m68k"):
+            assert "opcode lies beside the word" in CONTROLS[name].impossible(known[opcode_beside_the_word])
+    assert CONTROLS["lost-condition"].impossible(known["ppc64"]) == "sites.c has nothing to plant it in"
 
 
 def test_a_control_that_a_variant_cannot_have_is_listed_and_not_counted():

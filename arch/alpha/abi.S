@@ -136,9 +136,15 @@ abi_scrub:
 
 /* The targets.  An entry names itself in $25 and goes on at target_entry; only $24, $25, $28 and $29, whose value every
  * function makes anew, and once it is recorded $27 are written, so the body gets every argument, the return address and
- * the stack as the caller left them. */
+ * the stack as the caller left them.  Before each lie zeros, which are `call_pal halt`: who jumps short of one is found
+ * out. */
+.macro pad
+    .skip   ARCH_ENTRY_INSTRUCTION
+    .balign 16, 0
+.endm
+
     .irp n, FUNCTION_NUMBERS
-    .balign 16
+    pad
     .globl default_\n, fast_\n, other_\n
     .type default_\n, @function
     .type fast_\n, @function
@@ -146,11 +152,11 @@ abi_scrub:
 default_\n:
     lda     $25, NAMED | \n << 8 | TARGET_DEFAULT($31)
     br      $31, target_entry
-    .balign 16
+    pad
 fast_\n:
     lda     $25, NAMED | \n << 8 | TARGET_FAST($31)
     br      $31, target_entry
-    .balign 16
+    pad
 other_\n:
     lda     $25, NAMED | \n << 8 | TARGET_OTHER($31)
     br      $31, target_entry
@@ -159,7 +165,7 @@ other_\n:
 /* Linked out of every near branch's reach, so they come back through a register. */
     .section .far, "ax"
     .irp n, FUNCTION_NUMBERS
-    .balign 16
+    pad
     .globl far_\n
     .type far_\n, @function
 far_\n:
@@ -246,12 +252,12 @@ return_here:
 #endif
 
 /* NULL and RET0 lead here. */
-    .balign 16
+    pad
     .globl return_void
     .type return_void, @function
 return_void:
     ret     $31, ($26), 1
-    .balign 16
+    pad
     .globl return_zero
     .type return_zero, @function
 return_zero:

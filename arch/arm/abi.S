@@ -113,6 +113,15 @@ bare_\n:
 1:
 #endif
     pop     {r3, pc}
+
+/* The CONDITIONAL call sites: a branch to the function, whose return goes to the caller. */
+    .balign 4
+    .globl conditional_\n
+    .type conditional_\n, %function
+conditional_\n:
+    tst     r0, #1                  /* four bytes in Thumb, too */
+    WIDE(bne) whatever_\n
+    bx      lr
     .endr
     .text
 
@@ -131,9 +140,16 @@ abi_scrub:
 
 /* The targets.  An entry pushes ip, the only register that a callee may write at once, names itself in it, and goes on
  * at target_entry; that gives the stack back, so the body gets every argument, the return address and the stack as the
- * caller left them. */
-    .irp n, FUNCTION_NUMBERS
+ * caller left them.  Before each lie some `udf`: who jumps short of one is found out. */
+.macro pad
     .balign 16
+    .rept   4
+    WIDE(udf) #0
+    .endr
+.endm
+
+    .irp n, FUNCTION_NUMBERS
+    pad
     .globl default_\n, fast_\n, other_\n
     .type default_\n, %function
     .type fast_\n, %function
@@ -142,12 +158,12 @@ default_\n:
     str     ip, [sp, #-4]!
     movw    ip, #(NAMED | \n << 8 | TARGET_DEFAULT)
     b       target_entry
-    .balign 16
+    pad
 fast_\n:
     str     ip, [sp, #-4]!
     movw    ip, #(NAMED | \n << 8 | TARGET_FAST)
     b       target_entry
-    .balign 16
+    pad
 other_\n:
     str     ip, [sp, #-4]!
     movw    ip, #(NAMED | \n << 8 | TARGET_OTHER)
@@ -157,7 +173,7 @@ other_\n:
 /* Linked out of every near branch's reach, so they come back through a pointer. */
     .section .far, "ax"
     .irp n, FUNCTION_NUMBERS
-    .balign 16
+    pad
     .globl far_\n
     .type far_\n, %function
 far_\n:
@@ -246,12 +262,12 @@ return_here:
 #endif
 
 /* NULL and RET0 lead here. */
-    .balign 16
+    pad
     .globl return_void
     .type return_void, %function
 return_void:
     bx      lr
-    .balign 16
+    pad
     .globl return_zero
     .type return_zero, %function
 return_zero:

@@ -20,6 +20,7 @@
 /* A BARE call site: N, Z, C, V and Q set; what ip holds.  There is no red zone (AAPCS32, 6.2.1.1). */
 #define ARCH_BARE_FLAGS 0xf8000000u
 #define BARE_HIDDEN 0x4e47
+#define ARCH_CONDITIONAL_CALL_SITES /* in abi.S: compilers make few of them */
 
 /* Bit 0 of a function's address says that its code is Thumb (Arm ARM DDI 0406C, A2.3.2, "BX"). */
 #ifdef __thumb__

@@ -21,6 +21,14 @@ bool arch_site_reaches(uintptr_t at, uint32_t word, uintptr_t to)
 uint32_t arch_site_jump(uintptr_t at, uint32_t word, uintptr_t to)
 {
     uint32_t displacement = (uint32_t)(ARCH_CODE(to) - (at + 4));
+#ifdef CONTROL_LOST_LINK
+    if (!is_conditional(word))
+        word ^= 0x40000000u;
+#endif
+#ifdef CONTROL_LOST_CONDITION
+    if (is_conditional(word))
+        return arch_jump(at, to);
+#endif
     if (!is_conditional(word))
         return (word & ~FIELD) | (arch_jump(at, to) & FIELD);
     return (word & ~CONDITIONAL_FIELD) | (displacement >> 20 & 1) << 10 | (displacement >> 19 & 1) << 27 |
@@ -37,6 +45,12 @@ bool arch_site_reaches(uintptr_t at, uint32_t word, uintptr_t to)
 
 uint32_t arch_site_jump(uintptr_t at, uint32_t word, uintptr_t to)
 {
+#ifdef CONTROL_LOST_LINK
+    word ^= ARCH_INSTRUCTION(0x01000000u);
+#endif
+#ifdef CONTROL_LOST_CONDITION
+    word = (word & ~ARCH_INSTRUCTION(0xf0000000u)) | ARCH_INSTRUCTION(0xe0000000u); /* always */
+#endif
     return (word & ~FIELD) | (arch_jump(at, to) & FIELD);
 }
 #endif

@@ -126,6 +126,14 @@ bare_\n:
 #endif
     ldr     x30, [sp], #16
     ret
+
+/* The CONDITIONAL call sites: a branch to the function, whose return goes to the caller. */
+    .globl conditional_\n
+    .type conditional_\n, %function
+conditional_\n:
+    tst     w0, #1
+    b.ne    whatever_\n
+    ret
     .endr
     .text
 
@@ -148,9 +156,15 @@ abi_scrub:
 1:  ret
 
 /* The targets.  An entry names itself in w17 and falls into target_entry; only x16 and x17 are written, so the body
- * gets every argument, the return address and the stack as the caller left them. */
+ * gets every argument, the return address and the stack as the caller left them.  Before each lie zeros, which are no
+ * instruction: who jumps short of one is found out. */
+.macro pad
+    .skip   ARCH_ENTRY_INSTRUCTION
+    .balign 16, 0
+.endm
+
     .irp n, FUNCTION_NUMBERS
-    .balign 16
+    pad
     .globl default_\n, fast_\n, other_\n
     .type default_\n, %function
     .type fast_\n, %function
@@ -158,11 +172,11 @@ abi_scrub:
 default_\n:
     mov     w17, #(NAMED | \n << 8 | TARGET_DEFAULT)
     b       target_entry
-    .balign 16
+    pad
 fast_\n:
     mov     w17, #(NAMED | \n << 8 | TARGET_FAST)
     b       target_entry
-    .balign 16
+    pad
 other_\n:
     mov     w17, #(NAMED | \n << 8 | TARGET_OTHER)
     b       target_entry
@@ -171,7 +185,7 @@ other_\n:
 /* Linked out of every near branch's reach, so they come back through a register. */
     .section .far, "ax"
     .irp n, FUNCTION_NUMBERS
-    .balign 16
+    pad
     .globl far_\n
     .type far_\n, %function
 far_\n:
@@ -256,12 +270,12 @@ return_here:
 #endif
 
 /* NULL and RET0 lead here. */
-    .balign 16
+    pad
     .globl return_void
     .type return_void, %function
 return_void:
     ret
-    .balign 16
+    pad
     .globl return_zero
     .type return_zero, %function
 return_zero:

@@ -20,6 +20,7 @@
 /* A BARE call site: N, Z, C and V set; what the hidden registers hold.  There is no red zone (AAPCS64, 6.4.5.1). */
 #define ARCH_BARE_FLAGS 0xf0000000u
 #define BARE_HIDDEN 0x4e47
+#define ARCH_CONDITIONAL_CALL_SITES /* in abi.S: compilers make few of them */
 
 #define ARCH_FUNCTION_ALIGNMENT 4
 #define ARCH_ENTRY_INSTRUCTION 4 /* size of the first instruction of a target's entry */

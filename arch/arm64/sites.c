@@ -15,5 +15,13 @@ uint32_t arch_site_jump(uintptr_t at, uint32_t word, uintptr_t to)
     uint32_t displacement = (uint32_t)(to - at) >> 2;
     uint32_t field = is_conditional(word) ? 0x00ffffe0u : 0x03ffffffu;
     uint32_t bits = is_conditional(word) ? displacement << 5 : displacement;
+#ifdef CONTROL_LOST_LINK
+    if (!is_conditional(word))
+        word ^= ARCH_INSTRUCTION(0x80000000u);
+#endif
+#ifdef CONTROL_LOST_CONDITION
+    if (is_conditional(word))
+        word = (word & ~ARCH_INSTRUCTION(0xfu)) | ARCH_INSTRUCTION(0xeu); /* always */
+#endif
     return (word & ~ARCH_INSTRUCTION(field)) | ARCH_INSTRUCTION(bits & field);
 }

@@ -121,6 +121,14 @@ bare_\n:
     ld.d    $ra, $sp, 0
     addi.d  $sp, $sp, 16
     ret
+
+/* The CONDITIONAL call sites: a branch to the function, whose return goes to the caller. */
+    .globl conditional_\n
+    .type conditional_\n, @function
+conditional_\n:
+    andi    $t0, $a0, 1
+    bnez    $t0, whatever_\n
+    ret
     .endr
     .text
 
@@ -142,9 +150,15 @@ abi_scrub:
     ret
 
 /* The targets.  An entry names itself in bits 31-12 of t3 and goes on at target_entry; only t1 and t3, which linkage
- * may write, are written, so the body gets every argument, the return address and the stack as the caller left them. */
+ * may write, are written, so the body gets every argument, the return address and the stack as the caller left them.
+ * Before each lie zeros, which are no instruction: who jumps short of one is found out. */
+.macro pad
+    .skip   ARCH_ENTRY_INSTRUCTION
+    .balign 16, 0
+.endm
+
     .irp n, FUNCTION_NUMBERS
-    .balign 16
+    pad
     .globl default_\n, fast_\n, other_\n
     .type default_\n, @function
     .type fast_\n, @function
@@ -152,11 +166,11 @@ abi_scrub:
 default_\n:
     lu12i.w $t3, NAMED | \n << 8 | TARGET_DEFAULT
     b       target_entry
-    .balign 16
+    pad
 fast_\n:
     lu12i.w $t3, NAMED | \n << 8 | TARGET_FAST
     b       target_entry
-    .balign 16
+    pad
 other_\n:
     lu12i.w $t3, NAMED | \n << 8 | TARGET_OTHER
     b       target_entry
@@ -165,7 +179,7 @@ other_\n:
 /* Linked out of every near branch's reach, so they come back through a register. */
     .section .far, "ax"
     .irp n, FUNCTION_NUMBERS
-    .balign 16
+    pad
     .globl far_\n
     .type far_\n, @function
 far_\n:
@@ -258,12 +272,12 @@ return_here:
 #endif
 
 /* NULL and RET0 lead here. */
-    .balign 16
+    pad
     .globl return_void
     .type return_void, @function
 return_void:
     ret
-    .balign 16
+    pad
     .globl return_zero
     .type return_zero, @function
 return_zero:

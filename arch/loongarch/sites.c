@@ -20,6 +20,14 @@ bool arch_site_reaches(uintptr_t at, uint32_t word, uintptr_t to)
 /* The low 16 bits lie in bits 25-10; those above them in the word's lowest bits, as many as there are. */
 uint32_t arch_site_jump(uintptr_t at, uint32_t word, uintptr_t to)
 {
+#ifdef CONTROL_LOST_LINK
+    if (width(word) == 26)
+        word ^= 0x04000000u;
+#endif
+#ifdef CONTROL_LOST_CONDITION
+    if (width(word) != 26)
+        word = 0x50000000u; /* b */
+#endif
     uint32_t displacement = (uint32_t)(to - at) >> 2, high = (1u << (width(word) - 16)) - 1;
     return (word & ~(0xffffu << 10 | high)) | (displacement & 0xffffu) << 10 | (displacement >> 16 & high);
 }

@@ -115,6 +115,17 @@ bare_\n:
 #endif
     lea     4(%sp), %sp
     rts
+
+/* The CONDITIONAL call sites: a branch to the function, whose return goes to the caller. */
+    .balignw 4, 0x4e71
+    .globl conditional_\n
+    .type conditional_\n, @function
+conditional_\n:
+    nop                             /* so that the displacement is naturally aligned */
+    move.l  4(%sp), %d0
+    btst    #0, %d0
+    bne.l   whatever_\n
+    rts
     .endr
     .text
 
@@ -132,11 +143,15 @@ abi_scrub:
 
 /* The targets.  An entry names itself in d0 and goes on at target_entry; only d0, d1 and, once it is recorded, a0 are
  * written, and the condition codes only once they are recorded, so the body gets every argument, the return address
- * and the stack as the caller left them.  Before each lies an illegal instruction: who jumps short of one is found
- * out. */
-    .macro  entry name, number, target
+ * and the stack as the caller left them.  Before each lie illegal instructions: who jumps short of one is found out. */
+    .macro  pad
+    .rept   ARCH_ENTRY_INSTRUCTION / 2
     .word   ILLEGAL
+    .endr
     .balignw 4, ILLEGAL
+    .endm
+    .macro  entry name, number, target
+    pad
     .globl \name\()_\number
     .type \name\()_\number, @function
 \name\()_\number:
@@ -229,12 +244,12 @@ return_here:
 #endif
 
 /* NULL and RET0 lead here. */
-    .balignw 4, ILLEGAL
+    pad
     .globl return_void
     .type return_void, @function
 return_void:
     rts
-    .balignw 4, ILLEGAL
+    pad
     .globl return_zero
     .type return_zero, @function
 return_zero:

@@ -20,6 +20,7 @@
 /* A BARE call site: X, N, Z, V and C set; what the hidden registers hold.  There is no red zone. */
 #define ARCH_BARE_FLAGS 0x1f
 #define BARE_HIDDEN 0x4e47
+#define ARCH_CONDITIONAL_CALL_SITES /* in abi.S: compilers make few of them */
 
 #define ARCH_FUNCTION_ALIGNMENT 2
 #define ARCH_HALF_WORD_NOP "nop"

@@ -40,8 +40,8 @@ bool arch_is_stub(uintptr_t at)
 
 /* Push the data cache's line to memory and invalidate it in both caches (MC68040 User's Manual, section 4,
  * "Instruction and Data Caches").  That is CPUSH, which is privileged: a process asks the kernel.  Where there is no
- * kernel there is no cache either, for Unicorn's CPU does not even know CPUSH; NOP waits for the store and discards what
- * was fetched ahead. */
+ * kernel there is no cache either, for Unicorn's CPU does not even know CPUSH; NOP waits for the store and discards
+ * what was fetched ahead. */
 void arch_sync_code(uintptr_t word)
 {
     if (has_kernel()) {

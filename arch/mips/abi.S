@@ -144,8 +144,14 @@ abi_call:
     jr      $31
     ADD_IMMEDIATE $29, $29, FRAME
 
-/* The BARE call sites: the floating-point conditions are those that abi_call set; $15 is given its value in the delay
- * slot, so that a mechanism that loses what is there is found out. */
+/* Behind the call of a BARE site: it makes the argument what it is. */
+#ifdef CONTROL_NOP_DELAY_SLOT
+#define DELAY_SLOT nop
+#else
+#define DELAY_SLOT addiu $4, $4, 1
+#endif
+
+/* The BARE call sites: the floating-point conditions are those that abi_call set; $15 is given a value. */
     .section .sites, "ax"
     .irp n, INT_NUMBERS
     .balign 16
@@ -157,20 +163,36 @@ bare_\n:
     address 12, 1f
     lui     $13, %hi(abi_bare)
     STORE   $12, %lo(abi_bare)($13)
+    li      $15, BARE_HIDDEN
+    addiu   $4, $4, -1
 #ifdef CONTROL_RELIES_ON_SCRATCH
     li      $14, 1
     jal     whatever_\n
-    li      $15, BARE_HIDDEN
+    DELAY_SLOT
 1:  addu    $2, $2, $14             /* nobody promised that $14 is still 1 */
     addiu   $2, $2, -1
 #else
     jal     whatever_\n
-    li      $15, BARE_HIDDEN
+    DELAY_SLOT
 1:
 #endif
     LOAD    $31, 24($29)
     jr      $31
     ADD_IMMEDIATE $29, $29, 32
+    .endr
+
+/* The CONDITIONAL call sites: a branch to the function, whose return goes to the caller.  It reaches 128 KiB, so they
+ * come first. */
+    .section .sites.first, "ax"
+    .irp n, INT_NUMBERS
+    .globl conditional_\n
+    .type conditional_\n, %function
+conditional_\n:
+    andi    $12, $4, 1
+    bnez    $12, whatever_\n
+    move    $2, $4
+    jr      $31
+    nop
     .endr
     .text
 
@@ -196,9 +218,17 @@ abi_scrub:
     nop
 
 /* The targets.  An entry names itself in $24 and goes on at target_entry; only $24 and, once that is there, $12 and $25
- * are written, so the body gets every argument, $28, the return address and the stack as the caller left them. */
-    .irp n, FUNCTION_NUMBERS
+ * are written, so the body gets every argument, $28, the return address and the stack as the caller left them.  Before
+ * each lie some `break`: who jumps short of one is found out. */
+.macro pad
     .balign 16
+    .rept   4
+    break
+    .endr
+.endm
+
+    .irp n, FUNCTION_NUMBERS
+    pad
     .globl default_\n, fast_\n, other_\n
     .type default_\n, %function
     .type fast_\n, %function
@@ -207,12 +237,12 @@ default_\n:
     li      $24, NAMED | \n << 8 | TARGET_DEFAULT
     j       target_entry
     nop
-    .balign 16
+    pad
 fast_\n:
     li      $24, NAMED | \n << 8 | TARGET_FAST
     j       target_entry
     nop
-    .balign 16
+    pad
 other_\n:
     li      $24, NAMED | \n << 8 | TARGET_OTHER
     j       target_entry
@@ -222,7 +252,7 @@ other_\n:
 /* Linked into another region, so they come back through a register. */
     .section .far, "ax"
     .irp n, FUNCTION_NUMBERS
-    .balign 16
+    pad
     .globl far_\n
     .type far_\n, %function
 far_\n:
@@ -325,13 +355,13 @@ return_here:
 #endif
 
 /* NULL and RET0 lead here. */
-    .balign 16
+    pad
     .globl return_void
     .type return_void, %function
 return_void:
     jr      $31
     nop
-    .balign 16
+    pad
     .globl return_zero
     .type return_zero, %function
 return_zero:

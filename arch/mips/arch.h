@@ -32,6 +32,7 @@
  * and there is no red zone. */
 #define ARCH_BARE_FLAGS 0x7e800000u
 #define BARE_HIDDEN 0x4e47
+#define ARCH_CONDITIONAL_CALL_SITES /* in abi.S: compilers make few of them */
 
 #define ARCH_FUNCTION_ALIGNMENT 4
 #define ARCH_ENTRY_INSTRUCTION 4 /* size of the first instruction of a target's entry */

@@ -19,6 +19,14 @@ bool arch_site_reaches(uintptr_t at, uint32_t word, uintptr_t to)
 
 uint32_t arch_site_jump(uintptr_t at, uint32_t word, uintptr_t to)
 {
+#ifdef CONTROL_LOST_LINK
+    if (is_jump(word))
+        word ^= 0x04000000u;
+#endif
+#ifdef CONTROL_LOST_CONDITION
+    if (!is_jump(word))
+        word = 0x10000000u; /* beq $0, $0 */
+#endif
     if (is_jump(word))
         return (word & 0xfc000000u) | (((uint32_t)to >> 2) & 0x03ffffffu);
     return (word & 0xffff0000u) | (((uint32_t)(to - (at + 4)) >> 2) & 0xffffu);

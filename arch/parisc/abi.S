@@ -102,6 +102,13 @@ abi_call:
     bv      %r0(%r2)
     ldo     -ABI_FRAME(%r30), %r30
 
+/* Behind the call of a BARE site: it makes the argument what it is. */
+#ifdef CONTROL_NOP_DELAY_SLOT
+#define DELAY_SLOT nop
+#else
+#define DELAY_SLOT ldo 1(%r26), %r26
+#endif
+
 /* The BARE call sites: carry and shift amount are what abi_call made them; r28, where the address of a struct result
  * would be, and r29, the static chain, are given values.  Nothing here writes the carry bit. */
     .section .sites, "ax"
@@ -117,16 +124,17 @@ bare_\n:
     stw     %r1, R%abi_bare(%r20)
     ldi     BARE_HIDDEN, %r28
     ldi     BARE_HIDDEN + 1, %r29
+    ldo     -1(%r26), %r26
 #ifdef CONTROL_RELIES_ON_SCRATCH
     ldi     1, %r20
     bl      whatever_\n, %r2
-    nop
+    DELAY_SLOT
 .Lreturn_\n:
     addl    %r28, %r20, %r28        /* nobody promised that r20 is still 1 */
     ldo     -1(%r28), %r28
 #else
     bl      whatever_\n, %r2
-    nop
+    DELAY_SLOT
 .Lreturn_\n:
 #endif
     ldw     LINK - FRAME(%r30), %r2
@@ -155,9 +163,14 @@ abi_scrub:
 
 /* The targets.  An entry names itself in r20 and goes on at target_entry; only r1, r19, r20, r21 and, once it is
  * recorded, the carry bit are written, so the body gets every argument, the return address, r27 and the stack as the
- * caller left them. */
+ * caller left them.  Before each lie zeros, which are `break`: who jumps short of one is found out. */
+.macro pad
+    .skip   ARCH_ENTRY_INSTRUCTION
+    .balign 16, 0
+.endm
+
     .irp n, FUNCTION_NUMBERS
-    .balign 16
+    pad
     .globl default_\n, fast_\n, other_\n
     .type default_\n, @function
     .type fast_\n, @function
@@ -165,11 +178,11 @@ abi_scrub:
 default_\n:
     ldil    NAME(\n, TARGET_DEFAULT), %r20
     b,n     target_entry
-    .balign 16
+    pad
 fast_\n:
     ldil    NAME(\n, TARGET_FAST), %r20
     b,n     target_entry
-    .balign 16
+    pad
 other_\n:
     ldil    NAME(\n, TARGET_OTHER), %r20
     b,n     target_entry
@@ -178,7 +191,7 @@ other_\n:
 /* Linked out of every near branch's reach, so they come back through a register. */
     .section .far, "ax"
     .irp n, FUNCTION_NUMBERS
-    .balign 16
+    pad
     .globl far_\n
     .type far_\n, @function
 far_\n:
@@ -272,12 +285,12 @@ return_here:
 #endif
 
 /* NULL and RET0 lead here. */
-    .balign 16
+    pad
     .globl return_void
     .type return_void, @function
 return_void:
     bv,n    %r0(%r2)
-    .balign 16
+    pad
     .globl return_zero
     .type return_zero, @function
 return_zero:

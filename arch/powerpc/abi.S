@@ -197,17 +197,22 @@ compare_kept:
 
 /* The targets.  An entry names itself in r0 and goes on at target_entry; only r0, ctr and, once they are recorded, r11
  * and r12 are written, so the body gets every argument, cr, the return address, r2 and the stack as the caller left
- * them. */
+ * them.  Before each lie zeros, which are no instruction: who jumps short of one is found out. */
+.macro pad
+    .skip   ARCH_ENTRY_INSTRUCTION
+    .balign 16, 0
+.endm
+
     .irp n, FUNCTION_NUMBERS
-    .balign 16
+    pad
     function default_\n
     li      %r0, NAMED | \n << 8 | TARGET_DEFAULT
     b       target_entry
-    .balign 16
+    pad
     function fast_\n
     li      %r0, NAMED | \n << 8 | TARGET_FAST
     b       target_entry
-    .balign 16
+    pad
     function other_\n
     li      %r0, NAMED | \n << 8 | TARGET_OTHER
     b       target_entry
@@ -216,7 +221,7 @@ compare_kept:
 /* Linked out of every near branch's reach, so they come back through a register. */
     .section .far, "ax"
     .irp n, FUNCTION_NUMBERS
-    .balign 16
+    pad
     function far_\n
     lis     %r0, target_entry@h
     ori     %r0, %r0, target_entry@l
@@ -349,10 +354,10 @@ return_here:
 #endif
 
 /* NULL and RET0 lead here. */
-    .balign 16
+    pad
     function return_void
     blr
-    .balign 16
+    pad
     function return_zero
 #ifdef CONTROL_RET0_MINUS_ONE
     li      %r3, -1

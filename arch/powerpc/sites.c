@@ -1,4 +1,5 @@
-/* powerpc: call sites.  One aligned word; `b`, `bl`, `bc` keep all but the displacement: link bit, condition, hint. */
+/* powerpc: call sites.  One aligned word; `b`, `bl`, `bc` keep all but the displacement: link bit, condition, hint.  A
+ * `bc` reaches no target here: they are on other pages of 64 KiB. */
 #include "patch.h"
 
 #define BC 16u
@@ -15,5 +16,8 @@ bool arch_site_reaches(uintptr_t at, uint32_t word, uintptr_t to)
 uint32_t arch_site_jump(uintptr_t at, uint32_t word, uintptr_t to)
 {
     uint32_t field = is_conditional(word) ? 0x0000fffcu : 0x03fffffcu;
+#ifdef CONTROL_LOST_LINK
+    word ^= 1u;
+#endif
     return (word & ~field) | ((uint32_t)(to - at) & field);
 }

@@ -138,9 +138,14 @@ abi_scrub:
 
 /* The targets.  An entry names itself in the upper 20 bits of t3 and goes on at target_entry; only t1 and t3, which the
  * psABI leaves to linkage, are written, so the body gets every argument, the return address and the stack as the caller
- * left them. */
+ * left them.  Before each lie zeros, which are no instruction: who jumps short of one is found out. */
+.macro pad
+    .skip   ARCH_ENTRY_INSTRUCTION
+    .balign 16, 0
+.endm
+
     .irp n, FUNCTION_NUMBERS
-    .balign 16
+    pad
     .globl default_\n, fast_\n, other_\n
     .type default_\n, %function
     .type fast_\n, %function
@@ -148,11 +153,11 @@ abi_scrub:
 default_\n:
     lui     t3, NAMED | \n << 8 | TARGET_DEFAULT
     jal     zero, target_entry
-    .balign 16
+    pad
 fast_\n:
     lui     t3, NAMED | \n << 8 | TARGET_FAST
     jal     zero, target_entry
-    .balign 16
+    pad
 other_\n:
     lui     t3, NAMED | \n << 8 | TARGET_OTHER
     jal     zero, target_entry
@@ -161,7 +166,7 @@ other_\n:
 /* Linked out of every near jump's reach, so they come back through a register. */
     .section .far, "ax"
     .irp n, FUNCTION_NUMBERS
-    .balign 16
+    pad
     .globl far_\n
     .type far_\n, %function
 far_\n:
@@ -246,12 +251,12 @@ return_here:
 #endif
 
 /* NULL and RET0 lead here. */
-    .balign 16
+    pad
     .globl return_void
     .type return_void, %function
 return_void:
     ret
-    .balign 16
+    pad
     .globl return_zero
     .type return_zero, %function
 return_zero:

@@ -1,6 +1,6 @@
 /* riscv: call sites.  One aligned word; `jal` keeps its link register, a conditional branch its condition and its
  * registers.  Those that compressed instructions have moved to 2 modulo 4, and calls that the linker has not relaxed to
- * one instruction, stay on the stub. */
+ * one instruction, stay on the stub.  A conditional branch reaches no target here: they are on other pages. */
 #include "patch.h"
 
 static bool is_conditional(uint32_t word) { return (word & 0x7fu) == 0x63u; }
@@ -17,6 +17,10 @@ bool arch_site_reaches(uintptr_t at, uint32_t word, uintptr_t to)
 uint32_t arch_site_jump(uintptr_t at, uint32_t word, uintptr_t to)
 {
     uint32_t displacement = (uint32_t)(to - at);
+#ifdef CONTROL_LOST_LINK
+    if (!is_conditional(word))
+        word ^= 1u << 7; /* of the link register, ra or zero */
+#endif
     if (is_conditional(word))
         return (word & 0x01fff07fu) | (displacement >> 12 & 1) << 31 | (displacement >> 5 & 0x3f) << 25 |
                (displacement >> 1 & 0xf) << 8 | (displacement >> 11 & 1) << 7;

@@ -107,6 +107,16 @@ bare_\n:
     la      %r15, FRAME_BYTES(%r15)
     lg      %r14, LINK_SAVED(%r15)
     br      %r14
+
+/* The CONDITIONAL call sites: a branch to the function, whose return goes to the caller. */
+    .balign 4
+    .globl conditional_\n
+    .type conditional_\n, @function
+conditional_\n:
+    nopr    %r0                     /* so that the displacement is naturally aligned */
+    tmll    %r2, 1
+    jgne    whatever_\n
+    br      %r14
     .endr
     .text
 
@@ -125,10 +135,15 @@ abi_scrub:
 
 /* The targets.  An entry names itself in r1 and goes on at target_entry; only r1 and, once it is recorded, r0 are
  * written, and the condition code only once it is recorded, so the body gets every argument, the return address and
- * the stack as the caller left them.  Between them lie zeros, which are no instruction: who jumps short of one is
+ * the stack as the caller left them.  Before each lie zeros, which are no instruction: who jumps short of one is
  * found out. */
-    .irp n, FUNCTION_NUMBERS
+.macro pad
+    .skip   ARCH_ENTRY_INSTRUCTION
     .balign 16, 0
+.endm
+
+    .irp n, FUNCTION_NUMBERS
+    pad
     .globl default_\n, fast_\n, other_\n
     .type default_\n, @function
     .type fast_\n, @function
@@ -136,15 +151,15 @@ abi_scrub:
 default_\n:
     lgfi    %r1, NAMED | \n << 8 | TARGET_DEFAULT
     jg      target_entry
-    .balign 16, 0
+    pad
 fast_\n:
     lgfi    %r1, NAMED | \n << 8 | TARGET_FAST
     jg      target_entry
-    .balign 16, 0
+    pad
 other_\n:
     lgfi    %r1, NAMED | \n << 8 | TARGET_OTHER
     jg      target_entry
-    .balign 16, 0
+    pad
 from_far_\n:
     lgfi    %r1, NAMED | \n << 8 | TARGET_FAR
     jg      target_entry
@@ -154,7 +169,7 @@ from_far_\n:
  * where they arrive. */
     .section .far, "ax"
     .irp n, FUNCTION_NUMBERS
-    .balign 16, 0
+    pad
     .globl far_\n
     .type far_\n, @function
 far_\n:
@@ -239,12 +254,12 @@ return_here:
 #endif
 
 /* NULL and RET0 lead here. */
-    .balign 16, 0
+    pad
     .globl return_void
     .type return_void, @function
 return_void:
     br      %r14
-    .balign 16, 0
+    pad
     .globl return_zero
     .type return_zero, @function
 return_zero:

@@ -22,8 +22,10 @@
  * There is no red zone. */
 #define ARCH_BARE_FLAGS 0x30000000u
 #define BARE_HIDDEN 0x4e47
+#define ARCH_CONDITIONAL_CALL_SITES /* in abi.S: compilers make few of them */
 
-/* Of a frame: back chain, and where the callee saves registers (Supplement, "The Stack Frame"); then arguments on the stack. */
+/* Of a frame: back chain, and where the callee saves registers (Supplement, "The Stack Frame"); then arguments on the
+ * stack. */
 #define FRAME_BYTES 160
 #define STACK_ARGUMENT 160 /* the sixth: the first that is not in a register */
 

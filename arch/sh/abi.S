@@ -2,6 +2,7 @@
 #include "arch.h"
 #include "wire.h"
 
+#define ILLEGAL 0xfffd
 #define NAMED 0x6000                /* marks a target's name: what a register holds by chance is no name */
 
 /* Where abi_entry (guest.h) has what an entry records. */
@@ -129,8 +130,14 @@ abi_call:
 .Lkept_floats:
     .long   1 << VIOLATION_KEPT_FLOATS
 
-/* The BARE call sites: T is what abi_call made it; r2 and r3 are given values, r3 in the delay slot, so that a
- * mechanism that loses what is there is found out. */
+/* Behind the call of a BARE site: it makes the argument what it is. */
+#ifdef CONTROL_NOP_DELAY_SLOT
+#define DELAY_SLOT nop
+#else
+#define DELAY_SLOT add #1, r4
+#endif
+
+/* The BARE call sites: T is what abi_call made it; r2 and r3 are given values. */
     .section .sites, "ax"
     .irp n, INT_NUMBERS
     .balign 4
@@ -144,15 +151,17 @@ bare_\n:
     mov.l   4f, r0
     mov.w   5f, r2
     mov     r2, r3
+    add     #1, r3
+    add     #-1, r4
 #ifdef CONTROL_RELIES_ON_SCRATCH
     mov     #1, r1
     jsr     @r0
-    add     #1, r3
+    DELAY_SLOT
 1:  add     r1, r0                  /* nobody promised that r1 is still 1 */
     add     #-1, r0
 #else
     jsr     @r0
-    add     #1, r3
+    DELAY_SLOT
 1:
 #endif
     lds.l   @r15+, pr
@@ -187,9 +196,15 @@ abi_scrub:
 1:  .long   0x8e6b6a75
 
 /* The targets.  An entry names itself in r1 and goes on at target_entry; only r0 and r1, and the stack below r15, are
- * written, so the body gets every argument, r2, r3, fpscr, the return address and the stack as the caller left them. */
+ * written, so the body gets every argument, r2, r3, fpscr, the return address and the stack as the caller left them.
+ * Before each lie illegal instructions: who jumps short of one is found out. */
+.macro pad
+    .word   ILLEGAL
+    .balignw 4, ILLEGAL
+.endm
+
 .macro target name, number, n
-    .balign 4
+    pad
     .globl \name\()_\n
     .type \name\()_\n, %function
 \name\()_\n:
@@ -206,7 +221,7 @@ abi_scrub:
 
     .section .far, "ax"
     .irp n, FUNCTION_NUMBERS
-    .balign 4
+    pad
     .globl far_\n
     .type far_\n, %function
 far_\n:
@@ -350,13 +365,13 @@ return_here:
 #endif
 
 /* NULL and RET0 lead here. */
-    .balign 4
+    pad
     .globl return_void
     .type return_void, %function
 return_void:
     rts
     nop
-    .balign 4
+    pad
     .globl return_zero
     .type return_zero, %function
 return_zero:

@@ -117,6 +117,13 @@ abi_call:
     retl
     add     %sp, ABI_FRAME, %sp
 
+/* Behind the call of a BARE site: it makes the argument what it is. */
+#ifdef CONTROL_NOP_DELAY_SLOT
+#define DELAY_SLOT nop
+#else
+#define DELAY_SLOT add %o0, 1, %o0
+#endif
+
 /* The BARE call sites: the flags are those that abi_call set; the static chain and where the address of a struct would
  * be are given values.  Nothing here writes a flag. */
     .section .sites, "ax"
@@ -137,15 +144,16 @@ bare_\n:
 #else
     add     STATIC_CHAIN, 1, %o1
 #endif
+    sub     %o0, 1, %o0
 #ifdef CONTROL_RELIES_ON_SCRATCH
     mov     1, %o4
     call    whatever_\n
-    nop
+    DELAY_SLOT
 1:  add     %o0, %o4, %o0           /* nobody promised that o4 is still 1 */
     sub     %o0, 1, %o0
 #else
     call    whatever_\n
-    nop
+    DELAY_SLOT
 1:
 #endif
     LOAD    [%sp + BIAS + FRAME + 8], %o7
@@ -198,9 +206,15 @@ abi_scrub:
     wr      %o0, %y
 
 /* The targets.  An entry names itself in g4 and goes on at target_entry; only g1, g3 and g4 are written, so the body
- * gets every argument, the return address and the stack as the caller left them. */
+ * gets every argument, the return address and the stack as the caller left them.  Before each lie zeros, which are
+ * `unimp`: who jumps short of one is found out. */
+.macro pad
+    .skip   ARCH_ENTRY_INSTRUCTION
+    .balign 16, 0
+.endm
+
     .irp n, FUNCTION_NUMBERS
-    .balign 16
+    pad
     .globl default_\n, fast_\n, other_\n
     .type default_\n, %function
     .type fast_\n, %function
@@ -209,12 +223,12 @@ default_\n:
     sethi   %hi(NAME(\n, TARGET_DEFAULT)), %g4
     ba      target_entry
     nop
-    .balign 16
+    pad
 fast_\n:
     sethi   %hi(NAME(\n, TARGET_FAST)), %g4
     ba      target_entry
     nop
-    .balign 16
+    pad
 other_\n:
     sethi   %hi(NAME(\n, TARGET_OTHER)), %g4
     ba      target_entry
@@ -224,7 +238,7 @@ other_\n:
 /* Linked out of every near branch's reach, so they come back through a register. */
     .section .far, "ax"
     .irp n, FUNCTION_NUMBERS
-    .balign 16
+    pad
     .globl far_\n
     .type far_\n, %function
 far_\n:
@@ -329,13 +343,13 @@ return_here:
 #endif
 
 /* NULL and RET0 lead here. */
-    .balign 16
+    pad
     .globl return_void
     .type return_void, %function
 return_void:
     retl
     nop
-    .balign 16
+    pad
     .globl return_zero
     .type return_zero, %function
 return_zero:

@@ -1,5 +1,6 @@
 /* sparc: call sites.  One aligned word; `call` and the branches keep all but the displacement: condition, annul bit,
- * prediction, registers.  What is in the delay slot stays as it is, so a tail call stays one. */
+ * prediction, registers.  What is in the delay slot stays as it is, so a tail call stays one.  There is no link bit to
+ * lose: a `call` always links, and a branch never does. */
 #include "patch.h"
 
 /* The displacement's bits in `word`, by its format (V9, 6.2 "Instruction Formats"): CALL has 30; of the branches, Bicc
@@ -30,6 +31,10 @@ bool arch_site_reaches(uintptr_t at, uint32_t word, uintptr_t to)
 uint32_t arch_site_jump(uintptr_t at, uint32_t word, uintptr_t to)
 {
     uint32_t field = field_of(word), displacement = (uint32_t)(to - at) >> 2;
+#ifdef CONTROL_LOST_CONDITION
+    if (word >> 30 == 0)
+        word = (word & ~(0xfu << 25)) | 8u << 25; /* always */
+#endif
     if (field == SPLIT)
         displacement = (displacement & 0x3fffu) | (displacement & 0xc000u) << 6;
     return (word & ~field) | (displacement & field);

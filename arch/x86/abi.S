@@ -112,6 +112,16 @@ bare_\n:
 #endif
     leaq    8(%rsp), %rsp
     ret
+
+/* The CONDITIONAL call sites: a branch to the function, whose return goes to the caller. */
+    .balign 16
+    .globl conditional_\n
+    .type conditional_\n, @function
+conditional_\n:
+    movl    %edi, %eax
+    testb   $1, %al
+    jne     whatever_\n
+    ret
     .endr
     .text
 
@@ -132,9 +142,14 @@ abi_scrub:
 
 /* The targets.  An entry names itself in r11 and goes on at target_entry; only r11 and, once it is recorded, r10 are
  * written, so the body gets every argument (al of a variadic call too), the return address and the stack as the caller
- * left them. */
+ * left them.  Before each lie some `int3`: who jumps short of one is found out. */
+.macro pad
+    .skip   ARCH_ENTRY_INSTRUCTION, 0xcc
+    .balign 16, 0xcc
+.endm
+
     .irp n, FUNCTION_NUMBERS
-    .balign 16
+    pad
     .globl default_\n, fast_\n, other_\n
     .type default_\n, @function
     .type fast_\n, @function
@@ -142,11 +157,11 @@ abi_scrub:
 default_\n:
     movl    $(NAMED | \n << 8 | TARGET_DEFAULT), %r11d
     jmp     target_entry
-    .balign 16
+    pad
 fast_\n:
     movl    $(NAMED | \n << 8 | TARGET_FAST), %r11d
     jmp     target_entry
-    .balign 16
+    pad
 other_\n:
     movl    $(NAMED | \n << 8 | TARGET_OTHER), %r11d
     jmp     target_entry
@@ -155,7 +170,7 @@ other_\n:
 /* Linked out of every near branch's reach, so they come back through a register. */
     .section .far, "ax"
     .irp n, FUNCTION_NUMBERS
-    .balign 16
+    pad
     .globl far_\n
     .type far_\n, @function
 far_\n:
@@ -255,12 +270,12 @@ return_here:
 #endif
 
 /* NULL and RET0 lead here. */
-    .balign 16
+    pad
     .globl return_void
     .type return_void, @function
 return_void:
     ret
-    .balign 16
+    pad
     .globl return_zero
     .type return_zero, @function
 return_zero:

@@ -100,6 +100,16 @@ bare_\n:
     leal    8(%esp), %esp
     popl    %ebx
     ret
+
+/* The CONDITIONAL call sites: a branch to the function, whose return goes to the caller. */
+    .balign 16
+    .globl conditional_\n
+    .type conditional_\n, @function
+conditional_\n:
+    movl    4(%esp), %eax
+    testb   $1, %al
+    jne     whatever_\n
+    ret
     .endr
     .text
 
@@ -113,9 +123,15 @@ abi_scrub:
     ret
 
 /* The targets.  An entry names itself in edx and goes on at target_entry; only edx and eax are written, so the body
- * gets every argument, the return address and the stack as the caller left them. */
+ * gets every argument, the return address and the stack as the caller left them.  Before each lie some `int3`: who
+ * jumps short of one is found out. */
+.macro pad
+    .skip   ARCH_ENTRY_INSTRUCTION, 0xcc
+    .balign 16, 0xcc
+.endm
+
     .irp n, FUNCTION_NUMBERS
-    .balign 16
+    pad
     .globl default_\n, fast_\n, other_\n
     .type default_\n, @function
     .type fast_\n, @function
@@ -123,11 +139,11 @@ abi_scrub:
 default_\n:
     movl    $(NAMED | \n << 8 | TARGET_DEFAULT), %edx
     jmp     target_entry
-    .balign 16
+    pad
 fast_\n:
     movl    $(NAMED | \n << 8 | TARGET_FAST), %edx
     jmp     target_entry
-    .balign 16
+    pad
 other_\n:
     movl    $(NAMED | \n << 8 | TARGET_OTHER), %edx
     jmp     target_entry
@@ -136,7 +152,7 @@ other_\n:
 /* More than 2 GiB away: the displacement of what leads here has wrapped. */
     .section .far, "ax"
     .irp n, FUNCTION_NUMBERS
-    .balign 16
+    pad
     .globl far_\n
     .type far_\n, @function
 far_\n:
@@ -212,12 +228,12 @@ return_here:
 #endif
 
 /* NULL and RET0 lead here. */
-    .balign 16
+    pad
     .globl return_void
     .type return_void, @function
 return_void:
     ret
-    .balign 16
+    pad
     .globl return_zero
     .type return_zero, @function
 return_zero:

@@ -33,6 +33,7 @@
 #define ARCH_BARE_FLAGS 0xd701
 #define BARE_HIDDEN 0x4e47
 #define RED_ZONE 128
+#define ARCH_CONDITIONAL_CALL_SITES /* in abi.S: compilers make few of them */
 
 /* Instructions start anywhere, functions of this guest do not: any other address is the middle of one. */
 #define ARCH_FUNCTION_ALIGNMENT 16

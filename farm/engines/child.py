@@ -26,7 +26,7 @@ from farm.engines import Reply
 from farm.wire import KEEP
 
 _IN_FLIGHT = 32 * 1024  # bytes; half of a pipe's capacity
-_STDERR_KEPT = 2000
+_STDERR_KEPT = 4000  # bytes; QEMU may dump registers and memory map behind the line that says whose death it was
 
 _live: set[Child] = set()
 _live_lock = threading.Lock()

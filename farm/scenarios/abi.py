@@ -202,6 +202,19 @@ SCENARIOS = (
         only=(_TRANSPARENT[0], "pointer calls from inside, so that is where its targets return to"),
     ),
     Scenario(
+        "AB-19",
+        "delay_slot_executed_once",
+        "What stands in the delay slot of a call is executed once, whichever target the call is led to, and back",
+        tuple(
+            step
+            for f in (0, 1, 2, 3)
+            for target in ("default", "fast", "far", "other")
+            for step in (patch(f, target), call(f, 7, "bare"), restore(f), call(f, 8, "bare"))
+        ),
+        frozenset({Defect.LOST_DELAY_SLOT}),
+        abi=frozenset({"delay-slot"}),
+    ),
+    Scenario(
         "AB-21",
         "callee_saved_floats_intact",
         "Every callee-saved floating-point register holds its sentinel after the call",

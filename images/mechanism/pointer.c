@@ -46,6 +46,9 @@ uint32_t patch_set(uint32_t n, uintptr_t target, uint32_t offset)
 #ifdef CONTROL_OFF_BY_ONE
     target += ARCH_ENTRY_INSTRUCTION;
 #endif
+#ifdef CONTROL_FALLS_SHORT
+    target -= ARCH_ENTRY_INSTRUCTION;
+#endif
     return store(n, target);
 }
 

@@ -114,6 +114,9 @@ static bool lead_stub(uint32_t n, uintptr_t target)
 #ifdef CONTROL_OFF_BY_ONE
         target += ARCH_ENTRY_INSTRUCTION;
 #endif
+#ifdef CONTROL_FALLS_SHORT
+        target -= ARCH_ENTRY_INSTRUCTION;
+#endif
         value = arch_slot_jump(at);
         *slot_of(n) = target;
         arch_store_barrier(); /* the slot is visible before the jump that leads to it */
@@ -129,6 +132,9 @@ static bool lead_stub(uint32_t n, uintptr_t target)
 #endif
 #ifdef CONTROL_OFF_BY_ONE
     entry += restoring ? 0 : ARCH_ENTRY_INSTRUCTION;
+#endif
+#ifdef CONTROL_FALLS_SHORT
+    entry -= restoring ? 0 : ARCH_ENTRY_INSTRUCTION;
 #endif
     value = arch_jump(at, entry);
     if (!poke(at + ARCH_STUB_WORD, value))

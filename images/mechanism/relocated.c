@@ -53,6 +53,9 @@ static uint32_t word_for(uint32_t i, uintptr_t entry)
 #ifdef CONTROL_OFF_BY_ONE
     entry += entry ? ARCH_ENTRY_INSTRUCTION : 0;
 #endif
+#ifdef CONTROL_FALLS_SHORT
+    entry -= entry ? ARCH_ENTRY_INSTRUCTION : 0;
+#endif
 #ifdef CONTROL_NO_RANGE_CHECK
     return entry ? arch_site_jump(at, linked, entry) : linked;
 #else
