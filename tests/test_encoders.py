@@ -73,7 +73,7 @@ class Answers:
     def __init__(self, variant, tmp_path, questions, expressions):
         source = tmp_path / "questions.c"
         bias = variant.function_bias
-        table = ", ".join(f"{{{at:#x}u, {word:#x}u, {to | bias:#x}u}}" for at, word, to in questions)
+        table = ", ".join(f"{{{at:#x}u, {word:#x}u, {to and to | bias:#x}u}}" for at, word, to in questions)
         source.write_text(QUESTIONS.format(table=table, **expressions), encoding="utf-8")
         mechanism = "relocated" if expressions is SITE else "stub"
         built = image.build(Spec(variant, mechanism, next(iter(variant.toolchain)), source=source))
