@@ -11,8 +11,8 @@ Decisions that cost something to learn:
   Unicorn 2.1.2.
 * A run is bounded by a watchdog thread that calls :meth:`Machine.stop` (see the engine); ``count=`` is ignored once an
   uncounted run has translated the code, and ``timeout=`` starts a thread each time.
-* The guest's memory is the host's own, lent to Unicorn: a reset compares and restores it directly.  Each ``mem_write`` to
-  a page that the guest may not write rebuilds all of Unicorn's tables twice, which is most of what a reset cost.
+* The guest's memory is the host's own, lent to Unicorn, so that a reset compares and restores it directly.  A
+  ``mem_write`` to a page that the guest may not write rebuilds all of Unicorn's tables twice: most of a reset.
 * Code that the host writes stays stale until ``ctl_remove_cache``; code that the guest writes does not.
 * A change of protection splits a mapping, and one ``ctl_remove_cache`` across the split leaves code behind it stale, so
   it is called for each page.
@@ -44,7 +44,7 @@ _STACK_OFFSET = 0x180000  # from the start of the text
 _STACK_SIZE = 0x10000
 _DOORBELL_OFFSET = 0x1C0000  # all within 2 MiB: what a change of protection costs grows with the tables, one each
 _TCG_BUFFER = 16 << 20  # the default of 1 GiB fills up over a long run
-_CHANGES_A_BUFFER = 16384  # of code, after which all translations are dropped: each costs less than 400 bytes
+_CHANGES_A_BUFFER = 4096  # of code, after which all translations are dropped: some 2 MiB, the rest is for one long run
 
 _EXECUTE, _WRITE, _READ = 1, 2, 4
 
