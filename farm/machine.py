@@ -11,6 +11,8 @@ Decisions that cost something to learn:
   Unicorn 2.1.2.
 * A run is bounded by a watchdog thread that calls :meth:`Machine.stop` (see the engine); ``count=`` is ignored once an
   uncounted run has translated the code, and ``timeout=`` starts a thread each time.
+* The guest's memory is the host's own, lent to Unicorn, so that a reset compares and restores it directly.  A
+  ``mem_write`` to a page that the guest may not write rebuilds all of Unicorn's tables twice: most of a reset.
 * Code that the host writes stays stale until ``ctl_remove_cache``; code that the guest writes does not.
 * A change of protection splits a mapping, and one ``ctl_remove_cache`` across the split leaves code behind it stale, so
   it is called for each page.
@@ -21,9 +23,10 @@ Decisions that cost something to learn:
 
 from __future__ import annotations
 
-import itertools
+import ctypes
+import mmap
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import unicorn
 import unicorn.unicorn_const as uc_const
@@ -37,12 +40,11 @@ if TYPE_CHECKING:
     from farm.image import Image
 
 _PAGE = 0x1000  # at least
-_LINE = 32  # bytes compared and rewritten at a time
 _STACK_OFFSET = 0x180000  # from the start of the text
 _STACK_SIZE = 0x10000
 _DOORBELL_OFFSET = 0x1C0000  # all within 2 MiB: what a change of protection costs grows with the tables, one each
 _TCG_BUFFER = 16 << 20  # the default of 1 GiB fills up over a long run
-_CHANGES_A_BUFFER = 16384  # of code, after which all translations are dropped: each costs less than 400 bytes
+_CHANGES_A_BUFFER = 4096  # of code, after which all translations are dropped: some 2 MiB, the rest is for one long run
 
 _EXECUTE, _WRITE, _READ = 1, 2, 4
 
@@ -55,6 +57,29 @@ class GuestFault(Exception):  # noqa: N818 - the guest's, not ours
         self.pc = pc
         self.address = address
         super().__init__(what)
+
+
+class _Memory(NamedTuple):
+    """A segment: memory of the host's that the guest has too."""
+
+    start: int
+    data: mmap.mmap
+
+
+class _Place(NamedTuple):
+    """A part of a segment."""
+
+    address: int
+    data: mmap.mmap
+    first: int  #: in ``data``
+    end: int
+
+    @property
+    def size(self) -> int:
+        return self.end - self.first
+
+    def read(self) -> bytes:
+        return self.data[self.first : self.end]
 
 
 def _constant(module: str, name: str) -> int:
@@ -110,20 +135,23 @@ class Machine:
 
     def _load(self) -> None:
         content = self.image.read()
-        self._pristine: list[tuple[int, bytes]] = []  # executable regions
         symbols = self.image.symbols
+        self._memory: list[_Memory] = []
         for s in self.image.segments:
             start = s.address & -self._page
-            end = -(-(s.address + s.size) // self._page) * self._page
-            self.uc.mem_map(start, end - start, _protection(s.flags))
-            data = content[s.offset : s.offset + s.file_size]
-            self.uc.mem_write(s.address, data)
-        for name in ("text", "module", "sites", "stub", "far"):
-            start, size = symbols[f"{name}_start"], symbols[f"{name}_end"] - symbols[f"{name}_start"]
-            if size:
-                self._pristine.append((start, self.image.bytes_at(start, size)))
-        state, state_end = symbols["state_start"], symbols["state_end"]
-        self._state = (state, self.image.bytes_at(state, state_end - state))
+            size = -(-(s.address + s.size) // self._page) * self._page - start
+            data = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            data[s.address - start : s.address - start + s.file_size] = content[s.offset : s.offset + s.file_size]
+            self._memory.append(_Memory(start, data))
+            pointer = ctypes.addressof(ctypes.c_char.from_buffer(data))
+            self.uc.mem_map_ptr(start, size, _protection(s.flags), pointer)
+        names = ("text", "module", "sites", "stub", "far")
+        regions = [self._place(symbols[f"{name}_start"], symbols[f"{name}_end"]) for name in names]
+        self._pristine = [(place, place.read()) for place in regions if place.size]  # what is executable
+        state = self._place(symbols["state_start"], symbols["state_end"])
+        self._state = (state, state.read())
+        self._program = self._place(symbols["farm_program"])
+        self._trace = self._place(symbols["farm_trace"])
         base = symbols["text_start"]
         self.uc.mem_map(base + _STACK_OFFSET, _STACK_SIZE, uc_const.UC_PROT_READ | uc_const.UC_PROT_WRITE)
         self.uc.mmio_map(base + _DOORBELL_OFFSET, self._page, None, None, self._on_doorbell, None)
@@ -136,6 +164,12 @@ class Machine:
         self.uc.mem_write(symbols["farm_doorbell"], struct.pack(order + word, base + _DOORBELL_OFFSET))
         self._order = order
         self._head = struct.Struct(f"{order}{HEADER_WORDS}I")
+
+    def _place(self, start: int, end: int | None = None) -> _Place:
+        """Where in the host's memory ``start`` to ``end`` lies; without an end, as far as its segment goes."""
+        home = next(m for m in self._memory if m.start <= start <= m.start + len(m.data))
+        end = home.start + len(home.data) if end is None else end
+        return _Place(start, home.data, start - home.start, end - home.start)
 
     def _on_doorbell(self, uc: Any, offset: int, size: int, value: int, user_data: object) -> None:
         del offset, user_data
@@ -298,12 +332,12 @@ class Machine:
     # Running.
 
     def reset(self) -> None:
-        """Back to the pristine image: code is compared, and what lies between the lines that differ is rewritten."""
-        for start, pristine in self._pristine:
-            now = self.uc.mem_read(start, len(pristine))
-            if now != pristine:
-                self._rewrite(start, now, pristine)
-        self.uc.mem_write(*self._state)
+        """Back to the pristine image: all code is compared, and what differs is rewritten."""
+        for place, pristine in self._pristine:
+            if place.read() != pristine:
+                self._rewrite(place, pristine)
+        place, initial = self._state
+        place.data[place.first : place.end] = initial
         self.rewind()
 
     def rewind(self) -> None:
@@ -311,14 +345,17 @@ class Machine:
         self.uc.context_restore(self._registers)
         self.uc.reg_write(self._sp, self._top)  # which a context of sparc64 lacks, as it does the whole window
 
-    def _rewrite(self, start: int, now: bytearray, pristine: bytes) -> None:
-        lines = range(0, len(pristine), _LINE)
-        dirty = [i for i in lines if now[i : i + _LINE] != pristine[i : i + _LINE]]
-        for _, group in itertools.groupby(dirty, lambda i: (start + i) // _PAGE):
-            part = list(group)
-            first, end = part[0], min(part[-1] + _LINE, len(pristine))
-            self.uc.mem_write(start + first, pristine[first:end])
-            self.uc.ctl_remove_cache(start + first, start + end)
+    def _rewrite(self, place: _Place, pristine: bytes) -> None:
+        """What lies between the first and the last byte that differ, of every page."""
+        for start in range(-(place.address % _PAGE), place.size, _PAGE):
+            page = slice(max(start, 0), min(start + _PAGE, place.size))
+            now, was = place.data[place.first + page.start : place.first + page.stop], pristine[page]
+            if now != was:
+                changed = int.from_bytes(now, "little") ^ int.from_bytes(was, "little")
+                first, end = ((changed & -changed).bit_length() - 1) // 8, (changed.bit_length() + 7) // 8
+                at = page.start + first
+                place.data[place.first + at : place.first + page.start + end] = was[first:end]
+                self.uc.ctl_remove_cache(place.address + at, place.address + page.start + end)
 
     def run(self, program: bytes) -> bytes:
         """The trace of ``program``.
@@ -328,18 +365,18 @@ class Machine:
         if self._changes > _CHANGES_A_BUFFER:
             self.uc.ctl_flush_tb()
             self._changes = 0
-        symbols = self.image.symbols
-        self.uc.mem_write(symbols["farm_program"], program)
+        place = self._program
+        place.data[place.first : place.first + len(program)] = program
         try:
-            self.uc.emu_start(symbols["farm_enter"], self._until)
+            self.uc.emu_start(self.image.symbols["farm_enter"], self._until)
         except unicorn.UcError as error:
             raise GuestFault(_fault_name(error, self._fault), self.pc, self._fault_address) from None
         if self._trap is not None:
             raise GuestFault(f"trap {self._trap:#x}", self.pc, None)
-        head = self.uc.mem_read(symbols["farm_trace"], self._head.size)
-        _, _, _, _, events, _, _, code = self._head.unpack(head)
+        place = self._trace
+        _, _, _, _, events, _, _, code = self._head.unpack_from(place.data, place.first)
         size = self._head.size + 4 * EVENT_WORDS * events + code
-        return bytes(self.uc.mem_read(symbols["farm_trace"], size))
+        return place.data[place.first : min(place.first + size, place.end)]
 
     def path(self, program: bytes) -> list[int]:
         """The address of every instruction that ``program`` executes, in order.
@@ -356,7 +393,8 @@ class Machine:
 
     def code(self) -> bytes:
         """What patching has changed, as it is now."""
-        return bytes(self.uc.mem_read(*self.image.patched))
+        start, size = self.image.patched
+        return self._place(start, start + size).read()
 
     @property
     def pc(self) -> int:

@@ -293,6 +293,18 @@ def test_a_pool_gives_back_what_has_the_same_thing_open(pool):
     two.close()
 
 
+def test_a_child_that_has_kept_something_is_taken_before_one_that_would_have_to_open_it(pool):
+    one, two = start(), start()
+    pool.give("one", one)
+    pool.give("two", two)
+    two.kept["three"] = None
+    assert pool.take("three") is None
+    assert pool.take("three", any_other=True) == ("two", two)
+    assert pool.take("three", any_other=True) == ("one", one)
+    one.close()
+    two.close()
+
+
 def test_a_full_pool_closes_its_oldest(pool):
     children = [start() for _ in range(3)]
     for number, each in enumerate(children):

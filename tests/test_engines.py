@@ -275,6 +275,21 @@ def test_one_unicorn_serves_many_images(guest, arm64, good, right):
     assert len(_children(UNICORN)) == 1
 
 
+def test_what_a_unicorn_has_open_is_known_to_its_parent(guest, arm64, good, right, monkeypatch):
+    """Of two idle ones the one that has the guest open is taken; beyond a limit the one used first is forgotten."""
+    monkeypatch.setattr("farm.engines.unicorn.KEPT", 2)
+    first, second, third = guest("stub"), guest("pointer"), guest("stub", "no-patch")
+    UNICORN.close()
+    for built in (first, second, first, third):
+        assert [right(reply) for reply in UNICORN.run(built, arm64, [good], 5.0)]
+    ((_, child),) = UNICORN.pool._idle
+    assert [kept.partition(" ")[0] for kept in child.kept] == [first.sha256, third.sha256]
+    assert [right(reply) for reply in UNICORN.run(second, arm64, [good], 5.0, fresh=True)]
+    assert len(UNICORN.pool._idle) == 2
+    assert [right(reply) for reply in UNICORN.run(first, arm64, [good], 5.0)]
+    assert UNICORN.pool._idle[-1][1] is child
+
+
 def test_a_child_that_died_while_it_was_idle_costs_nothing(engine, guest, arm64, good, right):
     engine.pool.drain()
     assert all(right(reply) for reply in engine.run(guest(), arm64, [good], PLENTY))

@@ -334,6 +334,52 @@ def test_a_seed_leads_to_the_same_finding_however_many_work_on_it(planted, jobs)
     assert finding.number == next(filter(fails, range(64)))
 
 
+class Deferred:
+    """A pool whose threads are played by the test: each call of what was submitted runs one job."""
+
+    def __init__(self):
+        self.submitted = []
+
+    def submit(self, work):
+        self.submitted.append(work)
+
+
+def test_a_thread_goes_on_with_its_guests_and_takes_over_when_it_has_none(monkeypatch):
+    ran = []
+
+    def jobs(chunk):
+        return [hunt._Job(guest, 1, functools.partial(ran.append, f"{guest}{chunk}")) for guest in "abc"]
+
+    pool = Deferred()
+    lanes = hunt._Lanes(pool)
+    lanes.submit(jobs(1))
+    lanes.submit(jobs(2))
+    for thread in (1, 2, 1, 1, 2, 2):
+        monkeypatch.setattr(hunt.threading, "get_ident", lambda thread=thread: thread)
+        pool.submitted.pop(0)()
+    assert ran == ["a1", "b1", "c1", "a2", "b2", "c2"]
+    assert lanes._owners == {"a": 1, "b": 2, "c": 2}
+    assert not pool.submitted
+
+
+def test_a_job_that_was_given_up_is_not_run_and_one_that_fails_says_so():
+    ran = []
+
+    def broken():
+        raise FarmError("no")
+
+    works = (lambda: ran.append(1), broken, lambda: ran.append(3))
+    jobs = [hunt._Job(number, 1, work) for number, work in enumerate(works)]
+    pool = Deferred()
+    hunt._Lanes(pool).submit(jobs)
+    assert jobs[0].future.cancel()
+    for work in pool.submitted:
+        work()
+    assert ran == [3]
+    assert jobs[0].future.cancelled()
+    assert isinstance(jobs[1].future.exception(), FarmError)
+
+
 class Scripted:
     """Unicorn, but for what ``answers`` says of a program: a reply in place of its own, the last one for ever."""
 

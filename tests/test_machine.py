@@ -108,28 +108,47 @@ def test_a_reset_forgets_code_behind_a_page_whose_protection_changed():
         assert events(machine.run(wire.encode(scenario, big_endian=False))) == list(predict(scenario)), name
 
 
-def test_a_reset_rewrites_only_the_lines_that_differ(stub, program, monkeypatch):
+def test_a_reset_rewrites_only_what_differs(stub, program, monkeypatch):
     machine = stub()
     machine.reset()
     machine.run(program(patch(0, "fast"), patch(3, "far"), restore(0)))
-    rewritten = []
-    monkeypatch.setattr(machine, "uc", _Recorder(machine.uc, rewritten))
+    forgotten = []
+    monkeypatch.setattr(machine, "uc", _Recorder(machine.uc, forgotten))
     machine.reset()
     stub_3 = machine.image.functions["whatever_3"]
-    assert [(address, len(data)) for address, data in rewritten[:-1]] == [(stub_3, 32)]
-    assert rewritten[-1][0] == machine.image.symbols["state_start"]
+    ((start, end),) = forgotten
+    assert stub_3 <= start < end <= stub_3 + 32
 
 
 class _Recorder:
-    def __init__(self, uc, written):
-        self._uc, self._written = uc, written
+    def __init__(self, uc, forgotten):
+        self._uc, self._forgotten = uc, forgotten
 
-    def mem_write(self, address, data):
-        self._written.append((address, data))
-        self._uc.mem_write(address, data)
+    def ctl_remove_cache(self, start, end):
+        self._forgotten.append((start, end))
+        self._uc.ctl_remove_cache(start, end)
 
     def __getattr__(self, name):
         return getattr(self._uc, name)
+
+
+@pytest.mark.parametrize("region", ["text", "module", "sites", "stub", "far", "state"])
+def test_a_reset_undoes_whatever_was_written(guest, arm64, program, region):
+    """The first and the last byte of every region, and one in the middle, whoever wrote them."""
+    machine = Machine(guest("relocated"), arm64.engine["unicorn"])
+    symbols = machine.image.symbols
+    start, end = symbols[f"{region}_start"], symbols[f"{region}_end"]
+    if start == end:
+        pytest.skip(f"this guest has no {region}")
+    machine.reset()
+    first = machine.run(program(patch(0, "far"), call(0, 1), call(0, 1, "bare"), call(6, 1), code()))
+    linked = machine.image.bytes_at(start, end - start)
+    for offset in (0, (end - start) // 2, end - start - 1):
+        machine.uc.mem_write(start + offset, bytes([linked[offset] ^ 0x41]))
+    machine.uc.ctl_remove_cache(start, end)
+    machine.reset()
+    assert machine.uc.mem_read(start, end - start) == linked
+    assert machine.run(program(patch(0, "far"), call(0, 1), call(0, 1, "bare"), call(6, 1), code())) == first
 
 
 def test_a_reset_after_a_reset_changes_nothing(machine, program):

@@ -26,6 +26,8 @@ from farm.engines import Reply
 from farm.wire import KEEP
 
 _IN_FLIGHT = 32 * 1024  # bytes; half of a pipe's capacity
+_NAP = 0.0005  # seconds; to be woken for every answer costs parent and child more than the answer itself
+_WORTH_A_NAP = 16  # programs in flight
 _STDERR_KEPT = 4000  # bytes; QEMU may dump registers and memory map behind the line that says whose death it was
 
 _live: set[Child] = set()
@@ -52,6 +54,7 @@ class Child:
     def __init__(self, command: list[str], *, big_endian: bool = False) -> None:
         if _stopping.is_set():
             raise Stopping
+        self.kept: dict[str, None] = {}  #: what it has open besides, the last used at the end; of engines whose can
         self._word = struct.Struct(">I" if big_endian else "<I")
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         environment = {name: value for name, value in os.environ.items() if not name.startswith("QEMU_")}
@@ -88,19 +91,21 @@ class Child:
         except BrokenPipeError:
             raise self.died() from None
 
-    def receive(self, deadline: float) -> tuple[int, bytes]:
+    def receive(self, deadline: float, *, nap: float = 0.0) -> tuple[int, bytes]:
         """Status and payload of the next frame, by ``deadline`` (:func:`time.monotonic`).
+
+        If there is none yet, ``nap`` seconds go by before it is read, so that more come with it.
 
         Raises :class:`ChildDied`.
         """
-        self._need(4, deadline)
+        self._need(4, deadline, nap)
         end = 4 + self._word.unpack_from(self._buffer)[0]
         self._need(end, deadline)
         status, payload = self._word.unpack_from(self._buffer, 4)[0], bytes(self._buffer[8:end])
         del self._buffer[:end]
         return status, payload
 
-    def _need(self, size: int, deadline: float) -> None:
+    def _need(self, size: int, deadline: float, nap: float = 0.0) -> None:
         while len(self._buffer) < size:
             remaining = deadline - time.monotonic()
             if remaining <= 0 or not self._poll.poll(remaining * 1000):
@@ -108,6 +113,8 @@ class Child:
                     continue
                 self.kill()
                 raise ChildDied(None, self.stderr())
+            if nap:
+                time.sleep(nap)
             data = os.read(self._out, 1 << 16)
             if not data:
                 raise self.died()
@@ -128,7 +135,8 @@ class Child:
                     self._write(frames)
                 except ChildDied:  # what it answered before is still to be read; then reading says how it died
                     limit = sent
-            frame = self.receive(time.monotonic() + seconds)
+            nap = _NAP if sent - answered > _WORTH_A_NAP else 0.0
+            frame = self.receive(time.monotonic() + seconds, nap=nap)
             in_flight -= len(programs[answered])
             answered += 1
             yield frame
@@ -203,7 +211,10 @@ class Pool:
         self._owner = os.getpid()
 
     def take(self, key: str, *, any_other: bool = False) -> tuple[str, Child] | None:
-        """An idle child that has ``key`` open, or with ``any_other`` one that has something else open."""
+        """An idle child that has ``key`` open.
+
+        With ``any_other`` one that has kept it, or else one that has something else open.
+        """
         with self._lock:
             if self._owner != os.getpid():  # forked: the children are the parent's
                 self._idle.clear()
@@ -214,7 +225,7 @@ class Pool:
                 item[1].close()
             choice = next((item for item in reversed(self._idle) if item[0] == key), None)
             if choice is None and any_other and self._idle:
-                choice = self._idle[0]
+                choice = next((item for item in self._idle if key in item[1].kept), self._idle[0])
             if choice:
                 self._idle.remove(choice)
             return choice

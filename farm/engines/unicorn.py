@@ -45,6 +45,8 @@ _COMMAND = [sys.executable, "-P", "-m", "farm.engines.unicorn_child"]
 
 _GRACE = 5.0  # seconds that the host waits beyond the child's own watchdog
 
+KEPT = 64  #: guests that a child keeps open: all of the variants with all mechanisms
+
 
 class Open(msgspec.Struct):
     """The request to open an image."""
@@ -160,6 +162,10 @@ class Unicorn:
         if status == ERROR:
             child.close()
             raise CannotOpenError(msgspec.json.decode(payload, type=Failure).detail)
+        child.kept.pop(key, None)
+        child.kept[key] = None
+        if len(child.kept) > KEPT:  # as the child itself does
+            del child.kept[next(iter(child.kept))]
         return child
 
     def cross_check(

@@ -3,7 +3,7 @@
 Reads frames from standard input: one that opens an image (:class:`farm.engines.unicorn.Open`), then programs.  A
 watchdog thread ends a run that takes too long; that costs nothing measurable, unlike Unicorn's own limits.
 
-What was opened stays open, since a guest costs 7 ms to open and 3.5 MB to keep: whoever goes through all variants in
+What was opened stays open, since a guest costs 7 ms to open and 4 MB to keep: whoever goes through all variants in
 turn, as a test with a parameter does, finds each of them warm.
 """
 
@@ -21,13 +21,12 @@ from pathlib import Path
 import msgspec
 from unicorn import UcError
 
-from farm.engines.unicorn import CRASH, ERROR, OPEN, PATH, PATH_OF, TIMEOUT, TRACE, Failure, Open
+from farm.engines.unicorn import CRASH, ERROR, KEPT, OPEN, PATH, PATH_OF, TIMEOUT, TRACE, Failure, Open
 from farm.image import Image
 from farm.machine import GuestFault, Machine
 from farm.wire import KEEP
 
 _TICK = 0.05  # seconds
-_KEPT = 64  # guests
 
 
 class Opened:
@@ -68,7 +67,7 @@ class Server:
         """Load the image of ``request`` (:class:`~farm.engines.unicorn.Open`), unless it is still there."""
         opened = self.kept.pop(request, None) or Opened(msgspec.json.decode(request, type=Open))
         self.kept[request] = self.current = opened
-        if len(self.kept) > _KEPT:
+        if len(self.kept) > KEPT:
             del self.kept[next(iter(self.kept))]
         return TRACE, b""
 

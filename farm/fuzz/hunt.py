@@ -10,6 +10,7 @@ from __future__ import annotations
 import concurrent.futures
 import functools
 import itertools
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -32,7 +33,7 @@ from farm.verdict import UNSURE, Judge, Result, Verdict
 
 #: Seconds a program; a thousand times what the slowest takes.
 TIMEOUT = 1.0
-_CHUNK = 32  # programs
+_CHUNK = 64  # programs
 _AHEAD = 4  # chunks that are made before the first of them is done
 
 
@@ -210,6 +211,52 @@ def _first_failure(guest: Guest, chunk: _Chunk, chosen: Sequence[int], timeout: 
     return None
 
 
+@dataclass(frozen=True)
+class _Job:
+    guest: Guest
+    programs: int
+    work: Callable[[], tuple[int, Reply] | None]
+    future: concurrent.futures.Future[tuple[int, Reply] | None] = field(default_factory=concurrent.futures.Future)
+
+
+class _Lanes:
+    """Gives the threads of ``pool`` the jobs of the guests that they have run before, as long as there are any.
+
+    What a guest costs to open and to translate is more than a chunk of programs on it: a thread that has nothing left
+    to do takes a guest over for good, and so every one of them comes to its fair share.
+    """
+
+    def __init__(self, pool: concurrent.futures.Executor) -> None:
+        self._pool = pool
+        self._lock = threading.Lock()
+        self._waiting: list[_Job] = []
+        self._owners: dict[Guest, int] = {}  # threads
+
+    def submit(self, jobs: Sequence[_Job]) -> None:
+        with self._lock:
+            self._waiting += jobs
+        for _ in jobs:
+            self._pool.submit(self._run_one)
+
+    def _take(self) -> _Job:
+        """The first job of a guest of this thread or of nobody's; else the first."""
+        me = threading.get_ident()
+        with self._lock:
+            mine = (i for i, job in enumerate(self._waiting) if self._owners.get(job.guest, me) == me)
+            job = self._waiting.pop(next(mine, 0))
+            self._owners[job.guest] = me
+        return job
+
+    def _run_one(self) -> None:
+        job = self._take()
+        if not job.future.set_running_or_notify_cancel():
+            return
+        try:
+            job.future.set_result(job.work())
+        except BaseException as error:  # noqa: BLE001 - whoever waits for the result shall have it
+            job.future.set_exception(error)
+
+
 class Hunt:
     """Programs of one seed on some guests."""
 
@@ -242,6 +289,7 @@ class Hunt:
         waiting: deque[_Chunk] = deque()
         begins = True
         with concurrent.futures.ThreadPoolExecutor(self._jobs) as pool:
+            lanes = _Lanes(pool)
             try:
                 while True:
                     while len(waiting) < _AHEAD and (begins or end is None or time.monotonic() < end):
@@ -249,7 +297,7 @@ class Hunt:
                         if not taken:
                             break
                         chunk = _Chunk(taken[0], [generate.program(self._seed, number) for number in taken])
-                        self._submit(chunk, pool)
+                        self._submit(chunk, lanes)
                         waiting.append(chunk)
                         begins = False
                     if not waiting:
@@ -270,7 +318,7 @@ class Hunt:
                 for chunk in waiting:
                     chunk.cancel()
 
-    def _submit(self, chunk: _Chunk, pool: concurrent.futures.Executor) -> None:
+    def _submit(self, chunk: _Chunk, lanes: _Lanes) -> None:
         chosen: dict[Guest, list[int]] = {}
         for i, program in enumerate(chunk.programs):
             able = self.able(program.scenario)
@@ -278,9 +326,10 @@ class Hunt:
             for guest in able:
                 chosen.setdefault(guest, []).append(i)
         chunk.jobs = [
-            _Job(guest, len(some), pool.submit(_first_failure, guest, chunk, some, self._timeout))
+            _Job(guest, len(some), functools.partial(_first_failure, guest, chunk, some, self._timeout))
             for guest, some in chosen.items()
         ]
+        lanes.submit(chunk.jobs)
 
     def _done(self, chunk: _Chunk) -> Finding | None:
         """The failure of the lowest number in ``chunk``, tried once more; what was cancelled does not count."""
@@ -333,10 +382,3 @@ class Hunt:
             for other in self.able(finding.scenario)
             if (result := other.result(finding.scenario, self._timeout)).failed
         ]
-
-
-@dataclass(frozen=True)
-class _Job:
-    guest: Guest
-    programs: int
-    future: concurrent.futures.Future[tuple[int, Reply] | None]
