@@ -238,7 +238,12 @@ def install(findings: Iterable[Finding]) -> int:
     command = [*prefix, "env", "DEBIAN_FRONTEND=noninteractive", apt, "-o", "DPkg::Lock::Timeout=300"]
     # An update that fails need not matter: what is known already may be enough, and other lists are not our business.
     words = _run([*command, "update"])[1]
-    ended, said = _run([*command, "install", "-y", "--no-install-recommends", *packages])
+    install = [*command, "install", "-y", "--no-install-recommends"]
+    ended, said = _run([*install, *packages])
+    if ended and len(packages) > 1:  # one that this distribution lacks must not keep the others away
+        tried = {package: _run([*install, package]) for package in packages}
+        packages = [package for package, (failed, _) in tried.items() if failed]
+        ended, said = max(tried.values())
     if ended:
         _say(f"{words}{said}".rstrip())
         _say(f"could not install {' '.join(packages)} (apt-get ended with {ended}); {meanwhile}")

@@ -391,18 +391,18 @@ def test_a_missing_emulator_is_not_run_with_the_command_that_installs_it(arm64, 
     assert UNICORN.hole(arm64).reason == "unicorn is missing: pip install unicorn"
 
 
-def test_a_variant_that_needs_a_newer_unicorn_is_not_run(arm64, monkeypatch):
+def test_a_variant_that_needs_a_newer_unicorn_says_so(arm64, monkeypatch):
     settings = dataclasses.replace(arm64.engine["unicorn"], since="2.1.4")
     variant = dataclasses.replace(arm64, engine={"unicorn": settings})
     for version, reason in (
-        ("2.1.2", "arm64 needs unicorn >= 2.1.4, here is 2.1.2"),
-        ("2.0.1.post1", "arm64 needs unicorn >= 2.1.4, here is 2.0.1.post1"),
+        ("2.1.2", "arm64 needs unicorn >= 2.1.4, which pwntools does not allow; here is 2.1.2"),
+        ("2.0.1.post1", "arm64 needs unicorn >= 2.1.4, which pwntools does not allow; here is 2.0.1.post1"),
         ("2.1.4", None),
         ("2.10.0", None),
     ):
         monkeypatch.setattr(type(UNICORN), "version", lambda _self, _variant, version=version: version)
         hole = UNICORN.hole(variant)
-        assert (hole and (hole.verdict, hole.reason)) == (reason and ("not-run", reason))
+        assert (hole and (hole.verdict, hole.reason)) == (reason and ("not-applicable", reason))
 
 
 @pytest.mark.parametrize(

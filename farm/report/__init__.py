@@ -62,10 +62,13 @@ class Grid:
 def grid(results: Iterable[Result]) -> Grid:
     """The grid of ``results``; a variant built by several toolchains has a row for each."""
     results = list(results)
-    several = len({result.cell.toolchain for result in results}) > 1
+    toolchains: dict[str, set[str]] = {}
+    for result in results:
+        toolchains.setdefault(result.cell.variant, set()).add(result.cell.toolchain)
     made = Grid()
     for result in results:
         cell = result.cell
+        several = len(toolchains[cell.variant]) > 1
         row = f"{cell.variant} ({cell.toolchain})" if several else cell.variant
         column = (cell.mechanism, cell.engine)
         if row not in made.rows:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from farm.plan import Plan
 
 _EXPLAINED = 5
+_REASONS = 12
+_WIDEST = 1000  # columns of a terminal
 
 
 def _style(square: Square) -> str:
@@ -26,14 +28,16 @@ def _style(square: Square) -> str:
     return "green" if square.counts[Verdict.PASS] else "yellow"
 
 
-def table(results: Sequence[Result]) -> Table:
-    """Variants down, mechanism and engine across, counts by verdict."""
+def table(results: Sequence[Result], mechanisms: Sequence[str] = ()) -> Table:
+    """Variants down, mechanism and engine across, counts by verdict; of some mechanisms alone if they are named."""
     from rich.table import Table
     from rich.text import Text
 
     made = grid(results)
+    if mechanisms:
+        made.columns = [column for column in made.columns if column[0] in mechanisms]
     view = Table(title="patchfarm", caption=LEGEND, caption_justify="left")
-    view.add_column("variant")
+    view.add_column("variant", no_wrap=True)
     for mechanism, engine in made.columns:
         name, _, profile = engine.partition(":")
         view.add_column(f"{mechanism}\n{name}\n{profile}", no_wrap=True)
@@ -45,9 +49,20 @@ def table(results: Sequence[Result]) -> Table:
 
 def show(results: Sequence[Result], plan: Plan, console: Console, *, verbose: bool = False) -> None:
     """The grid, then why cells did not run, then the failures explained."""
-    console.print(table(results))
-    for reason, count in reasons(results):
+    from rich.measure import Measurement
+
+    whole = table(results)
+    needed = Measurement.get(console, console.options.update(max_width=_WIDEST), whole).maximum
+    if needed <= console.width:
+        console.print(whole)
+    else:  # a table a mechanism
+        for mechanism in dict.fromkeys(result.cell.mechanism for result in results):
+            console.print(table(results, [mechanism]))
+    holes = reasons(results)
+    for reason, count in holes if verbose else holes[:_REASONS]:
         console.print(f"{count} cells {reason}", markup=False, highlight=False, soft_wrap=True)
+    if len(holes) > _REASONS and not verbose:
+        console.print(f"{len(holes) - _REASONS} more reasons: -v and summary.md list them all")
     failures = [result for result in results if result.failed]
     for result in failures if verbose else failures[:_EXPLAINED]:
         console.print()
