@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +30,7 @@ from farm.scenario import (
     ret0,
     substeps,
 )
+from farm.scenarios.absent import ABSENT
 
 SOURCE = """
 from farm.scenario import Defect, Scenario, call
@@ -166,3 +168,21 @@ def test_a_path_that_leads_nowhere_is_named(tmp_path):
         scenarios.load((tmp_path / "nowhere.py",))
     with pytest.raises(ScenarioFileError, match="no Python file there"):
         scenarios.load((tmp_path,))
+
+
+#: How many behaviours the field's list has in each group.
+LISTED = {"BS": 18, "AB": 20, "CS": 18, "PT": 15, "RP": 20, "FB": 16, "CR": 14}
+
+
+def test_every_behaviour_of_the_list_has_a_scenario_or_a_reason():
+    here = {scenario.id for scenario in scenarios.load().values()}
+    absent = {behaviour.id for behaviour in ABSENT}
+    assert not here & absent
+    assert {f"{group}-{n:02}" for group, count in LISTED.items() for n in range(1, count + 1)} <= here | absent
+
+
+@pytest.mark.parametrize("behaviour", ABSENT, ids=lambda behaviour: behaviour.id)
+def test_what_proves_an_absent_behaviour_instead_is_there(behaviour):
+    assert behaviour.reason
+    for path in re.findall(r"(?:farm|tests)/\w+\.py", behaviour.elsewhere):
+        assert (Path(__file__).parents[1] / path).is_file()
