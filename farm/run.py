@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -109,13 +109,14 @@ def _judge(batch: Batch, built: image.Image, engine: Engine, results: list[Resul
     programs = [wire.encode(scenario, big_endian=built.big_endian) for scenario in batch.scenarios]
     traces: list[bytes] = []
     before = time.perf_counter()
+    epoch = time.time() - before
     for cell, scenario, reply in zip(
         batch.cells, batch.scenarios, engine.run(built, variant, programs, batch.timeout), strict=True
     ):
         if stopping():
             raise Stopping
         now = time.perf_counter()
-        results.append(judge.judge(cell, scenario, reply, now - before))
+        results.append(judge.judge(cell, scenario, reply, now - before, epoch + before))
         traces.append(reply.trace)
         before = now
     for i, result in enumerate(results):
@@ -131,7 +132,7 @@ def again(batch: Batch, built: image.Image, engine: Engine, judge: Judge, i: int
     (reply,) = engine.run(built, variant, [program], batch.timeout, fresh=True)
     if reply.failure == "crash" and reply.pc is None:
         reply = _located(engine, built, batch, program, reply)
-    second = judge.judge(batch.cells[i], scenario, reply, first.seconds)
+    second = judge.judge(batch.cells[i], scenario, reply, first.seconds, first.began)
     if (second.verdict, second.trace) == (first.verdict, first.trace):
         return second
     outcomes = f"first {first.verdict} ({first.reason}), then {second.verdict} ({second.reason or 'as expected'})"
@@ -180,6 +181,8 @@ class Run(msgspec.Struct):
     host: str
     versions: dict[str, str]
     started: str
+    shard: str | None = None  #: ``k/n``, if this is one part of a plan
+    whole: str | None = None  #: sha256 of the plan that it is a part of
 
 
 class _Head(msgspec.Struct):
@@ -209,7 +212,7 @@ class Journal:
         self.run = run
         self.results: dict[Cell, Result] = {}
         if resume and path.exists():
-            earlier, results = read(path)
+            earlier, results, _ = read(path)
             if earlier.plan != run.plan:
                 raise UsageError(f"{path}: holds the results of another plan; without --resume it is overwritten")
             self.run = earlier
@@ -272,10 +275,18 @@ class Journal:
             self._file.close()
 
 
-def read(path: Path) -> tuple[Run, list[Result]]:
-    """The run and its results; a last line that was cut off is left out.
+class Recorded(NamedTuple):
+    """What ``results.jsonl`` holds."""
 
-    Raises :class:`~farm.errors.UsageError` if the file is not a journal.
+    run: Run
+    results: list[Result]
+    complaints: list[str]  #: a sentence for each line that cannot be used
+
+
+def read(path: Path) -> Recorded:
+    """The run and its results; what cannot be used is left out, and said.
+
+    Raises :class:`~farm.errors.UsageError` if the file is not a journal at all.
     """
     try:
         lines = path.read_bytes().split(b"\n")
@@ -288,17 +299,22 @@ def read(path: Path) -> tuple[Run, list[Result]]:
     if run.schema != SCHEMA:
         raise UsageError(f"{path}: results of schema {run.schema}; this farm reads {SCHEMA}")
     decoder = msgspec.json.Decoder(Result)
-    results = []
+    results: dict[Cell, Result] = {}
+    complaints = []
     for number, line in enumerate(lines[1:], 2):
         if not line:
             continue
         try:
-            results.append(decoder.decode(line))
-        except msgspec.DecodeError as error:
-            if number == len(lines):  # no newline behind it: cut off
-                break
-            raise UsageError(f"{path}: line {number} is no result: {error}") from None
-    return run, results
+            result = decoder.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            what = "was cut off" if number == len(lines) else f"is no result ({error})"  # no newline behind it
+            complaints.append(f"{path}: line {number} {what}; it is left out")
+            continue
+        if result.cell in results:
+            complaints.append(f"{path}: line {number} is a second result of {result.cell}; it is left out")
+            continue
+        results[result.cell] = result
+    return Recorded(run, list(results.values()), complaints)
 
 
 # Running.

@@ -31,6 +31,8 @@ class Verdict(enum.Enum):
     PASS_INSENSITIVE = "pass-insensitive"  #: as the model says, but this engine could not have shown the defect
     NOT_APPLICABLE = "not-applicable"  #: nothing that one could install or select would run it
     NOT_RUN = "not-run"  #: an install would
+    XFAIL = "xfail"  #: failed, and is listed as known-bad
+    XPASS = "xpass"  #: listed as known-bad, yet it passed
     FLAKY = "flaky"  #: failed, and not in the same way when run again
     TIMEOUT = "timeout"
     CRASH = "crash"  #: the guest's fault
@@ -46,7 +48,7 @@ class Verdict(enum.Enum):
 
 PASSED = frozenset({Verdict.PASS, Verdict.PASS_INSENSITIVE})
 SKIPPED = frozenset({Verdict.NOT_APPLICABLE, Verdict.NOT_RUN})
-FAILED = frozenset(Verdict) - PASSED - SKIPPED
+FAILED = frozenset(Verdict) - PASSED - SKIPPED - {Verdict.XFAIL}
 
 #: Run once more on fresh state before they are believed.
 UNSURE = frozenset({Verdict.MISMATCH, Verdict.CRASH, Verdict.TIMEOUT})
@@ -75,6 +77,8 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     observed: list[Event] | None = None
     code: Code | None = None
     reproduce: str | None = None
+    began: float = 0.0  #: seconds since the epoch
+    retried: str | None = None  #: what the first attempt said, if the emulator failed there
 
     @property
     def failed(self) -> bool:
@@ -124,13 +128,13 @@ class Judge:
         self._features = features
         self._engine = engine
 
-    def judge(self, cell: Cell, scenario: Scenario, reply: Reply, seconds: float) -> Result:
-        """The result for one reply."""
+    def judge(self, cell: Cell, scenario: Scenario, reply: Reply, seconds: float, began: float = 0.0) -> Result:
+        """The result for one reply, of a program that took ``seconds`` from ``began`` (since the epoch)."""
         events, body, wanted = expected(scenario, self._features, big_endian=self._image.big_endian)
         sensitive = is_sensitive(scenario, self._engine)
         image = self._image
         verdict, reason, seen = self.compare(reply, events, body)
-        common = {"instructions": None, "seconds": round(seconds, 6), "sensitive": sensitive}
+        common = {"instructions": None, "seconds": round(seconds, 6), "began": round(began, 6), "sensitive": sensitive}
         if verdict is None:
             verdict = Verdict.PASS if sensitive else Verdict.PASS_INSENSITIVE
             return Result(cell, verdict, None, wanted, wanted, image.sha256, **common)  # type: ignore[arg-type]

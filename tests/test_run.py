@@ -41,7 +41,7 @@ def run_it(plan, path, *, resume=False, executor=None):
 
 
 def timeless(results):
-    return [msgspec.structs.replace(result, seconds=0.0) for result in results]
+    return [msgspec.structs.replace(result, seconds=0.0, began=0.0) for result in results]
 
 
 # Results.
@@ -64,7 +64,7 @@ def test_a_second_run_differs_in_times_alone(plan, tmp_path):
     paths = [tmp_path / "one.jsonl", tmp_path / "two.jsonl"]
     for path in paths:
         run_it(plan, path)
-    (first, one), (second, two) = (run.read(path) for path in paths)
+    (first, one, _), (second, two, _) = (run.read(path) for path in paths)
     assert timeless(one) == timeless(two)
     assert msgspec.structs.replace(first, started="") == msgspec.structs.replace(second, started="")
 
@@ -88,7 +88,7 @@ def test_processes_give_the_same_results_as_threads(plan, tmp_path):
 
 def test_cells_that_cannot_run_are_in_the_journal_with_their_reason(plan, tmp_path):
     run_it(plan, tmp_path / "results.jsonl")
-    _, results = run.read(tmp_path / "results.jsonl")
+    _, results, _ = run.read(tmp_path / "results.jsonl")
     holes = [(r.cell, str(r.verdict), r.reason) for r in results if r.verdict is not Verdict.PASS]
     assert holes == [(p.cell, p.verdict, p.reason) for p in plan.cells if p.verdict]
     assert holes
@@ -118,7 +118,7 @@ def test_ctrl_c_keeps_what_has_ended_and_cancels_the_rest(plan, tmp_path, monkey
     with ThreadPoolExecutor(1) as pool, pytest.raises(KeyboardInterrupt):
         execute(plan, journal, pool, lambda _: None)
     journal.close()
-    _, results = run.read(tmp_path / "results.jsonl")
+    _, results, _ = run.read(tmp_path / "results.jsonl")
     assert {result.cell for result in results} == {planned.cell for planned in plan.cells}
 
 
@@ -194,7 +194,7 @@ def test_the_results_of_another_plan_are_not_resumed(plan, complete):
 
 def test_a_last_line_that_was_cut_off_anywhere_is_left_out(complete):
     whole = complete.read_bytes()
-    _, results = run.read(complete)
+    _, results, _ = run.read(complete)
     last = whole[:-1].rindex(b"\n") + 1
     for end in range(last, len(whole) - 1):
         complete.write_bytes(whole[:end])
@@ -206,8 +206,20 @@ def test_a_last_line_that_was_cut_off_anywhere_is_left_out(complete):
 def test_a_broken_line_in_the_middle_is_named(complete):
     lines = complete.read_bytes().splitlines(keepends=True)
     complete.write_bytes(b"".join([*lines[:3], b'{"cell": 3}\n', *lines[4:]]))
-    with pytest.raises(UsageError, match=r"results\.jsonl: line 4 is no result"):
-        run.read(complete)
+    _, results, complaints = run.read(complete)
+    assert len(results) == len(lines) - 2
+    assert [line.split(": ", 1)[1] for line in complaints] == [
+        "line 4 is no result (Expected `object`, got `int` - at `$.cell`); it is left out"
+    ]
+
+
+def test_a_second_result_of_a_cell_is_named(complete):
+    lines = complete.read_bytes().splitlines(keepends=True)
+    complete.write_bytes(b"".join([*lines, lines[1]]))
+    _, results, complaints = run.read(complete)
+    assert len(results) == len(lines) - 1
+    assert len(complaints) == 1
+    assert f"line {len(lines) + 1} is a second result of {results[0].cell}" in complaints[0]
 
 
 @pytest.mark.parametrize(

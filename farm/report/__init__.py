@@ -19,6 +19,8 @@ MARKS = {
     Verdict.PASS_INSENSITIVE: "≈",
     Verdict.NOT_APPLICABLE: "–",
     Verdict.NOT_RUN: "○",
+    Verdict.XFAIL: "x xfail",
+    Verdict.XPASS: "✗ xpass",
     Verdict.FLAKY: "? flaky",
     Verdict.TIMEOUT: "✗ timeout",
     Verdict.CRASH: "✗ crash",

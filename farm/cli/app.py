@@ -1,0 +1,152 @@
+"""The command itself, and what its sub-commands share: options, selections, files."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from farm.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from farm.plan import Plan, Selection
+    from farm.run import Run
+    from farm.verdict import Result
+
+app = typer.Typer(
+    name="farm",
+    help="A test farm for runtime-patchable calls: one scenario, many architectures, the same behaviour.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Names = Annotated[list[str] | None, typer.Option(metavar="NAMES")]
+
+
+def names_option(what: str, *flags: str) -> Any:
+    """The option of a selector."""
+    return typer.Option(*flags, metavar="NAMES", help=f"{what}: names, globs, comma lists")
+
+
+Arch = Annotated[list[str] | None, names_option("Architectures or variants", "--arch")]
+Mechanism = Annotated[list[str] | None, names_option("Mechanisms", "--mechanism")]
+EngineNames = Annotated[list[str] | None, names_option("Engines", "--engine")]
+ToolchainNames = Annotated[list[str] | None, names_option("Toolchains", "--toolchain")]
+ScenarioNames = Annotated[list[str] | None, names_option("Scenarios, by id or name", "--scenario")]
+Tag = Annotated[list[str] | None, names_option("Tags of scenarios", "--tag")]
+ArchPath = Annotated[list[Path] | None, typer.Option(metavar="DIR", help="Folder with an arch.toml, or with several")]
+ScenarioPath = Annotated[list[Path] | None, typer.Option(metavar="PATH", help="Python file, or folder, of scenarios")]
+CPUS = os.cpu_count() or 1
+Jobs = Annotated[int, typer.Option("-j", "--jobs", min=1, help="Workers", show_default="CPUs")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Machine-readable output")]
+Timeout = Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long one cell may take")]
+
+
+def selection_of(
+    arch: list[str] | None,
+    mechanism: list[str] | None,
+    engine: list[str] | None,
+    toolchain: list[str] | None,
+    scenario: list[str] | None,
+    tag: list[str] | None,
+    arch_path: list[Path] | None,
+    scenario_path: list[Path] | None,
+) -> Selection:
+    """What the selectors ask for."""
+    from farm.plan import Selection
+
+    return Selection(
+        arch or (),
+        mechanism or (),
+        engine or (),
+        toolchain or (),
+        scenario or (),
+        tag or (),
+        tuple(path.resolve() for path in arch_path or ()),
+        tuple(path.resolve() for path in scenario_path or ()),
+    )
+
+
+def console_for(*, stderr: bool = False) -> Console:
+    """The terminal, or 120 columns of a log."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120
+    return Console(stderr=stderr, width=width)
+
+
+def _version(value: bool) -> None:
+    if value:
+        from farm import __version__
+
+        typer.echo(f"patchfarm {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version")
+    ] = False,
+) -> None:
+    """Options before the command."""
+    del version
+
+
+def output_folder(path: Path) -> Path:
+    """``path``, made if need be.  Raises :class:`~farm.errors.OutputError`."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"output folder {path}: cannot be made: {error.strerror}") from None
+    return path
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file.  Raises :class:`~farm.errors.OutputError`."""
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def close_engines() -> None:
+    """End the children that are idle."""
+    from farm.engines import engines
+
+    for engine in engines().values():
+        engine.close()
+
+
+def write_reports(results: list[Result], plan: Plan, run: Run, folder: Path) -> None:
+    """Every file that is derived from results."""
+    from farm.report import junit, markdown
+
+    write(folder / "junit.xml", junit.render(results, plan))
+    write(folder / "summary.md", markdown.render(results, plan, run).encode())
+
+
+def status_of(results: Sequence[Result], console: Console) -> int:
+    """The exit status that ``results`` deserve."""
+    from farm.verdict import Verdict
+
+    if any(result.failed for result in results):
+        return 1
+    return ci_status(any(result.verdict is Verdict.NOT_RUN for result in results), console)
+
+
+def ci_status(missing: bool, console: Console) -> int:
+    """The exit status where nothing failed: of CI, ``missing`` cells are a failure."""
+    if missing and os.environ.get("CI") == "true":
+        console.print("CI=true: a cell of a selected engine that is not run is a failure", highlight=False)
+        return 1
+    return 0

@@ -1,0 +1,106 @@
+"""``farm list``, ``farm build`` and ``farm doctor``: what there is."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from farm.cli.app import (
+    CPUS,
+    Arch,
+    ArchPath,
+    Jobs,
+    JsonFlag,
+    Mechanism,
+    ScenarioPath,
+    ToolchainNames,
+    app,
+    selection_of,
+)
+from farm.errors import BuildError, FarmError, UnknownNameError, UsageError
+
+
+@app.command("list")
+def list_(
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="variants, mechanisms, instructions, baselines, engines, toolchains, scenarios or controls"
+        ),
+    ],
+    arch_path: ArchPath = None,
+    scenario_path: ScenarioPath = None,
+    controls: Annotated[
+        bool, typer.Option("--controls", help="Of each scenario, the negative controls that turn it red.")
+    ] = False,
+    json: JsonFlag = False,
+) -> None:
+    """List what there is; with --json an array of objects, each with a name."""
+    from farm.listing import brief, rows
+
+    found = rows(what, tuple(arch_path or ()), tuple(scenario_path or ()))
+    if controls:
+        if what != "scenarios":
+            raise UsageError(f"--controls: {what} have none; it goes with `farm list scenarios`")
+        found = [{"name": row["name"], "controls": row["controls"]} for row in found if not row["absent"]]
+    if json:
+        import msgspec
+
+        typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=1).decode())
+        return
+    width = max(len(row["name"]) for row in found)
+    for row in found:
+        typer.echo(f"{row['name']:<{width}}  " + "  ".join(brief(v) for k, v in row.items() if k != "name"))
+
+
+@app.command()
+def build(
+    arch: Arch = None,
+    mechanism: Mechanism = None,
+    toolchain: ToolchainNames = None,
+    arch_path: ArchPath = None,
+    control: Annotated[str | None, typer.Option(metavar="NAME", help="Plant this negative control")] = None,
+    jobs: Jobs = CPUS,
+) -> None:
+    """Build guests and say where they are."""
+    from farm import image
+    from farm import plan as plans
+    from farm.controls import CONTROLS
+
+    if control is not None and control not in CONTROLS:
+        raise UnknownNameError("control", control, CONTROLS)
+    made = plans.make(selection_of(arch, mechanism, None, toolchain, None, None, arch_path, None))
+    specs = dict.fromkeys(
+        image.Spec(made.variants[p.cell.variant], p.cell.mechanism, p.cell.toolchain, control)
+        for p in made.cells
+        if not made.variants[p.cell.variant].supports(p.cell.mechanism)
+    )
+    failures: list[FarmError] = []
+    for spec, built in image.build_all(list(specs), jobs).items():
+        if isinstance(built, FarmError):
+            typer.echo(f"{spec}: {built}", err=True)
+            failures.append(built)
+        elif isinstance(built, Exception):
+            raise built
+        else:
+            typer.echo(f"{spec!s:<24} {built.path}  {built.sha256[:12]}")
+    if failures:
+        raise typer.Exit(max(1 if isinstance(error, BuildError) else error.exit_status for error in failures))
+
+
+@app.command()
+def doctor(
+    install: Annotated[bool, typer.Option("--install", help="Install what apt can install")] = False,
+) -> None:
+    """Say what is here, what is missing, and the command that installs it."""
+    from farm import doctor as doctors
+
+    findings = doctors.check()
+    status = 0
+    if install:
+        status = doctors.install(findings)
+        findings = doctors.check()
+    doctors.report(findings)
+    missing = any(finding.required and finding.found is None for finding in findings)
+    raise typer.Exit(3 if missing else status)

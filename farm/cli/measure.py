@@ -1,0 +1,171 @@
+"""``farm calibrate``, ``farm cost`` and ``farm fuzz``: what a default run does not tell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from farm.cli.app import (
+    CPUS,
+    Arch,
+    ArchPath,
+    EngineNames,
+    Jobs,
+    JsonFlag,
+    Mechanism,
+    ScenarioNames,
+    ScenarioPath,
+    Tag,
+    ToolchainNames,
+    app,
+    ci_status,
+    close_engines,
+    console_for,
+    names_option,
+    output_folder,
+    selection_of,
+    write,
+)
+from farm.errors import FarmError
+
+
+@app.command()
+def calibrate(
+    arch: Arch = None,
+    mechanism: Mechanism = None,
+    engine: EngineNames = None,
+    toolchain: ToolchainNames = None,
+    scenario: ScenarioNames = None,
+    tag: Tag = None,
+    arch_path: ArchPath = None,
+    scenario_path: ScenarioPath = None,
+    control: Annotated[list[str] | None, names_option("Negative controls", "--control")] = None,
+    jobs: Jobs = CPUS,
+) -> None:
+    """Plant each negative control and see who notices: every scenario must, wherever the engine is not blind."""
+    import concurrent.futures
+
+    from farm import plan as plans
+    from farm.calibrate import calibrate as measure
+    from farm.controls import CONTROLS
+    from farm.engines.child import kill_all
+    from farm.report import calibration
+
+    made = plans.make(selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path))
+    names = plans.choose(control or (), list(CONTROLS), "control")
+    console = console_for()
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        try:
+            findings = measure(made, names, pool, lambda _: None)
+        except KeyboardInterrupt:
+            kill_all()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    close_engines()
+    if not findings:
+        raise FarmError("nothing to calibrate: no selected scenario claims to detect what the selected controls plant")
+    calibration.show(findings, made, names, console)
+    raise typer.Exit(0 if all(finding.as_claimed for finding in findings) else 1)
+
+
+@app.command()
+def cost(
+    arch: Arch = None,
+    engine: EngineNames = None,
+    toolchain: ToolchainNames = None,
+    arch_path: ArchPath = None,
+    jobs: Jobs = CPUS,
+    json: JsonFlag = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="A table for a comment or a document")] = False,
+) -> None:
+    """Count the instructions that a call executes: of each baseline and of each mechanism."""
+    from farm import plan as plans
+    from farm.cost import measure_all
+    from farm.engines.child import kill_all
+    from farm.live import ANY_SCENARIO
+    from farm.report import cost as report
+
+    made = plans.make(selection_of(arch, ["pointer"], engine, toolchain, list(ANY_SCENARIO), None, arch_path, None))
+    try:
+        costs = measure_all(made, jobs)
+    except KeyboardInterrupt:
+        kill_all()
+        raise
+    close_engines()
+    if json:
+        import msgspec
+
+        typer.echo(msgspec.json.format(msgspec.json.encode(costs), indent=1).decode())
+    elif markdown:
+        typer.echo(report.markdown(costs))
+    else:
+        report.show(costs, console_for())
+    raise typer.Exit(1 if any(found.failed for found in costs) else 0)
+
+
+@app.command()
+def fuzz(
+    arch: Arch = None,
+    mechanism: Mechanism = None,
+    engine: EngineNames = None,
+    toolchain: ToolchainNames = None,
+    arch_path: ArchPath = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.1, help="How long, once the guests are built", show_default="10")
+    ] = None,
+    programs: Annotated[int | None, typer.Option(min=1, metavar="N", help="How many programs")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same programs", show_default="random")] = None,
+    first: Annotated[int, typer.Option(min=0, metavar="NUMBER", help="The program to begin with")] = 0,
+    control: Annotated[str | None, typer.Option(metavar="NAME", help="Plant this negative control")] = None,
+    jobs: Jobs = CPUS,
+    timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long one program may take")] = 1.0,
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Where a finding goes")] = Path("farm-out"),
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only say how it ended")] = False,
+) -> None:
+    """Run random programs until a guest does not do as the model says; print that one, shrunk, as a scenario."""
+    import random
+
+    from farm.fuzz import hunt
+    from farm.report import fuzz as reports
+
+    selection = hunt.select(selection_of(arch, mechanism, engine, toolchain, None, None, arch_path, None))
+    seed = random.SystemRandom().randrange(1 << 32) if seed is None else seed
+    seconds = 10.0 if seconds is None and programs is None else seconds
+    console = console_for()
+    finding = None
+    try:
+        with reports.Progress(console, programs, seconds, quiet=quiet) as progress:
+            ground = hunt.survey(selection, control, jobs)
+            hunter = hunt.Hunt(ground.guests, seed, jobs, timeout)
+            progress.say(f"seed {seed}, {len(ground.guests)} guests")
+            try:
+                finding = hunter.run(first, programs, seconds, progress.tell)
+            except KeyboardInterrupt:
+                outcome = "all as the model says"
+                if hunter.suspect is not None:
+                    outcome = f"but program {hunter.suspect} has failed once"
+                typer.echo(f"interrupted: seed {seed}: {hunter.tally}, {outcome}", err=True)
+                raise SystemExit(130) from None
+            if finding:
+                progress.say(f"program {finding.number} of seed {seed} fails on {finding.guest}; shrinking it")
+                hunter.shrink(finding)
+    finally:
+        close_engines()
+    if not quiet:
+        for hole, count in ground.holes.items():
+            console.print(f"{count} guests {hole.verdict}: {hole.reason}", highlight=False, soft_wrap=True)
+    if finding is None and not hunter.tally.runs:
+        raise FarmError(f"nothing was run: seed {seed}: {hunter.tally}")
+    if finding is None:
+        console.print(f"seed {seed}: {hunter.tally}, all as the model says", highlight=False, soft_wrap=True)
+        raise typer.Exit(ci_status(any(hole.verdict == "not-run" for hole in ground.holes), console))
+    file = output / f"{finding.original.name}.py"
+    text = reports.text(finding, reports.command(selection, seed, finding.number, control), control)
+    typer.echo(reports.explained(finding, ground.plan, control, file))
+    typer.echo(f"\n{text}")
+    console.print(f"seed {seed}: {hunter.tally}, 1 of them failed", highlight=False, soft_wrap=True)
+    write(output_folder(output) / file.name, text.encode())
+    console.print(f"scenario in {file}", highlight=False, soft_wrap=True)
+    raise typer.Exit(1)

@@ -1,0 +1,201 @@
+"""``farm run`` and ``farm plan``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from farm.cli.app import (
+    CPUS,
+    Arch,
+    ArchPath,
+    EngineNames,
+    Jobs,
+    JsonFlag,
+    Mechanism,
+    ScenarioNames,
+    ScenarioPath,
+    Tag,
+    Timeout,
+    ToolchainNames,
+    app,
+    close_engines,
+    console_for,
+    output_folder,
+    selection_of,
+    status_of,
+    write,
+    write_reports,
+)
+from farm.errors import FarmError, MissingToolError, UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    import concurrent.futures
+
+    from rich.console import Console
+
+    from farm.plan import Plan
+    from farm.verdict import Result
+
+
+def shard_of(plan: Plan, shard: str | None) -> Plan:
+    """The part of ``plan`` that ``k/n`` names.  Raises :class:`~farm.errors.UsageError`."""
+    if shard is None:
+        return plan
+    number, slash, count = shard.partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal()):
+        raise UsageError(f"--shard {shard}: expected k/n, for example 1/4")
+    return plan.shard(int(number), int(count))
+
+
+def _require(plan: Plan, required: list[str]) -> None:
+    """Every required engine runs at least one cell and none of its cells lacks an install."""
+    from farm.engines import engines
+
+    for name in required:
+        if name.partition(":")[0] not in engines():
+            raise UnknownNameError("engine", name, engines())
+        mine = [p for p in plan.cells if p.cell.engine == name]
+        missing = next((p for p in mine if p.verdict == "not-run"), None)
+        if missing:
+            raise FarmError(f"required engine {name} cannot run {missing.cell}: {missing.reason}")
+        if not any(p.verdict is None for p in mine):
+            raise FarmError(f"required engine {name} runs no cell of this plan")
+
+
+def _executor(name: str, jobs: int) -> concurrent.futures.Executor:
+    import concurrent.futures
+
+    kind, _, address = name.partition("=")
+    if kind == "local" and not address:
+        return concurrent.futures.ThreadPoolExecutor(jobs)
+    if kind == "dask" and address:
+        try:
+            from distributed import Client
+        except ImportError:
+            raise MissingToolError("dask", "pip install 'patchfarm[dask]'") from None
+        try:
+            executor: concurrent.futures.Executor = Client(address, timeout=10).get_executor()
+        except (OSError, ValueError) as error:
+            raise UsageError(f"--executor {name}: no scheduler answers there: {error}") from None
+        return executor
+    raise UsageError(f"--executor {name}: expected local or dask=ADDRESS")
+
+
+@app.command()
+def run(
+    arch: Arch = None,
+    mechanism: Mechanism = None,
+    engine: EngineNames = None,
+    toolchain: ToolchainNames = None,
+    scenario: ScenarioNames = None,
+    tag: Tag = None,
+    arch_path: ArchPath = None,
+    scenario_path: ScenarioPath = None,
+    jobs: Jobs = CPUS,
+    timeout: Timeout = 5.0,
+    shard: Annotated[str | None, typer.Option(metavar="K/N", help="Run one part of the plan")] = None,
+    plan_file: Annotated[Path | None, typer.Option("--plan", metavar="FILE", help="Run a saved plan")] = None,
+    executor: Annotated[str, typer.Option(help="local, or dask=ADDRESS")] = "local",
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Where results go")] = Path("farm-out"),
+    resume: Annotated[bool, typer.Option("--resume", help="Keep the results that are there, run the rest")] = False,
+    require: Annotated[list[str] | None, typer.Option(metavar="ENGINE", help="Fail if this engine is missing")] = None,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="A line a cell; explain every failure")] = False,
+) -> None:
+    """Run a plan and report it."""
+    from farm import plan as plans
+    from farm.report import terminal
+
+    selection = selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path)
+    plan = plans.read(plan_file, selection) if plan_file else plans.make(selection)
+    plan = shard_of(plan, shard)
+    if not plan.cells:
+        raise FarmError("nothing to run: this shard of the plan has no cell")
+    _require(plan, require or [])
+    console = console_for()
+    with _executor(executor, jobs) as pool:
+        folder = output_folder(output)
+        results = _execute(plan, folder, console, pool, jobs, timeout, resume=resume, verbose=verbose)
+    terminal.show(results, plan, console, verbose=verbose)
+    console.print(f"results in {folder}", highlight=False)
+    raise typer.Exit(status_of(results, console))
+
+
+def _execute(
+    plan: Plan,
+    folder: Path,
+    console: Console,
+    pool: concurrent.futures.Executor,
+    jobs: int,
+    timeout: float,
+    *,
+    resume: bool,
+    verbose: bool,
+) -> list[Result]:
+    import concurrent.futures
+
+    from farm import image
+    from farm import run as runs
+    from farm.engines import engines
+    from farm.engines.child import kill_all
+    from farm.report.progress import Progress
+
+    if isinstance(pool, concurrent.futures.ThreadPoolExecutor):  # elsewhere the children are not ours
+        for name in {p.cell.engine.partition(":")[0] for p in plan.cells if p.verdict is None}:
+            engines()[name].warm_up(min(jobs, len({p.cell.variant for p in plan.cells})))
+    journal = runs.Journal(folder / "results.jsonl", runs.describe(plan), resume=resume)
+    try:
+        write(folder / "plan.json", plan.json())
+        try:
+            with Progress(console, plan, verbose=verbose) as progress:
+                specs = list(dict.fromkeys(batch.spec for batch in runs.batches(plan, journal.results)))
+                progress.building(len(specs))
+                image.build_all(specs, jobs)
+                runs.execute(plan, journal, pool, progress.results, timeout=timeout)
+        except KeyboardInterrupt:
+            kill_all()
+            raise
+        finally:
+            pool.shutdown()
+            close_engines()
+        journal.finish(plan)
+    except KeyboardInterrupt:
+        done = len(journal.results)
+        journal.close()
+        message = f"interrupted: {done} of {len(plan.cells)} results are in {journal.path}; --resume runs the rest"
+        typer.echo(message, err=True)
+        raise SystemExit(130) from None
+    finally:
+        journal.close()
+    results = [journal.results[planned.cell] for planned in plan.cells]
+    write_reports(results, plan, journal.run, folder)
+    return results
+
+
+@app.command()
+def plan(
+    arch: Arch = None,
+    mechanism: Mechanism = None,
+    engine: EngineNames = None,
+    toolchain: ToolchainNames = None,
+    scenario: ScenarioNames = None,
+    tag: Tag = None,
+    arch_path: ArchPath = None,
+    scenario_path: ScenarioPath = None,
+    shard: Annotated[str | None, typer.Option(metavar="K/N", help="Only one part of the plan")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Show which cells there are, and why some will not run; with --json, a file for `farm run --plan`."""
+    from farm import plan as plans
+
+    selection = selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path)
+    made = shard_of(plans.make(selection), shard)
+    if json:
+        typer.echo(made.json().decode())
+        return
+    for planned in made.cells:
+        typer.echo(f"{planned.cell}" + (f"  {planned.verdict}: {planned.reason}" if planned.verdict else ""))
+    holes = sum(planned.verdict is not None for planned in made.cells)
+    typer.echo(f"{len(made.cells)} cells, {len(made.cells) - holes} to run")

@@ -1,0 +1,48 @@
+"""A table that some other command has measured and the report shows: calibration, proofs, mutants."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from farm.errors import UsageError
+
+#: What a table may be called; its file is ``NAME.json`` in the output folder.
+NAMES = ("calibration", "proof", "mutation")
+
+State = Literal["good", "weak", "bad", "none"]
+
+
+class Field(msgspec.Struct, frozen=True):
+    """One field, and how it is to be seen."""
+
+    text: str
+    state: State = "none"
+
+
+class Table(msgspec.Struct, frozen=True):
+    """Rows under columns, with what is to be said of the whole beneath."""
+
+    name: str
+    title: str
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Field, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+def found(folder: Path) -> list[Table]:
+    """The tables in an output folder.
+
+    Raises :class:`~farm.errors.UsageError` if one of their files is something else.
+    """
+    tables = []
+    for path in (folder / f"{name}.json" for name in NAMES):
+        if path.is_file():
+            try:
+                tables.append(msgspec.json.decode(path.read_bytes(), type=Table))
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise UsageError(f"{path}: not a table of the farm's: {error}") from None
+    return tables
