@@ -34,6 +34,9 @@ _PURPOSE = {
     "setuptools": "unicorn",
 }
 
+#: Commands that start a browser to test the report with; the first is also its Debian package.
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
 _ASK_SECONDS = 20
 _APT_SECONDS = 900
 
@@ -54,9 +57,10 @@ class Finding:
         return self.found is not None
 
 
-def check() -> list[Finding]:
-    """Everything the farm can use, in the order of a set-up."""
-    return [_python(), *_dependencies(), _zig(), _unicorn(), _cache(), *_compilers(), *_emulators(), _debugger()]
+def check(*, tests: bool = False) -> list[Finding]:
+    """Everything the farm can use, in the order of a set-up; with ``tests`` what its own tests need besides."""
+    findings = [_python(), *_dependencies(), _zig(), _unicorn(), _cache(), *_compilers(), *_emulators()]
+    return [*findings, _debugger(install=tests), *([_browser()] if tests else [])]
 
 
 def status(findings: Iterable[Finding]) -> int:
@@ -148,11 +152,20 @@ def _emulators() -> list[Finding]:
     return findings
 
 
-def _debugger() -> Finding:
-    """Offered but left to the user: no cell needs it."""
+def _debugger(*, install: bool) -> Finding:
+    """Offered but left to the user, unless ``install``: no cell needs it."""
     found = _ask(["gdb-multiarch", "--version"]) if shutil.which("gdb-multiarch") else None
-    install = None if found else _apt("gdb-multiarch")
-    return Finding("gdb-multiarch", found, "debugging a cell", install, required=False)
+    remedy = None if found else _apt("gdb-multiarch")
+    package = "gdb-multiarch" if install else None
+    return Finding("gdb-multiarch", found, "debugging a cell", remedy, required=False, package=package)
+
+
+def _browser() -> Finding:
+    """Chromium, or what comes of it."""
+    here = next(filter(None, map(shutil.which, BROWSERS)), None)
+    found = _ask([here, "--version"]) if here else None
+    remedy = None if found else _apt(BROWSERS[0])
+    return Finding(BROWSERS[0], found, "tests of report.html", remedy, required=False, package=BROWSERS[0])
 
 
 def _ask(command: list[str]) -> str | None:

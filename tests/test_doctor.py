@@ -75,6 +75,18 @@ def test_without_qemu_it_names_each_binary_and_the_package(programs, root):
     assert doctor.status(found.values()) == 0, "the farm runs on Unicorn"
 
 
+def test_only_for_the_tests_it_wants_a_debugger_and_a_browser(programs, root):
+    wanted = {finding.what: finding for finding in doctor.check(tests=True) if finding.package}
+    assert wanted.keys() - {finding.what for finding in doctor.check() if finding.package} == {
+        "gdb-multiarch",
+        "chromium",
+    }
+    assert wanted["chromium"].install == "apt-get install chromium"
+    assert not wanted["chromium"].required
+    programs("google-chrome", "echo 'Google Chrome 141.0.7390.54'")
+    assert by_name(doctor.check(tests=True))["chromium"].found == "141.0.7390.54"
+
+
 def test_the_version_of_an_emulator_is_what_it_says_itself(programs):
     programs("qemu-aarch64", "echo 'qemu-aarch64 version 9.8.7 (Debian 1:9.8)'")
     assert by_name(doctor.check())["qemu-aarch64"].found == "9.8.7"

@@ -92,15 +92,16 @@ def build(
 @app.command()
 def doctor(
     install: Annotated[bool, typer.Option("--install", help="Install what apt can install")] = False,
+    tests: Annotated[bool, typer.Option("--tests", help="Also what only the farm's own tests need")] = False,
 ) -> None:
     """Say what is here, what is missing, and the command that installs it."""
     from farm import doctor as doctors
 
-    findings = doctors.check()
+    findings = doctors.check(tests=tests)
     status = 0
     if install:
         status = doctors.install(findings)
-        findings = doctors.check()
+        findings = doctors.check(tests=tests)
     doctors.report(findings)
     missing = any(finding.required and finding.found is None for finding in findings)
     raise typer.Exit(3 if missing else status)
