@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import hashlib
+import os
 import sqlite3
 import zlib
 from collections import Counter
@@ -200,8 +201,11 @@ class History:
                 raise HistoryError(f"{path}: its folder cannot be made: {error.strerror}") from None
         elif not path.exists():
             raise HistoryError(f"{path}: there is no history yet: farm run, or farm history add, begins one")
+        mode = "mode=rwc" if create else "mode=rw"
+        if not create and not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists():
+            mode = "mode=ro&immutable=1"  # else even reading needs a file beside it
         with self._guarded():
-            uri = f"{path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
+            uri = f"{path.absolute().as_uri()}?{mode}"
             self._db = sqlite3.connect(uri, timeout=WAIT, isolation_level=None, uri=True)
         try:
             self._open(create)
