@@ -375,6 +375,17 @@ def test_a_hundred_scenarios_that_fail_in_the_same_place_are_one_line():
     assert line.endswith(" and 92 more: pass -> crash on arm64 under stub/zig/unicorn, stub/zig/qemu-user (200 cells)")
 
 
+def test_what_vanished_though_it_ran_comes_before_what_never_did():
+    skipped = [result(Verdict.NOT_RUN, f"s{i}") for i in range(30)]
+    text = reports.text(
+        compare(recorded(result(scenario="kept"), *skipped, result()), recorded(result(scenario="kept")))
+    )
+    first, second = (line for line in text.splitlines() if "not there" in line)
+    assert first.startswith("  calls: pass -> not there")
+    assert second.startswith("  s0, s1")
+    assert text.endswith("regression: 1 vanished\n")
+
+
 texts = st.text(max_size=30) | st.sampled_from(
     [
         "```",

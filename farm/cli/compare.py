@@ -175,6 +175,7 @@ def export(target: Export, file: HistoryFile = None) -> None:
 def import_(source: Export, file: HistoryFile = None) -> None:
     """Add the runs of an export; those that are there already change nothing."""
     from farm import history as histories
+    from farm.report.history import runs
 
     path = _file(file)
     try:
@@ -185,7 +186,7 @@ def import_(source: Export, file: HistoryFile = None) -> None:
         added, complaints = opened.load(lines, str(source))
     for complaint in complaints:
         typer.echo(complaint, err=True)
-    typer.echo(f"{path}: {added} runs added")
+    typer.echo(f"{path}: {runs(added)} added")
 
 
 @history.command()
@@ -195,8 +196,9 @@ def prune(
 ) -> None:
     """Forget old runs."""
     from farm import history as histories
+    from farm.report.history import runs
 
     path = _file(file)
     with histories.History(path) as opened:
         gone = opened.prune(keep)
-    typer.echo(f"{path}: {gone} runs removed")
+    typer.echo(f"{path}: {runs(gone)} removed")

@@ -88,7 +88,7 @@ def places(cells: Iterable[Cell]) -> str:
 
 
 def groups(cells: Iterable[Changed]) -> list[Group]:
-    """``cells``, which all have one change, in groups; the largest first."""
+    """``cells``, which all have one change, in groups: regressions first, and the largest of them."""
     scenarios: dict[tuple[Verdict | None, Verdict | None, str], list[Changed]] = {}
     for changed in cells:
         scenarios.setdefault((changed.before, changed.after, changed.cell.scenario), []).append(changed)
@@ -98,7 +98,7 @@ def groups(cells: Iterable[Changed]) -> list[Group]:
         group = together.setdefault((before, after, where), Group(before, after, [], []))
         group.scenarios.append(scenario)
         group.cells.extend(members)
-    return sorted(together.values(), key=lambda group: -len(group.cells))
+    return sorted(together.values(), key=lambda group: (not group.cells[0].regression, -len(group.cells)))
 
 
 def counted(number: int, change: Change) -> str:

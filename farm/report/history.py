@@ -21,6 +21,11 @@ _SUSPECTS = 10
 _STRIPS = 40
 
 
+def runs(number: int) -> str:
+    """``3 runs``."""
+    return f"{number} run{'s' * (number != 1)}"
+
+
 def sparkline(values: Sequence[float]) -> str:
     """A bar a value, the lowest one the smallest of them and the highest the largest."""
     low, high = min(values), max(values)
@@ -50,7 +55,7 @@ def trends(view: View) -> list[str]:
     ]
     left_out = len(view.runs) - len(whole)
     if lines and left_out:
-        lines.append(f"({left_out} runs of less than half the cells are not in these)")
+        lines.append(f"({runs(left_out)} of less than half the cells left out)")
     return lines
 
 
@@ -96,19 +101,22 @@ def changes(view: View) -> list[str]:
         if len(found) > _GROUPS:
             lines.append(f"  and {sum(len(group.cells) for group in found[_GROUPS:])} more cells")
     if len(view.turns) > _TURNS:
-        lines.append(f"and {len(view.turns) - _TURNS} earlier runs with changes")
+        lines.append(f"and {runs(len(view.turns) - _TURNS)} before these")
     return lines
 
 
 def suspects(view: View) -> list[str]:
-    """The cells whose verdict went and came back."""
+    """The cells whose verdict went and came back; those that did so together stand in one line."""
+    together: dict[tuple[tuple[Verdict, ...], int, float], list[str]] = {}
+    for suspect in view.suspects:
+        together.setdefault((tuple(suspect.verdicts), suspect.ran, suspect.rate), []).append(str(suspect.cell))
     lines = []
-    for suspect in view.suspects[:_SUSPECTS]:
-        verdicts = " -> ".join(map(str, suspect.verdicts))
-        count = f"{len(suspect.verdicts) - 1} changes in {suspect.ran} runs, {suspect.rate:.0%}"
-        lines.append(f"  {one_line(str(suspect.cell))}: {one_line(verdicts)} ({count})")
-    if len(view.suspects) > _SUSPECTS:
-        lines.append(f"  and {len(view.suspects) - _SUSPECTS} more cells")
+    for (verdicts, ran, rate), cells in list(together.items())[:_SUSPECTS]:
+        more = f" and {len(cells) - 1} more" if len(cells) > 1 else ""
+        how = one_line(" -> ".join(map(str, verdicts)))
+        lines.append(f"  {one_line(cells[0])}{more}: {how} ({len(verdicts) - 1} changes in {ran} runs, {rate:.0%})")
+    if len(together) > _SUSPECTS:
+        lines.append(f"  and {sum(map(len, list(together.values())[_SUSPECTS:]))} more cells")
     if lines:
         lines.insert(0, "went and came back: flaky, or broken and mended")
     return lines
@@ -127,7 +135,7 @@ def strips(view: View) -> list[str]:
 
 def show(view: View, console: Console) -> None:
     """Everything."""
-    console.print(f"{view.path}: {len(view.runs)} runs", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{view.path}: {runs(len(view.runs))}", markup=False, highlight=False, soft_wrap=True)
     console.print(_table(view))
     for lines in (trends(view), strips(view), changes(view), suspects(view)):
         if lines:
