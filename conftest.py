@@ -1,4 +1,4 @@
-"""What every test gets: hypothesis profiles and pytest's own pytester."""
+"""What every test gets: hypothesis profiles, pytest's own pytester, and no history: runs of tests are not for it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import hypothesis
 
 pytest_plugins = ["pytester"]
+
+os.environ["PATCHFARM_HISTORY"] = "off"  # of the commands that tests start too
 
 # Emulators and compilers make the time of an example say nothing, hence no deadline.  In CI every run sees the same
 # examples, so that a red run is about the change; elsewhere every run looks for new ones.

@@ -63,3 +63,7 @@ class MissingToolError(FarmError):
 
 class OutputError(FarmError):
     """Results cannot be written where they should go."""
+
+
+class HistoryError(FarmError):
+    """The history of runs cannot be read or written."""

@@ -22,3 +22,13 @@ def cache() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("patchfarm"))
+
+
+def history() -> Path | None:
+    """Where runs are remembered: ``$PATCHFARM_HISTORY``, or nowhere if it is ``off`` or empty; else the user's data."""
+    chosen = os.environ.get("PATCHFARM_HISTORY")
+    if chosen is not None:
+        return Path(chosen) if chosen not in ("", "off") else None
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("patchfarm")) / "history.sqlite"

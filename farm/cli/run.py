@@ -29,6 +29,7 @@ from farm.cli.app import (
     write,
     write_reports,
 )
+from farm.cli.compare import remember
 from farm.errors import FarmError, MissingToolError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from farm.plan import Plan
+    from farm.run import Run
     from farm.verdict import Result
 
 
@@ -103,6 +105,7 @@ def run(
     resume: Annotated[bool, typer.Option("--resume", help="Keep the results that are there, run the rest")] = False,
     require: Annotated[list[str] | None, typer.Option(metavar="ENGINE", help="Fail if this engine is missing")] = None,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="A line a cell; explain every failure")] = False,
+    history: Annotated[bool, typer.Option(help="Add the run to the history")] = True,
 ) -> None:
     """Run a plan and report it."""
     from farm import plan as plans
@@ -117,7 +120,9 @@ def run(
     console = console_for()
     with _executor(executor, jobs) as pool:
         folder = output_folder(output)
-        results = _execute(plan, folder, console, pool, jobs, timeout, resume=resume, verbose=verbose)
+        ran, results = _execute(plan, folder, console, pool, jobs, timeout, resume=resume, verbose=verbose)
+    if history:
+        remember(folder, ran, results)
     terminal.show(results, plan, console, verbose=verbose)
     console.print(f"results in {folder}", highlight=False)
     raise typer.Exit(status_of(results, console))
@@ -133,7 +138,7 @@ def _execute(
     *,
     resume: bool,
     verbose: bool,
-) -> list[Result]:
+) -> tuple[Run, list[Result]]:
     import concurrent.futures
 
     from farm import image
@@ -171,7 +176,7 @@ def _execute(
         journal.close()
     results = [journal.results[planned.cell] for planned in plan.cells]
     write_reports(results, plan, journal.run, folder)
-    return results
+    return journal.run, results
 
 
 @app.command()

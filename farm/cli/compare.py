@@ -1,0 +1,204 @@
+"""``farm diff`` and ``farm history``: two runs, and many."""
+
+from __future__ import annotations
+
+import enum
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from farm.cli.app import JsonFlag, app, console_for, write
+from farm.errors import FarmError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from farm.history import Cells, Record
+    from farm.run import Run
+    from farm.verdict import Result
+
+
+class Format(enum.StrEnum):
+    """How a comparison is written."""
+
+    TEXT = "text"
+    MARKDOWN = "markdown"
+    JSON = "json"
+
+
+@app.command()
+def diff(
+    before: Annotated[Path, typer.Argument(metavar="A", help="The earlier run: its output folder or results.jsonl")],
+    after: Annotated[Path, typer.Argument(metavar="B", help="The later run")],
+    format_: Annotated[Format, typer.Option("--format", help="How to say it")] = Format.TEXT,
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it there instead")] = None,
+) -> None:
+    """Say what became of every cell between two runs; exit 1 if any is worse."""
+    from farm import diff as diffs
+    from farm.report import diff as reports
+
+    a, b = diffs.load(before), diffs.load(after)
+    for complaint in a.complaints + b.complaints:
+        typer.echo(complaint, err=True)
+    found = diffs.compare(a, b, (str(before), str(after)))
+    if format_ is Format.JSON:
+        import msgspec
+
+        text = msgspec.json.format(msgspec.json.encode(found), indent=1).decode() + "\n"
+    else:
+        text = reports.markdown(found) if format_ is Format.MARKDOWN else reports.text(found)
+    if output:
+        write(output, text.encode())
+    elif format_ is Format.TEXT:
+        reports.show(found, console_for())
+    else:
+        typer.echo(text, nl=False)
+    raise typer.Exit(1 if found.regression else 0)
+
+
+class _ShowByDefault(TyperGroup):
+    """``farm history`` alone, or with options, is ``farm history show``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
+            args = ["show", *args]
+        found: list[str] = super().parse_args(ctx, args)
+        return found
+
+
+history = typer.Typer(cls=_ShowByDefault, help="What earlier runs found (also: farm history show).")
+app.add_typer(history, name="history")
+
+HistoryFile = Annotated[
+    Path | None,
+    typer.Option("--file", metavar="PATH", help="The history", show_default="PATCHFARM_HISTORY, else the user's own"),
+]
+Export = Annotated[Path, typer.Argument(metavar="FILE", help="JSONL; - is standard output or input")]
+_STREAM = Path("-")
+
+
+def _file(chosen: Path | None) -> Path:
+    from farm import paths
+
+    path = chosen or paths.history()
+    if path is None:
+        raise UsageError("PATCHFARM_HISTORY turns the history off: name a file with --file")
+    return path
+
+
+def _record(folder: Path, run: Run, results: Sequence[Result]) -> tuple[Record, Cells]:
+    """What is kept of a run, with the coverage of its folder if that can be read."""
+    from farm import history as histories
+
+    try:
+        lines = histories.lines_of(folder, results)
+    except FarmError as error:
+        typer.echo(f"farm: {error}", err=True)
+        lines = None
+    return histories.record(run, results, lines)
+
+
+def remember(folder: Path, run: Run, results: Sequence[Result]) -> None:
+    """Add a run that has just ended to the history, unless that is off; what is wrong there is only said."""
+    from farm import paths
+    from farm.history import History
+
+    path = paths.history()
+    if path is None:
+        return
+    try:
+        with History(path, create=True) as file:
+            file.add(*_record(folder, run, results))
+    except FarmError as error:
+        typer.echo(f"farm: the run is not in the history: {error}", err=True)
+
+
+@history.command()
+def show(
+    cell: Annotated[str | None, typer.Option(metavar="GLOB", help="Only these cells, each with its verdicts")] = None,
+    last: Annotated[int, typer.Option(min=1, metavar="N", help="How many runs")] = 20,
+    file: HistoryFile = None,
+    json: JsonFlag = False,
+) -> None:
+    """Show the last runs: totals, trends, changed verdicts, cells that may be flaky."""
+    from farm import history as histories
+    from farm.report import history as reports
+
+    with histories.History(_file(file)) as opened:
+        view = histories.view(opened, last, cell)
+    if json:
+        import msgspec
+
+        typer.echo(msgspec.json.format(msgspec.json.encode(view), indent=1).decode())
+    else:
+        reports.show(view, console_for())
+
+
+@history.command()
+def add(
+    output: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with results.jsonl, or the file")] = Path(
+        "farm-out"
+    ),
+    file: HistoryFile = None,
+) -> None:
+    """Add a run; one that is there already changes nothing."""
+    from farm import diff as diffs
+    from farm import history as histories
+
+    path = _file(file)
+    run, results, complaints = diffs.load(output)
+    for complaint in complaints:
+        typer.echo(complaint, err=True)
+    kept = _record(output if output.is_dir() else output.parent, run, results)
+    with histories.History(path, create=True) as opened:
+        new = opened.add(*kept)
+    typer.echo(f"{path}: {'added' if new else 'has it already'}")
+
+
+@history.command("export")
+def export(target: Export, file: HistoryFile = None) -> None:
+    """Write every run as a line of JSON."""
+    from farm import history as histories
+
+    with histories.History(_file(file)) as opened:
+        if target == _STREAM:
+            for line in opened.export():
+                sys.stdout.buffer.write(line + b"\n")
+        else:
+            write(target, b"".join(line + b"\n" for line in opened.export()))
+
+
+@history.command("import")
+def import_(source: Export, file: HistoryFile = None) -> None:
+    """Add the runs of an export; those that are there already change nothing."""
+    from farm import history as histories
+    from farm.report.history import runs
+
+    path = _file(file)
+    try:
+        lines = (sys.stdin.buffer if source == _STREAM else source.open("rb")).readlines()
+    except OSError as error:
+        raise UsageError(f"{source}: cannot be read: {error.strerror}") from None
+    with histories.History(path, create=True) as opened:
+        added, complaints = opened.load(lines, str(source))
+    for complaint in complaints:
+        typer.echo(complaint, err=True)
+    typer.echo(f"{path}: {runs(added)} added")
+
+
+@history.command()
+def prune(
+    keep: Annotated[int, typer.Option(min=0, metavar="N", help="How many of the newest runs to keep")],
+    file: HistoryFile = None,
+) -> None:
+    """Forget old runs."""
+    from farm import history as histories
+    from farm.report.history import runs
+
+    path = _file(file)
+    with histories.History(path) as opened:
+        gone = opened.prune(keep)
+    typer.echo(f"{path}: {runs(gone)} removed")

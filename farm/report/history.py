@@ -1,0 +1,144 @@
+"""What ``farm history`` shows: the runs, how their numbers went, what changed and what came back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from farm.history import View
+from farm.report import MARKS
+from farm.report.diff import groups, one_line
+from farm.verdict import FAILED, Verdict
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+_BARS = "▁▂▃▄▅▆▇█"
+_TURNS = 10  # runs of which the changes are shown
+_GROUPS = 6  # lines of one of them
+_SUSPECTS = 10
+_STRIPS = 40
+
+
+def runs(number: int) -> str:
+    """``3 runs``."""
+    return f"{number} run{'s' * (number != 1)}"
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """A bar a value, the lowest one the smallest of them and the highest the largest."""
+    low, high = min(values), max(values)
+    if low == high:
+        return _BARS[3] * len(values)
+    return "".join(_BARS[round((value - low) / (high - low) * (len(_BARS) - 1))] for value in values)
+
+
+def trends(view: View) -> list[str]:
+    """A line for each number that is followed over time: ``passed  ▁▅██  10,600 -> 10,738``.
+
+    Of the runs, those that planned less than half of what the largest did are left out: they are about something else.
+    """
+    most = max(run.planned for run in view.runs)
+    whole = [run for run in view.runs if 2 * run.planned >= most]
+    rows: list[tuple[str, str, list[float]]] = [
+        ("planned", ",.0f", [run.planned for run in whole]),
+        ("ran", ",.0f", [run.ran for run in whole]),
+        ("passed", ",.0f", [run.passed for run in whole]),
+        ("guest lines", ".1%", [run.lines.reached / run.lines.total for run in whole if run.lines]),
+        ("seconds", ",.1f", [run.seconds for run in whole if run.seconds is not None]),
+    ]
+    lines = [
+        f"{name:<11}  {sparkline(values)}  {values[0]:{form}} -> {values[-1]:{form}}"
+        for name, form, values in rows
+        if len(values) > 1
+    ]
+    left_out = len(view.runs) - len(whole)
+    if lines and left_out:
+        lines.append(f"({runs(left_out)} of less than half the cells left out)")
+    return lines
+
+
+def _table(view: View) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    covered = any(run.lines for run in view.runs)
+    made = Table()
+    made.add_column("begun", no_wrap=True)
+    made.add_column("plan", no_wrap=True)
+    for name in ("cells", "passed", "failed", "skipped", "seconds", *(["guest lines"] if covered else [])):
+        made.add_column(name, justify="right")
+    for run in view.runs:
+        failed = sum(run.verdicts.get(str(verdict), 0) for verdict in FAILED)
+        made.add_row(
+            Text(one_line(run.run.started)),
+            run.run.plan[:8] + (f" {run.run.shard}" if run.run.shard else ""),
+            str(run.planned),
+            str(run.passed),
+            Text(str(failed), style="bold red" if failed else ""),
+            str(run.planned - run.ran),
+            f"{run.seconds:.1f}" if run.seconds is not None else "",
+            *([f"{run.lines.reached / run.lines.total:.1%}"] if run.lines else []),
+        )
+    return made
+
+
+def _mark(verdict: Verdict | None) -> str:
+    """One character."""
+    return MARKS[verdict][0] if verdict else " "
+
+
+def changes(view: View) -> list[str]:
+    """What changed, the newest run first."""
+    lines = []
+    for turn in view.turns[::-1][:_TURNS]:
+        found = groups(turn.cells)
+        lines.append(f"{one_line(turn.started)}: {len(turn.cells)} cells have another verdict")
+        for group in found[:_GROUPS]:
+            reason = group.reason()
+            lines.append(f"  {group.text()}{f': {reason}' if reason else ''}")
+        if len(found) > _GROUPS:
+            lines.append(f"  and {sum(len(group.cells) for group in found[_GROUPS:])} more cells")
+    if len(view.turns) > _TURNS:
+        lines.append(f"and {runs(len(view.turns) - _TURNS)} before these")
+    return lines
+
+
+def suspects(view: View) -> list[str]:
+    """The cells whose verdict went and came back; those that did so together stand in one line."""
+    together: dict[tuple[tuple[Verdict, ...], int, float], list[str]] = {}
+    for suspect in view.suspects:
+        together.setdefault((tuple(suspect.verdicts), suspect.ran, suspect.rate), []).append(str(suspect.cell))
+    lines = []
+    for (verdicts, ran, rate), cells in list(together.items())[:_SUSPECTS]:
+        more = f" and {len(cells) - 1} more" if len(cells) > 1 else ""
+        how = one_line(" -> ".join(map(str, verdicts)))
+        lines.append(f"  {one_line(cells[0])}{more}: {how} ({len(verdicts) - 1} changes in {ran} runs, {rate:.0%})")
+    if len(together) > _SUSPECTS:
+        lines.append(f"  and {sum(map(len, list(together.values())[_SUSPECTS:]))} more cells")
+    if lines:
+        lines.insert(0, "went and came back: flaky, or broken and mended")
+    return lines
+
+
+def strips(view: View) -> list[str]:
+    """Each cell that was asked for, a mark a run."""
+    lines = [
+        f"{''.join(_mark(verdict) for verdict in strip.verdicts)}  {one_line(str(strip.cell))}"
+        for strip in view.cells[:_STRIPS]
+    ]
+    if len(view.cells) > _STRIPS:
+        lines.append(f"and {len(view.cells) - _STRIPS} more cells")
+    return lines
+
+
+def show(view: View, console: Console) -> None:
+    """Everything."""
+    console.print(f"{view.path}: {runs(len(view.runs))}", markup=False, highlight=False, soft_wrap=True)
+    console.print(_table(view))
+    for lines in (trends(view), strips(view), changes(view), suspects(view)):
+        if lines:
+            console.print()
+            for line in lines:
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
