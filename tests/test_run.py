@@ -427,7 +427,7 @@ def test_a_batch_that_asks_for_no_second_try_gets_none(batch, replies, fake_engi
     _, beside, lost = replies
     engine = fake_engine([lost, beside])
     monkeypatch.setattr(run, "engines", lambda: {"fake": engine})
-    results = run_batch(dataclasses.replace(batch, retry=False))
+    results = run_batch(dataclasses.replace(batch, confirm=False))
     assert [result.verdict for result in results] == [Verdict.MISMATCH, Verdict.PASS]
     assert engine.asked == [(2, False)]
 
