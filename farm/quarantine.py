@@ -169,18 +169,20 @@ def _several(value: str | tuple[str, ...]) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else value
 
 
-def _words(error: Exception) -> str:
-    """A complaint of msgspec's, what it is about first."""
+def _words(error: Exception, **tables: type[msgspec.Struct]) -> str:
+    """A complaint of msgspec's, what it is about first, with the keys that its table has."""
     what, _, where = str(error).partition(" - at `$.")
-    return f"{where.removesuffix('`')}: {what}" if where else what
+    where = where.removesuffix("`")
+    if what.startswith("Object ") and (where or "entry") in tables:  # it lacks a key, or has one too many
+        what += f"; its keys are {', '.join(tables[where or 'entry'].__struct_fields__)}"
+    return f"{where}: {what}" if where else what
 
 
 def _listed(number: int, table: Any, selection: Selection, today: date) -> Listed:
     try:
         entry = msgspec.convert(table, Entry)
     except msgspec.ValidationError as error:
-        keys = ", ".join(Entry.__struct_fields__)
-        raise UsageError(f"{_words(error)}; the keys of an entry are {keys}") from None
+        raise UsageError(_words(error, entry=Entry, when=When)) from None
     if entry.review < today:
         raise UsageError(
             f"its review was due by {entry.review}: {entry.owner} looks at {entry.issue} and sets a new date, or takes "

@@ -1,7 +1,7 @@
 """One item a cell of the default plan, its id the cell's; a cell with a hole is skipped with the reason.
 
-What ``--farm-quarantine`` lists is an xfail, and fails if it passes.  An engine's failure is not retried here: pytest has
-no word for a pass at the second attempt.
+What ``--farm-quarantine`` lists is an xfail, and fails if it passes.  An engine's failure is not retried here: pytest
+has no word for a pass at the second attempt.
 """
 
 from __future__ import annotations
