@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from farm import paths, quarantine, run
 from farm.engines import qemu_user
+from farm.engines.unicorn import UNICORN
 from farm.errors import QuarantineError, UsageError
 from farm.plan import Cell, Selection, make
 from farm.quarantine import Entry, Listed, Quarantine
@@ -153,10 +154,18 @@ def test_a_condition_on_the_version_works_both_ways(listing, qemu, monkeypatch, 
         assert listed.idle.reason.endswith(f"and here is {here}")
 
 
+def test_a_release_candidate_is_a_version_too(listing, monkeypatch):
+    monkeypatch.setattr(UNICORN, "version", lambda _: "2.1.3rc1")
+    assert listing({**GOOD, "when": {"version": ">2.1.2"}}).cells
+    assert not listing({**GOOD, "when": {"version": ">=2.1.3"}}).cells
+
+
 def test_a_condition_on_the_engine_leaves_the_others_out(listing, qemu):
     known = listing({**GOOD, "cells": "arm64/stub/zig/*/BS-03", "when": {"engine": "qemu-user"}})
     assert {cell.engine for cell in known.cells} <= {"qemu-user", "qemu-user:no-clmul"}
     assert "qemu-user" in {cell.engine for cell in known.cells}
+    with_profiles = listing({**GOOD, "cells": "arm64/stub/zig/*/BS-03", "when": {"engine": "unicorn"}})
+    assert {cell.engine for cell in with_profiles.cells} == {"unicorn", "unicorn:no-clmul"}
     one = listing({**GOOD, "cells": "arm64/stub/zig/*/BS-03", "when": {"engine": "unicorn:no-clmul"}})
     assert {cell.engine for cell in one.cells} == {"unicorn:no-clmul"}
 

@@ -151,6 +151,15 @@ def test_what_an_engine_contradicts_itself_in_is_not_retried(judged, good, wrong
     assert asked == [(3, False)]
 
 
+def test_what_a_retry_says_while_the_run_is_being_ended_is_not_believed(judged, good, monkeypatch):
+    one, two, three = good
+    answers = iter([False, False, False, True])
+    monkeypatch.setattr(run, "stopping", lambda: next(answers))
+    verdicts, said, asked = judged([DIED, two, three], [one])
+    assert (verdicts, said) == ((Verdict.PASS,) * 2, (None, None))
+    assert asked == [(3, False), (1, True)]
+
+
 # Real emulators.
 
 
