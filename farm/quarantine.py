@@ -28,16 +28,18 @@ import hashlib
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from farm import plan as plans
 from farm.engines import Hole, engines
 from farm.errors import QuarantineError, UnknownNameError, UsageError
 from farm.plan import Cell, Plan, Selection
 from farm.verdict import FAILED, PASSED, SKIPPED, UNSURE, Result, Verdict
+
+if TYPE_CHECKING:
+    from packaging.specifiers import SpecifierSet
 
 DEFAULT = Path("quarantine.toml")
 
@@ -249,6 +251,8 @@ def _in_effect(entry: Entry, plan: Plan) -> tuple[frozenset[Cell], Hole | None]:
 
 
 def _specifier(text: str | None, emulators: set[str]) -> SpecifierSet:
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
     if text is not None and len(emulators) > 1:
         raise UsageError(
             f"when.version: its cells are of {' and '.join(sorted(emulators))}; say which with when.engine"
