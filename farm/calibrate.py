@@ -61,7 +61,15 @@ def work(plan: Plan, names: Sequence[str]) -> list[tuple[Control, Batch]]:
     return [
         (
             CONTROLS[name],
-            Batch(spec, engine, tuple(cells), tuple(plan.scenarios[c.scenario] for c in cells), TIMEOUT, retry=False),
+            Batch(
+                spec,
+                engine,
+                tuple(cells),
+                tuple(plan.scenarios[c.scenario] for c in cells),
+                TIMEOUT,
+                confirm=False,
+                retries=0,
+            ),
         )
         for (name, spec, engine), cells in made.items()
     ]

@@ -39,6 +39,10 @@ class ScenarioFileError(UsageError):
     """A scenario module given by path cannot be used."""
 
 
+class QuarantineError(UsageError):
+    """A list of known-bad cells cannot be used."""
+
+
 class ImageError(FarmError):
     """A guest image is not what it should be."""
 

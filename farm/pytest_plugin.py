@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from farm.image import Spec
     from farm.live import Guest
     from farm.plan import Cell, Planned
+    from farm.quarantine import Quarantine
+    from farm.verdict import Result
 
 _SELECTORS = ("arch", "mechanism", "engine", "toolchain")
 _RESTRICTIONS = {"arch": "variant", "mechanism": "mechanism", "engine": "engine"}  # options, and what of a cell
@@ -35,6 +37,7 @@ _LINES_SHOWN = 100
 
 _GUEST = pytest.StashKey["Guest"]()
 _ALLOWED = pytest.StashKey[dict[str, set[str]]]()
+_KNOWN_BAD = pytest.StashKey["Quarantine | None"]()
 
 
 class Boot(NamedTuple):
@@ -66,6 +69,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FOLDER",
         help="a folder with architectures of your own",
     )
+    group.addoption("--farm-quarantine", metavar="FILE", help="a list of cells of the farm that are known to be bad")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -88,6 +92,26 @@ def pytest_configure(config: pytest.Config) -> None:
             except FarmError as error:
                 raise pytest.UsageError(f"--farm-{name}: {error}") from None
             allowed[attribute] = {getattr(planned.cell, attribute) for planned in made.cells}
+    config.stash[_KNOWN_BAD] = _quarantine(config)
+
+
+def _quarantine(config: pytest.Config) -> Quarantine | None:
+    named = config.getoption("farm_quarantine")
+    if named is None:
+        return None
+    from farm import plan, quarantine
+    from farm.errors import FarmError
+
+    try:
+        return quarantine.load(Path(named), plan.Selection(arch_path=arch_path(config)))
+    except FarmError as error:
+        raise pytest.UsageError(f"--farm-quarantine: {error}") from None
+
+
+def settled(result: Result, config: pytest.Config) -> Result:
+    """``result`` as the list of ``--farm-quarantine`` has it count."""
+    known = config.stash[_KNOWN_BAD]
+    return known.settle(result) if known else result
 
 
 def arch_path(config: pytest.Config) -> tuple[Path, ...]:

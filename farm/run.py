@@ -28,12 +28,14 @@ from farm.engines import Engine, Reply, engines
 from farm.engines.child import Stopping, kill_all, stopping
 from farm.errors import BuildError, FarmError, ImageError, MissingToolError, OutputError, UsageError
 from farm.plan import Cell, Plan
+from farm.quarantine import Quarantine
 from farm.scenario import Scenario
 from farm.toolchain import TOOLCHAINS
 from farm.verdict import PASSED, UNSURE, Judge, Result, Verdict, reproducer, skipped
 
 SCHEMA = 1
 TIMEOUT = 5.0  # seconds a cell
+RETRIES = 1  # of a cell whose emulator failed
 _BATCH = 256  # cells
 _CROSS_CHECKED = 16  # one cell in so many also runs in the engine's slow mode
 
@@ -47,7 +49,8 @@ class Batch:
     cells: tuple[Cell, ...]
     scenarios: tuple[Scenario, ...]
     timeout: float = TIMEOUT
-    retry: bool = True  #: run an unsure verdict once more
+    confirm: bool = True  #: run an unsure verdict once more
+    retries: int = RETRIES  #: how often a cell is run again whose emulator failed
     options: str = ""  #: of the command line, that a reproducer needs
 
     @property
@@ -56,7 +59,7 @@ class Batch:
         return self.spec.variant.profiled(self.engine)
 
 
-def batches(plan: Plan, skip: Iterable[Cell] = (), timeout: float = TIMEOUT) -> list[Batch]:
+def batches(plan: Plan, skip: Iterable[Cell] = (), timeout: float = TIMEOUT, retries: int = RETRIES) -> list[Batch]:
     """The work of ``plan``, less the cells in ``skip``."""
     done = set(skip)
     options = plan.selection.path_options()
@@ -67,7 +70,13 @@ def batches(plan: Plan, skip: Iterable[Cell] = (), timeout: float = TIMEOUT) -> 
             groups.setdefault((cell.variant, cell.mechanism, cell.toolchain, cell.engine), []).append(cell)
     return [
         Batch(
-            spec, engine, tuple(part), tuple(plan.scenarios[cell.scenario] for cell in part), timeout, options=options
+            spec,
+            engine,
+            tuple(part),
+            tuple(plan.scenarios[cell.scenario] for cell in part),
+            timeout,
+            retries=retries,
+            options=options,
         )
         for (variant, mechanism, toolchain, engine), cells in groups.items()
         for spec in (image.Spec(plan.variants[variant], mechanism, toolchain),)
@@ -119,10 +128,36 @@ def _judge(batch: Batch, built: image.Image, engine: Engine, results: list[Resul
         results.append(judge.judge(cell, scenario, reply, now - before, epoch + before))
         traces.append(reply.trace)
         before = now
+    _retry(batch, built, engine, judge, results, programs, traces)
     for i, result in enumerate(results):
-        if result.verdict in UNSURE and batch.retry:
+        if result.verdict in UNSURE and batch.confirm:
             results[i] = again(batch, built, engine, judge, i, result)
     _cross_check(batch, built, engine, results, programs, traces)
+
+
+def _retry(
+    batch: Batch,
+    built: image.Image,
+    engine: Engine,
+    judge: Judge,
+    results: list[Result],
+    programs: Sequence[bytes],
+    traces: list[bytes],
+) -> None:
+    """The cells whose emulator failed, once more on a fresh child: the new result counts, and tells of the first."""
+    for _ in range(batch.retries):
+        failed = [i for i, result in enumerate(results) if result.verdict is Verdict.ENGINE_ERROR]
+        if not failed:
+            return
+        replies = engine.run(built, batch.variant, [programs[i] for i in failed], batch.timeout, fresh=True)
+        for i, reply in zip(failed, replies, strict=True):
+            if stopping():
+                raise Stopping
+            first = results[i]
+            second = judge.judge(first.cell, batch.scenarios[i], reply, first.seconds, first.began)
+            said = first.retried or f"{first.verdict}: {first.reason}"
+            results[i] = msgspec.structs.replace(second, retried=said)
+            traces[i] = reply.trace
 
 
 def again(batch: Batch, built: image.Image, engine: Engine, judge: Judge, i: int, first: Result) -> Result:
@@ -134,7 +169,7 @@ def again(batch: Batch, built: image.Image, engine: Engine, judge: Judge, i: int
         reply = _located(engine, built, batch, program, reply)
     second = judge.judge(batch.cells[i], scenario, reply, first.seconds, first.began)
     if (second.verdict, second.trace) == (first.verdict, first.trace):
-        return second
+        return msgspec.structs.replace(second, retried=first.retried)
     outcomes = f"first {first.verdict} ({first.reason}), then {second.verdict} ({second.reason or 'as expected'})"
     return msgspec.structs.replace(first, verdict=Verdict.FLAKY, reason=outcomes)
 
@@ -152,7 +187,10 @@ def _cross_check(
     programs: Sequence[bytes],
     traces: Sequence[bytes],
 ) -> None:
-    """A slice of the passed cells in the engine's slow mode: if they differ the engine is not to be trusted."""
+    """A slice of the passed cells in the engine's slow mode: if they differ the engine is not to be trusted.
+
+    That is not retried: an engine that contradicts itself now and then is no better than one that always does.
+    """
     chosen = [
         i
         for i, result in enumerate(results)
@@ -183,14 +221,15 @@ class Run(msgspec.Struct):
     started: str
     shard: str | None = None  #: ``k/n``, if this is one part of a plan
     whole: str | None = None  #: sha256 of the plan that it is a part of
+    quarantine: str | None = None  #: sha256 of the list of known-bad cells that its verdicts were held against
 
 
 class _Head(msgspec.Struct):
     run: Run
 
 
-def describe(plan: Plan) -> Run:
-    """What ran this plan."""
+def describe(plan: Plan, quarantine: Quarantine | None = None) -> Run:
+    """What ran this plan, and which list of known-bad cells applied."""
     found: dict[str, set[str]] = {"python": {platform.python_version()}}
     known = engines()
     for name, variant, toolchain in {
@@ -201,7 +240,8 @@ def describe(plan: Plan) -> Run:
     versions = {name: " and ".join(sorted(numbers)) for name, numbers in sorted(found.items())}
     host = f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs"
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    return Run(SCHEMA, __version__, plan.sha256, host, versions, started)
+    listed = quarantine.sha256 if quarantine else None
+    return Run(SCHEMA, __version__, plan.sha256, host, versions, started, quarantine=listed)
 
 
 class Journal:
@@ -215,6 +255,8 @@ class Journal:
             earlier, results, _ = read(path)
             if earlier.plan != run.plan:
                 raise UsageError(f"{path}: holds the results of another plan; without --resume it is overwritten")
+            if earlier.quarantine != run.quarantine:
+                raise UsageError(f"{path}: another list of known-bad cells applied; without --resume it is overwritten")
             self.run = earlier
             self.results = {result.cell: result for result in results}
         # With earlier results at stake the new file takes the old one's place only when it holds them.
@@ -327,8 +369,10 @@ def execute(
     on_results: Callable[[Sequence[Result]], None],
     *,
     timeout: float = TIMEOUT,
+    retries: int = RETRIES,
+    quarantine: Quarantine | None = None,
 ) -> None:
-    """Run what ``journal`` has no result for, and add it there.
+    """Run what ``journal`` has no result for, and add it there as ``quarantine`` has it count.
 
     ``on_results`` hears of every result once, those of an earlier run and those of cells that cannot run included.
     """
@@ -340,11 +384,12 @@ def execute(
     ]
     journal.add(holes)
     on_results(holes)
-    work = batches(plan, journal.results, timeout)
+    settle = (quarantine or Quarantine()).settle
+    work = batches(plan, journal.results, timeout, retries)
     futures = {executor.submit(run_batch, batch) for batch in work}
     try:
         for future in concurrent.futures.as_completed(futures):
-            results = future.result()
+            results = [settle(result) for result in future.result()]
             journal.add(results)
             on_results(results)
     except KeyboardInterrupt:
@@ -353,7 +398,7 @@ def execute(
             future.cancel()
         concurrent.futures.wait(futures, timeout=2)
         ended = (future for future in futures if future.done() and not future.cancelled() and not future.exception())
-        journal.add(r for future in ended for r in future.result() if r.cell not in journal.results)
+        journal.add(settle(r) for future in ended for r in future.result() if r.cell not in journal.results)
         raise
     finally:
         for future in futures:

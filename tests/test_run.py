@@ -409,13 +409,6 @@ def test_a_crash_and_a_timeout_are_tried_again(judged, replies, failure):
     assert doubtful.verdict is Verdict.FLAKY
 
 
-def test_an_engine_error_is_not_tried_again(judged, replies):
-    _, beside, _ = replies
-    (failed, _), engine = judged([Reply(failure="engine-error", detail="it died"), beside])
-    assert failed.verdict is Verdict.ENGINE_ERROR
-    assert engine.asked == [(2, False)]
-
-
 def test_what_passed_is_not_tried_again(judged, replies):
     good, beside, _ = replies
     results, engine = judged([good, beside])
@@ -427,7 +420,7 @@ def test_a_batch_that_asks_for_no_second_try_gets_none(batch, replies, fake_engi
     _, beside, lost = replies
     engine = fake_engine([lost, beside])
     monkeypatch.setattr(run, "engines", lambda: {"fake": engine})
-    results = run_batch(dataclasses.replace(batch, retry=False))
+    results = run_batch(dataclasses.replace(batch, confirm=False))
     assert [result.verdict for result in results] == [Verdict.MISMATCH, Verdict.PASS]
     assert engine.asked == [(2, False)]
 

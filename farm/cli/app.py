@@ -48,6 +48,12 @@ ScenarioPath = Annotated[list[Path] | None, typer.Option(metavar="PATH", help="P
 CPUS = os.cpu_count() or 1
 Jobs = Annotated[int, typer.Option("-j", "--jobs", min=1, help="Workers", show_default="CPUs")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Machine-readable output")]
+QuarantineFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--quarantine", metavar="FILE", help="Known-bad cells", show_default="quarantine.toml, if it is there"
+    ),
+]
 Timeout = Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long one cell may take")]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,12 +16,14 @@ from farm.cli.app import (
     Jobs,
     JsonFlag,
     Mechanism,
+    QuarantineFile,
     ScenarioNames,
     ScenarioPath,
     Tag,
     Timeout,
     ToolchainNames,
     app,
+    ci_status,
     close_engines,
     console_for,
     output_folder,
@@ -37,7 +40,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from farm.plan import Plan
+    from farm.plan import Plan, Selection
+    from farm.quarantine import Quarantine
     from farm.run import Run
     from farm.verdict import Result
 
@@ -104,28 +108,63 @@ def run(
     output: Annotated[Path, typer.Option(metavar="DIR", help="Where results go")] = Path("farm-out"),
     resume: Annotated[bool, typer.Option("--resume", help="Keep the results that are there, run the rest")] = False,
     require: Annotated[list[str] | None, typer.Option(metavar="ENGINE", help="Fail if this engine is missing")] = None,
+    retries: Annotated[int, typer.Option(min=0, metavar="N", help="Run a cell again whose emulator failed")] = 1,
+    quarantine: QuarantineFile = None,
+    quarantine_verify: Annotated[
+        bool, typer.Option("--quarantine-verify", help="Run what is listed as known-bad alone; say what still is")
+    ] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="A line a cell; explain every failure")] = False,
     history: Annotated[bool, typer.Option(help="Add the run to the history")] = True,
 ) -> None:
     """Run a plan and report it."""
     from farm import plan as plans
+    from farm import quarantine as quarantines
+    from farm.report import quarantine as verification
     from farm.report import terminal
 
     selection = selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path)
+    known = quarantines.find(quarantine, selection)
+    if quarantine_verify:
+        selection = _everywhere(selection, known)
     plan = plans.read(plan_file, selection) if plan_file else plans.make(selection)
     plan = shard_of(plan, shard)
+    console = console_for()
+    if known.entries or quarantine_verify:
+        console.print(verification.head(known, plan), markup=False, highlight=False, soft_wrap=True)
+    if quarantine_verify:
+        plan = known.only(plan)
+        if not plan.cells:
+            raise typer.Exit(_verified(known, [], console))
     if not plan.cells:
         raise FarmError("nothing to run: this shard of the plan has no cell")
     _require(plan, require or [])
-    console = console_for()
     with _executor(executor, jobs) as pool:
         folder = output_folder(output)
-        ran, results = _execute(plan, folder, console, pool, jobs, timeout, resume=resume, verbose=verbose)
-    if history:
+        ran, results = _execute(
+            plan, folder, console, pool, jobs, timeout, retries, known, resume=resume, verbose=verbose
+        )
+    if history and not quarantine_verify:
         remember(folder, ran, results)
     terminal.show(results, plan, console, verbose=verbose)
     console.print(f"results in {folder}", highlight=False)
-    raise typer.Exit(status_of(results, console))
+    raise typer.Exit(_verified(known, results, console) if quarantine_verify else status_of(results, console))
+
+
+def _everywhere(selection: Selection, known: Quarantine) -> Selection:
+    """``selection``, with every toolchain and profile unless it names some: a list may be about any."""
+    if not known.path.exists():
+        raise UsageError(f"--quarantine-verify: there is no {known.path} here; name the list with --quarantine")
+    return replace(selection, toolchain=selection.toolchain or ("*",), engine=selection.engine or ("*",))
+
+
+def _verified(known: Quarantine, results: list[Result], console: Console) -> int:
+    """Say which entries are still needed; the exit status."""
+    from farm.report.quarantine import verified
+
+    for line in verified(known, results):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    missing = any(listed.idle is not None and listed.idle.verdict == "not-run" for listed in known.entries)
+    return status_of(results, console) or ci_status(missing, console)
 
 
 def _execute(
@@ -135,6 +174,8 @@ def _execute(
     pool: concurrent.futures.Executor,
     jobs: int,
     timeout: float,
+    retries: int,
+    known: Quarantine,
     *,
     resume: bool,
     verbose: bool,
@@ -150,7 +191,7 @@ def _execute(
     if isinstance(pool, concurrent.futures.ThreadPoolExecutor):  # elsewhere the children are not ours
         for name in {p.cell.engine.partition(":")[0] for p in plan.cells if p.verdict is None}:
             engines()[name].warm_up(min(jobs, len({p.cell.variant for p in plan.cells})))
-    journal = runs.Journal(folder / "results.jsonl", runs.describe(plan), resume=resume)
+    journal = runs.Journal(folder / "results.jsonl", runs.describe(plan, known), resume=resume)
     try:
         write(folder / "plan.json", plan.json())
         try:
@@ -158,7 +199,7 @@ def _execute(
                 specs = list(dict.fromkeys(batch.spec for batch in runs.batches(plan, journal.results)))
                 progress.building(len(specs))
                 image.build_all(specs, jobs)
-                runs.execute(plan, journal, pool, progress.results, timeout=timeout)
+                runs.execute(plan, journal, pool, progress.results, timeout=timeout, retries=retries, quarantine=known)
         except KeyboardInterrupt:
             kill_all()
             raise

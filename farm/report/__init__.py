@@ -103,7 +103,7 @@ def agreement(results: Sequence[Result]) -> tuple[int, int]:
     """
     traces: dict[tuple[str, str | None], list[str | None]] = {}
     for result in results:
-        if result.trace is not None or result.failed:
+        if result.verdict not in SKIPPED:
             traces.setdefault((result.cell.scenario, result.expected), []).append(result.trace)
     compared = [seen for seen in traces.values() if len(seen) > 1]
     return len(compared), sum(len(set(seen)) == 1 and None not in seen for seen in compared)

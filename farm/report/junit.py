@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ERRORS = frozenset({Verdict.ENGINE_ERROR, Verdict.BUILD_ERROR})
+_SKIPPED = SKIPPED | {Verdict.XFAIL}  # as pytest writes it
 
 
 def _legal(text: str) -> str:
@@ -31,7 +32,7 @@ def render(results: Sequence[Result], plan: Plan) -> bytes:
         tests=str(len(results)),
         failures=str(sum(r.failed and r.verdict not in _ERRORS for r in results)),
         errors=str(sum(r.verdict in _ERRORS for r in results)),
-        skipped=str(sum(r.verdict in SKIPPED for r in results)),
+        skipped=str(sum(r.verdict in _SKIPPED for r in results)),
         time=f"{sum(r.seconds for r in results):.3f}",
     )
     cases = [_case(result, plan) for result in results]
@@ -47,7 +48,7 @@ def _case(result: Result, plan: Plan) -> str:
     start = f'    <testcase classname={place} name={quoteattr(_legal(cell.scenario))} time="{result.seconds:.6f}"'
     if result.verdict is Verdict.PASS:
         return start + " />"
-    if result.verdict in SKIPPED:
+    if result.verdict in _SKIPPED:
         child = ET.Element("skipped", message=_legal(f"{result.verdict}: {result.reason}"))
     elif result.failed:
         kind = "error" if result.verdict in _ERRORS else "failure"
