@@ -183,6 +183,11 @@ class Run(msgspec.Struct):
     started: str
     shard: str | None = None  #: ``k/n``, if this is one part of a plan
     whole: str | None = None  #: sha256 of the plan that it is a part of
+    phases: dict[str, float] = {}  #: seconds of ``plan``, ``build`` and ``run``, but of an interrupted part of it
+
+    def took(self, phase: str, since: float) -> None:
+        """Add to a phase what has gone by ``since`` (:func:`time.perf_counter`)."""
+        self.phases[phase] = round(self.phases.get(phase, 0.0) + time.perf_counter() - since, 3)
 
 
 class _Head(msgspec.Struct):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -108,6 +109,7 @@ def run(
     from farm import plan as plans
     from farm.report import terminal
 
+    began = time.perf_counter()
     selection = selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path)
     plan = plans.read(plan_file, selection) if plan_file else plans.make(selection)
     plan = shard_of(plan, shard)
@@ -117,7 +119,7 @@ def run(
     console = console_for()
     with _executor(executor, jobs) as pool:
         folder = output_folder(output)
-        results = _execute(plan, folder, console, pool, jobs, timeout, resume=resume, verbose=verbose)
+        results = _execute(plan, folder, console, pool, jobs, timeout, began, resume=resume, verbose=verbose)
     terminal.show(results, plan, console, verbose=verbose)
     console.print(f"results in {folder}", highlight=False)
     raise typer.Exit(status_of(results, console))
@@ -130,6 +132,7 @@ def _execute(
     pool: concurrent.futures.Executor,
     jobs: int,
     timeout: float,
+    began: float,
     *,
     resume: bool,
     verbose: bool,
@@ -148,12 +151,17 @@ def _execute(
     journal = runs.Journal(folder / "results.jsonl", runs.describe(plan), resume=resume)
     try:
         write(folder / "plan.json", plan.json())
+        journal.run.took("plan", began)
         try:
             with Progress(console, plan, verbose=verbose) as progress:
                 specs = list(dict.fromkeys(batch.spec for batch in runs.batches(plan, journal.results)))
                 progress.building(len(specs))
+                building = time.perf_counter()
                 image.build_all(specs, jobs)
+                journal.run.took("build", building)
+                running = time.perf_counter()
                 runs.execute(plan, journal, pool, progress.results, timeout=timeout)
+                journal.run.took("run", running)
         except KeyboardInterrupt:
             kill_all()
             raise
