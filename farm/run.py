@@ -183,7 +183,8 @@ class Run(msgspec.Struct):
     started: str
     shard: str | None = None  #: ``k/n``, if this is one part of a plan
     whole: str | None = None  #: sha256 of the plan that it is a part of
-    phases: dict[str, float] = {}  #: seconds of ``plan``, ``build`` and ``run``, but of an interrupted part of it
+    #: Seconds of ``plan``, ``build`` and ``run``; a resumed run adds its own, an interrupted one has none.
+    phases: dict[str, float] = {}
 
     def took(self, phase: str, since: float) -> None:
         """Add to a phase what has gone by ``since`` (:func:`time.perf_counter`)."""
