@@ -43,12 +43,15 @@ def _words(variant: Variant, data: bytes, address: int) -> list[str]:
     ]
 
 
-def pointers(image: Image, data: bytes, address: int) -> list[str]:
-    """``data`` as the mechanism's pointers, with the functions that they name."""
-    code = ("Q" if image.word_size == 8 else "I") * (len(data) // image.word_size)
-    values = struct.unpack((">" if image.big_endian else "<") + code, data)
-    places = range(address, address + len(data), image.word_size)
-    return [f"{at:#x}: {value:#x} {_pointed(image, value)}" for at, value in zip(places, values, strict=True)]
+def pointers(variant: Variant, data: bytes, address: int, image: Image | None) -> list[str]:
+    """``data`` as the mechanism's pointers, with the functions that they name if the image is there to tell."""
+    code = ("Q" if variant.word_size == 8 else "I") * (len(data) // variant.word_size)
+    values = struct.unpack((">" if variant.big_endian else "<") + code, data)
+    places = range(address, address + len(data), variant.word_size)
+    return [
+        f"{at:#x}: {value:#x} {_pointed(image, value) if image else ''}".rstrip()
+        for at, value in zip(places, values, strict=True)
+    ]
 
 
 def _pointed(image: Image, value: int) -> str:
@@ -63,19 +66,20 @@ def _pointed(image: Image, value: int) -> str:
 
 
 def patched(
-    image: Image,
     variant: Variant,
+    mechanism: str,
+    start: int,
     before: bytes,
     after: bytes | None,
     *,
+    image: Image | None = None,
     focus: int | None = None,
     when: str = "after the cell",
 ) -> list[str]:
-    """The patched bytes of every function that changed, before and after, and of ``focus`` in any case.
+    """The patched bytes (at ``start``) of every function that changed, before and after, and of ``focus`` in any case.
 
-    ``when`` says when ``after`` was read; lines that differ are marked.
+    ``when`` says when ``after`` was read; lines that differ are marked.  Names are those of ``image``.
     """
-    start, _ = image.patched
     size = len(before) // len(FUNCTIONS)
     lines: list[str] = []
     for function in range(len(FUNCTIONS)):
@@ -84,33 +88,40 @@ def patched(
         if function != focus and (new is None or new == old):
             continue
         address = start + function * size
-        linked = _lines(image, variant, old, address)
+        linked = _lines(variant, mechanism, old, address, image)
         lines.append(f"whatever_{function} as linked:")
         lines += [f"    {line}" for line in linked]
         if new == old:
             lines.append(f"whatever_{function} {when}: the same")
         elif new is None:
-            lines.append(f"  {when}: not known, the guest did not live to say")
+            lines.append(f"whatever_{function} {when}: not known, the guest did not live to say")
         else:
             lines.append(f"whatever_{function} {when}:")
-            now = _lines(image, variant, new, address)
+            now = _lines(variant, mechanism, new, address, image)
             lines += [f"  {'  ' if line in linked else '> '}{line}" for line in now]
     return lines or ["no patched byte differs from the linked image"]
 
 
-def _lines(image: Image, variant: Variant, data: bytes, address: int) -> list[str]:
-    if image.mechanism == "pointer":
-        return pointers(image, data[: len(data) // image.word_size * image.word_size], address)
-    lines = [_named(image, line) for line in instructions(variant, data, address)]
-    return lines + _slots(image, data, address)
+def _lines(variant: Variant, mechanism: str, data: bytes, address: int, image: Image | None) -> list[str]:
+    if mechanism == "pointer":
+        return pointers(variant, data[: len(data) // variant.word_size * variant.word_size], address, image)
+    if image is None:
+        return instructions(variant, data, address)
+    lines: list[str] = []
+    at = 0
+    for offset, slot in _slots(variant, data, address, image):
+        lines += [*(_named(image, line) for line in instructions(variant, data[at:offset], address + at)), slot]
+        at = offset + variant.word_size
+    return [*lines, *(_named(image, line) for line in instructions(variant, data[at:], address + at))]
 
 
-def _slots(image: Image, data: bytes, address: int) -> list[str]:
+def _slots(variant: Variant, data: bytes, address: int, image: Image) -> list[tuple[int, str]]:
     """The aligned words of ``data`` that hold a function's address, as pointers: the data slot, a literal."""
-    size = image.word_size
+    size = variant.word_size
     start = -address % size
     whole = data[start : start + (len(data) - start) // size * size]
-    return [line for line in pointers(image, whole, address + start) if re.search(r" [a-z_]+\d+$", line)]
+    lines = pointers(variant, whole, address + start, image)
+    return [(start + i * size, line) for i, line in enumerate(lines) if re.search(r" [a-z_]+\d+$", line)]
 
 
 def _named(image: Image, line: str) -> str:

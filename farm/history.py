@@ -127,7 +127,9 @@ class _Head(msgspec.Struct, frozen=True, tag_field="type", tag="history"):
 
 def record(run: Run, results: Sequence[Result], lines: Lines | None = None) -> tuple[Record, Cells]:
     """What is kept of a run."""
-    identity = hashlib.sha256(msgspec.json.encode(run))
+    identity = hashlib.sha256(
+        msgspec.json.encode(msgspec.structs.replace(run, phases={}))
+    )  # a resumed run adds to them
     identity.update(msgspec.json.encode(results))
     cells = [result.cell for result in results]
     times: dict[tuple[str, str, str, str], list[float]] = {}

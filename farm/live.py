@@ -132,7 +132,10 @@ class Guest:
             each = len(before) // len(FUNCTIONS)
             mine = slice(function * each, (function + 1) * each)
             after = before[: mine.start] + after[mine] + before[mine.stop :]
-        return disassemble.patched(self._image, self._variant, before, after, focus=function, when=self._when)
+        image, start = self._image, self._image.patched[0]
+        return disassemble.patched(
+            self._variant, image.mechanism, start, before, after, image=image, focus=function, when=self._when
+        )
 
     def _send(self, steps: tuple[Step, ...], *, keep: bool) -> list[Event]:
         if self._death is not None:

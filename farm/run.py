@@ -222,6 +222,12 @@ class Run(msgspec.Struct):
     shard: str | None = None  #: ``k/n``, if this is one part of a plan
     whole: str | None = None  #: sha256 of the plan that it is a part of
     quarantine: str | None = None  #: sha256 of the list of known-bad cells that its verdicts were held against
+    #: Seconds of ``plan``, ``build`` and ``run``; a resumed run adds its own, an interrupted one has none.
+    phases: dict[str, float] = {}
+
+    def took(self, phase: str, since: float) -> None:
+        """Add to a phase what has gone by ``since`` (:func:`time.perf_counter`)."""
+        self.phases[phase] = round(self.phases.get(phase, 0.0) + time.perf_counter() - since, 3)
 
 
 class _Head(msgspec.Struct):

@@ -131,12 +131,23 @@ class Status(enum.IntEnum):
     """What a patch request answers."""
 
     OK = 0
-    BAD_TARGET = 1  #: not executable, not a function, NULL on a function that returns a value, or the stub itself
-    MISALIGNED = 2  #: the address to patch, or the target, is not at an instruction boundary
-    FOREIGN = 3  #: the bytes at the stub are not what this mechanism wrote there
-    READ_ONLY = 4  #: the text cannot be made writable
-    UNSUPPORTED = 5  #: the mechanism has no such operation
-    BUSY = 6  #: another request is being carried out
+    BAD_TARGET = 1
+    MISALIGNED = 2
+    FOREIGN = 3
+    READ_ONLY = 4
+    UNSUPPORTED = 5
+    BUSY = 6
+
+
+#: What a refusal means.
+REFUSALS = {
+    Status.BAD_TARGET: "not executable, not a function, NULL on a function that returns a value, or the stub itself",
+    Status.MISALIGNED: "the address to patch, or the target, is not at an instruction boundary",
+    Status.FOREIGN: "the bytes at the stub are not what this mechanism wrote there",
+    Status.READ_ONLY: "the text cannot be made writable",
+    Status.UNSUPPORTED: "the mechanism has no such operation",
+    Status.BUSY: "another request is being carried out",
+}
 
 
 class Defect(enum.Enum):

@@ -50,6 +50,9 @@ PASSED = frozenset({Verdict.PASS, Verdict.PASS_INSENSITIVE})
 SKIPPED = frozenset({Verdict.NOT_APPLICABLE, Verdict.NOT_RUN})
 FAILED = frozenset(Verdict) - PASSED - SKIPPED - {Verdict.XFAIL}
 
+#: Failures that say nothing of the guest's behaviour.
+ERRORS = frozenset({Verdict.BUILD_ERROR, Verdict.ENGINE_ERROR})
+
 #: Run once more on fresh state before they are believed.
 UNSURE = frozenset({Verdict.MISMATCH, Verdict.CRASH, Verdict.TIMEOUT})
 

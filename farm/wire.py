@@ -151,6 +151,9 @@ VIOLATIONS = {
     "kept-vectors": 31,
 }
 
+#: Kinds of events whose value is a status.
+ANSWERED = ("patch", "restore", "scribble", "interrupt")
+
 #: Target word of an event that names no target, and of a target the guest does not know.
 NO_TARGET = 0xFFFF
 UNKNOWN_TARGET = 0xFFFE
@@ -202,7 +205,7 @@ class Event(NamedTuple):
             parts.append(f"arguments {self.arguments:#010x}")
             if self.value:
                 parts.append(f"{self.value} bytes accelerated")
-        elif self.kind in ("patch", "restore", "scribble", "interrupt"):
+        elif self.kind in ANSWERED:
             parts.append(status_name(self.value))
         elif self.kind == "code":
             parts.append("changed" if self.value else "pristine")
@@ -258,6 +261,21 @@ def status_name(value: int) -> str:
         return Status(value).name.lower().replace("_", "-")
     except ValueError:
         return f"status {value}"
+
+
+def violations(event: Event) -> list[str]:
+    """What the bits of ``event.abi`` are about: ``callee-saved register 3``, ``red-zone``."""
+    registers = ("callee-saved register", 18) if event.kind == "return" else ("argument", 16)
+    hidden, names = VIOLATIONS["hidden"], {bit: name for name, bit in VIOLATIONS.items()}
+    found = []
+    for bit in (bit for bit in range(32) if event.abi >> bit & 1):
+        if bit < registers[1]:
+            found.append(f"{registers[0]} {bit}")
+        elif hidden <= bit < VIOLATIONS["kept-floats"]:
+            found.append(f"hidden register {bit - hidden}")
+        else:
+            found.append(names.get(bit, f"bit {bit}"))
+    return found
 
 
 class Header(NamedTuple):

@@ -97,7 +97,7 @@ def test_a_control_that_a_variant_cannot_have_is_listed_and_not_counted():
     made, found = measure("m68k", ("no-range-check", "no-patch"), mechanism=["stub"], scenario=["far_target"])
     assert {finding.control.name for finding in found} == {"no-patch"}
     console = Console(file=io.StringIO(), width=200)
-    calibration.show(found, made, ("no-range-check", "no-patch"), console)
+    calibration.show(calibration.table(found, made, ("no-range-check", "no-patch")), console)
     reason = "the stub's jump reaches every address, so there is no data slot"
     assert f"no-range-check is not applicable to m68k: {reason}\n" in console.file.getvalue()
 

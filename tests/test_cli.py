@@ -87,6 +87,7 @@ def test_a_second_run_differs_in_times_alone(default_run, tmp_path):
     def without_times(path):
         run, lines = results(path)
         run.pop("started")
+        run.pop("phases")
         return run, [{key: value for key, value in line.items() if key not in ("seconds", "began")} for line in lines]
 
     assert without_times(tmp_path) == without_times(folder)
@@ -96,8 +97,14 @@ def test_reports_can_be_made_again_from_the_results(default_run, tmp_path):
     folder, _ = default_run
     shutil.copy(folder / "results.jsonl", tmp_path)
     assert farm("report", tmp_path).returncode == 0
-    for name in ("summary.md", "junit.xml"):
+    for name in ("summary.md", "junit.xml", "results.ktap", "trace.json", "badge.svg"):
         assert (tmp_path / name).read_text() == (folder / name).read_text()
+
+
+def test_the_header_says_how_long_planning_building_and_running_took(default_run):
+    phases = results(default_run[0])[0]["phases"]
+    assert list(phases) == ["plan", "build", "run"]
+    assert all(0 < seconds < 300 for seconds in phases.values())
 
 
 def test_two_shards_together_are_the_whole(tmp_path):
@@ -124,7 +131,7 @@ def test_resume_runs_only_what_has_no_result(tmp_path):
     whole = path.read_text().splitlines(keepends=True)
     path.write_text("".join(whole[:20]) + whole[20][:30])
     assert farm("run", *select, "--resume").returncode == 0
-    assert path.read_text().splitlines(keepends=True)[:20] == whole[:20]
+    assert path.read_text().splitlines(keepends=True)[1:20] == whole[1:20]
     assert len(path.read_text().splitlines()) == len(whole)
 
 

@@ -287,8 +287,8 @@ def test_a_markdown_table():
     assert report.markdown(SAMPLE).splitlines()[:4] == [
         "| variant | toolchain | direct | dispatch | stub |",
         "| --- | --- | ---: | ---: | ---: |",
-        "| one | zig | 7 | 9 +2 | 8 +1 |",
-        "| two | gcc | 10 | 12 +2 | – |",
+        "| `one` | `zig` | 7 | 9 +2 | 8 +1 |",
+        "| `two` | `gcc` | 10 | 12 +2 | – |",
     ]
 
 
@@ -299,6 +299,13 @@ def test_a_terminal_shows_the_same(terminal):
     shown = console.file.getvalue()
     for text in ("12 +2", "two/gcc: it stays", "three/zig: nothing runs it"):
         assert text in shown
+
+
+def test_no_name_and_no_reason_breaks_the_markdown_table():
+    costs = [Cost("a|b\n# c", "<i>", "1", "unicorn", {"direct": 7}), Cost("d", "e", reason="x\n\n# y\n```\n@z")]
+    table = report.markdown(costs).splitlines()
+    assert table[2] == "| `a¦b # c` | `<i>` | 7 |"
+    assert table[-1] == "- ````d/e: x # y ``` @z````"
 
 
 # The command.

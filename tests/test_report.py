@@ -8,19 +8,15 @@ import xml.etree.ElementTree as ET
 
 import junitparser
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from msgspec.structs import replace
 from rich.console import Console
 
-from farm import plan, run, wire
+from farm import plan, wire
 from farm.model import predict
 from farm.plan import Cell
-from farm.report import agreement, grid, junit, markdown, reasons, terminal, totals
+from farm.report import agreement, by_kind, grid, junit, reasons, terminal, totals
 from farm.scenario import Defect, Target
 from farm.verdict import Code, Result, Verdict
-
-RUN = run.Run(1, "0.1.0", "0" * 64, "Linux", {"unicorn": "2.1.2"}, "2026-01-01T00:00:00+00:00")
 
 
 def result(verdict=Verdict.PASS, *, scenario="supersede_then_restore", reason=None, trace="aa", expected="aa", **cell):
@@ -86,6 +82,12 @@ def test_agreement_needs_one_and_the_same_trace_in_every_cell(traces, wanted):
     assert agreement(cells) == wanted
 
 
+def test_the_first_failure_of_each_kind_comes_first():
+    failures = [result(Verdict.MISMATCH, scenario=name) for name in "abc"]
+    failures += [result(Verdict.CRASH, scenario="d"), result(Verdict.MISMATCH, mechanism="relocated", scenario="e")]
+    assert [failure.cell.scenario for failure in by_kind(failures)] == ["a", "d", "e", "b", "c"]
+
+
 def test_totals_name_every_verdict_that_occurs():
     assert totals([result(), result(Verdict.FLAKY)]) == "1 pass, 1 flaky"
 
@@ -106,37 +108,6 @@ def test_only_the_first_failures_are_explained_unless_asked(suite):
     assert shown(failures, suite).count("it died") == 5
     assert "3 more cells failed" in shown(failures, suite)
     assert shown(failures, suite, verbose=True).count("it died") == 8
-
-
-texts = st.text(max_size=40) | st.sampled_from(
-    ["</failure>", "]]>", "a|b", "``````", "\x00\x1b[31m", "<b>", "\n# x", "&lt;"]
-)
-
-
-@settings(max_examples=100)
-@given(reason=texts, scenario=texts, variant=texts, verdict=st.sampled_from(list(Verdict)))
-def test_no_name_and_no_reason_breaks_the_xml(reason, scenario, variant, verdict):
-    empty = plan.Plan((), {}, {})
-    document = junit.render([result(verdict, reason=reason, scenario=scenario, variant=variant)], empty)
-    suites = junitparser.JUnitXml.fromroot(ET.fromstring(document))
-    (only,) = suites
-    assert only.tests == 1
-    assert len(list(only)) == 1
-
-
-@settings(max_examples=100)
-@given(reason=texts, scenario=texts, variant=texts, verdict=st.sampled_from(list(Verdict)))
-def test_no_name_and_no_reason_breaks_the_markdown(reason, scenario, variant, verdict):
-    empty = plan.Plan((), {}, {})
-    made = result(verdict, reason=reason, scenario=scenario, variant=variant)
-    text = markdown.render([made], empty, RUN)
-    lines = text.splitlines()
-    head = next(i for i, line in enumerate(lines) if line.startswith("| variant"))
-    assert lines[head + 1] == "|---|---|"
-    assert lines[head + 2].startswith("| ")
-    assert lines[head + 2].endswith(" |")
-    assert lines[-1].startswith("Linux; farm 0.1.0")
-    assert text.count("\n# ") == 0 or "```" in text
 
 
 def test_junit_tells_failures_errors_and_skips_apart(suite):

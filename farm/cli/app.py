@@ -133,12 +133,15 @@ def close_engines() -> None:
         engine.close()
 
 
-def write_reports(results: list[Result], plan: Plan, run: Run, folder: Path) -> None:
-    """Every file that is derived from results."""
-    from farm.report import junit, markdown
+def write_reports(results: list[Result], plan: Plan, run: Run, folder: Path, complaints: Sequence[str] = ()) -> None:
+    """Every file that is derived from results; ``complaints`` are what could not be used of them."""
+    from farm.report import badge, chrome, junit, ktap, markdown
 
     write(folder / "junit.xml", junit.render(results, plan))
-    write(folder / "summary.md", markdown.render(results, plan, run).encode())
+    write(folder / "summary.md", markdown.render(results, plan, run, complaints).encode())
+    write(folder / "results.ktap", ktap.render(results, plan).encode())
+    write(folder / "trace.json", chrome.render(results, run))
+    write(folder / "badge.svg", badge.render(results, plan).encode())
 
 
 def status_of(results: Sequence[Result], console: Console) -> int:

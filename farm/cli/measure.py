@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,6 +31,13 @@ from farm.cli.app import (
 from farm.errors import FarmError
 
 
+def _json(content: Any) -> bytes:
+    """``content`` as JSON, for people too."""
+    import msgspec
+
+    return msgspec.json.format(msgspec.json.encode(content), indent=1)
+
+
 @app.command()
 def calibrate(
     arch: Arch = None,
@@ -43,6 +50,7 @@ def calibrate(
     scenario_path: ScenarioPath = None,
     control: Annotated[list[str] | None, names_option("Negative controls", "--control")] = None,
     jobs: Jobs = CPUS,
+    output: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write calibration.json there")] = None,
 ) -> None:
     """Plant each negative control and see who notices: every scenario must, wherever the engine is not blind."""
     import concurrent.futures
@@ -55,7 +63,7 @@ def calibrate(
 
     made = plans.make(selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path))
     names = plans.choose(control or (), list(CONTROLS), "control")
-    console = console_for()
+    folder = output_folder(output) if output else None
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         try:
             findings = measure(made, names, pool, lambda _: None)
@@ -66,7 +74,10 @@ def calibrate(
     close_engines()
     if not findings:
         raise FarmError("nothing to calibrate: no selected scenario claims to detect what the selected controls plant")
-    calibration.show(findings, made, names, console)
+    table = calibration.table(findings, made, names)
+    if folder:
+        write(folder / f"{table.name}.json", _json(table))
+    calibration.show(table, console_for())
     raise typer.Exit(0 if all(finding.as_claimed for finding in findings) else 1)
 
 
@@ -79,6 +90,7 @@ def cost(
     jobs: Jobs = CPUS,
     json: JsonFlag = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="A table for a comment or a document")] = False,
+    output: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write cost.json there")] = None,
 ) -> None:
     """Count the instructions that a call executes: of each baseline and of each mechanism."""
     from farm import plan as plans
@@ -88,16 +100,17 @@ def cost(
     from farm.report import cost as report
 
     made = plans.make(selection_of(arch, ["pointer"], engine, toolchain, list(ANY_SCENARIO), None, arch_path, None))
+    folder = output_folder(output) if output else None
     try:
         costs = measure_all(made, jobs)
     except KeyboardInterrupt:
         kill_all()
         raise
     close_engines()
+    if folder:
+        write(folder / "cost.json", _json(costs))
     if json:
-        import msgspec
-
-        typer.echo(msgspec.json.format(msgspec.json.encode(costs), indent=1).decode())
+        typer.echo(_json(costs).decode())
     elif markdown:
         typer.echo(report.markdown(costs))
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -122,6 +123,7 @@ def run(
     from farm.report import quarantine as verification
     from farm.report import terminal
 
+    began = time.perf_counter()
     selection = selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path)
     known = quarantines.find(quarantine, selection)
     if quarantine_verify:
@@ -141,7 +143,7 @@ def run(
     with _executor(executor, jobs) as pool:
         folder = output_folder(output)
         ran, results = _execute(
-            plan, folder, console, pool, jobs, timeout, retries, known, resume=resume, verbose=verbose
+            plan, folder, console, pool, jobs, timeout, retries, known, began, resume=resume, verbose=verbose
         )
     if history and not quarantine_verify:
         remember(folder, ran, results)
@@ -176,6 +178,7 @@ def _execute(
     timeout: float,
     retries: int,
     known: Quarantine,
+    began: float,
     *,
     resume: bool,
     verbose: bool,
@@ -194,12 +197,17 @@ def _execute(
     journal = runs.Journal(folder / "results.jsonl", runs.describe(plan, known), resume=resume)
     try:
         write(folder / "plan.json", plan.json())
+        journal.run.took("plan", began)
         try:
             with Progress(console, plan, verbose=verbose) as progress:
                 specs = list(dict.fromkeys(batch.spec for batch in runs.batches(plan, journal.results)))
                 progress.building(len(specs))
+                building = time.perf_counter()
                 image.build_all(specs, jobs)
+                journal.run.took("build", building)
+                running = time.perf_counter()
                 runs.execute(plan, journal, pool, progress.results, timeout=timeout, retries=retries, quarantine=known)
+                journal.run.took("run", running)
         except KeyboardInterrupt:
             kill_all()
             raise

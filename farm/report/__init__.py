@@ -82,9 +82,20 @@ def grid(results: Iterable[Result]) -> Grid:
 
 
 def totals(results: Iterable[Result]) -> str:
-    """Counts by verdict: ``320 pass, 8 pass-insensitive, 40 not-applicable``."""
+    """Counts by verdict: ``10,652 pass, 86 pass-insensitive, 4,862 not-applicable``."""
     counts = Counter(result.verdict for result in results)
-    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in _ORDER if counts[verdict])
+    return ", ".join(f"{counts[verdict]:,} {verdict}" for verdict in _ORDER if counts[verdict])
+
+
+def by_kind(failures: Iterable[Result]) -> list[Result]:
+    """``failures``, the first of each kind (variant, mechanism, toolchain and verdict) before all others."""
+    first: dict[tuple[str, str, str, Verdict], Result] = {}
+    others = []
+    for result in failures:
+        cell = result.cell
+        if first.setdefault((cell.variant, cell.mechanism, cell.toolchain, result.verdict), result) is not result:
+            others.append(result)
+    return [*first.values(), *others]
 
 
 def reasons(results: Iterable[Result]) -> list[tuple[str, int]]:
@@ -94,6 +105,11 @@ def reasons(results: Iterable[Result]) -> list[tuple[str, int]]:
         if result.verdict in (Verdict.NOT_APPLICABLE, Verdict.NOT_RUN):
             counts[f"{result.verdict}: {result.reason}"] += 1
     return counts.most_common()
+
+
+def second_attempt(result: Result) -> str:
+    """What is to be said of a cell that was run twice, for the emulator failed; empty if it was not."""
+    return f"second attempt; in the first the emulator failed: {result.retried}" if result.retried else ""
 
 
 def agreement(results: Sequence[Result]) -> tuple[int, int]:

@@ -8,51 +8,71 @@ from typing import TYPE_CHECKING
 from farm.calibrate import Finding
 from farm.controls import CONTROLS
 from farm.report import uncontrolled
+from farm.report.table import Field, Table
+from farm.report.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from farm.plan import Plan
 
+NAME = "calibration"
+_STYLES = {"good": "green", "weak": "yellow", "bad": "red", "none": ""}
 
-def show(findings: Sequence[Finding], plan: Plan, names: Sequence[str], console: Console) -> None:
+
+def table(findings: Sequence[Finding], plan: Plan, names: Sequence[str]) -> Table:
     """A row a control, a column an engine; then every claim that was not borne out, and what could not be planted."""
-    from rich.table import Table
-    from rich.text import Text
-
     engines = sorted({finding.cell.engine for finding in findings})
-    view = Table(title="calibration", caption="noticed / cells whose scenario claims to detect it", show_lines=False)
-    view.add_column("control")
-    view.add_column("defect")
-    for engine in engines:
-        view.add_column(engine, justify="right")
+    rows = []
     for name, control in CONTROLS.items():
         mine = [finding for finding in findings if finding.control.name == name]
-        if not mine:
-            continue
-        row = []
-        for engine in engines:
-            cells = [finding for finding in mine if finding.cell.engine == engine]
-            noticed = sum(finding.noticed for finding in cells)
-            blind = " blind" if cells and cells[0].blind else ""
-            fine = all(finding.as_claimed for finding in cells)
-            text = f"{noticed}/{len(cells)}{blind}" if cells else "–"
-            row.append(Text(text, style="red" if not fine else "yellow" if blind else "green"))
-        view.add_row(name, str(control.defect), *row)
+        if mine:
+            by_engine = ([finding for finding in mine if finding.cell.engine == engine] for engine in engines)
+            rows.append((Field(name), Field(str(control.defect)), *map(_noticed, by_engine)))
+    wrong = sorted(_unlike(finding) for finding in findings if not finding.as_claimed)
+    notes = (
+        *wrong,
+        *_impossible(plan, names),
+        *uncontrolled([finding.result for finding in findings], plan),
+        f"{len(findings):,} findings, {len(wrong):,} not as claimed",
+    )
+    caption = "noticed / cells whose scenario claims to detect it"
+    return Table(NAME, NAME, caption, ("control", "defect", *engines), tuple(rows), notes)
+
+
+def show(made: Table, console: Console) -> None:
+    """The table, then its notes."""
+    from rich import table as rich
+    from rich.text import Text
+
+    view = rich.Table(title=made.title, caption=made.caption, show_lines=False)
+    for i, name in enumerate(made.columns):
+        view.add_column(name, justify="left" if i < 2 else "right")
+    for row in made.rows:
+        view.add_row(*(Text(field.text, style=_STYLES[field.state]) for field in row))
     console.print(view)
-    wrong = [finding for finding in findings if not finding.as_claimed]
-    for finding in wrong:
-        claim = "says it is blind to this, yet noticed" if finding.blind else "should have noticed"
-        if not finding.sound:
-            claim = "does not pass without the bug either"
-        reason = f" ({finding.result.verdict}: {finding.result.reason})" if finding.result.reason else ""
-        line = f"{finding.control.name}: {finding.cell} {claim}{reason}"
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-    for line in _impossible(plan, names):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-    for line in uncontrolled([finding.result for finding in findings], plan):
-        console.print(line, highlight=False)
-    console.print(f"{len(findings)} findings, {len(wrong)} not as claimed", highlight=False)
+    for note in made.notes:
+        console.print(printable(note), markup=False, highlight=False, soft_wrap=True)
+
+
+def _noticed(findings: Sequence[Finding]) -> Field:
+    """How many of one control's cells on one engine noticed."""
+    if not findings:
+        return Field("–")
+    blind = findings[0].blind
+    text = f"{sum(finding.noticed for finding in findings)}/{len(findings)}{' blind' * blind}"
+    if not all(finding.as_claimed for finding in findings):
+        return Field(text, "bad")
+    return Field(text, "weak" if blind else "good")
+
+
+def _unlike(finding: Finding) -> str:
+    """How a finding is not as claimed."""
+    claim = "says it is blind to this, yet noticed" if finding.blind else "should have noticed"
+    if not finding.sound:
+        claim = "does not pass without the bug either"
+    reason = f" ({finding.result.verdict}: {finding.result.reason})" if finding.result.reason else ""
+    return f"{finding.control.name}: {finding.cell} {claim}{reason}"
 
 
 def _impossible(plan: Plan, names: Sequence[str]) -> list[str]:

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from farm.cost import WAYS, Cost
+from farm.report.markdown import code
+from farm.report.text import line, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 CAPTION = "instructions executed per call, of a loop around one, and how many more than of a direct call"
+_NOTE = 2_000  # characters, in Markdown
 _NONE = "–"  # there is no such way
 
 
@@ -32,12 +35,12 @@ def _rows(costs: Sequence[Cost]) -> list[list[str]]:
     measured = [cost for cost in costs if cost.instructions]
     return [
         ["variant", "toolchain", *ways],
-        *([cost.variant, cost.toolchain, *(_text(cost, way) for way in ways)] for cost in measured),
+        *([line(cost.variant), line(cost.toolchain), *(_text(cost, way) for way in ways)] for cost in measured),
     ]
 
 
 def _notes(costs: Sequence[Cost]) -> list[str]:
-    return [f"{cost.name}: {cost.note or cost.reason}" for cost in costs if cost.note or cost.reason]
+    return [printable(f"{cost.name}: {cost.note or cost.reason}") for cost in costs if cost.note or cost.reason]
 
 
 def plain(costs: Sequence[Cost]) -> str:
@@ -57,8 +60,10 @@ def plain(costs: Sequence[Cost]) -> str:
 def markdown(costs: Sequence[Cost]) -> str:
     """For a document."""
     head, *rows = _rows(costs)
+    rows = [[*map(code, row[:2]), *row[2:]] for row in rows]
     lines = [head, ["---", "---", *["---:"] * (len(head) - 2)], *rows] if rows else []
-    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", *([CAPTION] if rows else []), *_notes(costs)])
+    notes = [f"- {code(note, _NOTE)}" for note in _notes(costs)]
+    return "\n".join([*(f"| {' | '.join(fields)} |" for fields in lines), "", *([CAPTION, ""] if rows else []), *notes])
 
 
 def show(costs: Sequence[Cost], console: Console) -> None:
@@ -76,5 +81,5 @@ def show(costs: Sequence[Cost], console: Console) -> None:
         for row in rows:
             view.add_row(*row)
         console.print(view)
-    for line in _notes(costs):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    for note in _notes(costs):
+        console.print(note, markup=False, highlight=False, soft_wrap=True)

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from farm.diff import Change, Changed, Diff, Fact, Side
 from farm.plan import Cell
-from farm.report.markdown import fenced, plain
+from farm.report.markdown import LIMIT, code, fenced
+from farm.report.text import clipped
 from farm.verdict import Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-LIMIT = 65_536  #: characters that a comment on GitHub may have
 _LINES = 20  # of one change
 _NAMES = 8  # in one line
 _SLOWER = 10
@@ -60,19 +60,17 @@ class Group(NamedTuple):
             return ""
         others = len(reasons) - 1
         more = f" (and {others} other reason{'s' * (others > 1)})" if others else ""
-        return one_line(reasons[0]) + more
+        return brief(reasons[0]) + more
 
 
-def one_line(text: str) -> str:
-    """``text`` without line breaks and control characters, and not too long."""
-    text = " ".join(text.split())
-    text = "".join(character if character.isprintable() else "\ufffd" for character in text)
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+def brief(text: str) -> str:
+    """``text`` on one line, and not too long."""
+    return clipped(text, _LONGEST)
 
 
 def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
-    return one_line(", ".join(names[:_NAMES])) + more
+    return brief(", ".join(names[:_NAMES])) + more
 
 
 def places(cells: Iterable[Cell]) -> str:
@@ -84,7 +82,7 @@ def places(cells: Iterable[Cell]) -> str:
     together: dict[tuple[str, ...], list[str]] = {}
     for under, names in variants.items():
         together.setdefault(tuple(names), []).append(under)
-    return one_line("; ".join(f"{', '.join(names)} under {', '.join(under)}" for names, under in together.items()))
+    return brief("; ".join(f"{', '.join(names)} under {', '.join(under)}" for names, under in together.items()))
 
 
 def groups(cells: Iterable[Changed]) -> list[Group]:
@@ -118,14 +116,14 @@ def headline(diff: Diff) -> str:
 
 def _side(side: Side) -> str:
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in side.verdicts.items())
-    return one_line(f"{side.path}, begun {side.run.started}: {sum(side.verdicts.values())} cells, {verdicts}")
+    return brief(f"{side.path}, begun {side.run.started}: {sum(side.verdicts.values())} cells, {verdicts}")
 
 
 def _fact(fact: Fact) -> str:
     """Of a list of versions only what the other has not."""
     before, after = ((text or "").split(" and ") for text in (fact.before, fact.after))
     was, now = " and ".join(x for x in before if x not in after), " and ".join(x for x in after if x not in before)
-    return one_line(f"{fact.what}: {was or 'nothing'} -> {now or 'nothing'}")
+    return brief(f"{fact.what}: {was or 'nothing'} -> {now or 'nothing'}")
 
 
 def _beside(diff: Diff) -> list[str]:
@@ -141,7 +139,7 @@ def _beside(diff: Diff) -> list[str]:
 
 def _times(diff: Diff) -> list[str]:
     lines = [
-        one_line(f"{slow.name}: {slow.before:.3f} s -> {slow.after:.3f} s, {slow.factor:.1f} times")
+        brief(f"{slow.name}: {slow.before:.3f} s -> {slow.after:.3f} s, {slow.factor:.1f} times")
         for slow in diff.slower[:_SLOWER]
     ]
     if len(diff.slower) > _SLOWER:
@@ -174,7 +172,7 @@ def _lines(diff: Diff) -> Iterable[tuple[str, str]]:
             if reason := group.reason():
                 yield "dim", f"      {reason}"
             if group.after is not None and (reproduce := group.cells[0].reproduce):
-                yield "dim", f"      {one_line(reproduce)}"
+                yield "dim", f"      {brief(reproduce)}"
         if len(found) > _LINES:
             yield "", f"  and {sum(len(group.cells) for group in found[_LINES:])} more cells"
     if diff.slower:
@@ -196,23 +194,23 @@ def show(diff: Diff, console: Console) -> None:
 
 
 def markdown(diff: Diff) -> str:
-    """For a comment on a pull request: at most :data:`LIMIT` characters."""
-    blocks = [f"# patchfarm: {plain(headline(diff))}\n\n"]
-    blocks += [f"- {name}: {plain(_side(side))}\n" for name, side in (("A", diff.before), ("B", diff.after))]
-    blocks += [f"- changed: {plain(line)}\n" for line in _beside(diff)]
+    """For a comment on a pull request: at most :data:`~farm.report.markdown.LIMIT` bytes."""
+    blocks = [f"# patchfarm: {headline(diff)}\n\n"]
+    blocks += [f"- {name}: {code(_side(side), _LONGEST)}\n" for name, side in (("A", diff.before), ("B", diff.after))]
+    blocks += [f"- changed: {code(line, _LONGEST)}\n" for line in _beside(diff)]
     for change, count, found in _changes(diff):
-        blocks.append(f"\n## {plain(counted(count, change))}\n\n")
+        blocks.append(f"\n## {counted(count, change)}\n\n")
         for group in found[:_LINES]:
-            reason = f": {plain(group.reason())}" if group.reason() else ""
-            blocks.append(f"- {plain(group.text())}{reason}\n")
+            reason = f": {code(group.reason(), _LONGEST)}" if group.reason() else ""
+            blocks.append(f"- {code(group.text(), _LONGEST)}{reason}\n")
         if len(found) > _LINES:
             blocks.append(f"- and {sum(len(group.cells) for group in found[_LINES:])} more cells\n")
         commands = [group.cells[0].reproduce for group in found[:_LINES] if group.after is not None]
         if any(commands):
-            blocks.append("\n" + fenced("\n".join(one_line(line) for line in commands if line)) + "\n")
+            blocks.append("\n" + fenced("\n".join(brief(line) for line in commands if line)) + "\n")
     if diff.slower:
         blocks.append(f"\n## {_whole(diff)}\n\n")
-        blocks += [f"- {plain(line)}\n" for line in _times(diff)]
+        blocks += [f"- {code(line, _LONGEST)}\n" for line in _times(diff)]
     return _cut(blocks)
 
 
@@ -221,7 +219,7 @@ def _cut(blocks: Sequence[str]) -> str:
     left_out = "\nThe rest does not fit here.\n"
     made = "".join(blocks)
     for kept in range(len(blocks) - 1, 0, -1):
-        if len(made) <= LIMIT:
+        if len(made.encode()) <= LIMIT:
             break
         made = "".join(blocks[:kept]) + left_out
     return made

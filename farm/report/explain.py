@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+
 from farm import disassemble, image, model, wire
-from farm.errors import FarmError
+from farm.backend import MECHANISM_FILES
+from farm.errors import FarmError, UsageError
 from farm.plan import Plan
-from farm.scenario import Call, Patch, walk
-from farm.verdict import Result
+from farm.report import second_attempt
+from farm.report.text import indented, line, printable
+from farm.scenario import REFUSALS, Call, Patch, Status, walk
+from farm.verdict import Result, first_difference
 
 _CONTEXT = 3  # events shown before the first difference
 
@@ -15,14 +20,20 @@ def explain(result: Result, plan: Plan, control: str | None = None) -> str:
     """Several lines about ``result``, which failed, on a guest with the bug ``control`` planted if that is named."""
     scenario = plan.scenarios.get(result.cell.scenario)
     title = f"{scenario.id} {scenario.title}" if scenario else result.cell.scenario
-    lines = [f"{str(result.verdict).upper()} {result.cell}", f"  {title}", f"  {result.reason}"]
-    if scenario and result.observed is not None:
-        lines += _events(list(model.predict(scenario, _features(result, plan))), result.observed)
+    lines = [line(f"{str(result.verdict).upper()} {result.cell}"), f"  {line(title)}"]
+    expected = list(model.predict(scenario, _features(result, plan))) if scenario else []
+    differs = scenario is not None and result.observed is not None and result.observed != expected
+    if result.reason and not (differs and result.reason == first_difference(expected, result.observed or ())):
+        lines += indented(result.reason, "  ")  # the events say it otherwise
+    if result.retried:
+        lines += indented(second_attempt(result), "  ")
+    if differs:
+        lines += _events(expected, result.observed or [])
     if result.code:
-        lines += [f"  {line}" for line in _code(result, plan, control)]
+        lines += [f"  {text}" for text in _code(result, plan, control)]
     if result.reproduce:
-        lines.append(f"  reproduce: {result.reproduce}")
-    return "\n".join(lines)
+        lines.append(f"  reproduce: {line(result.reproduce)}")
+    return printable("\n".join(lines))
 
 
 def outcome(result: Result, plan: Plan) -> str:
@@ -49,25 +60,58 @@ def _events(expected: list[wire.Event], seen: list[wire.Event]) -> list[str]:
     first = next((i for i, pair in enumerate(zip(expected, seen, strict=False)) if pair[0] != pair[1]), None)
     if first is None:
         first = min(len(expected), len(seen))
-    lines = ["  events, up to the first that differs:"]
+    want = expected[first] if first < len(expected) else None
+    have = seen[first] if first < len(seen) else None
+    lines = [f"  event {first} of {len(expected)} is the first that differs:"]
     lines += [f"      {event}" for event in seen[max(0, first - _CONTEXT) : first]]
-    lines.append(f"    - {expected[first] if first < len(expected) else 'nothing'}    (expected)")
-    lines.append(f"    + {seen[first] if first < len(seen) else 'nothing'}    (seen)")
-    return lines
+    lines.append(f"    - {want or 'nothing more'}    (expected)")
+    lines.append(f"    + {have or 'nothing: the trace ends'}    (seen)")
+    return lines + [f"  {note}" for note in (_notes(have, want) if have else [])]
+
+
+def _notes(have: wire.Event, want: wire.Event | None) -> list[str]:
+    """What is short in ``have``, in words, as far as ``want`` has it otherwise."""
+    notes = []
+    if have.kind in wire.ANSWERED and (want is None or have.value != want.value):
+        meaning = REFUSALS.get(Status(have.value)) if have.value in set(Status) else None
+        notes += [f"{wire.status_name(have.value)}: {meaning}"] if meaning else []
+    if have.abi and (want is None or have.abi != want.abi):
+        notes.append(f"ABI violations {have.abi:#x}: {', '.join(wire.violations(have))}")
+    return notes
 
 
 def _code(result: Result, plan: Plan, control: str | None) -> list[str]:
-    cell = result.cell
+    """The patched code; with names if the guest that ran is here, or can be made."""
+    cell, code = result.cell, result.code
+    assert code
     variant = plan.variants.get(cell.variant)
-    if variant is None or result.code is None:
-        return []
+    if variant is None:
+        return [f"no disassembly: {line(cell.variant)} is none of the variants here; --arch-path names its folder"]
     try:
-        built = image.build(image.Spec(variant, cell.mechanism, cell.toolchain, control))
+        before = bytes.fromhex(code.before)
+        after = bytes.fromhex(code.after) if code.after is not None else None
+    except ValueError:
+        return ["no disassembly: what is recorded of the code is not hexadecimal"]
+    built = _image(image.Spec(variant, cell.mechanism, cell.toolchain, control))
+    notes = []
+    if isinstance(built, FarmError):
+        notes = [f"code without names, for its guest cannot be built here: {line(str(built).partition(chr(10))[0])}"]
+    elif result.image not in (None, built.sha256):
+        notes = ["code without names, for the sources here make another guest than the one that ran"]
+    guest = None if notes or isinstance(built, FarmError) else built
+    focus = _focus(result, plan)
+    return notes + disassemble.patched(variant, cell.mechanism, code.address, before, after, image=guest, focus=focus)
+
+
+@functools.lru_cache(maxsize=256)
+def _image(spec: image.Spec) -> image.Image | FarmError:
+    """The guest, or why there is none; a report asks once for each of its failures."""
+    if spec.mechanism not in MECHANISM_FILES or spec.toolchain not in spec.variant.toolchain:
+        return UsageError(f"{spec.variant.name} has no {spec.mechanism} built by {spec.toolchain}")
+    try:
+        return image.build(spec)
     except FarmError as error:
-        return [f"no disassembly: {error}"]
-    after = bytes.fromhex(result.code.after) if result.code.after is not None else None
-    before = bytes.fromhex(result.code.before)
-    return disassemble.patched(built, variant, before, after, focus=_focus(result, plan))
+        return error
 
 
 def _focus(result: Result, plan: Plan) -> int | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from farm.history import View
 from farm.report import MARKS
-from farm.report.diff import groups, one_line
+from farm.report.diff import brief, groups
 from farm.verdict import FAILED, Verdict
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _table(view: View) -> Table:
     for run in view.runs:
         failed = sum(run.verdicts.get(str(verdict), 0) for verdict in FAILED)
         made.add_row(
-            Text(one_line(run.run.started)),
+            Text(brief(run.run.started)),
             run.run.plan[:8] + (f" {run.run.shard}" if run.run.shard else ""),
             str(run.planned),
             str(run.passed),
@@ -94,7 +94,7 @@ def changes(view: View) -> list[str]:
     lines = []
     for turn in view.turns[::-1][:_TURNS]:
         found = groups(turn.cells)
-        lines.append(f"{one_line(turn.started)}: {len(turn.cells)} cells have another verdict")
+        lines.append(f"{brief(turn.started)}: {len(turn.cells)} cells have another verdict")
         for group in found[:_GROUPS]:
             reason = group.reason()
             lines.append(f"  {group.text()}{f': {reason}' if reason else ''}")
@@ -113,8 +113,8 @@ def suspects(view: View) -> list[str]:
     lines = []
     for (verdicts, ran, rate), cells in list(together.items())[:_SUSPECTS]:
         more = f" and {len(cells) - 1} more" if len(cells) > 1 else ""
-        how = one_line(" -> ".join(map(str, verdicts)))
-        lines.append(f"  {one_line(cells[0])}{more}: {how} ({len(verdicts) - 1} changes in {ran} runs, {rate:.0%})")
+        how = brief(" -> ".join(map(str, verdicts)))
+        lines.append(f"  {brief(cells[0])}{more}: {how} ({len(verdicts) - 1} changes in {ran} runs, {rate:.0%})")
     if len(together) > _SUSPECTS:
         lines.append(f"  and {sum(map(len, list(together.values())[_SUSPECTS:]))} more cells")
     if lines:
@@ -125,7 +125,7 @@ def suspects(view: View) -> list[str]:
 def strips(view: View) -> list[str]:
     """Each cell that was asked for, a mark a run."""
     lines = [
-        f"{''.join(_mark(verdict) for verdict in strip.verdicts)}  {one_line(str(strip.cell))}"
+        f"{''.join(_mark(verdict) for verdict in strip.verdicts)}  {brief(str(strip.cell))}"
         for strip in view.cells[:_STRIPS]
     ]
     if len(view.cells) > _STRIPS:

@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import quoteattr
 
+from farm.report import second_attempt
 from farm.report.explain import explain
-from farm.verdict import SKIPPED, Result, Verdict
+from farm.report.text import clipped, line, printable
+from farm.verdict import ERRORS, SKIPPED, Result, Verdict
 
 if TYPE_CHECKING:
     from farm.plan import Plan
 
-_ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_ERRORS = frozenset({Verdict.ENGINE_ERROR, Verdict.BUILD_ERROR})
-_SKIPPED = SKIPPED | {Verdict.XFAIL}  # as pytest writes it
-
-
-def _legal(text: str) -> str:
-    """``text`` without the characters that XML cannot hold."""
-    return _ILLEGAL.sub("\ufffd", text)
+_MESSAGE = 1_000  # characters; the text of a failure has the whole
 
 
 def render(results: Sequence[Result], plan: Plan) -> bytes:
-    """The report; a skipped cell carries its reason, a failed one its explanation."""
+    """The report; a skipped cell carries its reason, a failed one its explanation.
+
+    A known-bad cell that failed is skipped, for JUnit has no word for it.
+    """
     suite = ET.Element(
         "testsuite",
         name="patchfarm",
         tests=str(len(results)),
-        failures=str(sum(r.failed and r.verdict not in _ERRORS for r in results)),
-        errors=str(sum(r.verdict in _ERRORS for r in results)),
-        skipped=str(sum(r.verdict in _SKIPPED for r in results)),
+        failures=str(sum(r.failed and r.verdict not in ERRORS for r in results)),
+        errors=str(sum(r.verdict in ERRORS for r in results)),
+        skipped=str(sum(r.verdict in SKIPPED or r.verdict is Verdict.XFAIL for r in results)),
         time=f"{sum(r.seconds for r in results):.3f}",
     )
     cases = [_case(result, plan) for result in results]
@@ -44,17 +41,30 @@ def render(results: Sequence[Result], plan: Plan) -> bytes:
 def _case(result: Result, plan: Plan) -> str:
     """One test case, indented; written by hand, for most carry nothing and there are many."""
     cell = result.cell
-    place = quoteattr(_legal(f"{cell.variant}.{cell.mechanism}.{cell.toolchain}.{cell.engine}"))
-    start = f'    <testcase classname={place} name={quoteattr(_legal(cell.scenario))} time="{result.seconds:.6f}"'
-    if result.verdict is Verdict.PASS:
+    place = quoteattr(line(f"{cell.variant}.{cell.mechanism}.{cell.toolchain}.{cell.engine}"))
+    start = f'    <testcase classname={place} name={quoteattr(line(cell.scenario))} time="{result.seconds:.6f}"'
+    children = _children(result, plan)
+    if not children:
         return start + " />"
-    if result.verdict in _SKIPPED:
-        child = ET.Element("skipped", message=_legal(f"{result.verdict}: {result.reason}"))
+    lines = [f"      {ET.tostring(child, encoding='unicode')}" for child in children]
+    return "\n".join([f"{start}>", *lines, "    </testcase>"])
+
+
+def _children(result: Result, plan: Plan) -> list[ET.Element]:
+    """What became of the case, then what else there is to say of it."""
+    children = []
+    verdict, reason = result.verdict, result.reason or ""
+    if verdict in SKIPPED or verdict is Verdict.XFAIL:
+        what = "known-bad" if verdict is Verdict.XFAIL else str(verdict)
+        children.append(ET.Element("skipped", message=clipped(f"{what}: {reason}", _MESSAGE)))
     elif result.failed:
-        kind = "error" if result.verdict in _ERRORS else "failure"
-        child = ET.Element(kind, type=str(result.verdict), message=_legal(result.reason or ""))
-        child.text = _legal(explain(result, plan))
-    else:
-        child = ET.Element("system-out")
-        child.text = "this engine could not have shown the defect"
-    return f"{start}>\n      {ET.tostring(child, encoding='unicode')}\n    </testcase>"
+        kind = "error" if verdict in ERRORS else "failure"
+        children.append(ET.Element(kind, type=str(verdict), message=clipped(reason, _MESSAGE)))
+        children[0].text = explain(result, plan)
+    said = ["this engine could not have shown the defect"] if verdict is Verdict.PASS_INSENSITIVE else []
+    if result.retried:
+        said.append(printable(second_attempt(result)))
+    if said:
+        children.append(ET.Element("system-out"))
+        children[-1].text = "\n".join(said)
+    return children

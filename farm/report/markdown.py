@@ -1,67 +1,209 @@
-"""``summary.md``: fits a comment on a pull request."""
+"""``summary.md``: what a reviewer reads first, as a comment on a pull request or a job's summary.
+
+The outcome, then what is not as expected, then the grid, then why cells did not run.  It fits by construction: every
+part has a limit and takes no more than is left, and what was cut is said.  What comes from elsewhere is in code spans
+and fenced blocks, where GitHub finds neither markup nor people to mention.
+"""
 
 from __future__ import annotations
 
+import html
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from farm.report import LEGEND, agreement, grid, reasons, totals, uncontrolled
+from farm.report import LEGEND, Grid, agreement, by_kind, grid, reasons, second_attempt, totals, uncontrolled
 from farm.report.explain import explain
-from farm.verdict import Result
+from farm.report.text import clipped
+from farm.verdict import Result, Verdict
 
 if TYPE_CHECKING:
     from farm.plan import Plan
     from farm.run import Run
 
+LIMIT = 60_000  # bytes; a comment may have 65,536 characters, and whoever posts it may have something to add
 _EXPLAINED = 10
-_LISTED = 100
+_OPEN = 3  # of them, those that are not folded
+_EXPLANATION = 4_000  # characters
+_NAME = 200  # characters
+_WIDEST = 6  # columns; a grid with more is shown as a table a mechanism
+_LONGEST = 30  # rows; tables with more together are folded, but for those with a failure
 
 
-def plain(text: str) -> str:
-    """``text`` inside a table or a list, where it must not become markup."""
-    for character in "\\`*_{}[]<>|#~&":
-        text = text.replace(character, "\\" + character)
-    text = " ".join(text.split())
-    return re.sub(r"^(\d*)([-+=.)])", r"\1\\\2", text)  # no list, and no line under a heading
+class _Room:
+    """The bytes that are left."""
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+
+    def takes(self, block: str) -> bool:
+        """``block`` fits; then its room is gone."""
+        size = len(block.encode()) + 2  # the empty line behind it
+        if size > self.left:
+            return False
+        self.left -= size
+        return True
+
+    def part(self, share: float) -> _Room:
+        """A room for some of what is left; what it does not use comes back with :meth:`back`."""
+        size = int(self.left * share)
+        self.left -= size
+        return _Room(size)
+
+    def back(self, room: _Room) -> None:
+        self.left += room.left
+
+
+def code(text: str | None, limit: int = _NAME) -> str:
+    """``text`` as a code span on one line, which it cannot leave, in a table neither."""
+    text = clipped(text or "", limit).replace("|", "\u00a6")
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    if not text:
+        return "(nothing)"
+    fence = "`" * (longest + 1)
+    pad = " " if text[0] == "`" or text[-1] == "`" else ""
+    return f"{fence}{pad}{text}{pad}{fence}"
 
 
 def fenced(text: str) -> str:
     """``text`` in a code block that it cannot end."""
-    fence = "```"
-    while fence in text:
-        fence += "`"
-    return f"{fence}\n{text}\n{fence}"
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{text}\n{fence}"
 
 
-def render(results: Sequence[Result], plan: Plan, run: Run) -> str:
-    """The grid, the holes, the failures, and what ran them."""
+def _folded(title: str, content: str, *, opened: bool = False) -> str:
+    """``content`` under a line that unfolds it."""
+    head = f"<details{' open' if opened else ''}>\n<summary>{html.escape(title)}</summary>"
+    return f"{head}\n\n{content}\n\n</details>"
+
+
+def render(results: Sequence[Result], plan: Plan, run: Run, complaints: Sequence[str] = ()) -> str:
+    """The summary of ``results``; ``complaints`` are what could not be used of their file."""
     failures = [result for result in results if result.failed]
-    made = grid(results)
-    head = "all as expected" if not failures else f"{len(failures)} of {len(results)} cells are not as expected"
-    lines = [f"# patchfarm: {head}", "", f"{len(results)} cells: {totals(results)}", ""]
-    lines.append("| variant | " + " | ".join(f"{m}<br>{e}" for m, e in made.columns) + " |")
-    lines.append("|---" * (1 + len(made.columns)) + "|")
-    for row in made.rows:
-        squares = [made.squares.get((row, column)) for column in made.columns]
-        lines.append(f"| {plain(row)} | " + " | ".join(s.text() if s else "" for s in squares) + " |")
-    lines += ["", LEGEND, ""]
+    versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
+    foot = code(f"{run.host}; farm {run.farm}, {versions}; plan {run.plan[:12]}", 2_000)
+    room = _Room(LIMIT)
+    blocks = [_outcome(results, failures), _counts(results), foot]
+    for block in blocks:
+        room.takes(block)
+    blocks.pop()
+    blocks += _list("Lines of the results that cannot be used", complaints, room.part(0.1), opened=True)
+    if failures:
+        mine = room.part(0.6)
+        blocks += _failures(failures, plan, mine)
+        room.back(mine)
+    mine = room.part(0.7)
+    blocks += _grids(results, mine)
+    room.back(mine)
+    bad = [result for result in results if result.verdict is Verdict.XFAIL]
+    blocks += _list("Known-bad cells that failed", map(_with_reason, bad), room.part(0.2))
+    again = [result for result in results if result.retried]
+    blocks += _list("Cells run twice, for the emulator failed", map(_run_twice, again), room.part(0.2))
+    blocks += _list("Without a negative control", uncontrolled(results, plan), room.part(0.2))
+    holes = [f"{count:,} cells {reason}" for reason, count in reasons(results)]
+    blocks += _list("Why cells did not run", holes, room)
+    return "\n\n".join([*blocks, foot]) + "\n"
+
+
+def _outcome(results: Sequence[Result], failures: Sequence[Result]) -> str:
+    if failures:
+        return f"# patchfarm: {len(failures):,} of {len(results):,} cells are not as expected"
+    missing = sum(result.verdict is Verdict.NOT_RUN for result in results)
+    if missing:
+        return f"# patchfarm: nothing failed, but {missing:,} of {len(results):,} cells were not run"
+    return f"# patchfarm: all {len(results):,} cells are as expected"
+
+
+def _counts(results: Sequence[Result]) -> str:
+    lines = [f"{totals(results)}."]
+    weak = sum(result.verdict is Verdict.PASS_INSENSITIVE for result in results)
+    if weak:
+        lines.append(f"{weak:,} passes are insensitive: their engine could not have shown what the scenario detects.")
     compared, agree = agreement(results)
     if compared:
-        lines += [f"{agree} of {compared} scenarios leave one and the same trace in every cell that ran them.", ""]
-    holes = reasons(results)
-    if holes:
-        lines += ["## Not run", "", *(f"- {count} cells {plain(reason)}" for reason, count in holes), ""]
-    lines += [f"- {plain(line)}" for line in uncontrolled(results, plan)]
-    if failures:
-        lines += ["## Not as expected", ""]
-        for result in failures[:_EXPLAINED]:
-            lines += [f"**{plain(str(result.cell))}**: {result.verdict}", "", fenced(explain(result, plan)), ""]
-        rest = failures[_EXPLAINED : _EXPLAINED + _LISTED]
-        lines += [f"- {plain(str(r.cell))}: {r.verdict}, {plain(r.reason or '')}" for r in rest]
-        if len(failures) > _EXPLAINED + _LISTED:
-            lines.append(f"- and {len(failures) - _EXPLAINED - _LISTED} more")
-        lines.append("")
-    versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
-    lines += [f"{plain(run.host)}; farm {run.farm}, {plain(versions)}; plan {run.plan[:12]}"]
-    return "\n".join(lines) + "\n"
+        lines.append(f"{agree} of {compared} scenarios leave one and the same trace in every cell that ran them.")
+    return "\n".join(lines)
+
+
+def _with_reason(result: Result) -> str:
+    return f"{result.cell}: {result.verdict}, {result.reason or 'no reason'}"
+
+
+def _run_twice(result: Result) -> str:
+    return f"{result.cell}: {result.verdict}, {second_attempt(result)}"
+
+
+def _list(title: str, items: Iterable[str], room: _Room, *, opened: bool = False) -> list[str]:
+    """The items as a folded list, as many as there is room for; nothing if there are none."""
+    items = list(items)
+    if not items or not room.takes(_folded(f"{title} (000,000)", "- and 000,000 more", opened=True)):
+        return []
+    lines = []
+    for item in items:
+        text = f"- {code(item)}"
+        if not room.takes(text):
+            break
+        lines.append(text)
+    if len(lines) < len(items):
+        lines.append(f"- and {len(items) - len(lines):,} more")
+    return [_folded(f"{title} ({len(items):,})", "\n".join(lines), opened=opened)]
+
+
+def _failures(failures: Sequence[Result], plan: Plan, room: _Room) -> list[str]:
+    """Some explained, one of each kind first; the others named."""
+    blocks = ["## Not as expected"]
+    room.takes(blocks[0])
+    ordered = by_kind(failures)
+    mine = room.part(0.75)
+    explained = 0
+    for result in ordered[:_EXPLAINED]:
+        text = explain(result, plan)
+        if len(text) > _EXPLANATION:
+            text = text[:_EXPLANATION] + "\n… cut: junit.xml has all of it"
+        title = f"{result.cell}: {result.verdict}"
+        block = _folded(clipped(title, _NAME), fenced(text), opened=explained < _OPEN)
+        if not mine.takes(block):
+            break
+        blocks.append(block)
+        explained += 1
+    room.back(mine)
+    return blocks + _list("The others", map(_with_reason, ordered[explained:]), room)
+
+
+def _grids(results: Sequence[Result], room: _Room) -> list[str]:
+    """One table, or one a mechanism if that would be too wide; each whole, or as many rows as there is room for."""
+    made = grid(results)
+    mechanisms = list(dict.fromkeys(mechanism for mechanism, _ in made.columns))
+    blocks = [LEGEND]
+    room.takes(LEGEND)
+    if len(made.columns) <= _WIDEST:
+        heads = [f"{code(mechanism)}<br>{code(engine)}" for mechanism, engine in made.columns]
+        return [*blocks, _table("variant", heads, made, made.columns, room)]
+    long = len(mechanisms) * len(made.rows) > _LONGEST
+    for mechanism in mechanisms:
+        mine = [result for result in results if result.cell.mechanism == mechanism]
+        columns = [column for column in made.columns if column[0] == mechanism]
+        title = clipped(f"{mechanism}: {totals(mine)}", _NAME)
+        opened = not long or any(result.failed for result in mine)
+        if not room.takes(_folded(title, "", opened=True)):
+            blocks.append("The other mechanisms do not fit.")
+            break
+        table = _table(code(mechanism), [code(engine) for _, engine in columns], made, columns, room)
+        blocks.append(_folded(title, table, opened=opened))
+    return blocks
+
+
+def _table(corner: str, heads: Sequence[str], made: Grid, columns: Sequence[tuple[str, str]], room: _Room) -> str:
+    head = f"| {' | '.join([corner, *heads])} |\n{'|---' * (1 + len(columns))}|"
+    if not room.takes(head + "\n\n000,000 more rows do not fit."):
+        return "This table does not fit."
+    rows = []
+    for row in made.rows:
+        squares = (made.squares.get((row, column)) for column in columns)
+        text = f"| {' | '.join([code(row), *(square.text() if square else '' for square in squares)])} |"
+        if not room.takes(text):
+            break
+        rows.append(text)
+    cut = len(made.rows) - len(rows)
+    return "\n".join([head, *rows, *(["", f"{cut:,} more rows do not fit."] if cut else [])])

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from farm.report import LEGEND, Square, agreement, grid, reasons, totals, uncontrolled
+from farm.report import LEGEND, Square, agreement, by_kind, grid, reasons, second_attempt, totals, uncontrolled
 from farm.report.explain import explain
+from farm.report.text import line
 from farm.verdict import FAILED, Result, Verdict
 
 if TYPE_CHECKING:
@@ -40,10 +41,10 @@ def table(results: Sequence[Result], mechanisms: Sequence[str] = ()) -> Table:
     view.add_column("variant", no_wrap=True)
     for mechanism, engine in made.columns:
         name, _, profile = engine.partition(":")
-        view.add_column(f"{mechanism}\n{name}\n{profile}", no_wrap=True)
+        view.add_column(Text("\n".join(line(part) for part in (mechanism, name, profile))), no_wrap=True)
     for row in made.rows:
         squares = [made.squares.get((row, column)) for column in made.columns]
-        view.add_row(row, *(Text(s.text(), style=_style(s)) if s else Text("") for s in squares))
+        view.add_row(Text(line(row)), *(Text(s.text(), style=_style(s)) if s else Text("") for s in squares))
     return view
 
 
@@ -60,19 +61,25 @@ def show(results: Sequence[Result], plan: Plan, console: Console, *, verbose: bo
             console.print(table(results, [mechanism]))
     holes = reasons(results)
     for reason, count in holes if verbose else holes[:_REASONS]:
-        console.print(f"{count} cells {reason}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{count} cells {line(reason)}", markup=False, highlight=False, soft_wrap=True)
     if len(holes) > _REASONS and not verbose:
         console.print(f"{len(holes) - _REASONS} more reasons: -v and summary.md list them all")
-    failures = [result for result in results if result.failed]
+    failures = by_kind(result for result in results if result.failed)
     for result in failures if verbose else failures[:_EXPLAINED]:
         console.print()
         console.print(explain(result, plan), markup=False, highlight=False, soft_wrap=True)
     if len(failures) > _EXPLAINED and not verbose:
         more = len(failures) - _EXPLAINED
         console.print(f"\n{more} more cells failed: -v explains them all, summary.md and junit.xml list them")
-    for line in uncontrolled(results, plan):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    again = [result for result in results if result.retried]
+    for result in again if verbose else again[:_EXPLAINED]:
+        said = f"{result.verdict} {result.cell}: {second_attempt(result)}"
+        console.print(line(said), markup=False, highlight=False, soft_wrap=True)
+    if len(again) > _EXPLAINED and not verbose:
+        console.print(f"{len(again) - _EXPLAINED} more cells were run twice: summary.md and junit.xml list them")
+    for said in uncontrolled(results, plan):
+        console.print(line(said), markup=False, highlight=False, soft_wrap=True)
     compared, agree = agreement(results)
     if compared:
         console.print(f"\n{agree} of {compared} scenarios leave one and the same trace in every cell that ran them")
-    console.print(f"{len(results)} cells: {totals(results)}", highlight=False)
+    console.print(f"{len(results):,} cells: {totals(results)}", highlight=False)
