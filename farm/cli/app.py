@@ -127,12 +127,18 @@ def close_engines() -> None:
         engine.close()
 
 
-def write_reports(results: list[Result], plan: Plan, run: Run, folder: Path) -> None:
-    """Every file that is derived from results."""
-    from farm.report import junit, markdown
+def write_reports(
+    results: list[Result], plan: Plan, run: Run, folder: Path, complaints: Sequence[str] = ()
+) -> None:
+    """Every file that is derived from results, and from what other commands left in ``folder``."""
+    from farm.report import Material, html, junit, markdown
 
     write(folder / "junit.xml", junit.render(results, plan))
     write(folder / "summary.md", markdown.render(results, plan, run).encode())
+    beside = html.found(folder)
+    said = [*complaints, *beside.complaints]
+    material = Material(run, results, plan, said, beside.costs, beside.coverage, beside.tables)
+    write(folder / "report.html", html.render(material))
 
 
 def status_of(results: Sequence[Result], console: Console) -> int:

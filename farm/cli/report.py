@@ -36,7 +36,7 @@ def report(
     made = plans.Plan(tuple(cells), scenarios.load(suites), backend.load(arches))
     if not results:
         raise FarmError(f"{output / 'results.jsonl'}: holds no result")
-    write_reports(results, made, header, output)
+    write_reports(results, made, header, output, complaints)
     console = console_for()
     terminal.show(results, made, console, verbose=verbose)
     raise typer.Exit(status_of(results, console))
