@@ -127,9 +127,7 @@ def close_engines() -> None:
         engine.close()
 
 
-def write_reports(
-    results: list[Result], plan: Plan, run: Run, folder: Path, complaints: Sequence[str] = ()
-) -> None:
+def write_reports(results: list[Result], plan: Plan, run: Run, folder: Path, complaints: Sequence[str] = ()) -> None:
     """Every file that is derived from results, and from what other commands left in ``folder``."""
     from farm.report import Material, html, junit, markdown
 

@@ -20,8 +20,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from farm import coverage as coverages
 from farm import cost as costs
+from farm import coverage as coverages
 from farm.errors import FarmError, UsageError
 from farm.report import Material, comparable, grid, payload, table, uncontrolled
 from farm.report.payload import LOOKS, mark
@@ -129,19 +129,14 @@ def _outcome(results: Sequence[Result]) -> dict[str, Any]:
     ran = sum(result.verdict not in SKIPPED for result in results)
     missing = sum(result.verdict is Verdict.NOT_RUN for result in results)
     if bad:
-        sentence = f"{bad:,} of {len(results):,} {_cells(len(results))} not as expected"
-        sentence = sentence.replace("cells not", "cells are not" if bad > 1 else "cells is not")
+        sentence = f"{bad:,} of {len(results):,} cells {'is' if bad == 1 else 'are'} not as expected"
     elif ran:
-        sentence = f"All {ran:,} cells that ran are as expected"
+        sentence = f"All {ran:,} cells that ran are as expected" if ran > 1 else "The one cell that ran is as expected"
     else:
         sentence = "No cell ran"
     if missing:
         sentence += f"; {missing:,} could not run here"
     return {"outcome": sentence, "look": "fail" if bad else "pass" if ran else "missing", "total": len(results)}
-
-
-def _cells(count: int) -> str:
-    return "cell" if count == 1 else "cells"
 
 
 def _verdicts(results: Sequence[Result]) -> list[dict[str, Any]]:
@@ -267,9 +262,11 @@ def _cost(measured: Sequence[costs.Cost]) -> dict[str, Any] | None:
         if cost.instructions
     ]
     bars = []
+    longest = 1
     for way in ways:
         over = [more for cost in measured if (more := cost.over_direct(way.name)) is not None]
         if over:
+            longest = max(longest, *over)
             bars.append(
                 {
                     "name": way.name,
@@ -285,7 +282,7 @@ def _cost(measured: Sequence[costs.Cost]) -> dict[str, Any] | None:
         "most": most,
         "rows": rows,
         "bars": bars,
-        "longest": max((bar["most"] for bar in bars), default=0) or 1,
+        "longest": longest,
         "holes": [(cost.name, cost.reason) for cost in measured if cost.reason],
     }
 
@@ -327,7 +324,10 @@ def _covered(measured: coverages.Coverage | None) -> dict[str, Any] | None:
                 "open": sum(why is None for _, why in whys),
             }
         )
-    return {"rows": rows, "holes": [(f"{u.variant}/{u.mechanism}/{u.toolchain}", u.reason) for u in measured.units if u.reason]}
+    return {
+        "rows": rows,
+        "holes": [(f"{u.variant}/{u.mechanism}/{u.toolchain}", u.reason) for u in measured.units if u.reason],
+    }
 
 
 def _span(lines: Sequence[int]) -> str:

@@ -108,9 +108,7 @@ def cut(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} [...] results.jsonl has the rest"
 
 
-def _scenarios(
-    names: Iterable[str], results: Sequence[Result], plan: Plan, texts: Table
-) -> list[dict[str, Any]]:
+def _scenarios(names: Iterable[str], results: Sequence[Result], plan: Plan, texts: Table) -> list[dict[str, Any]]:
     """What is known of each: the steps in words, and every trace that is expected of it, by digest."""
     kinds: dict[tuple[str, str | None], Result] = {}
     for result in results:
@@ -195,7 +193,7 @@ def _command(results: Sequence[Result], plan: Plan) -> str:
 
 def _other_commands(results: Sequence[Result], command: str) -> dict[int, str]:
     """Those that ``command`` is not, by the cell's number."""
-    others = {}
+    others: dict[int, str] = {}
     for number, result in enumerate(results):
         if result.reproduce and len(others) < PAGES:
             usual = command

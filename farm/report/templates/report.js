@@ -19,10 +19,9 @@ function make(name, properties, ...children) {
     else if (key === "class") element.className = value;
     else element.setAttribute(key, value === true ? "" : value);
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined).map(String_));
+  element.append(...children.flat(2).filter((child) => child !== null && child !== undefined));
   return element;
 }
-const String_ = (child) => (child instanceof Node ? child : String(child));
 const thousands = (number) => number.toLocaleString("en-US");
 const many = (number, what) => `${thousands(number)} ${what}${number === 1 ? "" : "s"}`;
 
@@ -36,6 +35,8 @@ const guestNames = guests.map((guest) => guest.slice(0, 4).join("/"));
 const nameOf = (i) => `${guestNames[cells.guest[i]]}/${scenarioOf(i).name}`;
 const byName = new Map();
 for (let i = 0; i < count; i++) byName.set(nameOf(i), i);
+
+const isBad = verdicts.map(([, , look]) => !["pass", "weak", "hole", "missing"].includes(look));
 
 // What can be filtered by: the values of a scenario, of a guest or of a verdict.
 const ofScenario = (values) => ({ column: cells.scenario, values: scenarios.map(values) });
@@ -180,7 +181,7 @@ const sorters = {
 function sorted(found) {
   const descending = state.sort.startsWith("-");
   const sorter = sorters[state.sort.replace("-", "")];
-  if (!sorter) return found;
+  if (!sorter) return [...found.filter((i) => isBad[cells.verdict[i]]), ...found.filter((i) => !isBad[cells.verdict[i]])];
   const { column, rank } = sorter();
   const key = rank ? (i) => rank[column[i]] : (i) => column[i];
   return found.sort(descending ? (a, b) => key(b) - key(a) || a - b : (a, b) => key(a) - key(b) || a - b);
@@ -204,8 +205,8 @@ function buildList() {
     make("button", { type: "button", onclick: () => go({ sort: state.sort === key ? `-${key}` : state.sort === `-${key}` ? "" : key }, { remember: false }) }, text))));
   list.title = title;
   list.body = make("div", { class: "body", role: "rowgroup", onclick: clicked });
-  list.view = make("div", { class: "viewport", tabindex: "0", role: "rowgroup", "aria-label": "Cells", onscroll: () => requestAnimationFrame(paint) }, list.body);
-  list.rows = make("div", { class: "rows", role: "grid" }, title, list.view);
+  list.view = make("div", { class: "viewport", tabindex: "0", role: "grid", "aria-label": "Cells", onscroll: () => requestAnimationFrame(() => paint()) }, title, list.body);
+  list.rows = make("div", { class: "rows" }, list.view);
   list.split = make("div", { class: "split" }, list.rows);
   $("cells").append(toolbar, list.split);
   new ResizeObserver(() => paint()).observe(list.view);
@@ -217,7 +218,7 @@ function menu(name) {
     const there = new Set(cells.verdict);
     values.splice(0, values.length, ...verdicts.filter((_, k) => there.has(k)).map(([verdict]) => verdict));
   }
-  if (values.length < 2) return null;
+  if (values.length < (name === "tag" ? 1 : 2)) return null; // nothing to choose from
   const body = make("div", { class: "menu" });
   const summary = make("summary", {}, name);
   const element = make("details", { class: "facet", "data-facet": name,
@@ -280,7 +281,7 @@ function showList() {
     const button = head.firstChild;
     button.textContent = button.textContent.replace(/ [▲▼]$/, "") + (order ? (order === "ascending" ? " ▲" : " ▼") : "");
   }
-  list.rows.setAttribute("aria-rowcount", chosen.length);
+  list.view.setAttribute("aria-rowcount", chosen.length + 1);
   list.body.style.height = `${chosen.length * ROW}px`;
   paint(true);
   document.documentElement.dataset.filtered = (performance.now() - started).toFixed(1); // milliseconds, for tests
@@ -307,7 +308,7 @@ function row(n) {
   const i = chosen[n];
   const guest = guestOf(i), scenario = scenarioOf(i), [verdict, mark, look] = verdictOf(i);
   const ran = look !== "hole" && look !== "missing";
-  const line = make("div", { class: `line ${look}${n === cursor ? " cursor" : ""}`, id: `row-${n}`, role: "row", "aria-rowindex": n + 1, "aria-selected": String(n === cursor), "data-n": n },
+  const line = make("div", { class: `line ${look}${n === cursor ? " cursor" : ""}`, id: `row-${n}`, role: "row", "aria-rowindex": n + 2, "aria-selected": String(n === cursor), "data-n": n },
     make("span", { class: `verdict ${look}`, role: "gridcell", title: verdict }, make("span", { class: "what" }, mark), make("span", { class: "verdict-name" }, ` ${verdict}`)),
     make("span", { role: "gridcell", title: scenario.title }, make("span", { class: "muted" }, scenario.id ? `${scenario.id} ` : ""), make("a", { href: address({ ...state, view: "cells", cell: nameOf(i) }), tabindex: "-1" }, scenario.name)),
     make("span", { role: "gridcell" }, guest[VARIANT]),
@@ -339,10 +340,13 @@ function move(to) {
   if (state.cell) open(cursor); else paint(true);
 }
 
+// Scroll to the cursor: by as little as will do, or if it is far away so that it is in the middle.
 function reveal() {
-  const top = cursor * ROW, view = list.view;
-  if (top < view.scrollTop) view.scrollTop = top;
-  else if (top + ROW > view.scrollTop + view.clientHeight) view.scrollTop = top + ROW - view.clientHeight;
+  const view = list.view, top = cursor * ROW, seen = view.clientHeight - ROW; // the title takes a row
+  const above = view.scrollTop - top, below = top + ROW - (view.scrollTop + seen);
+  if (Math.max(above, below) > 3 * ROW) view.scrollTop = top - seen / 2;
+  else if (above > 0) view.scrollTop = top;
+  else if (below > 0) view.scrollTop = top + ROW - seen;
 }
 
 // A cell's page.
@@ -686,6 +690,7 @@ function show() {
     built.add("scenarios");
     buildMatrix();
   }
+  document.querySelector(".state").hidden = state.view === "overview"; // its heading says the same
   if (before.view !== state.view) $("main").scrollTop = 0;
 }
 
