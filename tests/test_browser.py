@@ -93,7 +93,9 @@ def small(suite, guest, tmp_path_factory):
             reason = verdict.first_difference(events, seen)
             made = replace(made, verdict=Verdict.MISMATCH, reason=reason, observed=seen, code=code, trace="0" * 16)
         if str(cell) == DIED:
-            made = replace(made, verdict=Verdict.CRASH, reason="illegal instruction", trace=None, retried="it hung")
+            made = replace(
+                made, verdict=Verdict.CRASH, reason="illegal instruction\nat 0x10", trace=None, retried="it hung"
+            )
         results.append(made)
     path = tmp_path_factory.mktemp("small") / "report.html"
     path.write_bytes(html.render(Material(RUN, results, suite)))
@@ -212,6 +214,7 @@ LINKS = [
     ("#toolchain=none", lambda *_: False),
     ("#q=ppc64%20DOUBLES%20illegal", lambda cell, _: str(cell) == DIED),
     (f"#q={WRONG}", lambda cell, _: str(cell) == WRONG),
+    ("#reason=illegal%20instruction", lambda cell, _: str(cell) == DIED),
     ("#q=float-argument%20crash", lambda cell, _: str(cell) == DIED),
 ]
 

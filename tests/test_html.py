@@ -328,6 +328,15 @@ def test_holes_are_listed_with_their_reasons_the_commonest_first(suite):
     assert "3 ○ not-run qemu-x is missing 1 – not-applicable rare" in text
 
 
+def test_failures_are_told_by_the_first_line_of_their_reason(suite):
+    said = "stub.c does not compile\n  command: zig cc -c {}\nstub.c:1:1: error: expected ';'\n"
+    results = [result(Verdict.BUILD_ERROR, name=name, reason=said.format(name)) for name in "abc"]
+    document = rendered([*results, result(Verdict.CRASH, reason="died")], suite)
+    text = text_of(document)
+    assert "3 ✗ build-error stub.c does not compile stub.c:1:1: error: expected ';' 1 ✗ crash died" in text
+    assert b'#verdict=build-error&amp;reason=stub.c%20does%20not%20compile"' in document
+
+
 def test_agreement_is_one_trace_or_a_list_of_who_differs(suite):
     results = [result(variant=name, expected="aa") for name in ("a", "b", "c")]
     assert "BS-03 supersede_then_restore 3 1 ✓ one and the same aa" in text_of(rendered(results, suite))

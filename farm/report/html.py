@@ -150,16 +150,23 @@ def _verdicts(results: Sequence[Result]) -> list[dict[str, Any]]:
 
 
 def _reasons(results: Iterable[Result], verdicts: frozenset[Verdict]) -> list[dict[str, Any]]:
-    """Why cells are what they are, the commonest first."""
-    counts = Counter((r.verdict, r.reason or "") for r in results if r.verdict in verdicts)
+    """Why cells are what they are, by the first line of the reason, the commonest first."""
+    counts: Counter[tuple[Verdict, str]] = Counter()
+    whole: dict[tuple[Verdict, str], str] = {}
+    for result in results:
+        if result.verdict in verdicts:
+            kind = result.verdict, payload.headline(result.reason or "")
+            counts[kind] += 1
+            whole.setdefault(kind, result.reason or "")
     return [
         {
             "verdict": str(verdict),
             "mark": mark(verdict),
             "look": LOOKS[verdict],
             "reason": reason,
+            "error": next((line for line in whole[verdict, reason].split("\n")[1:] if "error: " in line), ""),
             "count": count,
-            "href": link(verdict=str(verdict), reason=payload.cut(reason)),
+            "href": link(verdict=str(verdict), reason=reason),
         }
         for (verdict, reason), count in counts.most_common()
     ]

@@ -108,6 +108,11 @@ def cut(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} [...] results.jsonl has the rest"
 
 
+def headline(reason: str) -> str:
+    """The line that a reason is known by; ``report.js`` filters by it."""
+    return cut(reason).partition("\n")[0]
+
+
 def _scenarios(names: Iterable[str], results: Sequence[Result], plan: Plan, texts: Table) -> list[dict[str, Any]]:
     """What is known of each: the steps in words, and every trace that is expected of it, by digest."""
     kinds: dict[tuple[str, str | None], Result] = {}

@@ -50,7 +50,7 @@ const fields = {
   group: ofScenario((scenario) => (scenario.group ? [scenario.group] : [])),
   tag: ofScenario((scenario) => scenario.tags || []),
   scenario: ofScenario((scenario) => [scenario.name]),
-  reason: { column: cells.reason, values: texts.map((text) => [text]) },
+  reason: { column: cells.reason, values: texts.map((text) => [text.split("\n", 1)[0]]) },
 };
 const menus = ["verdict", "variant", "mechanism", "engine", "toolchain", "group", "tag"];
 const views = ["overview", "cells", "scenarios", "agreement", "cost", "coverage", "measured"];
@@ -416,7 +416,7 @@ function pageOf(i) {
   const again = command(i);
   const parts = [
     make("h2", {}, scenario.id ? make("span", { class: "muted" }, `${scenario.id} `) : null, scenario.title || scenario.name),
-    make("div", { class: `banner ${look}` }, make("b", {}, `${mark} ${verdict}`), make("span", { class: "reason" }, reasonOf(i) || (look === "weak" ? "As the model says, but this engine could not have shown any defect that the scenario detects." : look === "pass" ? "As the model says." : ""))),
+    make("div", { class: `banner ${look}` }, make("b", {}, `${mark} ${verdict}`), make("span", { class: reasonOf(i).includes("\n") ? "reason long" : "reason", tabindex: reasonOf(i).includes("\n") ? "0" : null }, reasonOf(i) || (look === "weak" ? "As the model says, but this engine could not have shown any defect that the scenario detects." : look === "pass" ? "As the model says." : ""))),
   ];
   if (data.retried[i] !== undefined) parts.push(make("p", { class: "notice" }, make("b", {}, "Run twice. "), `The first attempt: ${texts[data.retried[i]]}`));
   parts.push(make("div", { class: "command" }, make("code", {}, again), copyButton(again)));
