@@ -373,6 +373,10 @@ def test_no_view_is_wider_than_the_window(opened, small, width):
         page.goto(f"{small.as_uri()}#view={view}")
         assert page.locator(f"#{view}").is_visible()
         widths = "[document.documentElement, document.getElementById('main')].map(e => e.scrollWidth)"
+        for menu in page.locator(".facet summary").all() if view == "cells" else ():
+            menu.click()
+            box = page.locator(".facet[open] .menu").bounding_box()
+            assert 0 <= box["x"] <= box["x"] + box["width"] <= width
         assert max(page.evaluate(widths)) <= width, view
 
 

@@ -1,9 +1,9 @@
 """What ``report.html`` carries for its script: every cell in a few numbers, and what they stand for once.
 
 Cells are columns of integers; each integer is a place in a table (of scenarios, of guests under an engine, of texts).
-A cell of 15,600 takes some 20 bytes so, and everything about it can still be shown: its scenario's steps and expected
-trace are in a table too.  What is a cell's own, the trace it left and its patched code, is there for those that are not
-as expected, up to :data:`PAGES` of them and :data:`ROOM` bytes; ``results.jsonl`` has the others'.
+So a cell takes some 20 bytes, and everything about it can still be shown: its scenario's steps and expected trace
+are in a table too.  What is a cell's own, the trace it left and its patched code, is there for those that are not as
+expected, up to :data:`PAGES` of them and :data:`ROOM` bytes; ``results.jsonl`` has the others'.
 """
 
 from __future__ import annotations

@@ -222,7 +222,13 @@ function menu(name) {
   const body = make("div", { class: "menu" });
   const summary = make("summary", {}, name);
   const element = make("details", { class: "facet", "data-facet": name,
-    ontoggle: () => { if (element.open) { fill(); for (const other of document.querySelectorAll(".facet[open]")) if (other !== element) other.open = false; } } }, summary, body);
+    ontoggle: () => {
+      if (!element.open) return;
+      fill();
+      for (const other of document.querySelectorAll(".facet[open]")) if (other !== element) other.open = false;
+      body.classList.remove("leftwards");
+      body.classList.toggle("leftwards", body.getBoundingClientRect().right > innerWidth - 8);
+    } }, summary, body);
   const boxes = new Map();
   const fill = () => {
     const own = state.filters[name] || new Set();
