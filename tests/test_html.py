@@ -206,6 +206,15 @@ def test_a_failing_cell_carries_what_it_left_and_its_code_before_and_after(suite
     assert "<default_0>" in made["texts"][old[0][1]]
 
 
+def test_nothing_is_marked_where_the_trace_that_was_seen_is_no_other(suite):
+    events = list(model.predict(suite.scenarios[NAME]))
+    dropped = replace(result(Verdict.MISMATCH, reason="3 events were dropped"), observed=events)
+    unknown = replace(result(Verdict.MISMATCH, name="gone", reason="?"), observed=events[:1])
+    shorter = replace(dropped, cell=cell(engine="qemu-user"), observed=events[:-1])
+    pages = data_of(rendered([dropped, unknown, shorter], suite))["pages"]
+    assert [page.get("differs") for page in pages.values()] == [None, None, len(events) - 1]
+
+
 def test_the_first_failure_of_each_scenario_and_variant_has_a_page_before_others_have(suite):
     names = list(suite.scenarios)[:2]
     many = [mismatch(suite, name=NAME, engine=f"e{i}") for i in range(payload.PAGES + 50)]

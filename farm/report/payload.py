@@ -173,7 +173,9 @@ def _page(result: Result, plan: Plan, texts: Table) -> dict[str, Any]:
     page: dict[str, Any] = {}
     if result.observed is not None:
         page["seen"] = [texts[str(event)] for event in result.observed]
-        page["differs"] = explain.first_difference(explain.expectation(result, plan)[0], result.observed)
+        expected, _ = explain.expectation(result, plan)
+        if expected and tuple(result.observed) != expected:
+            page["differs"] = explain.first_difference(expected, result.observed)
     if result.code:
         page["code"] = [
             (block.title, [(int(changed), texts[line]) for changed, line in block.lines])
