@@ -45,10 +45,12 @@ def test_the_wheel_holds_every_data_file(wheel, name):
     assert inside == {f"farm/_data/{name}/{path}" for path in files(ROOT / name)}
 
 
-def test_the_wheel_holds_every_module_and_the_type_marker(wheel):
+def test_the_wheel_holds_every_module_the_templates_and_the_type_marker(wheel):
     inside = set(zipfile.ZipFile(wheel).namelist())
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "farm").rglob("*.py")}
-    assert modules | {"farm/py.typed"} <= inside
+    templates = {f"farm/report/templates/{path}" for path in files(ROOT / "farm" / "report" / "templates")}
+    assert len(templates) == 4
+    assert modules | templates | {"farm/py.typed"} <= inside
     assert not [name for name in inside if name.startswith(("tests/", "arch/", "images/"))]
 
 

@@ -21,7 +21,7 @@ from markdown_it import MarkdownIt
 from msgspec.structs import replace
 from rich.console import Console
 
-from farm import backend, disassemble, image, plan, run
+from farm import backend, disassemble, image, model, plan, run
 from farm.errors import MissingToolError
 from farm.plan import Cell
 from farm.report import badge, calibration, chrome, explain, junit, ktap, markdown, table, terminal
@@ -674,7 +674,7 @@ def test_code_that_is_not_hexadecimal_is_said_to_be_so(lost, suite):
 
 def test_a_refusal_and_an_abi_violation_are_put_in_words(lost, suite):
     scenario = suite.scenarios["update_then_call"]
-    events = list(explain.model.predict(scenario))
+    events = list(model.predict(scenario))
     refused = [events[0]._replace(value=3), *events[1:]]
     text = explain.explain(replace(lost("stub"), observed=refused), suite)
     assert f"event 0 of {len(events)} is the first that differs" in text

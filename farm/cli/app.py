@@ -134,14 +134,21 @@ def close_engines() -> None:
 
 
 def write_reports(results: list[Result], plan: Plan, run: Run, folder: Path, complaints: Sequence[str] = ()) -> None:
-    """Every file that is derived from results; ``complaints`` are what could not be used of them."""
-    from farm.report import badge, chrome, junit, ktap, markdown
+    """Every file that is derived from results, and from what other commands left in ``folder``.
+
+    ``complaints`` are what could not be used of the results.
+    """
+    from farm.report import Material, badge, chrome, html, junit, ktap, markdown
 
     write(folder / "junit.xml", junit.render(results, plan))
     write(folder / "summary.md", markdown.render(results, plan, run, complaints).encode())
     write(folder / "results.ktap", ktap.render(results, plan).encode())
     write(folder / "trace.json", chrome.render(results, run))
     write(folder / "badge.svg", badge.render(results, plan).encode())
+    beside = html.found(folder)
+    said = [*complaints, *beside.complaints]
+    material = Material(run, results, plan, said, beside.costs, beside.coverage, beside.tables)
+    write(folder / "report.html", html.render(material))
 
 
 def status_of(results: Sequence[Result], console: Console) -> int:

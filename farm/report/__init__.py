@@ -11,7 +11,11 @@ from farm.controls import has_control
 from farm.verdict import SKIPPED, Result, Verdict
 
 if TYPE_CHECKING:
+    from farm.cost import Cost
+    from farm.coverage import Coverage
     from farm.plan import Plan
+    from farm.report.table import Table
+    from farm.run import Run
 
 #: How a verdict is written where there is little room.
 MARKS = {
@@ -37,6 +41,19 @@ LEGEND = (
 _ORDER = list(Verdict)
 
 
+@dataclass(frozen=True)
+class Material:
+    """All that a report can be made of."""
+
+    run: Run
+    results: Sequence[Result]
+    plan: Plan
+    complaints: Sequence[str] = ()  #: a sentence for each thing that could not be used
+    costs: Sequence[Cost] = ()
+    coverage: Coverage | None = None
+    tables: Sequence[Table] = ()
+
+
 @dataclass
 class Square:
     """The cells of one variant under one mechanism, toolchain and engine."""
@@ -59,6 +76,7 @@ class Grid:
     rows: list[str] = field(default_factory=list)
     columns: list[tuple[str, str]] = field(default_factory=list)
     squares: dict[tuple[str, tuple[str, str]], Square] = field(default_factory=dict)
+    built: dict[str, tuple[str, str | None]] = field(default_factory=dict)  #: variant, and toolchain if several, by row
 
 
 def grid(results: Iterable[Result]) -> Grid:
@@ -75,6 +93,7 @@ def grid(results: Iterable[Result]) -> Grid:
         column = (cell.mechanism, cell.engine)
         if row not in made.rows:
             made.rows.append(row)
+            made.built[row] = (cell.variant, cell.toolchain if several else None)
         if column not in made.columns:
             made.columns.append(column)
         made.squares.setdefault((row, column), Square()).counts[result.verdict] += 1
@@ -117,12 +136,17 @@ def agreement(results: Sequence[Result]) -> tuple[int, int]:
 
     A scenario that asks what the CPU has counts once for each kind of CPU.
     """
-    traces: dict[tuple[str, str | None], list[str | None]] = {}
+    compared = [{result.trace for result in ran} for ran in comparable(results).values() if len(ran) > 1]
+    return len(compared), sum(len(traces) == 1 and None not in traces for traces in compared)
+
+
+def comparable(results: Iterable[Result]) -> dict[tuple[str, str | None], list[Result]]:
+    """Results that should have one and the same trace, by scenario and the digest of what is expected."""
+    made: dict[tuple[str, str | None], list[Result]] = {}
     for result in results:
         if result.verdict not in SKIPPED:
-            traces.setdefault((result.cell.scenario, result.expected), []).append(result.trace)
-    compared = [seen for seen in traces.values() if len(seen) > 1]
-    return len(compared), sum(len(set(seen)) == 1 and None not in seen for seen in compared)
+            made.setdefault((result.cell.scenario, result.expected), []).append(result)
+    return made
 
 
 def uncontrolled(results: Iterable[Result], plan: Plan) -> list[str]:

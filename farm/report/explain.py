@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from farm import disassemble, image, model, wire
+from farm import disassemble, image, verdict, wire
 from farm.backend import MECHANISM_FILES
 from farm.errors import FarmError, UsageError
 from farm.plan import Plan
 from farm.report import second_attempt
 from farm.report.text import indented, line, printable
 from farm.scenario import REFUSALS, Call, Patch, Status, walk
-from farm.verdict import Result, first_difference
+from farm.verdict import Result
 
 _CONTEXT = 3  # events shown before the first difference
 
@@ -21,14 +23,15 @@ def explain(result: Result, plan: Plan, control: str | None = None) -> str:
     scenario = plan.scenarios.get(result.cell.scenario)
     title = f"{scenario.id} {scenario.title}" if scenario else result.cell.scenario
     lines = [line(f"{str(result.verdict).upper()} {result.cell}"), f"  {line(title)}"]
-    expected = list(model.predict(scenario, _features(result, plan))) if scenario else []
-    differs = scenario is not None and result.observed is not None and result.observed != expected
-    if result.reason and not (differs and result.reason == first_difference(expected, result.observed or ())):
+    expected = expectation(result, plan)[0]
+    seen = result.observed
+    differs = scenario is not None and seen is not None and tuple(seen) != expected
+    if result.reason and not (differs and result.reason == verdict.first_difference(expected, seen or ())):
         lines += indented(result.reason, "  ")  # the events say it otherwise
     if result.retried:
         lines += indented(second_attempt(result), "  ")
     if differs:
-        lines += _events(expected, result.observed or [])
+        lines += _events(expected, seen or ())
     if result.code:
         lines += [f"  {text}" for text in _code(result, plan, control)]
     if result.reproduce:
@@ -36,14 +39,45 @@ def explain(result: Result, plan: Plan, control: str | None = None) -> str:
     return printable("\n".join(lines))
 
 
-def outcome(result: Result, plan: Plan) -> str:
-    """What a cell that passed returned, in a few words: the last value by function and target, outside of loops."""
+def expectation(result: Result, plan: Plan) -> tuple[tuple[wire.Event, ...], str]:
+    """The events that the model says the cell leaves, and their digest; nothing of a scenario that is not there."""
     scenario = plan.scenarios.get(result.cell.scenario)
     if scenario is None:
-        return ""
+        return (), ""
+    events, _, digest = verdict.expected(scenario, _features(result, plan), big_endian=False)
+    return events, digest
+
+
+def first_differing(expected: Sequence[wire.Event], seen: Sequence[wire.Event]) -> int:
+    """The number of the first event that differs; if none does, that of the first that either has not."""
+    pairs = enumerate(zip(expected, seen, strict=False))
+    return next((i for i, (want, have) in pairs if want != have), min(len(expected), len(seen)))
+
+
+@dataclass
+class Block:
+    """Some lines of patched code under a title."""
+
+    title: str
+    lines: list[tuple[bool, str]] = field(default_factory=list)  #: whether it is marked as changed, and the line
+
+
+def code(result: Result, plan: Plan) -> list[Block]:
+    """The patched code of ``result`` before and after, as :func:`explain` has it."""
+    blocks: list[Block] = []
+    for text in _code(result, plan, None):
+        if blocks and text.startswith(("    ", "  > ")):
+            blocks[-1].lines.append((text.startswith("  > "), text[4:]))
+        else:
+            blocks.append(Block(text.strip()))
+    return blocks
+
+
+def outcome(result: Result, plan: Plan) -> str:
+    """What a cell that passed returned, in a few words: the last value by function and target, outside of loops."""
     entered: dict[int, int] = {}  # by function
     values: dict[int, int] = {}  # by target
-    for event in model.predict(scenario, _features(result, plan)):
+    for event in expectation(result, plan)[0]:
         if event.kind == "enter":
             entered[event.target >> 8] = event.target
         elif event.kind == "return" and event.target >> 8 in entered:
@@ -56,10 +90,8 @@ def _features(result: Result, plan: Plan) -> frozenset[str]:
     return variant.features(result.cell.engine) if variant else frozenset()
 
 
-def _events(expected: list[wire.Event], seen: list[wire.Event]) -> list[str]:
-    first = next((i for i, pair in enumerate(zip(expected, seen, strict=False)) if pair[0] != pair[1]), None)
-    if first is None:
-        first = min(len(expected), len(seen))
+def _events(expected: Sequence[wire.Event], seen: Sequence[wire.Event]) -> list[str]:
+    first = first_differing(expected, seen)
     want = expected[first] if first < len(expected) else None
     have = seen[first] if first < len(seen) else None
     lines = [f"  event {first} of {len(expected)} is the first that differs:"]
@@ -119,7 +151,7 @@ def _focus(result: Result, plan: Plan) -> int | None:
     scenario = plan.scenarios.get(result.cell.scenario)
     if scenario is None:
         return None
-    pairs = zip(model.predict(scenario, _features(result, plan)), result.observed or (), strict=False)
+    pairs = zip(expectation(result, plan)[0], result.observed or (), strict=False)
     target = next((want.target for want, have in pairs if want != have), wire.NO_TARGET)
     if target != wire.NO_TARGET:
         return target >> 8

@@ -1,0 +1,346 @@
+"""``report.html``: one file that needs nothing else, from a disk, a mail or a CI artifact.
+
+What is looked at first (the outcome, the grid, why cells did not run) and what other commands measured is plain HTML
+that jinja2 escapes, so it can be read where scripts are not allowed.  The list of cells, which may have tens of
+thousands, and a cell's page are made by ``report.js`` from the data in :mod:`farm.report.payload`, by ``textContent``
+alone.  The file names the hash of that script as the only one that may run, and allows no request.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import itertools
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from farm import cost as costs
+from farm import coverage as coverages
+from farm.errors import FarmError, UsageError
+from farm.report import Material, comparable, grid, payload, table, uncontrolled
+from farm.report.payload import LOOKS, mark
+from farm.verdict import FAILED, PASSED, SKIPPED, Result, Verdict
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_CLUSTERS = 6  # kinds of failure on the first screen
+_DIFFERING = 100  # cells that are named where a scenario's traces differ
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What other commands have left beside the results."""
+
+    costs: list[costs.Cost] = []
+    coverage: coverages.Coverage | None = None
+    tables: list[table.Table] = []
+    complaints: list[str] = []
+
+
+def found(folder: Path) -> Found:
+    """``cost.json``, ``coverage.json`` and the tables in an output folder; what cannot be used is said."""
+    complaints: list[str] = []
+
+    def use(read: Any, otherwise: Any) -> Any:
+        try:
+            return read()
+        except FarmError as error:
+            complaints.append(f"{error}; it is left out")
+            return otherwise
+
+    return Found(
+        use(lambda: _read(folder / "cost.json", list[costs.Cost], []), []),
+        use(lambda: _coverage(folder / "coverage.json"), None),
+        use(lambda: table.found(folder), []),
+        complaints,
+    )
+
+
+def _read(path: Path, kind: Any, otherwise: Any) -> Any:
+    if not path.is_file():
+        return otherwise
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not what the farm writes there: {error}") from None
+
+
+def _coverage(path: Path) -> coverages.Coverage | None:
+    read: coverages.Coverage | None = _read(path, coverages.Coverage, None)
+    if read and read.schema != coverages.SCHEMA:
+        raise UsageError(f"{path}: coverage of schema {read.schema}; this farm reads {coverages.SCHEMA}")
+    return read
+
+
+def render(material: Material) -> bytes:
+    """The report."""
+    import jinja2
+
+    script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["links"] = lambda parts: link(**parts)
+    environment.filters["thousands"] = lambda number: f"{number:,}"
+    text = environment.get_template("report.html.j2").render(
+        policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'",
+        style=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),
+        script=script,
+        data=payload.embedded(material).decode(),
+        run=material.run,
+        complaints=material.complaints,
+        verdicts=_verdicts(material.results),
+        clusters=_reasons(material.results, FAILED),
+        shown_clusters=_CLUSTERS,
+        holes=_reasons(material.results, SKIPPED),
+        notes=uncontrolled(material.results, material.plan),
+        grid=_grid(material),
+        agreement=_agreement(material),
+        cost=_cost(material.costs),
+        coverage=_covered(material.coverage),
+        tables=material.tables,
+        **_outcome(material.results),
+    )
+    return text.encode("utf-8", "replace")
+
+
+def link(**parts: str | None) -> str:
+    """The part of the address, from the ``#``, that shows what ``parts`` name; ``report.js`` reads it."""
+    return "#" + "&".join(f"{name}={quote(value, safe='')}" for name, value in parts.items() if value is not None)
+
+
+# The first screen.
+
+
+def _outcome(results: Sequence[Result]) -> dict[str, Any]:
+    """How it went, in one sentence."""
+    bad = sum(result.failed for result in results)
+    ran = sum(result.verdict not in SKIPPED for result in results)
+    missing = sum(result.verdict is Verdict.NOT_RUN for result in results)
+    if bad:
+        sentence = f"{bad:,} of {len(results):,} cells {'is' if bad == 1 else 'are'} not as expected"
+    elif ran:
+        sentence = f"All {ran:,} cells that ran are as expected" if ran > 1 else "The one cell that ran is as expected"
+    else:
+        sentence = "No cell ran"
+    if missing:
+        sentence += f"; {missing:,} could not run here"
+    return {"outcome": sentence, "look": "fail" if bad else "pass" if ran else "missing", "total": len(results)}
+
+
+def _verdicts(results: Sequence[Result]) -> list[dict[str, Any]]:
+    counts = Counter(result.verdict for result in results)
+    order = sorted(Verdict, key=lambda v: (v not in FAILED, v in SKIPPED, list(Verdict).index(v)))
+    return [
+        {"name": str(v), "mark": mark(v), "look": LOOKS[v], "count": counts[v], "href": link(verdict=str(v))}
+        for v in order
+        if counts[v]
+    ]
+
+
+def _reasons(results: Iterable[Result], verdicts: frozenset[Verdict]) -> list[dict[str, Any]]:
+    """Why cells are what they are, by the first line of the reason, the commonest first."""
+    counts: Counter[tuple[Verdict, str]] = Counter()
+    whole: dict[tuple[Verdict, str], str] = {}
+    for result in results:
+        if result.verdict in verdicts:
+            kind = result.verdict, payload.headline(result.reason or "")
+            counts[kind] += 1
+            whole.setdefault(kind, result.reason or "")
+    return [
+        {
+            "verdict": str(verdict),
+            "mark": mark(verdict),
+            "look": LOOKS[verdict],
+            "reason": reason,
+            "error": next((line for line in whole[verdict, reason].split("\n")[1:] if "error: " in line), ""),
+            "count": count,
+            "href": link(verdict=str(verdict), reason=reason),
+        }
+        for (verdict, reason), count in counts.most_common()
+    ]
+
+
+def look(counts: Mapping[Verdict, int]) -> str:
+    """How cells are to be looked at together: as the worst failure, or as the best that ran."""
+    bad = [verdict for verdict in Verdict if counts[verdict] and verdict not in PASSED | SKIPPED]
+    if bad:
+        return LOOKS[bad[-1]]
+    best = (Verdict.PASS, Verdict.PASS_INSENSITIVE, Verdict.NOT_RUN, Verdict.NOT_APPLICABLE)
+    return next((LOOKS[verdict] for verdict in best if counts[verdict]), "none")
+
+
+def _grid(material: Material) -> dict[str, Any]:
+    """Variants down, mechanism and engine across; a square leads to its cells."""
+    made = grid(material.results)
+    mechanisms = list(dict.fromkeys(mechanism for mechanism, _ in made.columns))
+    columns = sorted(made.columns, key=lambda column: mechanisms.index(column[0]))
+    starts = {next(i for i, column in enumerate(columns) if column[0] == name) for name in mechanisms}
+    heads = [(name, len(list(group))) for name, group in itertools.groupby(columns, key=lambda column: column[0])]
+    rows: list[dict[str, Any]] = []
+    for row in made.rows:
+        variant, toolchain = made.built[row]
+        known = material.plan.variants.get(variant)
+        architecture = known.architecture if known else None
+        squares: list[dict[str, Any] | None] = []
+        for mechanism, engine in columns:
+            square = made.squares.get((row, (mechanism, engine)))
+            if square is None:
+                squares.append(None)
+                continue
+            parts = [(LOOKS[v], mark(v), square.counts[v]) for v in Verdict if square.counts[v]]
+            where = link(variant=variant, toolchain=toolchain, mechanism=mechanism, engine=engine)
+            squares.append({"look": look(square.counts), "parts": parts, "href": where})
+        rows.append(
+            {
+                "name": variant,
+                "toolchain": toolchain,
+                "href": link(variant=variant, toolchain=toolchain),
+                "architecture": architecture,
+                "begins": not rows or rows[-1]["architecture"] != architecture or architecture is None,
+                "squares": squares,
+            }
+        )
+    engines = [
+        {"name": engine.partition(":")[0], "profile": engine.partition(":")[2], "begins": i in starts}
+        for i, (_, engine) in enumerate(columns)
+    ]
+    return {"heads": heads, "engines": engines, "rows": rows}
+
+
+# Agreement.
+
+
+def _agreement(material: Material) -> list[dict[str, Any]]:
+    """Of each scenario, and of each kind of CPU that it asks about: how many traces over how many cells."""
+    known = material.plan.scenarios
+    order = {name: number for number, name in enumerate(known)}
+    rows = []
+    for (name, expected), ran in comparable(material.results).items():
+        traces = Counter(result.trace for result in ran)
+        usual = expected if expected in traces else traces.most_common(1)[0][0]
+        others = [result for result in ran if result.trace != usual]
+        rows.append(
+            {
+                "id": known[name].id if name in known else "",
+                "name": name,
+                "order": order.get(name, len(order)),
+                "expected": expected,
+                "cells": len(ran),
+                "traces": len(traces),
+                "differ": len(others),
+                "others": [
+                    {"cell": str(r.cell), "trace": r.trace, "verdict": str(r.verdict), "href": link(cell=str(r.cell))}
+                    for r in others[:_DIFFERING]
+                ],
+            }
+        )
+    return sorted(rows, key=lambda row: (row["differ"] == 0, row["order"]))
+
+
+# What other commands measured.
+
+
+def _cost(measured: Sequence[costs.Cost]) -> dict[str, Any] | None:
+    """A row a guest; a bar a way to call."""
+    if not measured:
+        return None
+    ways = [way for way in costs.WAYS if any(cost.instructions.get(way.name) is not None for cost in measured)]
+    most = max((count for cost in measured for count in cost.instructions.values() if count), default=1)
+    rows = [
+        {
+            "variant": cost.variant,
+            "toolchain": cost.toolchain,
+            "counts": [(cost.instructions.get(way.name), cost.over_direct(way.name)) for way in ways],
+            "note": cost.note,
+        }
+        for cost in measured
+        if cost.instructions
+    ]
+    bars = []
+    longest = 1
+    for way in ways:
+        over = [more for cost in measured if (more := cost.over_direct(way.name)) is not None]
+        if over:
+            longest = max(longest, *over)
+            bars.append(
+                {
+                    "name": way.name,
+                    "baseline": way.baseline is not None,
+                    "median": statistics.median(over),
+                    "least": min(over),
+                    "most": max(over),
+                    "guests": len(over),
+                }
+            )
+    return {
+        "ways": [(way.name, way.baseline is not None) for way in ways],
+        "most": most,
+        "rows": rows,
+        "bars": bars,
+        "longest": longest,
+        "holes": [(cost.name, cost.reason) for cost in measured if cost.reason],
+    }
+
+
+def _covered(measured: coverages.Coverage | None) -> dict[str, Any] | None:
+    """A row a file.
+
+    A line is reached if any guest reached it; ways out of a branch are counted in each guest, for each has its own.
+    """
+    if measured is None:
+        return None
+    lines: dict[str, dict[int, int]] = {}
+    excused: dict[str, dict[int, str]] = {}
+    ways: dict[str, Counter[bool]] = {}
+    guests: Counter[str] = Counter()
+    for unit in measured.units:
+        for source in unit.sources:
+            times = lines.setdefault(source.path, {})
+            for line, count in source.lines.items():
+                times[line] = times.get(line, 0) + count
+            excused.setdefault(source.path, {}).update(source.excused)
+            ways.setdefault(source.path, Counter()).update(branch.taken > 0 for branch in source.branches)
+            guests[source.path] += 1
+    rows = []
+    for path in sorted(lines):
+        unreached = sorted(line for line, count in lines[path].items() if not count)
+        whys = [(line, excused[path].get(line)) for line in unreached]
+        runs = [
+            {"lines": _span([line for line, _ in group]), "why": why}
+            for why, group in ((why, list(group)) for why, group in itertools.groupby(whys, key=lambda pair: pair[1]))
+        ]
+        rows.append(
+            {
+                "path": path,
+                "guests": guests[path],
+                "lines": (len(lines[path]) - len(unreached), len(lines[path])),
+                "branches": (ways[path][True], ways[path].total()),
+                "unreached": runs,
+                "open": sum(why is None for _, why in whys),
+            }
+        )
+    return {
+        "rows": rows,
+        "holes": [(f"{u.variant}/{u.mechanism}/{u.toolchain}", u.reason) for u in measured.units if u.reason],
+    }
+
+
+def _span(lines: Sequence[int]) -> str:
+    """``3, 7-9`` for 3, 7, 8 and 9."""
+    parts = []
+    for _, group in itertools.groupby(enumerate(lines), key=lambda pair: pair[1] - pair[0]):
+        run = [line for _, line in group]
+        parts.append(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}")
+    return ", ".join(parts)

@@ -1,0 +1,211 @@
+"""What ``report.html`` carries for its script: every cell in a few numbers, and what they stand for once.
+
+Cells are columns of integers; each integer is a place in a table (of scenarios, of guests under an engine, of texts).
+So a cell takes some 20 bytes, and everything about it can still be shown: its scenario's steps and expected trace
+are in a table too.  What is a cell's own, the trace it left and its patched code, is there for those that are not as
+expected, up to :data:`PAGES` of them and :data:`ROOM` bytes; ``results.jsonl`` has the others'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from farm.plan import Cell, Plan
+from farm.report import MARKS, Material, explain, words
+from farm.scenario import Scenario
+from farm.verdict import FAILED, PASSED, SKIPPED, Result, Verdict, reproducer
+
+PAGES = 300
+ROOM = 600_000  # bytes
+_LONGEST = 2000  # characters of a reason; a compiler may have more to say
+
+#: How a verdict is to be looked at: one of these has a colour and a texture.
+LOOKS = {
+    **dict.fromkeys(FAILED, "fail"),
+    Verdict.PASS: "pass",
+    Verdict.PASS_INSENSITIVE: "weak",
+    Verdict.NOT_APPLICABLE: "hole",
+    Verdict.NOT_RUN: "missing",
+    Verdict.XFAIL: "known",
+    Verdict.FLAKY: "flaky",
+    Verdict.ENGINE_ERROR: "error",
+}
+
+_FIELDS = Cell.__struct_fields__
+
+
+class Table(dict[Any, int]):
+    """Numbers things in the order in which they come."""
+
+    def __missing__(self, key: Any) -> int:
+        self[key] = len(self)
+        return self[key]
+
+    @classmethod
+    def of(cls, things: Iterable[Any]) -> Table:
+        """``things``, numbered."""
+        return cls((thing, number) for number, thing in enumerate(things))
+
+
+def mark(verdict: Verdict) -> str:
+    """One character."""
+    return MARKS[verdict].partition(" ")[0]
+
+
+def embedded(material: Material) -> bytes:
+    """:func:`payload` as JSON that nothing in it can lead out of a ``<script>``."""
+    text = msgspec.json.encode(payload(material))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character.encode(), f"\\u{ord(character):04x}".encode())
+    return text
+
+
+def payload(material: Material) -> dict[str, Any]:
+    """The document; ``report.js`` is the one that reads it."""
+    results, plan = material.results, material.plan
+    texts, guests, digests = Table(), Table(), Table.of([None])
+    present = {result.cell.scenario for result in results}
+    scenarios = Table.of([*(name for name in plan.scenarios if name in present), *sorted(present - {*plan.scenarios})])
+    columns: dict[str, list[int]] = {
+        name: [] for name in ("scenario", "guest", "verdict", "reason", "trace", "expected", "micros")
+    }
+    verdicts = {verdict: number for number, verdict in enumerate(Verdict)}
+    retried: dict[int, int] = {}
+    for number, result in enumerate(results):
+        cell = result.cell
+        columns["scenario"].append(scenarios[cell.scenario])
+        columns["guest"].append(guests[cell.variant, cell.mechanism, cell.toolchain, cell.engine, result.image])
+        columns["verdict"].append(verdicts[result.verdict])
+        columns["reason"].append(texts[cut(result.reason or "")])
+        columns["trace"].append(digests[result.trace])
+        columns["expected"].append(digests[result.expected])
+        columns["micros"].append(round(result.seconds * 1e6))
+        if result.retried:
+            retried[number] = texts[cut(result.retried)]
+    command = _command(results, plan)
+    document = {
+        "cells": columns,
+        "guests": list(guests),
+        "digests": list(digests),
+        "verdicts": [(str(verdict), mark(verdict), LOOKS[verdict]) for verdict in Verdict],
+        "architectures": {name: variant.architecture for name, variant in plan.variants.items()},
+        "scenarios": _scenarios(scenarios, results, plan, texts),
+        "pages": _pages(results, plan, texts),
+        "retried": retried,
+        "command": command,
+        "commands": _other_commands(results, command),
+        "versions": material.run.versions,
+        "bad": sum(_wants_page(result) for result in results),
+    }
+    return {**document, "texts": list(texts)}
+
+
+def cut(text: str) -> str:
+    """``text``, or as much of it as the report holds."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} [...] results.jsonl has the rest"
+
+
+def headline(reason: str) -> str:
+    """The line that a reason is known by; ``report.js`` filters by it."""
+    return cut(reason).partition("\n")[0]
+
+
+def _scenarios(names: Iterable[str], results: Sequence[Result], plan: Plan, texts: Table) -> list[dict[str, Any]]:
+    """What is known of each: the steps in words, and every trace that is expected of it, by digest."""
+    kinds: dict[tuple[str, str | None], Result] = {}
+    for result in results:
+        kinds.setdefault((result.cell.scenario, result.expected), result)
+    traces: dict[str, dict[str, list[int]]] = {}
+    for (name, digest), result in kinds.items():
+        if name in plan.scenarios:
+            events, predicted = explain.expectation(result, plan)
+            if digest in (None, predicted):
+                traces.setdefault(name, {})[predicted] = [texts[str(event)] for event in events]
+    return [
+        _described(plan.scenarios[name], traces.get(name, {}), texts) if name in plan.scenarios else {"name": name}
+        for name in names
+    ]
+
+
+def _described(scenario: Scenario, traces: dict[str, list[int]], texts: Table) -> dict[str, Any]:
+    return {
+        "name": scenario.name,
+        "id": scenario.id,
+        "title": scenario.title,
+        "group": Scenario.GROUPS[scenario.id.partition("-")[0]],
+        "tags": sorted(scenario.tags),
+        "detects": sorted(map(str, scenario.detects)),
+        "steps": [(level, texts[text]) for level, text in words.lines(scenario.steps)],
+        "traces": traces,
+    }
+
+
+# What is a cell's own.
+
+
+def _wants_page(result: Result) -> bool:
+    return result.verdict not in PASSED | SKIPPED
+
+
+def _pages(results: Sequence[Result], plan: Plan, texts: Table) -> dict[int, dict[str, Any]]:
+    """Trace and code by the cell's number: first one cell of each scenario and variant, then the others in order."""
+    bad = [number for number, result in enumerate(results) if _wants_page(result)]
+    first: dict[tuple[str, str], int] = {}
+    for number in bad:
+        first.setdefault((results[number].cell.scenario, results[number].cell.variant), number)
+    chosen = dict.fromkeys([*first.values(), *bad])
+    pages: dict[int, dict[str, Any]] = {}
+    room = ROOM
+    for number in list(chosen)[:PAGES]:
+        known = len(texts)
+        page = _page(results[number], plan, texts)
+        room -= len(msgspec.json.encode(page)) + sum(len(text) + 3 for text in list(texts)[known:])
+        if room < 0:
+            break
+        pages[number] = page
+    return pages
+
+
+def _page(result: Result, plan: Plan, texts: Table) -> dict[str, Any]:
+    page: dict[str, Any] = {}
+    if result.observed is not None:
+        page["seen"] = [texts[str(event)] for event in result.observed]
+        expected, _ = explain.expectation(result, plan)
+        if expected and tuple(result.observed) != expected:
+            page["differs"] = explain.first_differing(expected, result.observed)
+    if result.code:
+        page["code"] = [
+            (block.title, [(int(changed), texts[line]) for changed, line in block.lines])
+            for block in explain.code(result, plan)
+        ]
+    return page
+
+
+# The command that runs one cell again.
+
+
+def _command(results: Sequence[Result], plan: Plan) -> str:
+    """It, with the name of each field of a cell in braces where its value goes."""
+    cell = Cell(**{name: f"{{{name}}}" for name in _FIELDS})
+    for result in results:
+        if result.reproduce:  # knows the paths that the run was given
+            before, found, _ = result.reproduce.partition(f" {result.cell.selectors()}")
+            if found and before.startswith("farm run"):
+                return reproducer(cell, before.removeprefix("farm run").strip())
+    return reproducer(cell, plan.selection.path_options())
+
+
+def _other_commands(results: Sequence[Result], command: str) -> dict[int, str]:
+    """Those that ``command`` is not, by the cell's number."""
+    others: dict[int, str] = {}
+    for number, result in enumerate(results):
+        if result.reproduce and len(others) < PAGES:
+            usual = command
+            for name in _FIELDS:
+                usual = usual.replace(f"{{{name}}}", getattr(result.cell, name))
+            if result.reproduce != usual:
+                others[number] = cut(result.reproduce)
+    return others
