@@ -190,18 +190,23 @@ class _Head(msgspec.Struct):
 
 
 def describe(plan: Plan) -> Run:
-    """What ran this plan."""
+    """What ran this plan; of a shard, the versions that the whole plan needs, so that all shards say the same."""
     found: dict[str, set[str]] = {"python": {platform.python_version()}}
     known = engines()
     for name, variant, toolchain in {
-        (p.cell.engine.partition(":")[0], p.cell.variant, p.cell.toolchain) for p in plan.cells if p.verdict is None
+        (p.cell.engine.partition(":")[0], p.cell.variant, p.cell.toolchain)
+        for p in plan.whole.cells
+        if p.verdict is None
     }:
         found.setdefault(name, set()).add(known[name].version(plan.variants[variant]))
         found.setdefault(toolchain, set()).add(TOOLCHAINS[toolchain].version(plan.variants[variant]))
     versions = {name: " and ".join(sorted(numbers)) for name, numbers in sorted(found.items())}
     host = f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs"
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    return Run(SCHEMA, __version__, plan.sha256, host, versions, started)
+    run = Run(SCHEMA, __version__, plan.sha256, host, versions, started)
+    if plan.part:
+        run.shard, run.whole = plan.part.name, plan.whole.sha256
+    return run
 
 
 class Journal:

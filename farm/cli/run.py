@@ -112,7 +112,7 @@ def run(
     plan = plans.read(plan_file, selection) if plan_file else plans.make(selection)
     plan = shard_of(plan, shard)
     if not plan.cells:
-        raise FarmError("nothing to run: this shard of the plan has no cell")
+        raise FarmError("nothing to run: the plan has no cell")
     _require(plan, require or [])
     console = console_for()
     with _executor(executor, jobs) as pool:
@@ -147,7 +147,7 @@ def _execute(
             engines()[name].warm_up(min(jobs, len({p.cell.variant for p in plan.cells})))
     journal = runs.Journal(folder / "results.jsonl", runs.describe(plan), resume=resume)
     try:
-        write(folder / "plan.json", plan.json())
+        write(folder / "plan.json", plan.whole.json())
         try:
             with Progress(console, plan, verbose=verbose) as progress:
                 specs = list(dict.fromkeys(batch.spec for batch in runs.batches(plan, journal.results)))
