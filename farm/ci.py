@@ -137,8 +137,8 @@ _QUARANTINE = '${FARM_QUARANTINE:+--quarantine "$FARM_QUARANTINE"}'
 #: Shell that fetches the results of the default branch's last pipeline that succeeded into ``earlier``, if there are.
 GITLAB_EARLIER = (
     'url="$CI_API_V4_URL/projects/$CI_PROJECT_ID/jobs/artifacts/$CI_DEFAULT_BRANCH/raw/farm-out/results.jsonl"',
-    'curl --fail --silent --show-error --location --create-dirs --output earlier/results.jsonl --header "JOB-TOKEN: '
-    '$CI_JOB_TOKEN" "$url?job=farm-merge" || { rm -rf earlier; echo "no earlier results of $CI_DEFAULT_BRANCH"; }',
+    'fetch="curl --fail --silent --show-error --location --create-dirs --output earlier/results.jsonl"',
+    '$fetch --header "JOB-TOKEN: $CI_JOB_TOKEN" "$url?job=farm-merge" || { rm -rf earlier; echo "no earlier results"; }',
 )
 
 

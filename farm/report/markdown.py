@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -17,14 +18,15 @@ _EXPLAINED = 10
 _LISTED = 100
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """``text`` inside a table or a list, where it must not become markup."""
-    for character in "\\`*_{}[]<>|#":
+    for character in "\\`*_{}[]<>|#~&":
         text = text.replace(character, "\\" + character)
-    return " ".join(text.split())
+    text = " ".join(text.split())
+    return re.sub(r"^(\d*)([-+=.)])", r"\1\\\2", text)  # no list, and no line under a heading
 
 
-def _fenced(text: str) -> str:
+def fenced(text: str) -> str:
     """``text`` in a code block that it cannot end."""
     fence = "```"
     while fence in text:
@@ -42,24 +44,24 @@ def render(results: Sequence[Result], plan: Plan, run: Run) -> str:
     lines.append("|---" * (1 + len(made.columns)) + "|")
     for row in made.rows:
         squares = [made.squares.get((row, column)) for column in made.columns]
-        lines.append(f"| {_plain(row)} | " + " | ".join(s.text() if s else "" for s in squares) + " |")
+        lines.append(f"| {plain(row)} | " + " | ".join(s.text() if s else "" for s in squares) + " |")
     lines += ["", LEGEND, ""]
     compared, agree = agreement(results)
     if compared:
         lines += [f"{agree} of {compared} scenarios leave one and the same trace in every cell that ran them.", ""]
     holes = reasons(results)
     if holes:
-        lines += ["## Not run", "", *(f"- {count} cells {_plain(reason)}" for reason, count in holes), ""]
-    lines += [f"- {_plain(line)}" for line in uncontrolled(results, plan)]
+        lines += ["## Not run", "", *(f"- {count} cells {plain(reason)}" for reason, count in holes), ""]
+    lines += [f"- {plain(line)}" for line in uncontrolled(results, plan)]
     if failures:
         lines += ["## Not as expected", ""]
         for result in failures[:_EXPLAINED]:
-            lines += [f"**{_plain(str(result.cell))}**: {result.verdict}", "", _fenced(explain(result, plan)), ""]
+            lines += [f"**{plain(str(result.cell))}**: {result.verdict}", "", fenced(explain(result, plan)), ""]
         rest = failures[_EXPLAINED : _EXPLAINED + _LISTED]
-        lines += [f"- {_plain(str(r.cell))}: {r.verdict}, {_plain(r.reason or '')}" for r in rest]
+        lines += [f"- {plain(str(r.cell))}: {r.verdict}, {plain(r.reason or '')}" for r in rest]
         if len(failures) > _EXPLAINED + _LISTED:
             lines.append(f"- and {len(failures) - _EXPLAINED - _LISTED} more")
         lines.append("")
     versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
-    lines += [f"{_plain(run.host)}; farm {run.farm}, {_plain(versions)}; plan {run.plan[:12]}"]
+    lines += [f"{plain(run.host)}; farm {run.farm}, {plain(versions)}; plan {run.plan[:12]}"]
     return "\n".join(lines) + "\n"

@@ -1,0 +1,227 @@
+"""What ``farm diff`` says, for a terminal and for a comment on a pull request.
+
+Both are lists of lines in which cells that went the same way stand together: a scenario that fails on twelve variants
+is one line, and so are a hundred scenarios that fail in the same place.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from farm.diff import Change, Changed, Diff, Fact, Side
+from farm.plan import Cell
+from farm.report.markdown import fenced, plain
+from farm.verdict import Verdict
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+LIMIT = 65_536  #: characters that a comment on GitHub may have
+_LINES = 20  # of one change
+_NAMES = 8  # in one line
+_SLOWER = 10
+_LONGEST = 400  # characters of a reason, or of a list of names
+
+_STYLES = {
+    Change.NEW_FAILURE: "bold red",
+    Change.NEW_FLAKY: "bold red",
+    Change.VANISHED: "bold red",
+    Change.NEWLY_SKIPPED: "bold red",
+    Change.WEAKENED: "bold yellow",
+    Change.STILL_FAILING: "red",
+    Change.KNOWN_BAD: "yellow",
+}
+
+
+class Group(NamedTuple):
+    """Cells that went the same way: some scenarios, all in the same places."""
+
+    before: Verdict | None
+    after: Verdict | None
+    scenarios: list[str]
+    cells: list[Changed]
+
+    def text(self) -> str:
+        """One line: ``crc_dispatch: pass -> crash on arm64, ppc64 under stub/zig/unicorn``."""
+        how = f"{self.before or 'not there'} -> {self.after or 'not there'}"
+        if self.before is self.after:
+            same = all(changed.reason == changed.reason_before for changed in self.cells)
+            how = f"{self.after}{'' if same else ', in another way'}"
+        count = f" ({len(self.cells)} cells)" if len(self.cells) > 1 else ""
+        where = places(changed.cell for changed in self.cells)
+        return f"{_some(self.scenarios)}: {how} on {where}{count}"
+
+    def reason(self) -> str:
+        """Why, in one line, or nothing; of cells with several reasons the first."""
+        reasons = list(dict.fromkeys(changed.reason for changed in self.cells if changed.reason))
+        if not reasons:
+            return ""
+        others = len(reasons) - 1
+        more = f" (and {others} other reason{'s' * (others > 1)})" if others else ""
+        return one_line(reasons[0]) + more
+
+
+def one_line(text: str) -> str:
+    """``text`` without line breaks and control characters, and not too long."""
+    text = " ".join(text.split())
+    text = "".join(character if character.isprintable() else "\ufffd" for character in text)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+    return one_line(", ".join(names[:_NAMES])) + more
+
+
+def places(cells: Iterable[Cell]) -> str:
+    """Where ``cells`` are, scenarios apart: ``arm64, ppc64 under stub/zig/unicorn; alpha under stub/gcc/qemu-user``."""
+    variants: dict[str, dict[str, None]] = {}
+    for cell in cells:
+        under = f"{cell.mechanism}/{cell.toolchain}/{cell.engine}"
+        variants.setdefault(under, {})[cell.variant] = None
+    together: dict[tuple[str, ...], list[str]] = {}
+    for under, names in variants.items():
+        together.setdefault(tuple(names), []).append(under)
+    return one_line("; ".join(f"{', '.join(names)} under {', '.join(under)}" for names, under in together.items()))
+
+
+def groups(cells: Iterable[Changed]) -> list[Group]:
+    """``cells``, which all have one change, in groups; the largest first."""
+    scenarios: dict[tuple[Verdict | None, Verdict | None, str], list[Changed]] = {}
+    for changed in cells:
+        scenarios.setdefault((changed.before, changed.after, changed.cell.scenario), []).append(changed)
+    together: dict[tuple[Verdict | None, Verdict | None, frozenset[tuple[str, ...]]], Group] = {}
+    for (before, after, scenario), members in scenarios.items():
+        where = frozenset((c.cell.variant, c.cell.mechanism, c.cell.toolchain, c.cell.engine) for c in members)
+        group = together.setdefault((before, after, where), Group(before, after, [], []))
+        group.scenarios.append(scenario)
+        group.cells.extend(members)
+    return sorted(together.values(), key=lambda group: -len(group.cells))
+
+
+def counted(number: int, change: Change) -> str:
+    """``3 new failures``."""
+    plural = "s" if number != 1 and change in (Change.NEW_FAILURE, Change.ADDED) else ""
+    return f"{number} {change}{plural}"
+
+
+def headline(diff: Diff) -> str:
+    """The answer in one line."""
+    if diff.nothing:
+        return "no difference"
+    found = Counter(changed.change for changed in diff.cells if changed.regression or not diff.regression)
+    told = ", ".join(counted(found[change], change) for change in Change if found[change])
+    return f"{'regression' if diff.regression else 'no regression'}: {told or 'every cell is as before'}"
+
+
+def _side(side: Side) -> str:
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in side.verdicts.items())
+    return one_line(f"{side.path}, begun {side.run.started}: {sum(side.verdicts.values())} cells, {verdicts}")
+
+
+def _fact(fact: Fact) -> str:
+    """Of a list of versions only what the other has not."""
+    before, after = ((text or "").split(" and ") for text in (fact.before, fact.after))
+    was, now = " and ".join(x for x in before if x not in after), " and ".join(x for x in after if x not in before)
+    return one_line(f"{fact.what}: {was or 'nothing'} -> {now or 'nothing'}")
+
+
+def _beside(diff: Diff) -> list[str]:
+    """A line for each thing that differs but for verdicts and times."""
+    lines = [_fact(fact) for fact in diff.facts]
+    if diff.expectations:
+        lines.append(f"the model expects another trace of {_some(diff.expectations)}")
+    if diff.images:
+        names = [f"{image.variant}/{image.mechanism}/{image.toolchain}" for image in diff.images]
+        lines.append(f"{len(names)} image{'s' * (len(names) > 1)}: {_some(names)}")
+    return lines
+
+
+def _times(diff: Diff) -> list[str]:
+    lines = [
+        one_line(f"{slow.name}: {slow.before:.3f} s -> {slow.after:.3f} s, {slow.factor:.1f} times")
+        for slow in diff.slower[:_SLOWER]
+    ]
+    if len(diff.slower) > _SLOWER:
+        lines.append(f"and {len(diff.slower) - _SLOWER} more")
+    return lines
+
+
+def _changes(diff: Diff) -> Iterable[tuple[Change, int, list[Group]]]:
+    """Each change that there is, with its number of cells and its groups."""
+    for change in Change:
+        cells = [changed for changed in diff.cells if changed.change is change]
+        if cells:
+            yield change, len(cells), groups(cells)
+
+
+def _whole(diff: Diff) -> str:
+    return f"slower by more than the noise (the median cell took {diff.ratio:.2f} times as long)"
+
+
+def _lines(diff: Diff) -> Iterable[tuple[str, str]]:
+    """Lines for a terminal, each with its style."""
+    for name, side in (("A", diff.before), ("B", diff.after)):
+        yield "dim", f"{name}: {_side(side)}"
+    for line in _beside(diff):
+        yield "cyan", f"changed: {line}"
+    for change, count, found in _changes(diff):
+        yield _STYLES.get(change, "green"), counted(count, change)
+        for group in found[:_LINES]:
+            yield "", f"  {group.text()}"
+            if reason := group.reason():
+                yield "dim", f"      {reason}"
+            if group.after is not None and (reproduce := group.cells[0].reproduce):
+                yield "dim", f"      {one_line(reproduce)}"
+        if len(found) > _LINES:
+            yield "", f"  and {sum(len(group.cells) for group in found[_LINES:])} more cells"
+    if diff.slower:
+        yield "yellow", _whole(diff)
+        for line in _times(diff):
+            yield "", f"  {line}"
+    yield "bold red" if diff.regression else "bold green", headline(diff)
+
+
+def text(diff: Diff) -> str:
+    """For a log, or a file."""
+    return "".join(f"{line}\n" for _, line in _lines(diff))
+
+
+def show(diff: Diff, console: Console) -> None:
+    """The same, in colour on a terminal."""
+    for style, line in _lines(diff):
+        console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def markdown(diff: Diff) -> str:
+    """For a comment on a pull request: at most :data:`LIMIT` characters."""
+    blocks = [f"# patchfarm: {plain(headline(diff))}\n\n"]
+    blocks += [f"- {name}: {plain(_side(side))}\n" for name, side in (("A", diff.before), ("B", diff.after))]
+    blocks += [f"- changed: {plain(line)}\n" for line in _beside(diff)]
+    for change, count, found in _changes(diff):
+        blocks.append(f"\n## {plain(counted(count, change))}\n\n")
+        for group in found[:_LINES]:
+            reason = f": {plain(group.reason())}" if group.reason() else ""
+            blocks.append(f"- {plain(group.text())}{reason}\n")
+        if len(found) > _LINES:
+            blocks.append(f"- and {sum(len(group.cells) for group in found[_LINES:])} more cells\n")
+        commands = [group.cells[0].reproduce for group in found[:_LINES] if group.after is not None]
+        if any(commands):
+            blocks.append("\n" + fenced("\n".join(one_line(line) for line in commands if line)) + "\n")
+    if diff.slower:
+        blocks.append(f"\n## {_whole(diff)}\n\n")
+        blocks += [f"- {plain(line)}\n" for line in _times(diff)]
+    return _cut(blocks)
+
+
+def _cut(blocks: Sequence[str]) -> str:
+    """As many of ``blocks`` as there is room for."""
+    left_out = "\nThe rest does not fit here.\n"
+    made = "".join(blocks)
+    for kept in range(len(blocks) - 1, 0, -1):
+        if len(made) <= LIMIT:
+            break
+        made = "".join(blocks[:kept]) + left_out
+    return made
