@@ -20,6 +20,7 @@ from farm import run as runs
 from farm import shards
 from farm.errors import FarmError, UsageError
 from farm.plan import Cell, Plan, Planned, Selection
+from farm.report.markdown import plain
 from farm.run import Recorded, Run
 from farm.verdict import SKIPPED, Result, Verdict
 
@@ -138,7 +139,7 @@ _QUARANTINE = '${FARM_QUARANTINE:+--quarantine "$FARM_QUARANTINE"}'
 GITLAB_EARLIER = (
     'url="$CI_API_V4_URL/projects/$CI_PROJECT_ID/jobs/artifacts/$CI_DEFAULT_BRANCH/raw/farm-out/results.jsonl"',
     'fetch="curl --fail --silent --show-error --location --create-dirs --output earlier/results.jsonl"',
-    '$fetch --header "JOB-TOKEN: $CI_JOB_TOKEN" "$url?job=farm-merge" || { rm -rf earlier; echo "no earlier results"; }',
+    '$fetch --header "JOB-TOKEN: $CI_JOB_TOKEN" "$url?job=farm-merge" || { rm -rf earlier; echo "none earlier"; }',
 )
 
 
@@ -152,7 +153,8 @@ class Merged:
     plan: Plan
     run: Run
     results: list[Result]  #: in plan order, at most one a cell
-    problems: list[str] = field(default_factory=list)  #: a sentence for each cell or shard that is not there just once
+    absent: list[Cell] = field(default_factory=list)  #: planned cells without a result
+    problems: list[str] = field(default_factory=list)  #: what is missing, doubled or foreign, in sentences
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,8 @@ def merge(paths: Iterable[Path], selection: Selection, *, mixed: bool = False) -
     order = list(Verdict)
     kept = [max((r for _, r in have), key=lambda r: order.index(r.verdict)) for have in results.values() if have]
     together = _together([source.recorded.run for source in sources], plan)
-    merged = Merged(replace(plan, shards=()), together, kept, problems)
+    absent = [cell for cell, have in results.items() if not have]
+    merged = Merged(replace(plan, shards=()), together, kept, absent, problems)
     return merged, [complaint for source in sources for complaint in source.recorded.complaints]
 
 
@@ -268,20 +271,18 @@ def _missing(plan: Plan, results: Mapping[Cell, Sequence[Any]], sources: Sequenc
     problems = []
     left = _LISTED
     for number, cells in sorted(absent.items()):
-        name = f"shard {number}/{count}" if number else "the plan"
-        what = f"{name}: {_cells(cells, left)} without a result"
-        if number and f"{number}/{count}" not in there:
-            what = f"{name} is missing: {_cells(cells, left)}"
-        problems.append(what)
+        shard = f"{number}/{count}"
+        lost = "is missing" if number and shard not in there else "has no result of"
+        problems.append(f"{f'shard {shard}' if number else 'the run'} {lost}: {_cells(cells, left)}")
         left = max(1, left - len(cells))
     return problems
 
 
 def _cells(cells: Sequence[Cell], listed: int = 1) -> str:
-    """``3,900 cells, first A, B``; at most ``listed`` of them."""
-    number = f"{len(cells):,} cell{'s' if len(cells) > 1 else ''}"
-    named = ", ".join(str(cell) for cell in cells[:listed])
-    return f"{number}{', first' if len(cells) > listed else ':'} {named}"
+    """``3,900 cells, first A``; at most ``listed`` of them, a line each if they are more."""
+    number = f"{len(cells):,} cell{'s' if len(cells) > 1 else ''}{', first' if len(cells) > listed else ':'}"
+    space = " " if listed == 1 or len(cells) == 1 else "\n  "
+    return number + "".join(f"{space}{cell}" for cell in cells[:listed])
 
 
 def _doubled(results: Mapping[Cell, Sequence[tuple[_Source, Result]]]) -> list[str]:
@@ -346,6 +347,12 @@ def compared(before: Recorded, merged: Merged) -> str:
 
     after = Recorded(merged.run, merged.results, [])
     return report.markdown(diff.compare(before, after, ("before", "now")))
+
+
+def notice(merged: Merged) -> str:
+    """What is not whole, for the top of ``summary.md``."""
+    lines = [f"- {plain(problem)}" for problem in merged.problems]
+    return "\n".join(["# patchfarm: the results are not whole", "", *lines, "", ""]) if lines else ""
 
 
 def commands(merged: Merged) -> list[str]:

@@ -47,14 +47,14 @@ class Division:
         return len(self.loads)
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Chunk:
     """Some cells of one image, which stay together."""
 
     image: Image
-    seconds: float  # building not included
+    seconds: float  # building not included; the same in whatever order the cells are
     runs: bool  # at least one cell does
-    cells: list[int]  # places in the plan
+    cells: Sequence[int]  # places in the plan
 
 
 def divide(cells: Sequence[Planned], count: int, known: Mapping[Cell, float] | None = None) -> Division:
@@ -108,18 +108,17 @@ def estimates(cells: Sequence[Planned], known: Mapping[Cell, float]) -> list[flo
 
 def _chunks(cells: Sequence[Planned], seconds: Sequence[float]) -> list[_Chunk]:
     """In the order in which they are placed: image by image."""
-    made: dict[tuple[str, Image, int], _Chunk] = {}
+    places: dict[tuple[str, Image, int], list[int]] = defaultdict(list)
     keys: dict[Image, str] = {}
-    for place, (planned, cost) in enumerate(zip(cells, seconds, strict=True)):
+    for place, planned in enumerate(cells):
         cell = planned.cell
         image = (cell.variant, cell.mechanism, cell.toolchain)
         key = keys.get(image) or keys.setdefault(image, _hash(image))
-        part = zlib.crc32(str(cell).encode()) % _CHUNKS
-        chunk = made.setdefault((key, image, part), _Chunk(image, 0.0, runs=False, cells=[]))
-        chunk.seconds += cost
-        chunk.runs = chunk.runs or planned.verdict is None
-        chunk.cells.append(place)
-    return [made[key] for key in sorted(made)]
+        places[key, image, zlib.crc32(str(cell).encode()) % _CHUNKS].append(place)
+    return [
+        _Chunk(image, math.fsum(seconds[i] for i in mine), any(cells[i].verdict is None for i in mine), mine)
+        for (_, image, _), mine in sorted(places.items())
+    ]
 
 
 def _hash(*words: object) -> str:
@@ -135,7 +134,8 @@ def _divide(chunks: Sequence[_Chunk], count: int, cells: int) -> Division:
     step = math.ceil(math.log(_SLACK * mean, _STEP)) if mean else 0
     while (placed := _place(chunks, orders, count, _STEP**step)) is None:
         step += 1
-    _fill(placed)
+    if building:
+        _fill(placed)
     numbers = [0] * cells
     for number, shard in enumerate(placed, 1):
         for chunk in shard:

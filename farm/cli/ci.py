@@ -125,7 +125,7 @@ def merge(
 ) -> None:
     """Make one run of its shards; fail, and name them, if cells are missing or there twice."""
     from farm import ci as forge
-    from farm.report import terminal
+    from farm.report import junit, terminal
 
     if any((output / forge.RESULTS).resolve() == path.resolve() for path in forge.found(folders)):
         raise UsageError(f"--output {output}: its {forge.RESULTS} is one of those to merge; name another folder")
@@ -138,10 +138,13 @@ def merge(
     write(folder / forge.PLAN, merged.plan.json())
     forge.write(merged, folder / forge.RESULTS)
     write_reports(merged.results, merged.plan, merged.run, folder)
+    if merged.absent:
+        write(folder / "junit.xml", junit.render(merged.results, merged.plan, merged.absent))
     summary = folder / "summary.md"
+    text = forge.notice(merged) + summary.read_text(encoding="utf-8")
     if before:
-        text = summary.read_text(encoding="utf-8")
-        write(summary, f"{text}\n{forge.compared(before, merged)}".encode())
+        text += f"\n{forge.compared(before, merged)}"
+    write(summary, text.encode())
     console = console_for()
     terminal.show(merged.results, merged.plan, console)
     if step_summary := os.environ.get("GITHUB_STEP_SUMMARY"):
