@@ -311,7 +311,9 @@ def _together(parts: Sequence[Run], plan: Plan) -> Run:
             versions[tool] |= set(version.split(_AND))
     joined = {tool: _AND.join(sorted(versions[tool])) for tool in sorted(versions)}
     hosts = _AND.join(sorted({part.host for part in parts}))
-    return Run(parts[0].schema, parts[0].farm, plan.sha256, hosts, joined, min(part.started for part in parts))
+    started = min(part.started for part in parts)
+    changes = {"plan": plan.sha256, "host": hosts, "versions": joined, "started": started}
+    return msgspec.structs.replace(parts[0], **changes, shard=None, whole=None)
 
 
 def write(merged: Merged, path: Path) -> None:
