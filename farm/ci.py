@@ -29,6 +29,16 @@ PLAN = "plan.json"
 _LISTED = 20  # cells named, of those that are missing
 _ANNOTATED = 10  # more than that a forge does not show of one step
 
+_PATHS = '${FARM_ARCH_PATH:+--arch-path "$FARM_ARCH_PATH"} ${FARM_SCENARIO_PATH:+--scenario-path "$FARM_SCENARIO_PATH"}'
+_QUARANTINE = '${FARM_QUARANTINE:+--quarantine "$FARM_QUARANTINE"}'
+
+#: Shell that fetches the results of the default branch's last pipeline that succeeded into ``earlier``, if there are.
+GITLAB_EARLIER = (
+    'url="$CI_API_V4_URL/projects/$CI_PROJECT_ID/jobs/artifacts/$CI_DEFAULT_BRANCH/raw/farm-out/results.jsonl"',
+    'fetch="curl --fail --silent --show-error --location --create-dirs --output earlier/results.jsonl"',
+    '$fetch --header "JOB-TOKEN: $CI_JOB_TOKEN" "$url?job=farm-merge" || { rm -rf earlier; echo "none earlier"; }',
+)
+
 
 class MergeError(FarmError):
     """Shards that do not belong together."""
@@ -130,17 +140,6 @@ def gitlab(division: shards.Division, plan_file: Path) -> dict[str, Any]:
         },
     }
     return pipeline
-
-
-_PATHS = '${FARM_ARCH_PATH:+--arch-path "$FARM_ARCH_PATH"} ${FARM_SCENARIO_PATH:+--scenario-path "$FARM_SCENARIO_PATH"}'
-_QUARANTINE = '${FARM_QUARANTINE:+--quarantine "$FARM_QUARANTINE"}'
-
-#: Shell that fetches the results of the default branch's last pipeline that succeeded into ``earlier``, if there are.
-GITLAB_EARLIER = (
-    'url="$CI_API_V4_URL/projects/$CI_PROJECT_ID/jobs/artifacts/$CI_DEFAULT_BRANCH/raw/farm-out/results.jsonl"',
-    'fetch="curl --fail --silent --show-error --location --create-dirs --output earlier/results.jsonl"',
-    '$fetch --header "JOB-TOKEN: $CI_JOB_TOKEN" "$url?job=farm-merge" || { rm -rf earlier; echo "none earlier"; }',
-)
 
 
 # Merging.
