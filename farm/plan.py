@@ -9,15 +9,15 @@ from __future__ import annotations
 import fnmatch
 import functools
 import hashlib
+import itertools
 import shlex
-import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
 
-from farm import backend, scenarios, wire
+from farm import backend, scenarios, shards, wire
 from farm.backend import ABI_FILE, MECHANISM_FILES, Variant
 from farm.controls import absent, needs_probes
 from farm.engines import Engine, Hole, engines
@@ -56,11 +56,12 @@ class Planned(msgspec.Struct, frozen=True):
     reason: str | None = None
 
 
-class _File(msgspec.Struct):
+class _File(msgspec.Struct, omit_defaults=True):
     schema: int
     farm: str
     cells: list[Planned]
     sha256: str
+    shards: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,8 @@ class Plan:
     scenarios: dict[str, Scenario]
     variants: dict[str, Variant]
     selection: Selection = field(default_factory=Selection)
+    shards: tuple[int, ...] = ()  #: if the plan is divided: the number of the shard, from 1, that each cell belongs to
+    part: Part | None = None  #: if this is one shard of a plan
 
     @functools.cached_property
     def sha256(self) -> str:
@@ -100,18 +103,46 @@ class Plan:
             digest.update(wire.encode(self.scenarios[name], big_endian=False))
         return digest.hexdigest()
 
+    @property
+    def whole(self) -> Plan:
+        """The plan that this is a shard of, or itself."""
+        return self.part.whole if self.part else self
+
     def json(self) -> bytes:
         from farm import __version__
 
-        document = _File(SCHEMA, __version__, list(self.cells), self.sha256)
+        document = _File(SCHEMA, __version__, list(self.cells), self.sha256, self.shards)
         return msgspec.json.format(msgspec.json.encode(document), indent=1)
 
+    def divided(self, count: int) -> Plan:
+        """The same in ``count`` shards; if it is divided already it must be into as many.
+
+        Raises :class:`~farm.errors.UsageError` for that, and if there is not work for so many.
+        """
+        if not self.shards:
+            division = shards.divide(self.cells, count)
+            if division.count < count:
+                raise UsageError(f"{count} shards: the plan has work for {division.count} at most")
+            return replace(self, shards=division.numbers)
+        if max(self.shards) != count:
+            raise UsageError(f"{count} shards: the plan is divided into {max(self.shards)}")
+        return self
+
     def shard(self, number: int, count: int) -> Plan:
-        """The ``number``-th (from 1) of ``count`` parts; a cell's part depends on its name alone."""
+        """The ``number``-th (from 1) of ``count`` shards.  Raises :class:`~farm.errors.UsageError`."""
         if not 1 <= number <= count:
             raise UsageError(f"shard {number}/{count}: the number must be from 1 to {count}")
-        part = tuple(p for p in self.cells if zlib.crc32(str(p.cell).encode()) % count == number - 1)
-        return Plan(part, self.scenarios, self.variants, self.selection)
+        whole = self.divided(count)
+        cells = tuple(p for p, mine in zip(whole.cells, whole.shards, strict=True) if mine == number)
+        return Plan(cells, self.scenarios, self.variants, self.selection, part=Part(f"{number}/{count}", whole))
+
+
+@dataclass(frozen=True)
+class Part:
+    """What makes a plan one shard of another."""
+
+    name: str  #: ``k/n``
+    whole: Plan
 
 
 def choose(
@@ -239,14 +270,7 @@ def read(path: Path, selection: Selection) -> Plan:
 
     Raises :class:`~farm.errors.UsageError` if it cannot be used with the suite and backends that are here.
     """
-    try:
-        document = msgspec.json.decode(path.read_bytes(), type=_File)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    except msgspec.DecodeError as error:
-        raise UsageError(f"{path}: not a plan: {error}") from None
-    if document.schema != SCHEMA:
-        raise UsageError(f"{path}: a plan of schema {document.schema}; this farm reads {SCHEMA}")
+    document = _decoded(path)
     variants = backend.load(selection.arch_path)
     suite = scenarios.load(selection.scenario_path)
     cells = [planned.cell for planned in document.cells]
@@ -259,7 +283,41 @@ def read(path: Path, selection: Selection) -> Plan:
     ):
         for name in sorted(named.difference(known)):
             raise UnknownNameError(what, name, known)
-    plan = Plan(tuple(document.cells), suite, variants, selection)
+    plan = Plan(tuple(document.cells), suite, variants, selection, document.shards)
     if plan.sha256 != document.sha256:
         raise UsageError(f"{path}: made for another suite, or edited: its hash is not that of its cells")
+    if plan.shards and (len(plan.shards) != len(cells) or set(plan.shards) != set(range(1, max(plan.shards) + 1))):
+        raise UsageError(f"{path}: edited: its shards are not those of its cells")
     return plan
+
+
+def cells_in(path: Path) -> list[Planned]:
+    """The cells of the plan saved in ``path``, whether or not it could be run here.
+
+    Raises :class:`~farm.errors.UsageError` if it is no plan.
+    """
+    return _decoded(path).cells
+
+
+def planned_in(path: Path, sha256: str, shard: str | None) -> list[Planned]:
+    """The cells of the plan ``sha256`` saved in ``path``; of shard ``k/n`` alone, if it is named.
+
+    Raises :class:`~farm.errors.UsageError` if it is no plan, or another one.
+    """
+    document = _decoded(path)
+    if document.sha256 != sha256 or (shard and len(document.shards) != len(document.cells)):
+        raise UsageError(f"{path}: not the plan of the results beside it")
+    number = int(shard.partition("/")[0]) if shard else None
+    return [p for p, mine in itertools.zip_longest(document.cells, document.shards) if number in (None, mine)]
+
+
+def _decoded(path: Path) -> _File:
+    try:
+        document = msgspec.json.decode(path.read_bytes(), type=_File)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    except msgspec.DecodeError as error:
+        raise UsageError(f"{path}: not a plan: {error}") from None
+    if document.schema != SCHEMA:
+        raise UsageError(f"{path}: a plan of schema {document.schema}; this farm reads {SCHEMA}")
+    return document

@@ -235,11 +235,16 @@ class _Head(msgspec.Struct):
 
 
 def describe(plan: Plan, quarantine: Quarantine | None = None) -> Run:
-    """What ran this plan, and which list of known-bad cells applied."""
+    """What ran this plan, and which list of known-bad cells applied.
+
+    Of a shard, the versions that the whole plan needs, so that all shards say the same.
+    """
     found: dict[str, set[str]] = {"python": {platform.python_version()}}
     known = engines()
     for name, variant, toolchain in {
-        (p.cell.engine.partition(":")[0], p.cell.variant, p.cell.toolchain) for p in plan.cells if p.verdict is None
+        (p.cell.engine.partition(":")[0], p.cell.variant, p.cell.toolchain)
+        for p in plan.whole.cells
+        if p.verdict is None
     }:
         found.setdefault(name, set()).add(known[name].version(plan.variants[variant]))
         found.setdefault(toolchain, set()).add(TOOLCHAINS[toolchain].version(plan.variants[variant]))
@@ -247,7 +252,10 @@ def describe(plan: Plan, quarantine: Quarantine | None = None) -> Run:
     host = f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs"
     started = datetime.now(UTC).isoformat(timespec="seconds")
     listed = quarantine.sha256 if quarantine else None
-    return Run(SCHEMA, __version__, plan.sha256, host, versions, started, quarantine=listed)
+    run = Run(SCHEMA, __version__, plan.sha256, host, versions, started, quarantine=listed)
+    if plan.part:
+        run.shard, run.whole = plan.part.name, plan.whole.sha256
+    return run
 
 
 class Journal:

@@ -108,6 +108,12 @@ def skipped(cell: Cell, verdict: str, reason: str) -> Result:
     return Result(cell, Verdict(verdict), reason, None, None, None, None, 0.0, sensitive=False)
 
 
+def lost(cell: Cell) -> Result:
+    """What a report shows of a planned cell without a result: whoever should have run it died."""
+    reason = "planned, but no result of it is there"
+    return Result(cell, Verdict.ENGINE_ERROR, reason, None, None, None, None, 0.0, sensitive=False)
+
+
 @functools.lru_cache(maxsize=8192)
 def expected(scenario: Scenario, features: frozenset[str], *, big_endian: bool) -> tuple[tuple[Event, ...], bytes, str]:
     """Events, their bytes in the guest's order, and their digest."""

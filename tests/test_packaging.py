@@ -131,7 +131,8 @@ def test_the_workflow_runs_every_environment_of_tox_and_lets_none_fail():
         for name in tox["tox"]["env_list"].split()
         for braces in re.findall(r"\{.*\}", name) or [name]
         for factor in braces.strip("{}").split(",")
-    } - {"farm"}  # its parts are run instead
+    }
+    environments = {name for name in environments if not name.startswith("farm")}  # the reusable workflow runs those
     workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
     assert set(re.findall(r"\btox: ([\w-]+)", workflow)) == environments
     assert "continue-on-error" not in workflow

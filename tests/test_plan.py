@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 import subprocess
@@ -267,10 +268,36 @@ def test_shards_partition_the_plan(whole, count):
     assert all([order[p.cell] for p in shard] == sorted(order[p.cell] for p in shard) for shard in shards)
 
 
-def test_the_shard_of_a_cell_does_not_depend_on_the_rest_of_the_plan(whole):
-    part = make(Selection(arch=["arm64"], engine=["unicorn"]))
-    for number in (1, 2, 3):
-        assert set(part.shard(number, 3).cells) <= set(whole.shard(number, 3).cells)
+def test_a_shard_knows_its_name_and_the_plan_that_it_is_a_part_of(whole):
+    shard = whole.shard(2, 3)
+    assert shard.part.name == "2/3"
+    assert shard.whole.cells == whole.cells
+    assert shard.whole.sha256 == whole.sha256 != shard.sha256
+    assert whole.whole is whole
+
+
+def test_a_saved_division_is_kept_and_no_other_count_is_accepted(whole, tmp_path):
+    divided = whole.divided(3)
+    (tmp_path / "plan.json").write_bytes(divided.json())
+    again = plan.read(tmp_path / "plan.json", Selection())
+    assert again.shards == divided.shards
+    assert again.shard(2, 3).cells == whole.shard(2, 3).cells
+    with pytest.raises(UsageError, match="4 shards: the plan is divided into 3"):
+        again.shard(2, 4)
+
+
+@pytest.mark.parametrize("edit", [lambda n: n[:-1], lambda n: (9, *n[1:]), lambda n: (0, *n[1:])])
+def test_a_division_that_cannot_be_that_of_its_cells_is_refused(whole, tmp_path, edit):
+    divided = whole.divided(3)
+    edited = dataclasses.replace(divided, shards=edit(divided.shards))
+    (tmp_path / "plan.json").write_bytes(edited.json())
+    with pytest.raises(UsageError, match="edited: its shards are not those of its cells"):
+        plan.read(tmp_path / "plan.json", Selection())
+
+
+def test_more_shards_than_there_is_work_for_are_refused():
+    with pytest.raises(UsageError, match="5 shards: the plan has work for 1 at most"):
+        make(Selection(arch=["arm64"], mechanism=["stub"], engine=["unicorn"], scenario=["BS-03"])).shard(1, 5)
 
 
 @pytest.mark.parametrize(("number", "count"), [(0, 3), (4, 3), (1, 0), (-1, 3)])

@@ -157,8 +157,7 @@ def test_junit_has_a_place_for_every_verdict(verdict):
         assert (case.system_out is not None) == (verdict is Verdict.PASS_INSENSITIVE)
     elif verdict in (Verdict.NOT_APPLICABLE, Verdict.NOT_RUN, Verdict.XFAIL):
         assert kinds == ["Skipped"]
-        what = "known-bad" if verdict is Verdict.XFAIL else str(verdict)
-        assert case.result[0].message == f"{what}: because"
+        assert case.result[0].message == ("because" if verdict is Verdict.XFAIL else f"{verdict}: because")
     else:
         wanted = "Error" if verdict in (Verdict.BUILD_ERROR, Verdict.ENGINE_ERROR) else "Failure"
         assert kinds == [wanted]

@@ -67,16 +67,19 @@ def selection_of(
     arch_path: list[Path] | None,
     scenario_path: list[Path] | None,
 ) -> Selection:
-    """What the selectors ask for."""
+    """What the selectors ask for; an empty one asks for nothing, as if it were not there."""
     from farm.plan import Selection
 
+    def given(patterns: list[str] | None) -> list[str]:
+        return [names for names in patterns or () if names.strip()]
+
     return Selection(
-        arch or (),
-        mechanism or (),
-        engine or (),
-        toolchain or (),
-        scenario or (),
-        tag or (),
+        given(arch),
+        given(mechanism),
+        given(engine),
+        given(toolchain),
+        given(scenario),
+        given(tag),
         tuple(path.resolve() for path in arch_path or ()),
         tuple(path.resolve() for path in scenario_path or ()),
     )

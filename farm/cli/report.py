@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from farm.cli.app import ArchPath, ScenarioPath, app, console_for, status_of, write_reports
-from farm.errors import FarmError
+from farm.errors import FarmError, UsageError
 
 if TYPE_CHECKING:
-    from farm.plan import Planned
+    from farm.plan import Cell
+    from farm.run import Run
+    from farm.verdict import Result
 
 
 @app.command()
@@ -26,17 +28,38 @@ def report(
     from farm import plan as plans
     from farm import run as runs
     from farm.report import terminal
+    from farm.verdict import lost
 
     header, results, complaints = runs.read(output / "results.jsonl")
+    if not results:
+        raise FarmError(f"{output / 'results.jsonl'}: holds no result")
+    missing = _missing(output / "plan.json", header, results, complaints)
+    results += map(lost, missing)
     for complaint in complaints:
         typer.echo(complaint, err=True)
-    cells: list[Planned] = [plans.Planned(result.cell) for result in results]
+    cells = [plans.Planned(result.cell) for result in results]
     arches = tuple(path.resolve() for path in arch_path or ())
     suites = tuple(path.resolve() for path in scenario_path or ())
     made = plans.Plan(tuple(cells), scenarios.load(suites), backend.load(arches))
-    if not results:
-        raise FarmError(f"{output / 'results.jsonl'}: holds no result")
     write_reports(results, made, header, output, complaints)
     console = console_for()
     terminal.show(results, made, console, verbose=verbose)
-    raise typer.Exit(status_of(results, console))
+    raise typer.Exit(3 if missing else status_of(results, console))
+
+
+def _missing(path: Path, header: Run, results: list[Result], complaints: list[str]) -> list[Cell]:
+    """The cells of the plan in ``path`` without a result; ``complaints`` is told."""
+    from farm.plan import planned_in
+
+    if not path.is_file():
+        return []
+    try:
+        planned = planned_in(path, header.whole or header.plan, header.shard)
+    except UsageError as error:
+        complaints.append(str(error))
+        return []
+    known = {result.cell for result in results}
+    missing = [each.cell for each in planned if each.cell not in known]
+    if missing:
+        complaints.append(f"{len(missing):,} planned cells have no result, first {missing[0]}; --resume runs them")
+    return missing

@@ -138,7 +138,7 @@ def run(
         if not plan.cells:
             raise typer.Exit(_verified(known, [], console))
     if not plan.cells:
-        raise FarmError("nothing to run: this shard of the plan has no cell")
+        raise FarmError("nothing to run: the plan has no cell")
     _require(plan, require or [])
     with _executor(executor, jobs) as pool:
         folder = output_folder(output)
@@ -196,7 +196,7 @@ def _execute(
             engines()[name].warm_up(min(jobs, len({p.cell.variant for p in plan.cells})))
     journal = runs.Journal(folder / "results.jsonl", runs.describe(plan, known), resume=resume)
     try:
-        write(folder / "plan.json", plan.json())
+        write(folder / "plan.json", plan.whole.json())
         journal.run.took("plan", began)
         try:
             with Progress(console, plan, verbose=verbose) as progress:

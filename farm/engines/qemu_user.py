@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from farm.backend import QemuUserSettings, Variant
 from farm.engines import Hole, Reply, settings_or_hole
 from farm.engines.child import Child, ChildDied, Pool, Session, converse
+from farm.errors import MissingToolError
 from farm.scenario import Defect
 from farm.wire import KEEP
 
@@ -73,7 +74,10 @@ class QemuUser:
         return None
 
     def version(self, variant: Variant) -> str:
-        return ".".join(str(part) for part in _version(self.settings(variant).binary))
+        settings = self.settings(variant)
+        if shutil.which(settings.binary) is None:  # the plan was made elsewhere
+            raise MissingToolError(settings.binary, f"apt-get install {settings.package}")
+        return ".".join(str(part) for part in _version(settings.binary))
 
     def command(self, image: Image, variant: Variant, *options: str) -> list[str]:
         """The exact command that runs the guest."""

@@ -55,16 +55,16 @@ def _children(result: Result, plan: Plan) -> list[ET.Element]:
     children = []
     verdict, reason = result.verdict, result.reason or ""
     if verdict in SKIPPED or verdict is Verdict.XFAIL:
-        what = "known-bad" if verdict is Verdict.XFAIL else str(verdict)
-        children.append(ET.Element("skipped", message=clipped(f"{what}: {reason}", _MESSAGE)))
+        said = reason if verdict is Verdict.XFAIL else f"{verdict}: {reason}"  # which says that it is known
+        children.append(ET.Element("skipped", message=clipped(said, _MESSAGE)))
     elif result.failed:
         kind = "error" if verdict in ERRORS else "failure"
         children.append(ET.Element(kind, type=str(verdict), message=clipped(reason, _MESSAGE)))
         children[0].text = explain(result, plan)
-    said = ["this engine could not have shown the defect"] if verdict is Verdict.PASS_INSENSITIVE else []
+    more = ["this engine could not have shown the defect"] if verdict is Verdict.PASS_INSENSITIVE else []
     if result.retried:
-        said.append(printable(second_attempt(result)))
-    if said:
+        more.append(printable(second_attempt(result)))
+    if more:
         children.append(ET.Element("system-out"))
-        children[-1].text = "\n".join(said)
+        children[-1].text = "\n".join(more)
     return children

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from farm.report import LEGEND, Grid, agreement, by_kind, grid, reasons, second_attempt, totals, uncontrolled
 from farm.report.explain import explain
 from farm.report.text import clipped
-from farm.verdict import Result, Verdict
+from farm.verdict import SKIPPED, Result, Verdict
 
 if TYPE_CHECKING:
     from farm.plan import Plan
@@ -88,7 +88,7 @@ def render(results: Sequence[Result], plan: Plan, run: Run, complaints: Sequence
     for block in blocks:
         room.takes(block)
     blocks.pop()
-    blocks += _list("Lines of the results that cannot be used", complaints, room.part(0.1), opened=True)
+    blocks += _list("Missing, or not to be used", complaints, room.part(0.1), opened=True)
     if failures:
         mine = room.part(0.6)
         blocks += _failures(failures, plan, mine)
@@ -112,7 +112,8 @@ def _outcome(results: Sequence[Result], failures: Sequence[Result]) -> str:
     missing = sum(result.verdict is Verdict.NOT_RUN for result in results)
     if missing:
         return f"# patchfarm: nothing failed, but {missing:,} of {len(results):,} cells were not run"
-    return f"# patchfarm: all {len(results):,} cells are as expected"
+    ran = sum(result.verdict not in SKIPPED for result in results)
+    return f"# patchfarm: all {ran:,} cells that ran are as expected"
 
 
 def _counts(results: Sequence[Result]) -> str:

@@ -1,0 +1,164 @@
+"""``farm ci``: plan for a forge, and one result of what its jobs left."""
+
+from __future__ import annotations
+
+import enum
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from farm.cli.app import (
+    CPUS,
+    Arch,
+    ArchPath,
+    EngineNames,
+    Jobs,
+    Mechanism,
+    ScenarioNames,
+    ScenarioPath,
+    Tag,
+    ToolchainNames,
+    app,
+    console_for,
+    output_folder,
+    selection_of,
+    status_of,
+    write,
+    write_reports,
+)
+from farm.errors import OutputError, UsageError
+
+ci = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(ci, name="ci", help="Run a plan on many machines of a forge, and lose no cell.")
+
+
+class Format(enum.Enum):
+    """What ``farm ci plan`` prints."""
+
+    GITHUB = "github"
+    GITLAB = "gitlab"
+    JSON = "json"
+
+
+@ci.command()
+def plan(
+    arch: Arch = None,
+    mechanism: Mechanism = None,
+    engine: EngineNames = None,
+    toolchain: ToolchainNames = None,
+    scenario: ScenarioNames = None,
+    tag: Tag = None,
+    arch_path: ArchPath = None,
+    scenario_path: ScenarioPath = None,
+    kind: Annotated[
+        Format, typer.Option("--format", help="A matrix, a child pipeline, or all that is known")
+    ] = Format.JSON,
+    shards: Annotated[int | None, typer.Option(min=1, metavar="N", help="How many jobs", show_default="1")] = None,
+    max_minutes: Annotated[
+        float | None, typer.Option(min=0.01, metavar="M", help="As many jobs as it takes for each to be this quick")
+    ] = None,
+    jobs: Jobs = CPUS,
+    durations: Annotated[
+        list[Path] | None, typer.Option(metavar="PATH", help="results.jsonl, or a folder, of earlier runs")
+    ] = None,
+    output: Annotated[Path, typer.Option(metavar="FILE", help="The plan, for `farm run --plan`")] = Path(
+        "farm-plan.json"
+    ),
+) -> None:
+    """Divide a plan into shards of about the same duration, save it, and print the jobs."""
+    import dataclasses
+
+    import msgspec
+
+    from farm import ci as forge
+    from farm import plan as plans
+    from farm import shards as divisions
+
+    if shards is not None and max_minutes is not None:
+        raise UsageError("--shards and --max-minutes: one of them decides how many jobs there are")
+    if shards is not None and shards > divisions.LIMIT:
+        raise UsageError(f"--shards {shards}: a forge runs at most {divisions.LIMIT} jobs of one matrix")
+    made = plans.make(selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path))
+    known, complaints = forge.known_seconds(durations or [])
+    for complaint in complaints:
+        typer.echo(complaint, err=True)
+    if max_minutes is not None:
+        division = divisions.fit(made.cells, 60 * max_minutes, jobs, known)
+    else:
+        division = divisions.divide(made.cells, shards or 1, known)
+        if division.count < (shards or 1):
+            typer.echo(
+                f"--shards {shards}: there is work for {division.count}, so that is how many there are", err=True
+            )
+    made = dataclasses.replace(made, shards=division.numbers)
+    output_folder(output.parent)
+    write(output, made.json())
+    longest = max(division.loads) / jobs
+    typer.echo(
+        f"{len(made.cells)} cells in {division.count} shards, the longest about {longest:.0f} s on {jobs} workers; "
+        f"the plan is in {output}",
+        err=True,
+    )
+    if kind is Format.GITHUB:
+        typer.echo(msgspec.json.encode(forge.github(division)).decode())
+        return
+    document: object = forge.gitlab(division, output)
+    if kind is Format.JSON:
+        document = {"plan": str(output), "sha256": made.sha256, "shards": forge.jobs(division)}
+    typer.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+
+
+@ci.command()
+def merge(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="What the shards left, however deep")],
+    arch_path: ArchPath = None,
+    scenario_path: ScenarioPath = None,
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Where the whole goes")] = Path("farm-out"),
+    baseline: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="results.jsonl, or its folder, to compare with")
+    ] = None,
+    allow_mixed: Annotated[
+        bool, typer.Option("--allow-mixed", help="Though engines or compilers differ between shards")
+    ] = False,
+) -> None:
+    """Make one run of its shards; fail, and name them, if cells are missing or there twice."""
+    from farm import ci as forge
+    from farm.report import terminal
+
+    if any((output / forge.RESULTS).resolve() == path.resolve() for path in forge.found(folders)):
+        raise UsageError(f"--output {output}: its {forge.RESULTS} is one of those to merge; name another folder")
+    before, complaint = forge.baseline(baseline) if baseline else (None, None)
+    selection = selection_of(None, None, None, None, None, None, arch_path, scenario_path)
+    merged, complaints = forge.merge(folders, selection, mixed=allow_mixed)
+    for line in [*complaints, *filter(None, [complaint])]:
+        typer.echo(line, err=True)
+    folder = output_folder(output)
+    write(folder / forge.PLAN, merged.plan.json())
+    forge.write(merged, folder / forge.RESULTS)
+    write_reports(merged.shown, merged.plan, merged.run, folder, [*complaints, *merged.problems])
+    summary = folder / "summary.md"
+    text = forge.notice(merged) + summary.read_text(encoding="utf-8")
+    if before:
+        text += f"\n{forge.compared(before, merged)}"
+    write(summary, text.encode())
+    console = console_for()
+    terminal.show(merged.shown, merged.plan, console)
+    if step_summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        _append(Path(step_summary), summary.read_bytes())
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        for line in forge.commands(merged):
+            typer.echo(line)
+    console.print(f"results in {folder}", highlight=False)
+    for problem in merged.problems:
+        typer.echo(f"farm: {problem}", err=True)
+    raise typer.Exit(3 if merged.problems else status_of(merged.results, console))
+
+
+def _append(path: Path, content: bytes) -> None:
+    try:
+        with path.open("ab") as file:
+            file.write(content)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror}") from None
