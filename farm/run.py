@@ -56,8 +56,8 @@ class Batch:
         return self.spec.variant.profiled(self.engine)
 
 
-def batches(plan: Plan, skip: Iterable[Cell] = (), timeout: float = TIMEOUT) -> list[Batch]:
-    """The work of ``plan``, less the cells in ``skip``."""
+def batches(plan: Plan, skip: Iterable[Cell] = (), timeout: float = TIMEOUT, size: int = _BATCH) -> list[Batch]:
+    """The work of ``plan``, less the cells in ``skip``; ``size`` is the most cells of a batch."""
     done = set(skip)
     options = plan.selection.path_options()
     groups: dict[tuple[str, str, str, str], list[Cell]] = {}
@@ -71,7 +71,7 @@ def batches(plan: Plan, skip: Iterable[Cell] = (), timeout: float = TIMEOUT) -> 
         )
         for (variant, mechanism, toolchain, engine), cells in groups.items()
         for spec in (image.Spec(plan.variants[variant], mechanism, toolchain),)
-        for part in (cells[i : i + _BATCH] for i in range(0, len(cells), _BATCH))
+        for part in (cells[i : i + size] for i in range(0, len(cells), size))
     ]
 
 
