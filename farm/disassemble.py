@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import re
 import struct
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from farm.errors import ImageError
 from farm.scenario import FUNCTIONS
@@ -17,10 +18,32 @@ if TYPE_CHECKING:
 _MODES = {"little": "LITTLE_ENDIAN", "big": "BIG_ENDIAN"}
 
 
-def instructions(variant: Variant, data: bytes, address: int) -> list[str]:
-    """``data`` at ``address``, a line an instruction; what is none (a data slot) as hexadecimal."""
-    if not variant.disassembler:
-        return _words(variant, data, address)
+#: Branches that may go on behind themselves, as capstone writes them, by its architectures.  Of one that is not here,
+#: as sh whose literals lie in the code unmarked, nobody can tell.
+_CONDITIONAL = {
+    "aarch64": r"b\.|[ct]bn?z",
+    "arm": r"(bx?|(pop|ldm\w*)(?=.*\bpc\b))(eq|ne|hs|lo|mi|pl|vs|vc|hi|ls|ge|lt|gt|le)\b|cbn?z",
+    "loongarch": r"b(eq|ne|lt|ge|ltu|geu|eqz|nez|ceqz|cnez)\b",
+    "m68k": r"b(hi|ls|cc|cs|ne|eq|vc|vs|pl|mi|ge|lt|gt|le)\.",
+    "mips": r"b(eq|ne|lez|gtz|ltz|gez|eqz|nez|c1t|c1f)l?\b",
+    "ppc": r"b(t|f|dn?z|eq|ne|lt|gt|le|ge|so|ns|un|nu)(lr|ctr)?\b",
+    "riscv": r"(c\.)?b(eq|ne|lt|ge|gt|le)u?z?\b",
+    "sparc": r"(f?b(n?e|gu?|leu?|ge|l|cc|cs|pos|neg|vc|vs)|br(n?z|lez|lz|gz|gez))\b",
+    "systemz": r"(jg?|b(?=\w+r\b))n?(o|h|l|e|z|m|p|lh|he|le)r?\b|cl?g?[ir][jb]|brctg?\b",
+    "x86": r"j(?!mp)",
+}
+
+
+class Instruction(NamedTuple):
+    """One that was decoded."""
+
+    address: int
+    data: bytes
+    text: str
+
+
+def decoded(variant: Variant, data: bytes, address: int) -> Iterator[Instruction]:
+    """``data`` at ``address``, which has a disassembler; what is no instruction is a directive."""
     import capstone
 
     arch, *modes = variant.disassembler
@@ -29,9 +52,25 @@ def instructions(variant: Variant, data: bytes, address: int) -> list[str]:
         mode |= getattr(capstone, f"CS_MODE_{_MODES.get(name, name).upper()}")
     engine = capstone.Cs(getattr(capstone, f"CS_ARCH_{arch.upper()}"), mode)
     engine.skipdata = True
-    return [
-        f"{i.address:#x}: {i.bytes.hex():<20} {i.mnemonic} {i.op_str}".rstrip() for i in engine.disasm(data, address)
-    ]
+    for i in engine.disasm(data, address):
+        yield Instruction(i.address, bytes(i.bytes), f"{i.mnemonic} {i.op_str}".rstrip())
+
+
+def tells_branches(variant: Variant) -> bool:
+    """:func:`is_conditional` knows the instructions of ``variant``."""
+    return variant.disassembler[:1] != () and variant.disassembler[0] in _CONDITIONAL
+
+
+def is_conditional(variant: Variant, instruction: Instruction) -> bool:
+    """The instruction is a branch that may go on behind itself."""
+    return re.match(_CONDITIONAL[variant.disassembler[0]], instruction.text) is not None
+
+
+def instructions(variant: Variant, data: bytes, address: int) -> list[str]:
+    """``data`` at ``address``, a line an instruction; what is none (a data slot) as hexadecimal."""
+    if not variant.disassembler:
+        return _words(variant, data, address)
+    return [f"{i.address:#x}: {i.data.hex():<20} {i.text}" for i in decoded(variant, data, address)]
 
 
 def _words(variant: Variant, data: bytes, address: int) -> list[str]:

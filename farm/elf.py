@@ -54,7 +54,8 @@ class Segment(msgspec.Struct, frozen=True):
 
 
 @contextlib.contextmanager
-def _elf(path: Path) -> Iterator[Any]:
+def opened(path: Path) -> Iterator[Any]:
+    """The ELF file in ``path``.  Raises :class:`~farm.errors.ImageError` if it is none."""
     from elftools.common.exceptions import ELFError
     from elftools.elf.elffile import ELFFile
 
@@ -72,7 +73,7 @@ def inspect(path: Path, variant: Variant) -> tuple[tuple[Segment, ...], dict[str
 
     Raises :class:`~farm.errors.ImageError` if it is truncated, foreign, of the wrong byte order, or no guest.
     """
-    with _elf(path) as elf:
+    with opened(path) as elf:
         found = (elf["e_machine"], elf.elfclass, "little" if elf.little_endian else "big")
         number = elf.header["e_machine"]
         if isinstance(number, str):

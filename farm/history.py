@@ -17,6 +17,7 @@ import fnmatch
 import hashlib
 import os
 import sqlite3
+import time
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,7 +26,6 @@ from typing import Self
 
 import msgspec
 
-from farm.coverage import Coverage
 from farm.diff import Changed, classify
 from farm.errors import HistoryError, UsageError
 from farm.plan import Cell
@@ -165,26 +165,31 @@ def lines_of(folder: Path, results: Iterable[Result]) -> Lines | None:
 
     Raises :class:`~farm.errors.UsageError` if the file is something else.
     """
+    from farm import coverage
+
     path = folder / "coverage.json"
     began = min((result.began for result in results if result.began), default=0.0)
-    try:
-        if path.stat().st_mtime < began:
-            return None
-        coverage = msgspec.json.decode(path.read_bytes(), type=Coverage)
-    except FileNotFoundError:
+    if not path.is_file() or path.stat().st_mtime < began:
         return None
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not a coverage of the farm's: {error}") from None
-    reached: dict[tuple[str, int], bool] = {}
-    for unit in coverage.units:
-        for source in unit.sources:
-            for line, times in source.lines.items():
-                if times or line not in source.excused:
-                    key = (source.path, line)
-                    reached[key] = reached.get(key, False) or times > 0
-    return Lines(sum(reached.values()), len(reached)) if reached else None
+    measured = coverage.read(path)
+    if measured is None:
+        return None
+    counts = [
+        count
+        for sources in coverage.by_variant(measured).values()
+        for source in sources
+        for line, count in source.lines.items()
+        if count or line not in source.excused
+    ]
+    return Lines(sum(count > 0 for count in counts), len(counts)) if counts else None
+
+
+def _occupied() -> str:
+    return f"another process has been writing to it for {WAIT:g} seconds: try again"
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 class History:
@@ -224,6 +229,16 @@ class History:
 
     def _open(self, create: bool) -> None:  # noqa: FBT001
         with self._guarded():
+            deadline = time.monotonic() + WAIT
+            while not self._begun(create):
+                if time.monotonic() > deadline:
+                    raise HistoryError(f"{self.path}: {_occupied()}")
+                time.sleep(0.02)
+            self._db.execute("PRAGMA synchronous = NORMAL")
+
+    def _begun(self, create: bool) -> bool:  # noqa: FBT001
+        """It is ours now; False if others are beginning it, for whom SQLite does not always wait here."""
+        try:
             if not self._is_ours():
                 if not create:
                     raise HistoryError(f"{self.path}: holds no run: farm run, or farm history add, adds one")
@@ -234,7 +249,11 @@ class History:
                             self._db.execute(statement)
                         self._db.execute(f"PRAGMA application_id = {_APPLICATION}")
                         self._db.execute(f"PRAGMA user_version = {SCHEMA}")
-            self._db.execute("PRAGMA synchronous = NORMAL")
+        except sqlite3.Error as error:
+            if _code(error) in _BUSY:
+                return False
+            raise
+        return True
 
     def _is_ours(self) -> bool:
         """Whether it is a history; an empty file is not one yet."""
@@ -257,9 +276,9 @@ class History:
         try:
             yield
         except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            code = _code(error)
             if code in _BUSY:
-                what = f"another process has been writing to it for {WAIT:g} seconds: try again"
+                what = _occupied()
             elif code in _BROKEN:
                 raise self._broken(error) from None
             else:

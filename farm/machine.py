@@ -26,6 +26,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import struct
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import unicorn
@@ -35,7 +36,7 @@ from farm.backend import REGISTER_MODULES, UnicornSettings
 from farm.wire import DOORBELL_REGION, EVENT_WORDS, FEATURES, HEADER_WORDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from farm.image import Image
 
@@ -47,6 +48,8 @@ _TCG_BUFFER = 16 << 20  # the default of 1 GiB fills up over a long run
 _CHANGES_A_BUFFER = 4096  # of code, after which all translations are dropped: some 2 MiB, the rest is for one long run
 
 _EXECUTE, _WRITE, _READ = 1, 2, 4
+
+_NOWHERE = (0, 0)  # the block before the first
 
 
 class GuestFault(Exception):  # noqa: N818 - the guest's, not ours
@@ -92,10 +95,11 @@ def _constant(module: str, name: str) -> int:
 class Machine:
     """One guest in Unicorn: :meth:`reset`, then :meth:`run` a program for its trace.
 
-    ``program`` and trace are bytes in the variant's byte order (:mod:`farm.wire`).
+    ``program`` and trace are bytes in the variant's byte order (:mod:`farm.wire`).  Of code in ``watched``, ranges of
+    addresses, every block that is executed is counted (:meth:`blocks`).
     """
 
-    def __init__(self, image: Image, settings: UnicornSettings) -> None:
+    def __init__(self, image: Image, settings: UnicornSettings, watched: Sequence[tuple[int, int]] = ()) -> None:
         self.image = image
         self._module = REGISTER_MODULES[settings.arch]
         data_only = "ARMBE8" in settings.mode  # with BIG_ENDIAN, instructions of arm would be big-endian too
@@ -127,6 +131,10 @@ class Machine:
         self.uc.reg_write(self._sp, self._top)
         self._registers = self.uc.context_save()
         self._is_thumb = "THUMB" in settings.mode
+        self._blocks: Counter[tuple[int, int, int]] = Counter()
+        self._last = _NOWHERE
+        for start, end in watched:
+            self.uc.hook_add(uc_const.UC_HOOK_BLOCK, self._on_block, None, start, end - 1)
 
     def _register(self, name: str) -> int:
         return _constant(self._module, f"UC_{self._module.removesuffix('_const').upper()}_REG_{name}")
@@ -387,6 +395,18 @@ class Machine:
         self.uc.hook_add(uc_const.UC_HOOK_CODE, lambda _uc, address, _size, _data: executed.append(address))
         self.run(program)
         return with_skipped(executed, self._halfword) if self._is_thumb else executed
+
+    def _on_block(self, uc: Any, address: int, size: int, user_data: object) -> None:
+        del uc, user_data
+        start, end = self._last
+        self._blocks[start, end, address] += 1
+        self._last = address, address + size
+
+    def blocks(self) -> Counter[tuple[int, int, int]]:
+        """How often each watched block (:class:`~farm.engines.Block`) was executed since this was last asked."""
+        self._blocks[*self._last, 0] += 1
+        counts, self._blocks, self._last = self._blocks, Counter(), _NOWHERE
+        return Counter({block: count for block, count in counts.items() if block[:2] != _NOWHERE})
 
     def _halfword(self, address: int) -> int:
         return int.from_bytes(self.uc.mem_read(address, 2), "big" if self.image.big_endian else "little")

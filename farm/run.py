@@ -59,8 +59,14 @@ class Batch:
         return self.spec.variant.profiled(self.engine)
 
 
-def batches(plan: Plan, skip: Iterable[Cell] = (), timeout: float = TIMEOUT, retries: int = RETRIES) -> list[Batch]:
-    """The work of ``plan``, less the cells in ``skip``."""
+def batches(
+    plan: Plan,
+    skip: Iterable[Cell] = (),
+    timeout: float = TIMEOUT,
+    retries: int = RETRIES,
+    size: int = _BATCH,  # cells
+) -> list[Batch]:
+    """The work of ``plan``, less the cells in ``skip``; ``size`` is the most cells of a batch."""
     done = set(skip)
     options = plan.selection.path_options()
     groups: dict[tuple[str, str, str, str], list[Cell]] = {}
@@ -80,7 +86,7 @@ def batches(plan: Plan, skip: Iterable[Cell] = (), timeout: float = TIMEOUT, ret
         )
         for (variant, mechanism, toolchain, engine), cells in groups.items()
         for spec in (image.Spec(plan.variants[variant], mechanism, toolchain),)
-        for part in (cells[i : i + _BATCH] for i in range(0, len(cells), _BATCH))
+        for part in (cells[i : i + size] for i in range(0, len(cells), size))
     ]
 
 

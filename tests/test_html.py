@@ -387,7 +387,11 @@ def test_coverage_is_a_row_a_file_with_what_was_not_reached_and_why(suite):
         ),
     )
     text = text_of(rendered([result()], suite, coverage=made))
-    assert "arch/arm64/patch.c 2 40.0 % 2/5 66.7 % 2/3 7-8 never refused 9 ✗ no reason given" in text
+    assert (
+        "arch/arm64/patch.c 2 30.0 % 3/10 66.7 % 2/3 6 on arm64 ✗ no reason given "
+        "7-8 on arm64, arm64be never refused 9 on arm64, arm64be ✗ no reason given"
+    ) in text
+    assert "✗ arch/arm64/patch.c:6: not reached on arm64; a scenario should" in text
     assert "alpha/stub/gcc: no alpha guest" in text
 
 

@@ -7,7 +7,7 @@
     .section .stub, "ax"
     .irp n, FUNCTION_NUMBERS
     .balign ARCH_STUB_BYTES
-    nop                             /* so that the operand is naturally aligned */
+    nop                             /* so that the operand is naturally aligned */ /* unreached: in no function */
     .globl whatever_\n
     .type whatever_\n, @function
 whatever_\n:

@@ -25,6 +25,6 @@ uint32_t arch_site_jump(uintptr_t at, uint32_t word, uintptr_t to)
         word ^= 2u << 21; /* the link register, r2 or none */
 #endif
     if (is_conditional(word))
-        return (word & ~0x00001ffdu) | (words >> 11 & 1) | low;
+        return (word & ~0x00001ffdu) | (words >> 11 & 1) | low; /* unreached: every target is too far away */
     return (word & ~0x001f1ffdu) | (words >> 16 & 1) | (words >> 11 & 0x1f) << 16 | low;
 }

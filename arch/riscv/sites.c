@@ -16,13 +16,15 @@ bool arch_site_reaches(uintptr_t at, uint32_t word, uintptr_t to)
 /* JAL as in patch.c; of a branch, bits 12 and 10-5 are the word's highest, 4-1 and 11 lie above the opcode. */
 uint32_t arch_site_jump(uintptr_t at, uint32_t word, uintptr_t to)
 {
-    uint32_t displacement = (uint32_t)(to - at);
 #ifdef CONTROL_LOST_LINK
     if (!is_conditional(word))
         word ^= 1u << 7; /* of the link register, ra or zero */
 #endif
-    if (is_conditional(word))
+    if (is_conditional(word)) {
+        /* unreached: every target is too far away */
+        uint32_t displacement = (uint32_t)(to - at);
         return (word & 0x01fff07fu) | (displacement >> 12 & 1) << 31 | (displacement >> 5 & 0x3f) << 25 |
                (displacement >> 1 & 0xf) << 8 | (displacement >> 11 & 1) << 7;
+    }
     return (word & 0xfffu) | (arch_jump(at, to) & ~0xfffu);
 }

@@ -29,6 +29,9 @@ uintptr_t arch_jump_target(uintptr_t at, code_word word)
 
 #ifdef ARCH_STUB_SLOT
 code_word arch_slot_jump(uintptr_t at) { return arch_jump(at, at + SLOT_LOAD); }
+
+/* Under TSO, which is what Linux runs, stores are seen in program order; this orders them under PSO too. */
+void arch_store_barrier(void) { __asm__ volatile("stbar" ::: "memory"); }
 #endif
 
 /* mov %o7, %g1; call; mov %g1, %o7; and what loads the slot: sethi; ldx [%g1 + lo], %g1; jmp %g1; nop */
@@ -42,9 +45,6 @@ bool arch_is_stub(uintptr_t at)
     return is_call;
 #endif
 }
-
-/* Under TSO, which is what Linux runs, stores are seen in program order; this orders them under PSO too. */
-void arch_store_barrier(void) { __asm__ volatile("stbar" ::: "memory"); }
 
 /* FLUSH makes the doubleword's instruction fetches, here and in time everywhere, come after the store (V9, A.20).  A V8
  * CPU may execute up to five instructions before it is done (SPARC Architecture Manual version 8, B.32). */

@@ -17,7 +17,7 @@ static uint32_t field_of(uint32_t word)
     case 2:
         return 0x003fffffu;
     default:
-        return SPLIT;
+        return SPLIT; /* unreached: no such call site */
     }
 }
 
@@ -35,7 +35,7 @@ uint32_t arch_site_jump(uintptr_t at, uint32_t word, uintptr_t to)
     if (word >> 30 == 0)
         word = (word & ~(0xfu << 25)) | 8u << 25; /* always */
 #endif
-    if (field == SPLIT)
-        displacement = (displacement & 0x3fffu) | (displacement & 0xc000u) << 6;
+    if (field == SPLIT) /* unreached: no such call site */
+        displacement = (displacement & 0x3fffu) | (displacement & 0xc000u) << 6; /* unreached: no such call site */
     return (word & ~field) | (displacement & field);
 }

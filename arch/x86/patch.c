@@ -30,6 +30,9 @@ uintptr_t arch_jump_target(uintptr_t at, code_word word)
 
 code_word arch_slot_jump(uintptr_t at) { return arch_jump(at, at + TAIL); }
 
+/* Stores of one CPU are seen in program order (Intel SDM volume 3A, "Memory Ordering"): only the compiler is held. */
+void arch_store_barrier(void) { __asm__ volatile("" ::: "memory"); }
+
 /* jmp rel32; jmp *slot(%rip) */
 bool arch_is_stub(uintptr_t at)
 {
@@ -44,9 +47,6 @@ bool arch_is_stub(uintptr_t at)
     return code[0] == 0xe9 && code[JUMP_BYTES] == 0xcc;
 }
 #endif
-
-/* Stores of one CPU are seen in program order (Intel SDM volume 3A, "Memory Ordering"): only the compiler is held. */
-void arch_store_barrier(void) { __asm__ volatile("" ::: "memory"); }
 
 /* Nothing to do: a store through the linear address that is fetched from is seen by the next fetch of this CPU (Intel
  * SDM volume 3A, "Self-Modifying Code"). */

@@ -7,13 +7,15 @@ one cell and never the run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from farm.backend import QemuUserSettings, Unavailable, UnicornSettings, Variant
 
 if TYPE_CHECKING:
+    from collections import Counter
+
     from farm.engines.child import Session
     from farm.image import Image
     from farm.scenario import Defect
@@ -25,6 +27,14 @@ class Hole:
 
     verdict: Literal["not-applicable", "not-run"]
     reason: str
+
+
+class Block(NamedTuple):
+    """Instructions that were executed one after the other, and where execution went then."""
+
+    start: int
+    end: int  #: at least behind where the last instruction begins
+    next: int  #: where the next watched block begins; 0: none does
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,7 @@ class Reply:
     pc: int | None = None  #: of the guest, where it failed
     code: bytes | None = None  #: what patching had changed, if it can still be read
     path: Sequence[int] = ()  #: the address of every instruction executed, in order, where that was asked for
+    blocks: Mapping[Block, int] = field(default_factory=dict)  #: and how often, where that was asked for
 
 
 class Engine(Protocol):
@@ -84,6 +95,14 @@ class Engine(Protocol):
 
     def path(self, image: Image, variant: Variant, program: bytes, timeout: float) -> Reply:
         """A reply with nothing but the path of ``program``, which starts from the pristine image."""
+
+    def blocks(
+        self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float, watched: Sequence[range]
+    ) -> tuple[list[Reply], Counter[Block]]:
+        """As :meth:`run`, and how often each block in the ``watched`` addresses was executed.
+
+        Of a program that fails, what it executed may be missing.
+        """
 
     def warm_up(self, count: int) -> None:
         """Start what ``count`` workers will need, while the host is busy with something else."""

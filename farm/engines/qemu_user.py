@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import os
 import re
 import shutil
@@ -17,12 +18,13 @@ import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from farm.backend import QemuUserSettings, Variant
-from farm.engines import Hole, Reply, settings_or_hole
+from farm.engines import Block, Hole, Reply, settings_or_hole
 from farm.engines.child import Child, ChildDied, Pool, Session, converse
 from farm.errors import MissingToolError
 from farm.scenario import Defect
@@ -138,6 +140,31 @@ class QemuUser:
             start, lambda child: self.pool.give(key, child), programs, timeout, lambda _, trace: Reply(trace), explain
         )
 
+    def blocks(
+        self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float, watched: Sequence[range]
+    ) -> tuple[list[Reply], Counter[Block]]:
+        """From QEMU's log of what it translates and executes, of the watched addresses alone."""
+        ranges = ",".join(f"{span.start:#x}..{span.stop - 1:#x}" for span in watched)
+        silent = self.settings(variant).silent
+        with tempfile.TemporaryDirectory(prefix="patchfarm-") as folder:
+            logs = (Path(folder) / str(number) for number in itertools.count())
+
+            def start() -> Child:
+                command = self.command(
+                    image, variant, "-d", "in_asm,exec,nochain", "-dfilter", ranges, "-D", str(next(logs))
+                )
+                return Child(command, big_endian=image.big_endian)
+
+            def explain(death: ChildDied) -> Reply:
+                return _explain(death, timeout, silent=silent)
+
+            replies = list(converse(start, Child.retire, programs, timeout, lambda _, trace: Reply(trace), explain))
+            counts = Counter[Block]()
+            for path in Path(folder).iterdir():
+                with path.open("rb") as log:
+                    counts.update(_blocks(log))
+        return replies, counts
+
     def locate(self, image: Image, variant: Variant, program: bytes, timeout: float) -> int | None:
         """Start of the last block that the guest began before it died on ``program``, from QEMU's execution log."""
         command = self.command(image, variant, "-d", "exec,nochain")
@@ -186,6 +213,36 @@ class QemuUser:
 def _executed(log: bytes) -> list[int]:
     """The addresses of the blocks that QEMU's execution log names."""
     return [int(address, 16) for address in re.findall(rb"Trace \d+: \S+ \[[0-9a-f]+/([0-9a-f]+)/", log)]
+
+
+_TRACE = re.compile(rb"Trace \d+: \S+ \[[0-9a-f]+/([0-9a-f]+)/")
+
+
+def _blocks(log: Iterable[bytes]) -> Counter[Block]:
+    """How often each block was executed, by a log of what was translated and what was executed.
+
+    Two blocks that begin at one address may end elsewhere.  A line ``Trace`` tells them apart by where the translation
+    is; that of a first execution stands behind the instructions of the block.
+    """
+    followed = Counter[tuple[bytes, bytes]]()
+    ends: dict[bytes, int] = {}
+    before = last = b""
+    for line in log:
+        if line.startswith(b"Trace "):
+            followed[before, line] += 1
+            if last:
+                ends[line] = int(last.partition(b":")[0], 16) + 1
+                last = b""
+            before = line
+        elif line.startswith(b"0x"):
+            last = line
+    followed[before, b""] += 1
+    counts = Counter[Block]()
+    starts = {line: int(found[1], 16) for line in ends if (found := _TRACE.match(line))}
+    for (line, then), count in followed.items():
+        if line in starts:
+            counts[Block(starts[line], ends[line], starts.get(then, 0))] += count
+    return counts
 
 
 _GUEST_SIGNALS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGTRAP, signal.SIGFPE}

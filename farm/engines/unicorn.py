@@ -14,8 +14,10 @@ import importlib.metadata
 import importlib.util
 import re
 import signal
+import struct
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +25,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from farm.backend import REGISTER_MODULES, UnicornSettings, Variant
-from farm.engines import Hole, Reply, settings_or_hole
+from farm.engines import Block, Hole, Reply, settings_or_hole
 from farm.engines.child import Child, ChildDied, Pool, Session, converse
 from farm.errors import BackendError, ImageError
 from farm.scenario import Defect
@@ -37,7 +39,10 @@ OPEN = 1 << 31
 #: Set in a frame's length: what is wanted of this program is its path.
 PATH_OF = 1 << 29
 
-TRACE, CRASH, TIMEOUT, ERROR, PATH = range(5)  # statuses of a reply
+#: A reply with blocks: how many, each with how often it was executed, then the trace.
+COUNT, COUNTED = struct.Struct("<I"), struct.Struct("<4Q")
+
+TRACE, CRASH, TIMEOUT, ERROR, PATH, BLOCKS = range(6)  # statuses of a reply
 
 _NO_CODE_HOOKS = frozenset({"SPARC"})  # with one, `jmpl` goes to address 5
 
@@ -54,6 +59,7 @@ class Open(msgspec.Struct):
     image: str  #: path of its ``image.json``
     settings: UnicornSettings
     timeout: float
+    watched: tuple[tuple[int, int], ...] = ()  #: addresses whose blocks are to be counted
 
 
 class Failure(msgspec.Struct):
@@ -122,11 +128,32 @@ class Unicorn:
     def run(
         self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float, *, fresh: bool = False
     ) -> Iterator[Reply]:
+        return self._converse(image, variant, programs, timeout, fresh=fresh)
+
+    def blocks(
+        self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float, watched: Sequence[range]
+    ) -> tuple[list[Reply], Counter[Block]]:
+        replies, blocks = [], Counter[Block]()
+        for reply in self._converse(image, variant, programs, timeout, watched=watched):
+            replies.append(reply)
+            blocks.update(reply.blocks)
+        return replies, blocks
+
+    def _converse(
+        self,
+        image: Image,
+        variant: Variant,
+        programs: Sequence[bytes],
+        timeout: float,
+        *,
+        fresh: bool = False,
+        watched: Sequence[range] = (),
+    ) -> Iterator[Reply]:
         def start() -> Child:
-            return self._start(image, variant, timeout, fresh=fresh)
+            return self._start(image, variant, timeout, fresh=fresh, watched=watched)
 
         def finish(child: Child) -> None:
-            self.pool.give(_key(image, variant, timeout), child)
+            self.pool.give(_key(image, variant, timeout, watched), child)
 
         answered = 0
         try:
@@ -145,16 +172,19 @@ class Unicorn:
         key = _key(image, variant, timeout)
         return Session(child, timeout + _GRACE, _interpret, _explain, lambda child: self.pool.give(key, child))
 
-    def _start(self, image: Image, variant: Variant, timeout: float, *, fresh: bool) -> Child:
+    def _start(
+        self, image: Image, variant: Variant, timeout: float, *, fresh: bool, watched: Sequence[range] = ()
+    ) -> Child:
         """A child with ``image`` open.  Raises :class:`CannotOpenError` or :class:`ChildDied`."""
         settings = variant.engine[self.name]
         assert isinstance(settings, UnicornSettings)
-        key = _key(image, variant, timeout)
+        key = _key(image, variant, timeout, watched)
         idle = None if fresh else self.pool.take(key, any_other=True)
         if idle and idle[0] == key:
             return idle[1]
         child = idle[1] if idle else Child(_COMMAND)
-        request = Open(image.path.removesuffix("guest.elf") + "image.json", settings, timeout)
+        description = image.path.removesuffix("guest.elf") + "image.json"
+        request = Open(description, settings, timeout, tuple((span.start, span.stop) for span in watched))
         try:
             child.send(msgspec.json.encode(request), OPEN)
             status, payload = child.receive(time.monotonic() + timeout + _GRACE)
@@ -181,8 +211,8 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
-def _key(image: Image, variant: Variant, timeout: float) -> str:
-    return f"{image.sha256} {variant.engine['unicorn']} {timeout}"
+def _key(image: Image, variant: Variant, timeout: float, watched: Sequence[range] = ()) -> str:
+    return f"{image.sha256} {variant.engine['unicorn']} {timeout} {watched}"
 
 
 @functools.cache
@@ -226,6 +256,10 @@ def _interpret(status: int, payload: bytes) -> Reply:
         return Reply(payload)
     if status == PATH:
         return Reply(path=array.array("Q", payload))
+    if status == BLOCKS:
+        (count,) = COUNT.unpack_from(payload)
+        end = COUNT.size + count * COUNTED.size
+        return Reply(payload[end:], blocks={Block(*b): n for *b, n in COUNTED.iter_unpack(payload[COUNT.size : end])})
     failure = msgspec.json.decode(payload, type=Failure)
     kind = {CRASH: "crash", TIMEOUT: "timeout"}.get(status, "engine-error")
     return Reply(failure=kind, detail=failure.detail, pc=failure.pc, code=failure.code)  # type: ignore[arg-type]

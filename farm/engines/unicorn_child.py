@@ -21,7 +21,21 @@ from pathlib import Path
 import msgspec
 from unicorn import UcError
 
-from farm.engines.unicorn import CRASH, ERROR, KEPT, OPEN, PATH, PATH_OF, TIMEOUT, TRACE, Failure, Open
+from farm.engines.unicorn import (
+    BLOCKS,
+    COUNT,
+    COUNTED,
+    CRASH,
+    ERROR,
+    KEPT,
+    OPEN,
+    PATH,
+    PATH_OF,
+    TIMEOUT,
+    TRACE,
+    Failure,
+    Open,
+)
 from farm.image import Image
 from farm.machine import GuestFault, Machine
 from farm.wire import KEEP
@@ -36,12 +50,13 @@ class Opened:
         self.image = msgspec.json.decode(Path(request.image).read_bytes(), type=Image)
         self.settings = request.settings
         self.timeout = request.timeout
+        self.watched = request.watched
         self.machine: Machine | None = None
         self.boot()
 
     def boot(self) -> Machine:
         """A new machine in place of one that cannot be used any more."""
-        self.machine = Machine(self.image, self.settings)
+        self.machine = Machine(self.image, self.settings, self.watched)
         return self.machine
 
 
@@ -80,18 +95,22 @@ class Server:
             machine.rewind()
         else:
             machine.reset()
-        return self._watched(current, machine, lambda: (TRACE, machine.run(program)))
+        answer = self._guarded(current, machine, lambda: (TRACE, machine.run(program)))
+        if answer[0] != TRACE or not current.watched:
+            return answer
+        counted = [COUNTED.pack(*block, count) for block, count in machine.blocks().items()]
+        return BLOCKS, COUNT.pack(len(counted)) + b"".join(counted) + answer[1]
 
     def path(self, program: bytes) -> tuple[int, bytes]:
         """Status and payload for ``program``, whose path is wanted, on a machine of its own: its code calls a hook."""
         current = self.current
         assert current
         machine = current.boot()
-        answer = self._watched(current, machine, lambda: (PATH, array.array("Q", machine.path(program)).tobytes()))
+        answer = self._guarded(current, machine, lambda: (PATH, array.array("Q", machine.path(program)).tobytes()))
         current.machine = None
         return answer
 
-    def _watched(self, current: Opened, machine: Machine, run: Callable[[], tuple[int, bytes]]) -> tuple[int, bytes]:
+    def _guarded(self, current: Opened, machine: Machine, run: Callable[[], tuple[int, bytes]]) -> tuple[int, bytes]:
         self.timed_out = False
         self.started = time.monotonic()
         try:

@@ -54,7 +54,7 @@ def found(folder: Path) -> Found:
 
     return Found(
         use(lambda: _read(folder / "cost.json", list[costs.Cost], []), []),
-        use(lambda: _coverage(folder / "coverage.json"), None),
+        use(lambda: coverages.read(folder / "coverage.json"), None),
         use(lambda: table.found(folder), []),
         complaints,
     )
@@ -69,13 +69,6 @@ def _read(path: Path, kind: Any, otherwise: Any) -> Any:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not what the farm writes there: {error}") from None
-
-
-def _coverage(path: Path) -> coverages.Coverage | None:
-    read: coverages.Coverage | None = _read(path, coverages.Coverage, None)
-    if read and read.schema != coverages.SCHEMA:
-        raise UsageError(f"{path}: coverage of schema {read.schema}; this farm reads {coverages.SCHEMA}")
-    return read
 
 
 def render(material: Material) -> bytes:
@@ -295,46 +288,35 @@ def _cost(measured: Sequence[costs.Cost]) -> dict[str, Any] | None:
 
 
 def _covered(measured: coverages.Coverage | None) -> dict[str, Any] | None:
-    """A row a file.
-
-    A line is reached if any guest reached it; ways out of a branch are counted in each guest, for each has its own.
-    """
+    """A row a file; its lines and branches are counted in each variant."""
     if measured is None:
         return None
-    lines: dict[str, dict[int, int]] = {}
-    excused: dict[str, dict[int, str]] = {}
+    lines: dict[str, Counter[bool]] = {}
     ways: dict[str, Counter[bool]] = {}
-    guests: Counter[str] = Counter()
-    for unit in measured.units:
-        for source in unit.sources:
-            times = lines.setdefault(source.path, {})
-            for line, count in source.lines.items():
-                times[line] = times.get(line, 0) + count
-            excused.setdefault(source.path, {}).update(source.excused)
+    variants: Counter[str] = Counter()
+    for sources in coverages.by_variant(measured).values():
+        for source in sources:
+            lines.setdefault(source.path, Counter()).update(count > 0 for count in source.lines.values())
             ways.setdefault(source.path, Counter()).update(branch.taken > 0 for branch in source.branches)
-            guests[source.path] += 1
-    rows = []
-    for path in sorted(lines):
-        unreached = sorted(line for line, count in lines[path].items() if not count)
-        whys = [(line, excused[path].get(line)) for line in unreached]
-        runs = [
-            {"lines": _span([line for line, _ in group]), "why": why}
-            for why, group in ((why, list(group)) for why, group in itertools.groupby(whys, key=lambda pair: pair[1]))
-        ]
-        rows.append(
-            {
-                "path": path,
-                "guests": guests[path],
-                "lines": (len(lines[path]) - len(unreached), len(lines[path])),
-                "branches": (ways[path][True], ways[path].total()),
-                "unreached": runs,
-                "open": sum(why is None for _, why in whys),
-            }
-        )
-    return {
-        "rows": rows,
-        "holes": [(f"{u.variant}/{u.mechanism}/{u.toolchain}", u.reason) for u in measured.units if u.reason],
-    }
+            variants[source.path] += 1
+    unreached: dict[str, dict[tuple[str | None, tuple[str, ...]], list[int]]] = {path: {} for path in lines}
+    for line in coverages.unreached(measured):
+        unreached[line.path].setdefault((line.excuse, line.variants), []).append(line.line)
+    rows = [
+        {
+            "path": path,
+            "variants": variants[path],
+            "lines": (lines[path][True], lines[path].total()),
+            "branches": (ways[path][True], ways[path].total()),
+            "unreached": [
+                {"lines": _span(numbers), "why": why, "where": ", ".join(where)}
+                for (why, where), numbers in unreached[path].items()
+            ],
+        }
+        for path in sorted(lines)
+    ]
+    holes = [(f"{u.variant}/{u.mechanism}/{u.toolchain}", u.reason) for u in measured.units if u.reason]
+    return {"rows": rows, "holes": holes, "complaints": coverages.complaints(measured)}
 
 
 def _span(lines: Sequence[int]) -> str:

@@ -1,8 +1,8 @@
 /* What an architecture supplies to the mechanisms that poke code (arch/NAME/patch.c, sites.c).  A stub's word
  * (ARCH_CODE_WORD) is what one store replaces: an instruction, or the operand of one.
  *
- * An architecture whose jump reaches every address has no data slot: it leaves ARCH_STUB_SLOT undefined and supplies no
- * arch_slot_jump. */
+ * An architecture whose jump reaches every address has no data slot: it leaves ARCH_STUB_SLOT undefined and supplies
+ * neither arch_slot_jump nor arch_store_barrier. */
 #ifndef PATCH_H
 #define PATCH_H
 

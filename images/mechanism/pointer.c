@@ -7,9 +7,9 @@ const bool mechanism_is_transparent = false; /* a C function lies between */
 uint32_t failing_poke;                        /* there are none */
 
 /* One store to data has no middle. */
-void patch_interrupted_by(uint32_t n, uintptr_t target) { (void)n, (void)target; }
+void patch_interrupted_by(uint32_t n, uintptr_t target) { (void)n, (void)target; } /* unreached: never asked for */
 
-uint32_t patch_interruption(void) { return PATCH_UNSUPPORTED; }
+uint32_t patch_interruption(void) { return PATCH_UNSUPPORTED; } /* unreached: never asked for */
 
 struct pointer pointers[FUNCTION_COUNT] __attribute__((section(".data.pointers"))) = {
 #ifdef CONTROL_INITIAL_FAST
@@ -38,7 +38,7 @@ uint32_t patch_set(uint32_t n, uintptr_t target, uint32_t offset)
 {
     uint32_t status = check_target(n, target);
     if (offset)
-        return PATCH_UNSUPPORTED; /* no instruction is patched */
+        return PATCH_UNSUPPORTED; /* no instruction is patched */ /* unreached: never asked for */
     if (status != PATCH_OK)
         return status;
     if (target == target_addresses[n][TARGET_DEFAULT])
@@ -86,6 +86,7 @@ uintptr_t patch_query(uint32_t n)
 #endif
 }
 
+/* unreached: never asked for */
 uint32_t patch_scribble(uint32_t n)
 {
     (void)n;

@@ -80,6 +80,7 @@ static bool poke(uintptr_t word, code_word value)
     return true;
 }
 
+/* unreached on alpha, sh4: they redirect no call site */
 bool poke_site(uintptr_t at, uint32_t word)
 {
     if (!may_poke())
@@ -164,6 +165,7 @@ static struct stub_state save(uint32_t n)
     return state;
 }
 
+/* unreached on alpha, sh4: no call site can fail after the stub */
 static void undo(uint32_t n, struct stub_state state)
 {
 #ifdef ARCH_STUB_SLOT
@@ -205,9 +207,9 @@ static uint32_t redirect(uint32_t n, uintptr_t at, uintptr_t target)
 #ifdef CONTROL_HALF_DONE
         (void)undo, (void)before;
 #else
-        undo(n, before);
+        undo(n, before); /* unreached on alpha, sh4: no call site can fail after the stub */
 #endif
-        done = false;
+        done = false; /* unreached on alpha, sh4: no call site can fail after the stub */
     }
 #ifdef CONTROL_NEIGHBOUR
     lead_stub(n ^ 1, default_of(n));

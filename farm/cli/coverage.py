@@ -1,0 +1,80 @@
+"""``farm coverage``: what of the guest's own patch code the suite reaches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from farm.cli.app import (
+    CPUS,
+    Arch,
+    ArchPath,
+    EngineNames,
+    Jobs,
+    JsonFlag,
+    Mechanism,
+    ScenarioNames,
+    ScenarioPath,
+    Tag,
+    Timeout,
+    ToolchainNames,
+    app,
+    ci_status,
+    close_engines,
+    console_for,
+    output_folder,
+    selection_of,
+    write,
+)
+from farm.errors import FarmError
+
+
+@app.command()
+def coverage(
+    arch: Arch = None,
+    mechanism: Mechanism = None,
+    engine: EngineNames = None,
+    toolchain: ToolchainNames = None,
+    scenario: ScenarioNames = None,
+    tag: Tag = None,
+    arch_path: ArchPath = None,
+    scenario_path: ScenarioPath = None,
+    jobs: Jobs = CPUS,
+    timeout: Timeout = 20.0,
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Where the files go")] = Path("farm-out"),
+    json: JsonFlag = False,
+) -> None:
+    """Measure which lines and branches of the guest's patch code the scenarios reach; leave lcov.info.
+
+    Exit status 1: a line of arch/*/patch.c is not reached and no comment says why, or a comment says so of one that is.
+    """
+    import msgspec
+    from rich.progress import Progress
+
+    from farm import plan as plans
+    from farm.coverage import complaints, measure_all
+    from farm.report import coverage as reports
+    from farm.report import lcov
+
+    plan = plans.make(selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path))
+    folder = output_folder(output)
+    errors = console_for(stderr=True)
+    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
+        task = progress.add_task("guests", total=None)
+        found = measure_all(plan, jobs, timeout, lambda done, of: progress.update(task, completed=done, total=of))
+    close_engines()
+    document = msgspec.json.format(msgspec.json.encode(found), indent=1)
+    write(folder / "coverage.json", document)
+    write(folder / "lcov.info", lcov.render(found).encode())
+    if json:
+        typer.echo(document.decode())
+    else:
+        console = console_for()
+        reports.show(found, console)
+        console.print(f"coverage.json and lcov.info in {folder}", highlight=False)
+    if not any(unit.sources or unit.failed for unit in found.units):
+        raise FarmError("nothing was measured: no cell of the plan can run here")
+    status = ci_status(any(planned.verdict == "not-run" for planned in plan.cells), errors)
+    raise typer.Exit(1 if complaints(found) else status)
