@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -120,3 +121,46 @@ def bytes_at(content: bytes, segments: tuple[Segment, ...], address: int, size: 
             filled = content[start : min(start + size, s.offset + s.file_size)]
             return filled + bytes(size - len(filled))
     raise ImageError(f"no {size} bytes at {address:#x}")
+
+
+def objects(path: Path) -> dict[str, tuple[int, int]]:
+    """Address and size in bytes of each variable of the guest in ``path``; of several of one name, the last."""
+    with _elf(path) as elf:
+        table = elf.get_section_by_name(".symtab")
+        return {
+            s.name: (s["st_value"], s["st_size"])
+            for s in (table.iter_symbols() if table else ())
+            if s["st_info"]["type"] == "STT_OBJECT"
+        }
+
+
+def source_lines(path: Path) -> list[tuple[int, str, int]]:
+    """Where the code of each line of the guest's sources begins: address, file and line, by address.
+
+    Files are named as the compiler was told, from the root of the project: ``arch/arm64/patch.c``.
+    """
+    found: dict[int, tuple[str, int]] = {}
+    with _elf(path) as elf:
+        dwarf = elf.get_dwarf_info(relocate_dwarf_sections=False)  # the linker has done so, and kept the relocations
+        for unit in dwarf.iter_CUs():
+            program = dwarf.line_program_for_CU(unit)
+            if program is None:
+                continue
+            names = _files(program)
+            for entry in program.get_entries():
+                state = entry.state
+                if state and not state.end_sequence and state.line:
+                    found[state.address] = (names[state.file], state.line)
+    return [(address, *found[address]) for address in sorted(found)]
+
+
+def _files(program: Any) -> dict[int, str]:
+    """The files of a line table by their numbers, which begin with 0 from DWARF 5 and with 1 before."""
+    since = 0 if program.header.version >= 5 else 1
+    folders = [folder.decode(errors="replace") for folder in program.header.include_directory]
+    names = {}
+    for number, entry in enumerate(program.header.file_entry, since):
+        index = entry.dir_index - since
+        folder = folders[index] if 0 <= index < len(folders) else "."
+        names[number] = os.path.normpath(os.path.join(folder, entry.name.decode(errors="replace")))
+    return names

@@ -23,6 +23,7 @@ Decisions that cost something to learn:
 
 from __future__ import annotations
 
+import array
 import ctypes
 import mmap
 import struct
@@ -47,6 +48,8 @@ _TCG_BUFFER = 16 << 20  # the default of 1 GiB fills up over a long run
 _CHANGES_A_BUFFER = 4096  # of code, after which all translations are dropped: some 2 MiB, the rest is for one long run
 
 _EXECUTE, _WRITE, _READ = 1, 2, 4
+
+_LONGEST = 16  # bytes of an instruction; of one that is none, Unicorn tells a size that is none
 
 
 class GuestFault(Exception):  # noqa: N818 - the guest's, not ours
@@ -116,6 +119,7 @@ class Machine:
         self._swapped = False
         self._until = image.symbols["farm_stop"]
         self._trap: int | None = None  # the number of one that the guest must not take
+        self._recorder: Recorder | None = None
         self._load()
         features = sum(FEATURES[name] for name in settings.features)
         self.uc.mem_write(image.symbols["farm_features"], struct.pack(self._order + "I", features))
@@ -154,14 +158,15 @@ class Machine:
         self._trace = self._place(symbols["farm_trace"])
         base = symbols["text_start"]
         self.uc.mem_map(base + _STACK_OFFSET, _STACK_SIZE, uc_const.UC_PROT_READ | uc_const.UC_PROT_WRITE)
-        self.uc.mmio_map(base + _DOORBELL_OFFSET, self._page, None, None, self._on_doorbell, None)
+        self._doorbell = range(base + _DOORBELL_OFFSET, base + _DOORBELL_OFFSET + self._page)
+        self.uc.mmio_map(self._doorbell.start, self._page, None, None, self._on_doorbell, None)
         self._opened = [
             (symbols[start], -(-(symbols[end] - symbols[start]) // self._page) * self._page)
             for start, end in (("stub_start", "stub_end"), ("module_start", "module_end"), ("module_start", "stub_end"))
         ]
         order = ">" if self.image.big_endian else "<"
         word = "Q" if self.image.word_size == 8 else "I"
-        self.uc.mem_write(symbols["farm_doorbell"], struct.pack(order + word, base + _DOORBELL_OFFSET))
+        self.uc.mem_write(symbols["farm_doorbell"], struct.pack(order + word, self._doorbell.start))
         self._order = order
         self._head = struct.Struct(f"{order}{HEADER_WORDS}I")
 
@@ -177,6 +182,8 @@ class Machine:
             value = int.from_bytes(value.to_bytes(size, "little"), "big")
         self._changes += 1
         start, length = self._opened[value >> DOORBELL_REGION]
+        if self._recorder:
+            self._recorder.on_protection(start, length, value & 7)
         if length:
             permissions = _protection(4 | (value & 2) | (value >> 2 & 1))
             uc.mem_protect(start, length, permissions)
@@ -388,6 +395,17 @@ class Machine:
         self.run(program)
         return with_skipped(executed, self._halfword) if self._is_thumb else executed
 
+    def record(self, limit: int) -> Recorder:
+        """What the next run executes and stores, of its first ``limit`` instructions.
+
+        Only on a machine that has run nothing yet, as :meth:`path`.  Instructions of an IT block whose condition fails
+        are not in it: they do nothing.
+        """
+        self._recorder = recorder = Recorder(self.uc, limit, self._doorbell)
+        self.uc.hook_add(uc_const.UC_HOOK_CODE, recorder.on_instruction)
+        self.uc.hook_add(uc_const.UC_HOOK_MEM_WRITE, recorder.on_store)
+        return recorder
+
     def _halfword(self, address: int) -> int:
         return int.from_bytes(self.uc.mem_read(address, 2), "big" if self.image.big_endian else "little")
 
@@ -407,6 +425,54 @@ class Machine:
     def stop(self) -> None:
         """End the run; may be called from another thread."""
         self.uc.emu_stop()
+
+
+class Recorder:
+    """What one run did (:meth:`Machine.record`).
+
+    What a store changed is read from memory before it and, by the time of the next instruction, after it: the value
+    that a hook is told comes in an order that differs between CPUs.
+    """
+
+    def __init__(self, uc: Any, limit: int, doorbell: range) -> None:
+        self.count = 0  #: of instructions executed, those beyond the limit too
+        self.code: dict[tuple[int, bytes], int] = {}  #: each instruction met, by address and bytes then, and its number
+        self.executed = array.array("I")  #: their numbers, in order
+        #: place in ``executed``, address, bytes before, bytes after
+        self.stores: list[tuple[int, int, bytes, bytes]] = []
+        #: place in ``executed``, address, size, permissions as the guest asks for them: 1 read, 2 write, 4 execute
+        self.protections: list[tuple[int, int, int, int]] = []
+        self._uc = uc
+        self._limit = limit
+        self._doorbell = doorbell
+        self._pending: list[tuple[int, bytes]] = []
+
+    def on_instruction(self, uc: Any, address: int, size: int, user_data: object) -> None:
+        del user_data
+        self.settle()
+        self.count += 1
+        if self.count <= self._limit:
+            key = address, bytes(uc.mem_read(address, min(size, _LONGEST)))
+            self.executed.append(self.code.setdefault(key, len(self.code)))
+
+    def on_store(self, uc: Any, access: int, address: int, size: int, value: int, user_data: object) -> None:
+        del access, value, user_data
+        if self.count <= self._limit and address not in self._doorbell:
+            try:
+                self._pending.append((address, bytes(uc.mem_read(address, size))))
+            except unicorn.UcError:
+                return  # unmapped: the guest is about to die of it
+
+    def on_protection(self, start: int, size: int, permissions: int) -> None:
+        if self.count <= self._limit:
+            self.protections.append((len(self.executed) - 1, start, size, permissions))
+
+    def settle(self) -> None:
+        """Note what the last instruction's stores have left; to be called once more at the end."""
+        for address, before in self._pending:
+            after = bytes(self._uc.mem_read(address, len(before)))
+            self.stores.append((len(self.executed) - 1, address, before, after))
+        self._pending.clear()
 
 
 def with_skipped(path: list[int], halfword: Callable[[int], int]) -> list[int]:
