@@ -34,6 +34,11 @@ def instructions(variant: Variant, data: bytes, address: int) -> list[str]:
     ]
 
 
+def named(image: Image, variant: Variant, data: bytes, address: int) -> list[str]:
+    """As :func:`instructions`, with the name of what each jumps to, if it has one: ``b 0x1002f60 <fast_0>``."""
+    return [_named(image, line) for line in instructions(variant, data, address)]
+
+
 def _words(variant: Variant, data: bytes, address: int) -> list[str]:
     """``data`` for an architecture that has no disassembler: in words of 32 bits."""
     words = (data[offset : offset + 4] for offset in range(0, len(data), 4))
@@ -101,8 +106,7 @@ def patched(
 def _lines(image: Image, variant: Variant, data: bytes, address: int) -> list[str]:
     if image.mechanism == "pointer":
         return pointers(image, data[: len(data) // image.word_size * image.word_size], address)
-    lines = [_named(image, line) for line in instructions(variant, data, address)]
-    return lines + _slots(image, data, address)
+    return named(image, variant, data, address) + _slots(image, data, address)
 
 
 def _slots(image: Image, data: bytes, address: int) -> list[str]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import msgspec
@@ -123,21 +122,29 @@ def bytes_at(content: bytes, segments: tuple[Segment, ...], address: int, size: 
     raise ImageError(f"no {size} bytes at {address:#x}")
 
 
-def objects(path: Path) -> dict[str, tuple[int, int]]:
-    """Address and size in bytes of each variable of the guest in ``path``; of several of one name, the last."""
+def labels(path: Path) -> dict[str, int]:
+    """The address of every name in the guest of ``path`` that is no function's: variables, and labels in asm.
+
+    Of names at one address a variable's comes last.
+    """
     with _elf(path) as elf:
         table = elf.get_section_by_name(".symtab")
-        return {
-            s.name: (s["st_value"], s["st_size"])
+        found = [
+            (s["st_info"]["type"], s.name, s["st_value"])
             for s in (table.iter_symbols() if table else ())
-            if s["st_info"]["type"] == "STT_OBJECT"
-        }
+            if s["st_info"]["type"] in ("STT_NOTYPE", "STT_OBJECT")
+            and isinstance(s["st_shndx"], int)
+            and s.name
+            and not s.name.startswith((".", "$"))
+        ]
+    return {name: address for _, name, address in sorted(found)}
 
 
 def source_lines(path: Path) -> list[tuple[int, str, int]]:
     """Where the code of each line of the guest's sources begins: address, file and line, by address.
 
-    Files are named as the compiler was told, from the root of the project: ``arch/arm64/patch.c``.
+    Files are named as the compiler was told, from the root of the project: ``arch/arm64/patch.c``.  Code from no source
+    (the linker's own) has an empty name and line 0.
     """
     found: dict[int, tuple[str, int]] = {}
     with _elf(path) as elf:
@@ -149,7 +156,9 @@ def source_lines(path: Path) -> list[tuple[int, str, int]]:
             names = _files(program)
             for entry in program.get_entries():
                 state = entry.state
-                if state and not state.end_sequence and state.line:
+                if state and state.end_sequence:
+                    found.setdefault(state.address, ("", 0))
+                elif state and state.line:
                     found[state.address] = (names[state.file], state.line)
     return [(address, *found[address]) for address in sorted(found)]
 
@@ -162,5 +171,5 @@ def _files(program: Any) -> dict[int, str]:
     for number, entry in enumerate(program.header.file_entry, since):
         index = entry.dir_index - since
         folder = folders[index] if 0 <= index < len(folders) else "."
-        names[number] = os.path.normpath(os.path.join(folder, entry.name.decode(errors="replace")))
+        names[number] = str(PurePosixPath(folder, entry.name.decode(errors="replace")))
     return names

@@ -218,7 +218,9 @@ def named(name: str, arch_path: tuple[Path, ...] = (), scenario_path: tuple[Path
         raise
     except UsageError:  # all parts exist, and only a toolchain can be absent from what another part names
         variants = backend.load(arch_path)
-        able = sorted({tool for v in choose((variant,), list(variants), "architecture") for tool in variants[v].toolchain})
+        able = sorted(
+            {tool for v in choose((variant,), list(variants), "architecture") for tool in variants[v].toolchain}
+        )
         raise UnknownNameError(f"toolchain of {variant}", toolchain, able) from None
 
 

@@ -21,7 +21,22 @@ from pathlib import Path
 import msgspec
 from unicorn import UcError
 
-from farm.engines.unicorn import CRASH, ERROR, KEPT, OPEN, PATH, PATH_OF, RECORDED, STEPS, STEPS_OF, TIMEOUT, TRACE, Failure, Open, Steps
+from farm.engines.unicorn import (
+    CRASH,
+    ERROR,
+    KEPT,
+    OPEN,
+    PATH,
+    PATH_OF,
+    RECORDED,
+    STEPS,
+    STEPS_OF,
+    TIMEOUT,
+    TRACE,
+    Failure,
+    Open,
+    Steps,
+)
 from farm.image import Image
 from farm.machine import GuestFault, Machine
 from farm.wire import KEEP
