@@ -49,7 +49,10 @@ _CHANGES_A_BUFFER = 4096  # of code, after which all translations are dropped: s
 
 _EXECUTE, _WRITE, _READ = 1, 2, 4
 
-_LONGEST = 16  # bytes of an instruction; of one that is none, Unicorn tells a size that is none
+#: Bytes of an instruction at most; of one that is none, Unicorn tells a size that is none.
+LONGEST = 16
+
+_SIZELESS = "m68k_const"  # where Unicorn tells 2 for every instruction
 
 
 class GuestFault(Exception):  # noqa: N818 - the guest's, not ours
@@ -401,7 +404,7 @@ class Machine:
         Only on a machine that has run nothing yet, as :meth:`path`.  Instructions of an IT block whose condition fails
         are not in it: they do nothing.
         """
-        self._recorder = recorder = Recorder(self.uc, limit, self._doorbell)
+        self._recorder = recorder = Recorder(self.uc, limit, self._doorbell, sized=self._module != _SIZELESS)
         self.uc.hook_add(uc_const.UC_HOOK_CODE, recorder.on_instruction)
         self.uc.hook_add(uc_const.UC_HOOK_MEM_WRITE, recorder.on_store)
         return recorder
@@ -434,9 +437,10 @@ class Recorder:
     that a hook is told comes in an order that differs between CPUs.
     """
 
-    def __init__(self, uc: Any, limit: int, doorbell: range) -> None:
+    def __init__(self, uc: Any, limit: int, doorbell: range, *, sized: bool) -> None:
         self.count = 0  #: of instructions executed, those beyond the limit too
-        self.code: dict[tuple[int, bytes], int] = {}  #: each instruction met, by address and bytes then, and its number
+        #: each instruction met, by address and bytes then, and its number; of a sizeless one LONGEST bytes
+        self.code: dict[tuple[int, bytes], int] = {}
         self.executed = array.array("I")  #: their numbers, in order
         #: place in ``executed``, address, bytes before, bytes after
         self.stores: list[tuple[int, int, bytes, bytes]] = []
@@ -445,6 +449,7 @@ class Recorder:
         self._uc = uc
         self._limit = limit
         self._doorbell = doorbell
+        self._sized = sized
         self._pending: list[tuple[int, bytes]] = []
 
     def on_instruction(self, uc: Any, address: int, size: int, user_data: object) -> None:
@@ -452,7 +457,8 @@ class Recorder:
         self.settle()
         self.count += 1
         if self.count <= self._limit:
-            key = address, bytes(uc.mem_read(address, min(size, _LONGEST)))
+            size = min(size, LONGEST) if self._sized else LONGEST
+            key = address, bytes(uc.mem_read(address, size))
             self.executed.append(self.code.setdefault(key, len(self.code)))
 
     def on_store(self, uc: Any, access: int, address: int, size: int, value: int, user_data: object) -> None:

@@ -39,6 +39,7 @@ _EXECUTE = 1  # of a segment's flags
 _LONGEST = 16  # bytes of an instruction
 _LONGEST_LOOP = 4096  # items
 _LAST = "\U0010ffff"  # behind every name
+_WORTH_FOLDING = 8  # items
 _TRIES = 8  # periods that are tried for a loop
 _PERMISSIONS = ((1, "read"), (2, "write"), (4, "execute"))
 
@@ -187,7 +188,7 @@ def _record(plan: Plan, cell: Cell, built: Image) -> tuple[Cell, Recording, Repl
     (reply,) = QEMU_USER.run(built, variant, [program], TIMEOUT)
     code: dict[int, int] = {}
     executed = array.array("I", (code.setdefault(address, len(code)) for address in path.path))
-    known = [(address, None if _is_patched(built, address) else _linked(built, address)) for address in code]
+    known = [(address, None if _may_change(built, address) else _linked(built, address)) for address in code]
     note = f"{why}: this is QEMU's log, without stores and steps, and without what stood in patched code"
     engine = f"{QEMU_USER.name} {QEMU_USER.version(variant)}"
     return planned.cell, Recording(engine, note, len(executed), known, executed), reply
@@ -195,6 +196,13 @@ def _record(plan: Plan, cell: Cell, built: Image) -> tuple[Cell, Recording, Repl
 
 def _is_patched(built: Image, address: int) -> bool:
     return any(built.symbols[f"{name}_start"] <= address < built.symbols[f"{name}_end"] for name in _PATCHED)
+
+
+def _may_change(built: Image, address: int) -> bool:
+    """A patch may change the instruction at ``address``: of a stub, or a call site that is redirected."""
+    if built.mechanism != "pointer" and built.symbols["stub_start"] <= address < built.symbols["stub_end"]:
+        return True
+    return any(site.address - 4 < address <= site.address for site in built.sites)
 
 
 def _linked(built: Image, address: int) -> bytes | None:
@@ -282,12 +290,12 @@ class _Reader:
         begins_in = PurePosixPath(self._source(start)[0])
         of_test = not self._is_mechanism(begins_in) and not self._is_call_site(begins_in, address)
         data = code or b""
-        if len(data) == _LONGEST:  # as linked: how long it is, the disassembler knows
+        if len(data) == _LONGEST:  # how long it is, the disassembler knows
             decoded = disassemble.named(self._image, self._variant, data, address)[:1]
             data = bytes.fromhex(decoded[0].split()[1]) if self._variant.disassembler else data[:4]
         text = "; ".join(map(self._text, disassemble.named(self._image, self._variant, data, address)))
         where = f"{source}:{line}" if source else ""
-        item = Instruction(None, address, self._symbol(address), data.hex(), text or "?", where)
+        item = Instruction(None, address, self._symbol(address), data.hex(), text or "? (patched code)", where)
         return _Place(item, function, of_test)
 
     @staticmethod
@@ -368,7 +376,7 @@ def _by_place(entries: Iterable[_Entry]) -> dict[int, list[_Entry]]:
 
 
 def fold(items: Sequence[Item]) -> list[Item]:
-    """``items`` with what is executed three times or more, one after the other, only once, and how often more."""
+    """``items`` with what is executed several times, one after the other, only once, and how often more."""
     keys = [_key(item) for item in items]
     following: list[int | None] = [None] * len(keys)  # where the same is again
     seen: dict[object, int] = {}
@@ -379,7 +387,7 @@ def fold(items: Sequence[Item]) -> list[Item]:
     i = 0
     while i < len(items):
         period, times = _loop(keys, following, i)
-        if times < 3:
+        if times == 1:
             found.append(items[i])
             i += 1
             continue
@@ -401,7 +409,7 @@ def _loop(keys: list[object], following: list[int | None], i: int) -> tuple[int,
         times = 1
         while keys[i : i + period] == keys[i + times * period : i + (times + 1) * period]:
             times += 1
-        if times >= 3:
+        if (times - 1) * period >= _WORTH_FOLDING:
             return period, times
         again = following[again]
     return 1, 1

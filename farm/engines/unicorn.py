@@ -73,7 +73,8 @@ class Steps(msgspec.Struct, frozen=True):
     status: int  #: and payload, of the reply that the program alone would have had
     payload: bytes
     count: int  #: of instructions executed, those that are not recorded too
-    code: list[tuple[int, bytes]]  #: each instruction met: its address, and its bytes then
+    #: each instruction met: its address, and its bytes then; 16, if how long it is the emulator does not tell
+    code: list[tuple[int, bytes]]
     executed: bytes  #: places in ``code``, in order: an array of unsigned 32-bit numbers
     stores: list[tuple[int, int, bytes, bytes]]  #: place in ``executed``, address, bytes before, bytes after
     protections: list[tuple[int, int, int, int]]  #: place in ``executed``, address, size, 1 read, 2 write, 4 execute

@@ -43,6 +43,15 @@ def render(trace: Trace, scenario: Scenario, *, whole: bool = False) -> Iterator
         yield "there is more: --limit N, --from STEP"
 
 
+def style(line: str) -> str | None:
+    """How a line of :func:`render` looks on a terminal."""
+    if line.startswith("step "):
+        return "bold"
+    if "=> STORES INTO CODE" in line:
+        return "bold red"
+    return "yellow" if "=> PROTECTION" in line else None
+
+
 def _instruction(item: Instruction, source: str) -> str:
     line = f"  {item.address:#10x}  {item.symbol:<26} {item.bytes or '?':<16} {item.text}"
     return f"{line:<96}  {_brief(source)}".rstrip()
