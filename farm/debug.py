@@ -35,7 +35,7 @@ from types import FrameType
 import msgspec
 
 from farm import image, paths, wire
-from farm.backend import Variant
+from farm.backend import ENCODERS, Variant
 from farm.engines.qemu_user import QEMU_USER
 from farm.errors import FarmError, MissingToolError, UsageError
 from farm.image import Image
@@ -59,7 +59,7 @@ MISSING_GDB = (_GDB, f"apt-get install {_GDB}")
 #: What the file format is to a gdb that does not know the architecture.
 _GENERIC = re.compile(r"file type elf(32|64)-(little|big)\.")
 
-_GUEST, _FRAME, _SCRIPT = "guest.elf", "frame.bin", "debug.gdb"
+_GUEST, _FRAME, _SCRIPT, _ATTEND = "guest.elf", "frame.bin", "debug.gdb", "batch.gdb"
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,12 @@ def prepare(plan: Plan, cell: Cell, control: str | None = None) -> Prepared:
     name = f"{built.key}-{hashlib.sha256(frame).hexdigest()[:8]}"
     folder = _filled(
         paths.cache() / "debug" / name,
-        {_GUEST: built.read(), _FRAME: frame, _SCRIPT: script(built, variant, scenario).encode()},
+        {
+            _GUEST: built.read(),
+            _FRAME: frame,
+            _SCRIPT: script(built, variant, scenario).encode(),
+            _ATTEND: attend(built, scenario).encode(),
+        },
     )
     note = "" if planned.cell == cell else f"{cell.engine} has no debugger: {planned.cell.engine} runs it here"
     missing = (planned.reason or "") if planned.verdict else ""
@@ -133,8 +138,6 @@ def script(built: Image, variant: Variant, scenario: Scenario) -> str:
         f"set endian {variant.byte_order}",
         f"file {_GUEST}",
         f"directory {' '.join(_quoted(str(root)) for root in roots)}",
-        "init-if-undefined $batch = 0",
-        "init-if-undefined $stops = 0",
         "",
         "define patched",
         *(f"  {line}" for n in functions[:_SHOWN] for line in _patched(built, n)),
@@ -150,20 +153,60 @@ def script(built: Image, variant: Variant, scenario: Scenario) -> str:
             "",
             f"break *{built.functions[name]:#x}",
             "commands",
-            f"  echo \\n{name}: {what}\\n",
-            "  backtrace 5",
-            "  patched",
-            "  set $stops = $stops + 1",
-            f"  if $batch && $stops >= {_STOPS}",
-            f"    echo \\n{_STOPS} stops: the rest runs through\\n",
-            "    delete",
-            "  end",
-            "  if $batch",
-            "    continue",
-            "  end",
+            *(f"  {line}" for line in _said(name, what)),
             "end",
         ]
     return "\n".join(lines) + "\n"
+
+
+def attend(built: Image, scenario: Scenario) -> str:
+    """What gdb is told where nobody attends: show every stop, and what the encoder makes, until the guest ends.
+
+    A loop instead of what :func:`script` hangs on the breakpoints, since only outside of these gdb can ``finish``.
+    """
+    stops = _stops(built, scenario, _functions(scenario))
+    encoders = [name for name in ENCODERS if name in built.functions and "arch_sync_code" in stops]
+    lines = [f"break *{built.functions[name]:#x}" for name in encoders]
+    lines += [
+        "set $stops = 0",
+        f"while $stops < {_STOPS}",
+        "  continue",
+        "  if !$_isvoid($_exitcode) || !$_isvoid($_exitsignal)",
+        "    loop_break",
+        "  end",
+        "  set $known = 0",
+    ]
+    for name, what in stops.items():
+        if name in built.functions:
+            lines += _case(built.functions[name], _said(name, what))
+    for name in encoders:
+        lines += _case(built.functions[name], ["finish", f'printf "{name} makes 0x%08x\\n", (unsigned int)$'])
+    lines += [
+        "  if !$known",
+        "    echo \\nthe guest does not go on by itself:\\n",
+        "    backtrace 8",
+        "    patched",
+        "    x/4i $pc",
+        "    loop_break",
+        "  end",
+        "  set $stops = $stops + 1",
+        "end",
+        f"if $stops == {_STOPS}",
+        f"  echo \\n{_STOPS} stops: the rest runs through\\n",
+        "  delete",
+        "  continue",
+        "end",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _case(address: int, said: list[str]) -> list[str]:
+    return [f"  if $pc == {address:#x}", "    set $known = 1", *(f"    {line}" for line in said), "  end"]
+
+
+def _said(name: str, what: str) -> list[str]:
+    """Commands at a stop."""
+    return [f"echo \\n{name}: {what}\\n", "backtrace 5", "patched"]
 
 
 def _functions(scenario: Scenario) -> list[int]:
@@ -182,7 +225,8 @@ def _patched(built: Image, function: int) -> list[str]:
     if built.mechanism == "pointer":
         at = start + function * built.word_size
         return [f"echo what whatever_{function} leads to:\\n", f"x/a {at:#x}"]
-    return [f"x/{_SHOWN}i {built.functions[f'whatever_{function}']:#x}"]
+    at = built.functions[f"whatever_{function}"]
+    return [f"x/{_SHOWN}i {at:#x}", f"x/{_SHOWN}xw {at & -4:#x}"]
 
 
 def _stops(built: Image, scenario: Scenario, functions: Sequence[int]) -> dict[str, str]:
@@ -213,17 +257,6 @@ def _stops(built: Image, scenario: Scenario, functions: Sequence[int]) -> dict[s
 def _quoted(text: str) -> str:
     """``text`` as one word for gdb."""
     return '"' + re.sub(r'(["\\])', r"\\\1", text) + '"'
-
-
-#: Where the guest is when it has not ended by itself.
-_ENDING = (
-    "if $_isvoid($_exitcode) && $_isvoid($_exitsignal)",
-    "  echo \\nthe guest has not ended by itself:\\n",
-    "  backtrace 8",
-    "  patched",
-    "  x/4i $pc",
-    "end",
-)
 
 
 # Tools.
@@ -306,10 +339,7 @@ def run(
             if extra is not None:
                 command += ["-batch", "-x", str(extra.resolve())]
             elif batch:
-                ending = Path(name, "ending.gdb")
-                ending.write_text("\n".join(_ENDING) + "\n", encoding="utf-8")
-                command[1:1] = ["-nx", "-batch", "-ex", "set $batch = 1"]
-                command += ["-ex", "continue", "-x", str(ending)]
+                command += ["-nx", "-batch", "-x", _ATTEND]
             unattended = batch or extra is not None
             _attend(command, prepared.folder, timeout if unattended else None)
         return _answered(answer.read_bytes(), big_endian=prepared.built.big_endian)

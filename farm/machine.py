@@ -32,11 +32,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import unicorn
 import unicorn.unicorn_const as uc_const
 
-from farm.backend import REGISTER_MODULES, UnicornSettings
+from farm.backend import ENCODERS, REGISTER_MODULES, UnicornSettings
 from farm.wire import DOORBELL_REGION, EVENT_WORDS, FEATURES, HEADER_WORDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from farm.image import Image
 
@@ -51,6 +51,19 @@ _EXECUTE, _WRITE, _READ = 1, 2, 4
 
 #: Bytes of an instruction at most; of one that is none, Unicorn tells a size that is none.
 LONGEST = 16
+
+#: By module of constants: where a function finds its first argument (None: on the stack), and leaves its result.
+_REGISTERS: dict[str, tuple[str | None, str]] = {
+    "arm_const": ("R0", "R0"),
+    "arm64_const": ("X0", "X0"),
+    "m68k_const": (None, "D0"),
+    "mips_const": ("A0", "V0"),
+    "ppc_const": ("3", "3"),
+    "riscv_const": ("A0", "A0"),
+    "s390x_const": ("R2", "R2"),
+    "sparc_const": ("O0", "O0"),
+    "x86_const": (None, "EAX"),
+}
 
 _SIZELESS = "m68k_const"  # where Unicorn tells 2 for every instruction
 
@@ -404,7 +417,15 @@ class Machine:
         Only on a machine that has run nothing yet, as :meth:`path`.  Instructions of an IT block whose condition fails
         are not in it: they do nothing.
         """
-        self._recorder = recorder = Recorder(self.uc, limit, self._doorbell, sized=self._module != _SIZELESS)
+        argument, result = _REGISTERS[self._module]
+        functions = self.image.functions
+        encoders = _Encoders(
+            {functions[name] for name in ENCODERS if name in functions},
+            _spans(functions.values()),
+            self._register(argument) if argument else None,
+            self._register(result),
+        )
+        self._recorder = recorder = Recorder(self.uc, limit, self._doorbell, encoders, sized=self._module != _SIZELESS)
         self.uc.hook_add(uc_const.UC_HOOK_CODE, recorder.on_instruction)
         self.uc.hook_add(uc_const.UC_HOOK_MEM_WRITE, recorder.on_store)
         return recorder
@@ -430,6 +451,21 @@ class Machine:
         self.uc.emu_stop()
 
 
+class _Encoders(NamedTuple):
+    """The functions that make the words of code, and how they are called."""
+
+    starts: set[int]
+    functions: dict[int, range]  #: every function of the guest, by where it begins
+    argument: int | None  #: the register of the first argument; None: it is on the stack
+    result: int
+
+
+def _spans(starts: Iterable[int]) -> dict[int, range]:
+    """Where each function's code lies: up to the next one's."""
+    ordered = sorted(set(starts))
+    return {start: range(start, end) for start, end in zip(ordered, [*ordered[1:], 1 << 64], strict=True)}
+
+
 class Recorder:
     """What one run did (:meth:`Machine.record`).
 
@@ -437,7 +473,7 @@ class Recorder:
     that a hook is told comes in an order that differs between CPUs.
     """
 
-    def __init__(self, uc: Any, limit: int, doorbell: range, *, sized: bool) -> None:
+    def __init__(self, uc: Any, limit: int, doorbell: range, encoders: _Encoders, *, sized: bool) -> None:
         self.count = 0  #: of instructions executed, those beyond the limit too
         #: each instruction met, by address and bytes then, and its number; of a sizeless one LONGEST bytes
         self.code: dict[tuple[int, bytes], int] = {}
@@ -451,15 +487,37 @@ class Recorder:
         self._doorbell = doorbell
         self._sized = sized
         self._pending: list[tuple[int, bytes]] = []
+        #: place in ``executed`` of the last instruction, where the encoder begins, its first argument, what it returned
+        self.encoded: list[tuple[int, int, int, int]] = []
+        self._encoders = encoders
+        self._encoding: list[range] = []  # the encoder that runs, and what it has called
+        self._at = 0
 
     def on_instruction(self, uc: Any, address: int, size: int, user_data: object) -> None:
         del user_data
         self.settle()
+        if self._encoding or address in self._encoders.starts:
+            self._follow(address)
         self.count += 1
         if self.count <= self._limit:
             size = min(size, LONGEST) if self._sized else LONGEST
             key = address, bytes(uc.mem_read(address, size))
             self.executed.append(self.code.setdefault(key, len(self.code)))
+
+    def _follow(self, address: int) -> None:
+        """Note what an encoder returns, at the first instruction behind it."""
+        if any(address in span for span in self._encoding):
+            return
+        known = self._encoders
+        if address in known.functions:  # called, or reached by a tail call
+            if not self._encoding and known.argument:
+                self._at = self._uc.reg_read(known.argument)
+            self._encoding.append(known.functions[address])
+            return
+        if self.count <= self._limit:
+            value = self._uc.reg_read(known.result) & 0xFFFFFFFF
+            self.encoded.append((len(self.executed) - 1, self._encoding[0].start, self._at, value))
+        self._encoding.clear()
 
     def on_store(self, uc: Any, access: int, address: int, size: int, value: int, user_data: object) -> None:
         del access, value, user_data

@@ -39,6 +39,7 @@ _EXECUTE = 1  # of a segment's flags
 _LONGEST = 16  # bytes of an instruction
 _LONGEST_LOOP = 4096  # items
 _LAST = "\U0010ffff"  # behind every name
+_WHOLE = "one aligned 32-bit word"  # what a stub's store is where it replaces a whole instruction
 _WORTH_FOLDING = 8  # items
 _TRIES = 8  # periods that are tried for a loop
 _PERMISSIONS = ((1, "read"), (2, "write"), (4, "execute"))
@@ -101,7 +102,16 @@ class Protected(msgspec.Struct, frozen=True, tag_field="what", tag="protection")
     permissions: str
 
 
-Item = Instruction | Folded | Repeated | Protected
+class Encoded(msgspec.Struct, frozen=True, tag_field="what", tag="encoded"):
+    """What the architecture's encoder made: a word of code."""
+
+    step: int | None
+    function: str
+    word: int
+    text: str  #: what it is at the address that it was made for; empty if it is only a part of an instruction
+
+
+Item = Instruction | Folded | Repeated | Protected | Encoded
 
 
 @dataclass(frozen=True)
@@ -115,6 +125,7 @@ class Recording:
     executed: Sequence[int]  #: places in ``code``, in order; fewer than ``count`` if that is very large
     stores: Sequence[tuple[int, int, bytes, bytes]] = ()  #: place in ``executed``, address, bytes before, bytes after
     protections: Sequence[tuple[int, int, int, int]] = ()  #: place in ``executed``, address, size, permissions
+    encoded: Sequence[tuple[int, int, int, int]] = ()  #: place in ``executed``, function, address the word is for, word
 
 
 @dataclass(frozen=True)
@@ -175,7 +186,9 @@ def _record(plan: Plan, cell: Cell, built: Image) -> tuple[Cell, Recording, Repl
         executed = array.array("I", steps.executed)
         note = "" if planned.cell == cell else f"{cell.engine} tells less than {planned.cell.engine}, which ran it here"
         engine = f"{UNICORN.name} {UNICORN.version(variant)}"
-        recording = Recording(engine, note, steps.count, steps.code, executed, steps.stores, steps.protections)
+        recording = Recording(
+            engine, note, steps.count, steps.code, executed, steps.stores, steps.protections, steps.encoded
+        )
         return planned.cell, recording, reply
     why = planned.reason or f"{UNICORN.name} cannot step {cell.variant}"
     planned = on_engine(plan, cell, QEMU_USER.name)
@@ -262,6 +275,7 @@ class _Reader:
         """Everything in order, with what belongs to the test folded unless the whole is wanted."""
         places = [self._place(address, code) for address, code in self._recording.code]
         stores, protections = _by_place(self._recording.stores), _by_place(self._recording.protections)
+        encoded = _by_place(self._recording.encoded)
         step: int | None = None
         in_test = True
         stretch = _Stretch()
@@ -278,6 +292,9 @@ class _Reader:
                 yield from stretch.take(step)
                 words = " ".join(word for bit, word in _PERMISSIONS if permissions & bit)
                 yield Protected(step, address, size, words)
+            for _, function, address, word in encoded.get(at, ()):
+                yield from stretch.take(step)
+                yield Encoded(step, self._symbol(function), word, self._word(word, address))
             for _, address, _, after in stored:
                 if address == self._step_word:
                     yield from stretch.take(step)
@@ -297,6 +314,13 @@ class _Reader:
         where = f"{source}:{line}" if source else ""
         item = Instruction(None, address, self._symbol(address), data.hex(), text or "? (patched code)", where)
         return _Place(item, function, of_test)
+
+    def _word(self, word: int, address: int) -> str:
+        """The instruction that ``word`` is at ``address``, where one word is one instruction."""
+        if self._variant.stub_store != _WHOLE or not address:
+            return ""
+        data = word.to_bytes(4, self._variant.byte_order)
+        return "; ".join(map(self._text, disassemble.named(self._image, self._variant, data, address)))
 
     @staticmethod
     def _is_mechanism(source: PurePosixPath) -> bool:

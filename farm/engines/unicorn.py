@@ -78,6 +78,8 @@ class Steps(msgspec.Struct, frozen=True):
     executed: bytes  #: places in ``code``, in order: an array of unsigned 32-bit numbers
     stores: list[tuple[int, int, bytes, bytes]]  #: place in ``executed``, address, bytes before, bytes after
     protections: list[tuple[int, int, int, int]]  #: place in ``executed``, address, size, 1 read, 2 write, 4 execute
+    #: place in ``executed``, where the encoder begins, its first argument (0: not known), the word of code it returned
+    encoded: list[tuple[int, int, int, int]]
 
 
 #: Instructions of a program that are recorded at most.

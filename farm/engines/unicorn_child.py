@@ -123,6 +123,7 @@ class Server:
             recorder.executed.tobytes(),
             recorder.stores,
             recorder.protections,
+            recorder.encoded,
         )
         return STEPS, msgspec.msgpack.encode(steps)
 

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from farm.report import words
 from farm.scenario import Scenario
-from farm.trace import Folded, Instruction, Item, Protected, Store, Trace
+from farm.trace import Encoded, Folded, Instruction, Item, Protected, Store, Trace
 
 _FUNCTIONS = 6  # named of a folded stretch
 _INDENT = " " * 6
@@ -37,7 +37,6 @@ def render(trace: Trace, scenario: Scenario, *, whole: bool = False) -> Iterator
             yield from _stores(item, whole=whole)
         else:
             yield f"{_INDENT}{_other(item)}"
-            source = None
     if trace.more:
         yield ""
         yield "there is more: --limit N, --from STEP"
@@ -49,7 +48,7 @@ def style(line: str) -> str | None:
         return "bold"
     if "=> STORES INTO CODE" in line:
         return "bold red"
-    return "yellow" if "=> PROTECTION" in line else None
+    return "yellow" if "=> PROTECTION" in line or " makes 0x" in line else None
 
 
 def _instruction(item: Instruction, source: str) -> str:
@@ -89,6 +88,8 @@ def _size(store: Store) -> str:
 def _other(item: Item) -> str:
     if isinstance(item, Protected):
         return f"=> PROTECTION of {item.size:,} bytes of text at {item.address:#x}: {item.permissions}"
+    if isinstance(item, Encoded):
+        return f"=> {item.function} makes {item.word:#010x}" + (f", {item.text}" if item.text else "")
     if isinstance(item, Folded):
         functions = ", ".join(item.functions[:_FUNCTIONS]) + (", ..." if len(item.functions) > _FUNCTIONS else "")
         stores = f", which store {item.stores} times into code" if item.stores else ""
