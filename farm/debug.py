@@ -34,7 +34,7 @@ from types import FrameType
 
 import msgspec
 
-from farm import image, paths, wire
+from farm import elf, image, paths, wire
 from farm.backend import ENCODERS, Variant
 from farm.engines.qemu_user import QEMU_USER
 from farm.errors import FarmError, MissingToolError, UsageError
@@ -45,6 +45,9 @@ from farm.scenario import REAL_TARGETS, Call, Interrupted, Patch, Restore, Scena
 TIMEOUT = 60.0  # seconds of a session that nobody attends
 
 PORT = 1234  #: in the commands that are printed
+
+#: Whose errors end no script: some architectures' frames cannot be unwound to the outermost.
+_BACKTRACE = "frame apply level 0 -q -c backtrace 5"
 
 _STOPS = 200  # of a session that nobody attends, after which it runs through
 _SHOWN = 4  # stubs at a stop, and instructions of each
@@ -130,6 +133,7 @@ def _filled(folder: Path, files: dict[str, bytes]) -> Path:
 def script(built: Image, variant: Variant, scenario: Scenario) -> str:
     """What gdb is told before it connects: symbols, sources, where to stop, and what to show there."""
     functions = _functions(scenario)
+    entries = _entries(built)
     roots = dict.fromkeys((paths.data("images").parent, variant.folder.parent.parent, variant.folder))
     lines = [
         "set pagination off",
@@ -147,11 +151,11 @@ def script(built: Image, variant: Variant, scenario: Scenario) -> str:
         "end",
     ]
     for name, what in _stops(built, scenario, functions).items():
-        if name not in built.functions:
+        if name not in entries:
             continue
         lines += [
             "",
-            f"break *{built.functions[name]:#x}",
+            f"break *{entries[name]:#x}",
             "commands",
             *(f"  {line}" for line in _said(name, what)),
             "end",
@@ -164,9 +168,9 @@ def attend(built: Image, scenario: Scenario) -> str:
 
     A loop instead of what :func:`script` hangs on the breakpoints, since only outside of these gdb can ``finish``.
     """
-    stops = _stops(built, scenario, _functions(scenario))
-    encoders = [name for name in ENCODERS if name in built.functions and "arch_sync_code" in stops]
-    lines = [f"break *{built.functions[name]:#x}" for name in encoders]
+    stops, entries = _stops(built, scenario, _functions(scenario)), _entries(built)
+    encoders = [name for name in ENCODERS if name in entries and "arch_sync_code" in stops]
+    lines = [f"break *{entries[name]:#x}" for name in encoders]
     lines += [
         "set $stops = 0",
         f"while $stops < {_STOPS}",
@@ -177,14 +181,16 @@ def attend(built: Image, scenario: Scenario) -> str:
         "  set $known = 0",
     ]
     for name, what in stops.items():
-        if name in built.functions:
-            lines += _case(built.functions[name], _said(name, what))
+        if name in entries:
+            lines += _case(entries[name], _said(name, what))
     for name in encoders:
-        lines += _case(built.functions[name], ["finish", f'printf "{name} makes 0x%08x\\n", (unsigned int)$'])
+        at = entries[name]
+        makes = f'printf "{name} makes 0x%08x\\n", (unsigned int)$'
+        lines += _case(at, ["finish", f"if $pc != {at:#x}", f"  {makes}", "end"])
     lines += [
         "  if !$known",
         "    echo \\nthe guest does not go on by itself:\\n",
-        "    backtrace 8",
+        f"    {_BACKTRACE}",
         "    patched",
         "    x/4i $pc",
         "    loop_break",
@@ -200,13 +206,19 @@ def attend(built: Image, scenario: Scenario) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _entries(built: Image) -> dict[str, int]:
+    """Where every call of a function comes by: not all enter it at its beginning."""
+    skipped = elf.local_entries(Path(built.path))
+    return {name: address + skipped.get(name, 0) for name, address in built.functions.items()}
+
+
 def _case(address: int, said: list[str]) -> list[str]:
     return [f"  if $pc == {address:#x}", "    set $known = 1", *(f"    {line}" for line in said), "  end"]
 
 
 def _said(name: str, what: str) -> list[str]:
     """Commands at a stop."""
-    return [f"echo \\n{name}: {what}\\n", "backtrace 5", "patched"]
+    return [f"echo \\n{name}: {what}\\n", _BACKTRACE, "patched"]
 
 
 def _functions(scenario: Scenario) -> list[int]:

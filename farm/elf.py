@@ -140,6 +140,20 @@ def labels(path: Path) -> dict[str, int]:
     return {name: address for _, name, address in sorted(found)}
 
 
+def local_entries(path: Path) -> dict[str, int]:
+    """How many bytes behind its beginning each function is entered by who has the same TOC, if elsewhere.
+
+    ELFv2 alone has such functions (64-bit ELF V2 ABI for Power, 3.4.1 "Symbol Values").
+    """
+    with _elf(path) as elf:
+        table = elf.get_section_by_name(".symtab")
+        return {
+            s.name: (1 << s["st_other"]["local"]) >> 2 << 2
+            for s in (table.iter_symbols() if table and elf["e_machine"] == "EM_PPC64" else ())
+            if s["st_info"]["type"] == "STT_FUNC" and s["st_other"]["local"] > 1
+        }
+
+
 def source_lines(path: Path) -> list[tuple[int, str, int]]:
     """Where the code of each line of the guest's sources begins: address, file and line, by address.
 
