@@ -81,7 +81,7 @@ class Folded(msgspec.Struct, frozen=True, tag_field="what", tag="folded"):
     step: int | None
     instructions: int
     functions: list[str]  #: in the order in which they were entered first
-    stores: int = 0  #: into code
+    code_stores: int = 0  #: stores into code among them
 
 
 class Repeated(msgspec.Struct, frozen=True, tag_field="what", tag="repeated"):
@@ -156,9 +156,10 @@ def trace(
     steps = sum(1 for _ in walk(scenario.steps))
     if first is not None and first >= steps:
         raise UsageError(f"step {first}: {scenario.name} has steps 0 to {steps - 1}")
-    built = image.build(image.Spec(plan.variants[cell.variant], cell.mechanism, cell.toolchain, control))
-    moved, recording, reply = _record(plan, cell, built)
     variant = plan.variants[cell.variant]
+    spec = image.Spec(variant, cell.mechanism, cell.toolchain, control)
+    moved, recording, reply = _record(plan, cell, spec)
+    built = image.build(spec)
     engine = UNICORN if moved.engine.startswith(UNICORN.name) else QEMU_USER
     judge = Judge(built, engine, variant.features(moved.engine), plan.selection.path_options())
     result = judge.judge(moved, scenario, reply, 0.0)
@@ -174,12 +175,13 @@ def trace(
     return Trace(cell, recording, items[:limit], more, result)
 
 
-def _record(plan: Plan, cell: Cell, built: Image) -> tuple[Cell, Recording, Reply]:
+def _record(plan: Plan, cell: Cell, spec: image.Spec) -> tuple[Cell, Recording, Reply]:
     """The cell as it was run, what was recorded, and the reply that is to be judged."""
     planned = on_engine(plan, cell, UNICORN.name)
-    variant = plan.variants[cell.variant].profiled(planned.cell.engine)
-    program = wire.encode(plan.scenarios[cell.scenario], big_endian=built.big_endian)
+    variant = spec.variant.profiled(planned.cell.engine)
+    program = wire.encode(plan.scenarios[cell.scenario], big_endian=variant.big_endian)
     if planned.verdict is None and UNICORN.tells_path(variant):
+        built = image.build(spec)
         reply, steps = UNICORN.steps(built, variant, program, TIMEOUT)
         if steps is None:
             raise FarmError(f"{planned.cell} cannot be recorded: {reply.detail}")
@@ -193,8 +195,9 @@ def _record(plan: Plan, cell: Cell, built: Image) -> tuple[Cell, Recording, Repl
     why = planned.reason or f"{UNICORN.name} cannot step {cell.variant}"
     planned = on_engine(plan, cell, QEMU_USER.name)
     if planned.verdict is not None:
-        raise FarmError(f"{cell} cannot be traced: {why}; {planned.reason}")
-    variant = plan.variants[cell.variant].profiled(planned.cell.engine)
+        raise FarmError(f"{cell} cannot be traced: {'; '.join(dict.fromkeys((why, planned.reason or '')))}")
+    variant = spec.variant.profiled(planned.cell.engine)
+    built = image.build(spec)
     path = QEMU_USER.path(built, variant, program, TIMEOUT)
     if path.failure:
         raise FarmError(f"{cell} cannot be traced: {why}; under {QEMU_USER.name}: {path.detail}")
@@ -444,7 +447,7 @@ def _key(item: Item) -> object:
     if isinstance(item, Instruction):
         return item.step, item.address, item.bytes, tuple((s.address, s.after) for s in item.stores if s.into_code)
     if isinstance(item, Folded):
-        return item.step, item.instructions, tuple(item.functions), item.stores
+        return item.step, item.instructions, tuple(item.functions), item.code_stores
     return item.step, item
 
 

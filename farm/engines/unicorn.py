@@ -132,7 +132,7 @@ class Unicorn:
         try:
             reply = session.run(program, keep=False, head=STEPS_OF)
         finally:
-            session.close()
+            session.release()
         return reply, recorded[0] if recorded else None
 
     def warm_up(self, count: int) -> None:

@@ -92,7 +92,7 @@ def _other(item: Item) -> str:
         return f"=> {item.function} makes {item.word:#010x}" + (f", {item.text}" if item.text else "")
     if isinstance(item, Folded):
         functions = ", ".join(item.functions[:_FUNCTIONS]) + (", ..." if len(item.functions) > _FUNCTIONS else "")
-        stores = f", which store {item.stores} times into code" if item.stores else ""
+        stores = f", which store {item.code_stores} times into code" if item.code_stores else ""
         return f"... {_instructions(item.instructions)} in {functions}{stores}"
     assert not isinstance(item, Instruction)
     return f"... {item.times} x the same {_instructions(item.instructions)}"
