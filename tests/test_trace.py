@@ -79,6 +79,7 @@ def _executed(items):
 def test_what_the_stub_executes_is_what_was_stored_last(stub):
     last = None
     executed = []
+    checked = 0
     for item in stub.items:
         for store in _stores(item):
             if store.into_code and store.symbol in ("whatever_0", "whatever_0+0x1"):  # not the slot
@@ -89,7 +90,8 @@ def test_what_the_stub_executes_is_what_was_stored_last(stub):
                 offset = 2 * (last.address - item.address)
                 assert item.bytes[offset : offset + len(last.after)] == last.after
                 assert [item.text] == last.now
-    assert len(executed) == 5
+                checked += 1
+    assert (len(executed), checked) == (5, 4)
     assert executed[0] == executed[4]
     assert executed[1] == executed[3] != executed[0]
 
