@@ -337,3 +337,22 @@ def test_a_profile_is_kept_where_the_other_engine_has_it():
     assert plan.on_engine(made, planned.cell, "qemu-user").cell.engine == "qemu-user:no-clmul"
     made, planned = plan.one("arm64/stub/zig/unicorn:no-clmul/BS-03")
     assert plan.on_engine(made, planned.cell, "qemu-user").cell.engine == "qemu-user"
+
+
+def test_what_is_recorded_has_a_limit(arm64, guest):
+    from farm.machine import Machine
+
+    made, _ = plan.one(f"arm64/stub/zig/unicorn/{SCENARIO}")
+    program = wire.encode(made.scenarios[SCENARIO], big_endian=False)
+    recorders = []
+    for limit in (1000, 1 << 20):
+        machine = Machine(guest("stub"), arm64.engine["unicorn"])
+        recorders.append(machine.record(limit))
+        machine.run(program)
+        recorders[-1].settle()
+    few, all_ = recorders
+    assert few.count == all_.count == len(all_.executed)
+    assert list(few.executed) == list(all_.executed)[:1000]
+    assert few.stores == [store for store in all_.stores if store[0] < 1000]
+    assert few.protections == [change for change in all_.protections if change[0] < 1000]
+    assert 0 < len(few.stores) < len(all_.stores)
