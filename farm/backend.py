@@ -90,6 +90,9 @@ MECHANISM_FILES: dict[str, tuple[str, ...]] = {
     "relocated": ("stub.S", "patch.c", SITES_FILE),
 }
 
+#: An architecture's functions that make a word of code (``images/mechanism/patch.h``).
+ENCODERS = ("arch_jump", "arch_slot_jump", "arch_site_jump")
+
 #: The file with which an architecture looks at registers around a call (:attr:`Variant.looks_at_registers`).
 ABI_FILE = "abi.S"
 

@@ -73,6 +73,11 @@ def instructions(variant: Variant, data: bytes, address: int) -> list[str]:
     return [f"{i.address:#x}: {i.data.hex():<20} {i.text}" for i in decoded(variant, data, address)]
 
 
+def named(image: Image, variant: Variant, data: bytes, address: int) -> list[str]:
+    """As :func:`instructions`, with the name of what each jumps to, if it has one: ``b 0x1002f60 <fast_0>``."""
+    return [_named(image, line) for line in instructions(variant, data, address)]
+
+
 def _words(variant: Variant, data: bytes, address: int) -> list[str]:
     """``data`` for an architecture that has no disassembler: in words of 32 bits."""
     words = (data[offset : offset + 4] for offset in range(0, len(data), 4))
@@ -149,9 +154,9 @@ def _lines(variant: Variant, mechanism: str, data: bytes, address: int, image: I
     lines: list[str] = []
     at = 0
     for offset, slot in _slots(variant, data, address, image):
-        lines += [*(_named(image, line) for line in instructions(variant, data[at:offset], address + at)), slot]
+        lines += [*named(image, variant, data[at:offset], address + at), slot]
         at = offset + variant.word_size
-    return [*lines, *(_named(image, line) for line in instructions(variant, data[at:], address + at))]
+    return [*lines, *named(image, variant, data[at:], address + at)]
 
 
 def _slots(variant: Variant, data: bytes, address: int, image: Image) -> list[tuple[int, str]]:

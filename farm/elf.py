@@ -121,3 +121,35 @@ def bytes_at(content: bytes, segments: tuple[Segment, ...], address: int, size: 
             filled = content[start : min(start + size, s.offset + s.file_size)]
             return filled + bytes(size - len(filled))
     raise ImageError(f"no {size} bytes at {address:#x}")
+
+
+def labels(path: Path) -> dict[str, int]:
+    """The address of every name in the guest of ``path`` that is no function's: variables, and labels in asm.
+
+    Of names at one address a variable's comes last.
+    """
+    with opened(path) as elf:
+        table = elf.get_section_by_name(".symtab")
+        found = [
+            (s["st_info"]["type"], s.name, s["st_value"])
+            for s in (table.iter_symbols() if table else ())
+            if s["st_info"]["type"] in ("STT_NOTYPE", "STT_OBJECT")
+            and isinstance(s["st_shndx"], int)
+            and s.name
+            and not s.name.startswith((".", "$"))
+        ]
+    return {name: address for _, name, address in sorted(found)}
+
+
+def local_entries(path: Path) -> dict[str, int]:
+    """How many bytes behind its beginning each function is entered by who has the same TOC, if elsewhere.
+
+    ELFv2 alone has such functions (64-bit ELF V2 ABI for Power, 3.4.1 "Symbol Values").
+    """
+    with opened(path) as elf:
+        table = elf.get_section_by_name(".symtab")
+        return {
+            s.name: (1 << s["st_other"]["local"]) >> 2 << 2
+            for s in (table.iter_symbols() if table and elf["e_machine"] == "EM_PPC64" else ())
+            if s["st_info"]["type"] == "STT_FUNC" and s["st_other"]["local"] > 1
+        }

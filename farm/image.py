@@ -84,10 +84,13 @@ class Image(msgspec.Struct, frozen=True):
         """``fast_0+0x4`` for an address of the guest, or for a pointer to a function as C has it."""
         address &= ~self.function_bias
         best = max((a for a in self.functions.values() if a <= address), default=None)
-        if best is None or address - best > 0x10000:
+        if best is None or address - best > 0x10000 or not self._together(best, address):
             return f"{address:#x}"
         name = next(name for name, a in self.functions.items() if a == best)
         return f"{name}+{address - best:#x}" if address > best else name
+
+    def _together(self, a: int, b: int) -> bool:
+        return any(s.address <= a and b < s.address + s.size for s in self.segments)
 
 
 @dataclass(frozen=True)

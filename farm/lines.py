@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from farm.elf import opened
@@ -60,6 +60,22 @@ def read(elf: Path, wanted: Callable[[str], bool]) -> Table:
                     spans.append(range(states[0].address, end.address))
         data = [pool for pool in _data(file) if any(pool.start in span for span in spans)]
     return Table(sorted(rows, key=lambda row: row.address), sorted(spans, key=lambda span: span.start), data)
+
+
+def places(elf: Path) -> list[tuple[int, str, int]]:
+    """Where the code of each line of the guest's sources begins: address, file and line, by address.
+
+    Files are named from the root of the project: ``arch/arm64/patch.c``.  Code from no source (the linker's own) has an
+    empty name and line 0.  Raises :class:`~farm.errors.ImageError`.
+    """
+    found: dict[int, tuple[str, int]] = {}
+    with opened(elf) as file:
+        for program in _programs(file):
+            paths = {number: str(PurePosixPath(path)) for number, path in _paths(program).items()}
+            for *states, end in _sequences(program):
+                found |= {state.address: (paths[state.file], state.line) for state in states if state.line}
+                found.setdefault(end.address, ("", 0))
+    return [(address, *found[address]) for address in sorted(found)]
 
 
 def _programs(file: Any) -> Iterator[Any]:

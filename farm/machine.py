@@ -23,6 +23,7 @@ Decisions that cost something to learn:
 
 from __future__ import annotations
 
+import array
 import ctypes
 import mmap
 import struct
@@ -32,11 +33,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import unicorn
 import unicorn.unicorn_const as uc_const
 
-from farm.backend import REGISTER_MODULES, UnicornSettings
+from farm.backend import ENCODERS, REGISTER_MODULES, UnicornSettings
 from farm.wire import DOORBELL_REGION, EVENT_WORDS, FEATURES, HEADER_WORDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from farm.image import Image
 
@@ -50,6 +51,23 @@ _CHANGES_A_BUFFER = 4096  # of code, after which all translations are dropped: s
 _EXECUTE, _WRITE, _READ = 1, 2, 4
 
 _NOWHERE = (0, 0)  # the block before the first
+#: Bytes of an instruction at most; of one that is none, Unicorn tells a size that is none.
+LONGEST = 16
+
+#: By module of constants: where a function finds its first argument (None: on the stack), and leaves its result.
+_REGISTERS: dict[str, tuple[str | None, str]] = {
+    "arm_const": ("R0", "R0"),
+    "arm64_const": ("X0", "X0"),
+    "m68k_const": (None, "D0"),
+    "mips_const": ("A0", "V0"),
+    "ppc_const": ("3", "3"),
+    "riscv_const": ("A0", "A0"),
+    "s390x_const": ("R2", "R2"),
+    "sparc_const": ("O0", "O0"),
+    "x86_const": (None, "EAX"),
+}
+
+_SIZELESS = "m68k_const"  # where Unicorn tells 2 for every instruction
 
 
 class GuestFault(Exception):  # noqa: N818 - the guest's, not ours
@@ -120,6 +138,7 @@ class Machine:
         self._swapped = False
         self._until = image.symbols["farm_stop"]
         self._trap: int | None = None  # the number of one that the guest must not take
+        self._recorder: Recorder | None = None
         self._load()
         features = sum(FEATURES[name] for name in settings.features)
         self.uc.mem_write(image.symbols["farm_features"], struct.pack(self._order + "I", features))
@@ -162,14 +181,15 @@ class Machine:
         self._trace = self._place(symbols["farm_trace"])
         base = symbols["text_start"]
         self.uc.mem_map(base + _STACK_OFFSET, _STACK_SIZE, uc_const.UC_PROT_READ | uc_const.UC_PROT_WRITE)
-        self.uc.mmio_map(base + _DOORBELL_OFFSET, self._page, None, None, self._on_doorbell, None)
+        self._doorbell = range(base + _DOORBELL_OFFSET, base + _DOORBELL_OFFSET + self._page)
+        self.uc.mmio_map(self._doorbell.start, self._page, None, None, self._on_doorbell, None)
         self._opened = [
             (symbols[start], -(-(symbols[end] - symbols[start]) // self._page) * self._page)
             for start, end in (("stub_start", "stub_end"), ("module_start", "module_end"), ("module_start", "stub_end"))
         ]
         order = ">" if self.image.big_endian else "<"
         word = "Q" if self.image.word_size == 8 else "I"
-        self.uc.mem_write(symbols["farm_doorbell"], struct.pack(order + word, base + _DOORBELL_OFFSET))
+        self.uc.mem_write(symbols["farm_doorbell"], struct.pack(order + word, self._doorbell.start))
         self._order = order
         self._head = struct.Struct(f"{order}{HEADER_WORDS}I")
 
@@ -185,6 +205,8 @@ class Machine:
             value = int.from_bytes(value.to_bytes(size, "little"), "big")
         self._changes += 1
         start, length = self._opened[value >> DOORBELL_REGION]
+        if self._recorder:
+            self._recorder.on_protection(start, length, value & 7)
         if length:
             permissions = _protection(4 | (value & 2) | (value >> 2 & 1))
             uc.mem_protect(start, length, permissions)
@@ -408,6 +430,25 @@ class Machine:
         counts, self._blocks, self._last = self._blocks, Counter(), _NOWHERE
         return Counter({block: count for block, count in counts.items() if block[:2] != _NOWHERE})
 
+    def record(self, limit: int) -> Recorder:
+        """What the next run executes and stores, of its first ``limit`` instructions.
+
+        Only on a machine that has run nothing yet, as :meth:`path`.  Instructions of an IT block whose condition fails
+        are not in it: they do nothing.
+        """
+        argument, result = _REGISTERS[self._module]
+        functions = self.image.functions
+        encoders = _Encoders(
+            {functions[name] for name in ENCODERS if name in functions},
+            _spans(functions.values()),
+            self._register(argument) if argument else None,
+            self._register(result),
+        )
+        self._recorder = recorder = Recorder(self.uc, limit, self._doorbell, encoders, sized=self._module != _SIZELESS)
+        self.uc.hook_add(uc_const.UC_HOOK_CODE, recorder.on_instruction)
+        self.uc.hook_add(uc_const.UC_HOOK_MEM_WRITE, recorder.on_store)
+        return recorder
+
     def _halfword(self, address: int) -> int:
         return int.from_bytes(self.uc.mem_read(address, 2), "big" if self.image.big_endian else "little")
 
@@ -427,6 +468,94 @@ class Machine:
     def stop(self) -> None:
         """End the run; may be called from another thread."""
         self.uc.emu_stop()
+
+
+class _Encoders(NamedTuple):
+    """The functions that make the words of code, and how they are called."""
+
+    starts: set[int]
+    functions: dict[int, range]  #: every function of the guest, by where it begins
+    argument: int | None  #: the register of the first argument; None: it is on the stack
+    result: int
+
+
+def _spans(starts: Iterable[int]) -> dict[int, range]:
+    """Where each function's code lies: up to the next one's."""
+    ordered = sorted(set(starts))
+    return {start: range(start, end) for start, end in zip(ordered, [*ordered[1:], 1 << 64], strict=True)}
+
+
+class Recorder:
+    """What one run did (:meth:`Machine.record`).
+
+    What a store changed is read from memory before it and, by the time of the next instruction, after it: the value
+    that a hook is told comes in an order that differs between CPUs.
+    """
+
+    def __init__(self, uc: Any, limit: int, doorbell: range, encoders: _Encoders, *, sized: bool) -> None:
+        self.count = 0  #: of instructions executed, those beyond the limit too
+        #: each instruction met, by address and bytes then, and its number; of a sizeless one LONGEST bytes
+        self.code: dict[tuple[int, bytes], int] = {}
+        self.executed = array.array("I")  #: their numbers, in order
+        #: place in ``executed``, address, bytes before, bytes after
+        self.stores: list[tuple[int, int, bytes, bytes]] = []
+        #: place in ``executed``, address, size, permissions as the guest asks for them: 1 read, 2 write, 4 execute
+        self.protections: list[tuple[int, int, int, int]] = []
+        self._uc = uc
+        self._limit = limit
+        self._doorbell = doorbell
+        self._sized = sized
+        self._pending: list[tuple[int, bytes]] = []
+        #: place in ``executed`` of the last instruction, where the encoder begins, its first argument, what it returned
+        self.encoded: list[tuple[int, int, int, int]] = []
+        self._encoders = encoders
+        self._encoding: list[range] = []  # the encoder that runs, and what it has called
+        self._at = 0
+
+    def on_instruction(self, uc: Any, address: int, size: int, user_data: object) -> None:
+        del user_data
+        self.settle()
+        if self._encoding or address in self._encoders.starts:
+            self._follow(address)
+        self.count += 1
+        if self.count <= self._limit:
+            size = min(size, LONGEST) if self._sized else LONGEST
+            key = address, bytes(uc.mem_read(address, size))
+            self.executed.append(self.code.setdefault(key, len(self.code)))
+
+    def _follow(self, address: int) -> None:
+        """Note what an encoder returns, at the first instruction behind it."""
+        if any(address in span for span in self._encoding):
+            return
+        known = self._encoders
+        if address in known.functions:  # called, or reached by a tail call
+            if not self._encoding and known.argument:
+                self._at = self._uc.reg_read(known.argument)
+            self._encoding.append(known.functions[address])
+            return
+        if self.count <= self._limit:
+            value = self._uc.reg_read(known.result) & 0xFFFFFFFF
+            self.encoded.append((len(self.executed) - 1, self._encoding[0].start, self._at, value))
+        self._encoding.clear()
+
+    def on_store(self, uc: Any, access: int, address: int, size: int, value: int, user_data: object) -> None:
+        del access, value, user_data
+        if self.count <= self._limit and address not in self._doorbell:
+            try:
+                self._pending.append((address, bytes(uc.mem_read(address, size))))
+            except unicorn.UcError:
+                return  # unmapped: the guest is about to die of it
+
+    def on_protection(self, start: int, size: int, permissions: int) -> None:
+        if self.count <= self._limit:
+            self.protections.append((len(self.executed) - 1, start, size, permissions))
+
+    def settle(self) -> None:
+        """Note what the last instruction's stores have left; to be called once more at the end."""
+        for address, before in self._pending:
+            after = bytes(self._uc.mem_read(address, len(before)))
+            self.stores.append((len(self.executed) - 1, address, before, after))
+        self._pending.clear()
 
 
 def with_skipped(path: list[int], halfword: Callable[[int], int]) -> list[int]:

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from farm import backend, scenarios, shards, wire
-from farm.backend import ABI_FILE, MECHANISM_FILES, Variant
+from farm.backend import ABI_FILE, MECHANISM_FILES, Unavailable, Variant
 from farm.controls import absent, needs_probes
 from farm.engines import Engine, Hole, engines
 from farm.errors import MissingToolError, UnknownNameError, UsageError
@@ -218,6 +218,63 @@ def make(selection: Selection) -> Plan:
     if not cells:
         raise UsageError("nothing is selected: the selectors have no cell in common")
     return Plan(tuple(cells), suite, variants, selection)
+
+
+#: The parts of a cell's name, in order, and the selector of each.
+PARTS = ("variant", "mechanism", "toolchain", "engine", "scenario")
+
+
+def parts(name: str) -> list[str]:
+    """The parts of a cell's name, or of a pattern of such names.  Raises :class:`~farm.errors.UsageError`."""
+    found = [part.strip() for part in name.split("/")]
+    if len(found) != len(PARTS):
+        example = "arm64/stub/zig/unicorn/supersede_then_restore"
+        raise UsageError(f"cell {name!r}: expected {'/'.join(PARTS).upper()}, for example {example}")
+    empty = next((what for what, part in zip(PARTS, found, strict=True) if not part), None)
+    if empty:
+        raise UsageError(f"cell {name!r}: no {empty} is named; * is any")
+    return found
+
+
+def named(name: str, arch_path: tuple[Path, ...] = (), scenario_path: tuple[Path, ...] = ()) -> Plan:
+    """The cells that ``name`` names: one, or several if it has globs.
+
+    Raises :class:`~farm.errors.UsageError` if there is none, with the part of the name that is wrong.
+    """
+    variant, mechanism, toolchain, engine, scenario = parts(name)
+    selection = Selection((variant,), (mechanism,), (engine,), (toolchain,), (scenario,), (), arch_path, scenario_path)
+    try:
+        return make(selection)
+    except UnknownNameError:
+        raise
+    except UsageError:  # all parts exist, and only a toolchain can be absent from what another part names
+        variants = backend.load(arch_path)
+        able = sorted(
+            {tool for v in choose((variant,), list(variants), "architecture") for tool in variants[v].toolchain}
+        )
+        raise UnknownNameError(f"toolchain of {variant}", toolchain, able) from None
+
+
+def one(name: str, arch_path: tuple[Path, ...] = (), scenario_path: tuple[Path, ...] = ()) -> tuple[Plan, Planned]:
+    """The plan of one cell, and the cell.  Raises :class:`~farm.errors.UsageError` unless ``name`` names just one."""
+    plan = named(name, arch_path, scenario_path)
+    if len(plan.cells) > 1:
+        few = ", ".join(str(planned.cell) for planned in plan.cells[:3])
+        raise UsageError(f"cell {name!r}: names {len(plan.cells)} cells where one is wanted: {few}, ...")
+    return plan, plan.cells[0]
+
+
+def on_engine(plan: Plan, cell: Cell, engine: str) -> Planned:
+    """``cell`` as ``engine`` would run it: with the profile of the same name if the engine has it there."""
+    profile = cell.engine.partition(":")[2]
+    variant = plan.variants[cell.variant]
+    with_profile = f"{engine}:{profile}"
+    settings = variant.engine.get(with_profile)
+    name = with_profile if profile and settings and not isinstance(settings, Unavailable) else engine
+    moved = msgspec.structs.replace(cell, engine=name)
+    hole = _hole(variant.profiled(name), cell.mechanism, cell.toolchain, engines()[engine])
+    why = cannot_run(plan.scenarios[cell.scenario], variant, cell.mechanism, name) or hole
+    return Planned(moved, why.verdict, why.reason) if why else Planned(moved)
 
 
 def _toolchains(variant: Variant, patterns: Sequence[str]) -> list[str]:

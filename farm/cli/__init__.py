@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import typer
 
-from farm.cli import ci, compare, coverage, guests, measure, report, run  # noqa: F401 - each adds its commands
+from farm.cli import ci, compare, coverage, guests, look, measure, report, run  # noqa: F401 - each adds its commands
 from farm.cli.app import app
 from farm.errors import FarmError
 

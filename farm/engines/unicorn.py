@@ -18,7 +18,7 @@ import struct
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,10 +39,13 @@ OPEN = 1 << 31
 #: Set in a frame's length: what is wanted of this program is its path.
 PATH_OF = 1 << 29
 
+#: Set in a frame's length: what is wanted of this program is all that it does.
+STEPS_OF = 1 << 28
+
 #: A reply with blocks: how many, each with how often it was executed, then the trace.
 COUNT, COUNTED = struct.Struct("<I"), struct.Struct("<4Q")
 
-TRACE, CRASH, TIMEOUT, ERROR, PATH, BLOCKS = range(6)  # statuses of a reply
+TRACE, CRASH, TIMEOUT, ERROR, PATH, BLOCKS, STEPS = range(7)  # statuses of a reply
 
 _NO_CODE_HOOKS = frozenset({"SPARC"})  # with one, `jmpl` goes to address 5
 
@@ -68,6 +71,25 @@ class Failure(msgspec.Struct):
     detail: str
     pc: int | None = None
     code: bytes | None = None
+
+
+class Steps(msgspec.Struct, frozen=True):
+    """Payload of a reply with all that a program did (:class:`farm.machine.Recorder`)."""
+
+    status: int  #: and payload, of the reply that the program alone would have had
+    payload: bytes
+    count: int  #: of instructions executed, those that are not recorded too
+    #: each instruction met: its address, and its bytes then; 16, if how long it is the emulator does not tell
+    code: list[tuple[int, bytes]]
+    executed: bytes  #: places in ``code``, in order: an array of unsigned 32-bit numbers
+    stores: list[tuple[int, int, bytes, bytes]]  #: place in ``executed``, address, bytes before, bytes after
+    protections: list[tuple[int, int, int, int]]  #: place in ``executed``, address, size, 1 read, 2 write, 4 execute
+    #: place in ``executed``, where the encoder begins, its first argument (0: not known), the word of code it returned
+    encoded: list[tuple[int, int, int, int]]
+
+
+#: Instructions of a program that are recorded at most.
+RECORDED = 2_000_000
 
 
 class Unicorn:
@@ -98,6 +120,26 @@ class Unicorn:
             return session.run(program, head=PATH_OF)
         finally:
             session.release()
+
+    def steps(self, image: Image, variant: Variant, program: bytes, timeout: float) -> tuple[Reply, Steps | None]:
+        """The reply to ``program``, which starts from the pristine image, and all that it did.
+
+        None if the emulator itself failed.
+        """
+        recorded: list[Steps] = []
+
+        def interpret(status: int, payload: bytes) -> Reply:
+            if status != STEPS:
+                return _interpret(status, payload)
+            recorded.append(msgspec.msgpack.decode(payload, type=Steps))
+            return _interpret(recorded[0].status, recorded[0].payload)
+
+        session = self._session(image, variant, timeout, interpret, fresh=False)
+        try:
+            reply = session.run(program, keep=False, head=STEPS_OF)
+        finally:
+            session.release()
+        return reply, recorded[0] if recorded else None
 
     def warm_up(self, count: int) -> None:
         """Start children that have nothing open yet; loading the emulator takes them 0.2 s."""
@@ -165,12 +207,17 @@ class Unicorn:
             yield from (failure for _ in programs[answered:])
 
     def session(self, image: Image, variant: Variant, timeout: float, *, fresh: bool = False) -> Session:
+        return self._session(image, variant, timeout, _interpret, fresh=fresh)
+
+    def _session(
+        self, image: Image, variant: Variant, timeout: float, interpret: Callable[[int, bytes], Reply], *, fresh: bool
+    ) -> Session:
         try:
             child = self._start(image, variant, timeout, fresh=fresh)
         except (CannotOpenError, ChildDied) as error:
             raise ImageError(f"unicorn cannot open {image.path}: {error}") from None
         key = _key(image, variant, timeout)
-        return Session(child, timeout + _GRACE, _interpret, _explain, lambda child: self.pool.give(key, child))
+        return Session(child, timeout + _GRACE, interpret, _explain, lambda child: self.pool.give(key, child))
 
     def _start(
         self, image: Image, variant: Variant, timeout: float, *, fresh: bool, watched: Sequence[range] = ()

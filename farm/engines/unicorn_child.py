@@ -31,10 +31,14 @@ from farm.engines.unicorn import (
     OPEN,
     PATH,
     PATH_OF,
+    RECORDED,
+    STEPS,
+    STEPS_OF,
     TIMEOUT,
     TRACE,
     Failure,
     Open,
+    Steps,
 )
 from farm.image import Image
 from farm.machine import GuestFault, Machine
@@ -110,6 +114,27 @@ class Server:
         current.machine = None
         return answer
 
+    def steps(self, program: bytes) -> tuple[int, bytes]:
+        """As :meth:`path`, with all that ``program`` did; if it failed, up to there."""
+        current = self.current
+        assert current
+        machine = current.boot()
+        recorder = machine.record(RECORDED)
+        status, payload = self._guarded(current, machine, lambda: (TRACE, machine.run(program)))
+        recorder.settle()
+        current.machine = None
+        steps = Steps(
+            status,
+            payload,
+            recorder.count,
+            list(recorder.code),
+            recorder.executed.tobytes(),
+            recorder.stores,
+            recorder.protections,
+            recorder.encoded,
+        )
+        return STEPS, msgspec.msgpack.encode(steps)
+
     def _guarded(self, current: Opened, machine: Machine, run: Callable[[], tuple[int, bytes]]) -> tuple[int, bytes]:
         self.timed_out = False
         self.started = time.monotonic()
@@ -134,6 +159,8 @@ class Server:
                 return self.open(frame)
             if head & PATH_OF:
                 return self.path(frame)
+            if head & STEPS_OF:
+                return self.steps(frame)
             return self.run(frame, keep=bool(head & KEEP))
         except (UcError, OSError, msgspec.MsgspecError) as error:
             return ERROR, msgspec.json.encode(Failure(f"{type(error).__name__}: {error}"))
@@ -145,7 +172,7 @@ def main() -> None:
     stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
     while head := stdin.read(4):
         (length,) = struct.unpack("<I", head)
-        status, payload = server.answer(length, stdin.read(length & ~(OPEN | KEEP | PATH_OF)))
+        status, payload = server.answer(length, stdin.read(length & ~(OPEN | KEEP | PATH_OF | STEPS_OF)))
         stdout.write(struct.pack("<2I", len(payload) + 4, status) + payload)
         stdout.flush()
     os._exit(0)  # no time for destructors of emulators

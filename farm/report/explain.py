@@ -33,7 +33,7 @@ def explain(result: Result, plan: Plan, control: str | None = None) -> str:
     if differs:
         lines += _events(expected, seen or ())
     if result.code:
-        lines += [f"  {text}" for text in _code(result, plan, control)]
+        lines += [f"  {text}" for text in listing(result, plan, control)]
     if result.reproduce:
         lines.append(f"  reproduce: {line(result.reproduce)}")
     return printable("\n".join(lines))
@@ -65,7 +65,7 @@ class Block:
 def code(result: Result, plan: Plan) -> list[Block]:
     """The patched code of ``result`` before and after, as :func:`explain` has it."""
     blocks: list[Block] = []
-    for text in _code(result, plan, None):
+    for text in listing(result, plan, None):
         if blocks and text.startswith(("    ", "  > ")):
             blocks[-1].lines.append((text.startswith("  > "), text[4:]))
         else:
@@ -112,7 +112,7 @@ def _notes(have: wire.Event, want: wire.Event | None) -> list[str]:
     return notes
 
 
-def _code(result: Result, plan: Plan, control: str | None) -> list[str]:
+def listing(result: Result, plan: Plan, control: str | None) -> list[str]:
     """The patched code; with names if the guest that ran is here, or can be made."""
     cell, code = result.cell, result.code
     assert code
