@@ -64,9 +64,10 @@ def batches(
     skip: Iterable[Cell] = (),
     timeout: float = TIMEOUT,
     retries: int = RETRIES,
-    size: int = _BATCH,  # cells
+    size: int | None = None,
 ) -> list[Batch]:
     """The work of ``plan``, less the cells in ``skip``; ``size`` is the most cells of a batch."""
+    size = size or _BATCH
     done = set(skip)
     options = plan.selection.path_options()
     groups: dict[tuple[str, str, str, str], list[Cell]] = {}
