@@ -204,6 +204,7 @@ def make(selection: Selection) -> Plan:
     for arch in arches:
         variant = variants[arch]
         for mechanism in mechanisms:
+            holes = {name: _scenario_hole(suite[name], variant, mechanism) for name in names}
             for toolchain in _toolchains(variant, selection.toolchain):
                 for engine in chosen_engines:
                     profiled = variant.profiled(engine)
@@ -212,8 +213,7 @@ def make(selection: Selection) -> Plan:
                         if ":" in engine and not selection.engine and not suite[name].depends_on_cpu:
                             continue  # by default a profile is only for what depends on the CPU
                         cell = Cell(name, arch, mechanism, toolchain, engine)
-                        why = _scenario_hole(suite[name], variant, mechanism) or hole
-                        why = why or _cpu_hole(suite[name], variant, engine)
+                        why = holes[name] or hole or _cpu_hole(suite[name], variant, engine)
                         cells.append(Planned(cell, why.verdict, why.reason) if why else Planned(cell))
     if not cells:
         raise UsageError("nothing is selected: the selectors have no cell in common")
