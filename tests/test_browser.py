@@ -8,16 +8,16 @@ import shutil
 
 import pytest
 from msgspec.structs import replace
+from playwright.sync_api import expect, sync_playwright
 
 from farm import model, plan, run, verdict, wire
+from farm.doctor import BROWSERS
 from farm.plan import Cell, Plan
 from farm.report import Material, html
 from farm.scenario import Defect, Scenario, Target, call
 from farm.verdict import Code, Result, Verdict
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"))), None
-)
+CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
 RUN = run.Run(1, "0.1.0", "f" * 64, "Linux", {"unicorn": "2.1.2", "zig": "0.17.1"}, "2026-01-01T00:00:00+00:00")
 NAME = "supersede_then_restore"
 WRONG = f"arm64/stub/zig/unicorn/{NAME}"
@@ -33,8 +33,6 @@ def browser():
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
-    from playwright.sync_api import sync_playwright
-
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield started
@@ -155,14 +153,14 @@ def test_a_square_tells_its_holes_and_reasons_to_a_pointer_and_to_a_keyboard(ope
     page = opened(small)
     page.locator("#grid .square.hole").first.hover()
     tip = page.locator("#tip")
-    assert re.search(r"\d+ not-applicable –\n\d+ . \w", tip.inner_text())
+    expect(tip).to_contain_text(re.compile(r"\d+ not-applicable –\s*\d+ . \w"))
     page.mouse.move(0, 0)
     page.locator("#grid .square").first.focus()
-    assert "arm64 / pointer / unicorn" in tip.inner_text()
+    expect(tip).to_contain_text("arm64 / pointer / unicorn")
     page.keyboard.press("ArrowRight")
-    assert "arm64 / pointer / qemu-user" in tip.inner_text()
+    expect(tip).to_contain_text("arm64 / pointer / qemu-user")
     page.keyboard.press("ArrowDown")
-    assert "ppc64 / pointer / qemu-user" in tip.inner_text()
+    expect(tip).to_contain_text("ppc64 / pointer / qemu-user")
     page.keyboard.press("Enter")
     assert state(page) == "#variant=ppc64&mechanism=pointer&engine=qemu-user"
 
@@ -294,14 +292,14 @@ def test_the_command_can_be_copied(opened, small):
 
 def test_the_pages_of_other_cells_say_what_there_is(opened, small):
     page = opened(small, f"#cell={DIED}")
-    assert "illegal instruction" in page.locator(".page .banner").inner_text()
+    expect(page.locator(".page .banner")).to_contain_text("illegal instruction")
     assert "Run twice. The first attempt: it hung" in page.locator(".page .notice").first.inner_text()
     assert page.locator(".trace thead").count() == 0  # nothing was seen
     page.goto(page.url.partition("#")[0] + f"#cell=ppc64/stub/zig/unicorn/{NAME}")
-    assert page.locator(".page .banner").inner_text().startswith("✓ pass")
+    expect(page.locator(".page .banner")).to_contain_text("✓ pass")
     assert page.locator(".trace tr").count() == 14
     page.goto(page.url.partition("#")[0] + "#cell=no/such/cell")
-    assert "There is no such cell" in page.locator(".page").inner_text()
+    expect(page.locator(".page")).to_contain_text("There is no such cell")
 
 
 def test_everything_can_be_done_with_keys(opened, small):
@@ -327,10 +325,10 @@ def test_everything_can_be_done_with_keys(opened, small):
     opened_first = page.locator(".page .path").inner_text()
     assert state(page).endswith(f"cell={opened_first.replace(':', '%3A')}")
     press("j")
-    assert page.locator(".page .path").inner_text() != opened_first
+    expect(page.locator(".page .path")).not_to_have_text(opened_first)
     press("Escape")
-    assert page.locator(".page").count() == 0
-    assert page.locator(".line.cursor").get_attribute("id") == "row-2"
+    expect(page.locator(".page")).to_have_count(0)
+    expect(page.locator(".line.cursor")).to_have_id("row-2")
     press("3")
     assert page.locator("#matrix").is_visible()
 
@@ -442,18 +440,18 @@ def test_no_name_runs_a_script(opened, tmp_path):
     path.write_bytes(html.render(Material(hostile, [made, other], Plan((), {bad: known}, {}), [bad])))
     page = opened(path)
     page.locator("#grid .square").first.hover()
-    assert bad in page.locator("#tip").inner_text()
+    expect(page.locator("#tip")).to_contain_text(bad)
     for view in ("cells", "scenarios", "agreement"):
         page.locator(f'[data-tab="{view}"]').click()
-        assert bad in page.locator(f"#{view}").inner_text()
+        expect(page.locator(f"#{view}")).to_contain_text(bad)
     page.locator('[data-tab="cells"]').click()
     for facet in page.locator(".facet summary").all():
         facet.click()
     rows(page).first.click()
     side = page.locator(".page")
-    assert bad in side.locator("h2").inner_text()
+    expect(side.locator("h2")).to_contain_text(bad)
     page.reload()
-    assert side.locator(".path").inner_text() == str(cell)
-    assert f"step 0: {bad}" in side.locator(".trace").inner_text()
+    expect(side.locator(".path")).to_have_text(str(cell))
+    expect(side.locator(".trace")).to_contain_text(f"step 0: {bad}")
     assert page.evaluate("window.harmed") is None
     assert page.locator("img").count() == 0

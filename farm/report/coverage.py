@@ -88,7 +88,7 @@ def notes(coverage: Coverage) -> list[str]:
         )
     ]
     holes = Counter(unit.reason for unit in coverage.units if unit.reason and not unit.failed)
-    return [*found, *(f"{count} guests not measured: {reason}" for reason, count in holes.items())]
+    return [*found, *(f"{count} guest{'s' * (count > 1)} not measured: {reason}" for reason, count in holes.items())]
 
 
 def show(coverage: Coverage, console: Console) -> None:
