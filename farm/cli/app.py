@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from farm.errors import OutputError
 
@@ -20,8 +21,36 @@ if TYPE_CHECKING:
     from farm.run import Run
     from farm.verdict import Result
 
+_ORDER = [
+    "run",
+    "plan",
+    "report",
+    "show",
+    "trace",
+    "debug",
+    "diff",
+    "history",
+    "list",
+    "build",
+    "calibrate",
+    "cost",
+    "coverage",
+    "fuzz",
+    "ci",
+    "doctor",
+]
+
+
+class _Commands(TyperGroup):
+    """Lists the commands in the order in which one meets them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=_ORDER.index)
+
+
 app = typer.Typer(
     name="farm",
+    cls=_Commands,
     help="A test farm for runtime-patchable calls: one scenario, many architectures, the same behaviour.",
     no_args_is_help=True,
     add_completion=False,
