@@ -148,7 +148,7 @@ def _headers(spec: Spec) -> list[Path]:
 def _compile_flags(spec: Spec, generated: Path, source: Path) -> list[str]:
     images = paths.data("images")
     flags = [f"-ffile-prefix-map={images.parent}=.", f"-ffile-prefix-map={generated}=generated"]
-    flags += [f"-ffile-prefix-map={spec.variant.folder.parent.parent}=."]
+    flags += [f"-ffile-prefix-map={spec.variant.folder}=./arch/{spec.variant.architecture}"]
     flags += [f"-I{generated}", f"-I{spec.variant.folder}", f"-I{images / 'guest'}", f"-I{images / 'mechanism'}"]
     if spec.source:
         flags.append(f"-ffile-prefix-map={spec.source.parent}=source")
@@ -179,7 +179,8 @@ def key(spec: Spec) -> str:
     """The content address of the image: hexadecimal, 24 characters."""
     toolchain = TOOLCHAINS[spec.toolchain]
     fixed = Path("generated")
-    digest = hashlib.sha256(f"{_LAYOUT} {toolchain.version(spec.variant)} {wire.wire_hash()} {spec.control}".encode())
+    made_of = (_LAYOUT, toolchain.version(spec.variant), wire.wire_hash(), spec.control, spec.variant.architecture)
+    digest = hashlib.sha256(repr(made_of).encode())
     files = sources(spec)
     for path in [*files, *_headers(spec)]:
         try:

@@ -459,7 +459,7 @@ def test_the_table_gives_reasons_and_what_was_not_measured():
     text = shown(found)
     assert "arch/a/sites.c:7 not reached on v: no reason is given" in text
     assert "arch/a/sites.c:8 not reached on v: no such site" in text
-    assert "1 guests not measured: w is missing" in text
+    assert "1 guest not measured: w is missing" in text
     assert re.search(r"v +│ 1/1 \? +│ – +│ 0/2 \? +│ – +│ qemu-user ", text)
     assert not coverage.complaints(found)
 

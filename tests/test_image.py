@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from farm import backend, disassemble, elf, image, paths, wire
+from farm import backend, disassemble, elf, image, lines, paths, wire
 from farm.backend import load_folder
 from farm.errors import BuildError, ImageError, OutputError
 from farm.image import Spec
@@ -80,9 +80,22 @@ def test_a_changed_source_is_another_image(edited_arch):
     ],
 )
 def test_changed_settings_are_another_image(edited_arch, old, new):
-    (before,) = load_folder(edited_arch(name="one"))
-    (after,) = load_folder(edited_arch((old, new), name="two"))
+    (before,) = load_folder(edited_arch(name="before/same"))
+    (after,) = load_folder(edited_arch((old, new), name="after/same"))
     assert image.key(Spec(before, "stub")) != image.key(Spec(after, "stub"))
+
+
+def test_the_folder_of_an_architecture_is_in_the_image_by_its_name_alone(edited_arch, tmp_path):
+    (first,) = load_folder(edited_arch(name="first"))
+    (second,) = load_folder(edited_arch(name="second"))
+    elsewhere = shutil.copytree(first.folder, tmp_path / "else where" / "first")
+    (moved,) = load_folder(elsewhere)
+    made, other, again = (image.build(Spec(variant, "stub")) for variant in (first, second, moved))
+    assert made == again
+    assert made.sha256 != other.sha256
+    files = {path for _, path, _ in lines.places(Path(other.path))}
+    assert {"arch/second/patch.c", "arch/second/stub.S", "images/mechanism/poke.c"} <= files
+    assert not any("first" in path or path.startswith("/") for path in files)
 
 
 def test_mechanism_control_and_wire_format_are_part_of_the_key(arm64, monkeypatch):
