@@ -425,7 +425,7 @@ function pageOf(i) {
     make("div", { class: `banner ${look}` }, make("b", {}, `${mark} ${verdict}`), make("span", { class: reasonOf(i).includes("\n") ? "reason long" : "reason", tabindex: reasonOf(i).includes("\n") ? "0" : null }, reasonOf(i) || (look === "weak" ? "As the model says, but this engine could not have shown any defect that the scenario detects." : look === "pass" ? "As the model says." : ""))),
   ];
   if (data.retried[i] !== undefined) parts.push(make("p", { class: "notice" }, make("b", {}, "Run twice. "), `The first attempt: ${texts[data.retried[i]]}`));
-  parts.push(make("div", { class: "command" }, make("code", {}, again), copyButton(again)));
+  parts.push(make("div", { class: "command" }, make("code", {}, again.split(/ (?=--)/).flatMap((option, n) => [n ? " " : "", make("span", {}, option)])), copyButton(again)));
   if (scenario.detects) parts.push(make("h3", {}, "Detects"), make("div", { class: "tags" }, scenario.detects.map((defect) => make("span", {}, defect))));
   if (!data.pages[i] && ran && look !== "pass" && look !== "weak") {
     parts.push(make("p", { class: "notice" }, `The traces and the code of ${thousands(Object.keys(data.pages).length)} of ${many(data.bad, "cell")} that are not as expected are in this report; those of this one are in results.jsonl, and farm show tells them.`));
