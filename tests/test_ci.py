@@ -468,6 +468,22 @@ def test_a_plan_that_cannot_be_is_refused_in_one_sentence(tmp_path, options, sta
     assert "Traceback" not in done.stderr
 
 
+def test_a_list_of_known_bad_cells_that_every_shard_would_refuse_stops_the_plan(tmp_path):
+    entry = '[[known-bad]]\ncells = "arm64/stub/zig/unicorn/BS-03"\nissue = "17"\nowner = "ada"\nreview = 2020-01-01\n'
+    (tmp_path / "known.toml").write_text(entry)
+    done = farm("ci", "plan", "--arch", "arm64", "--quarantine", "known.toml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "known.toml: entry 1: its review was due by 2020-01-01" in done.stderr
+    assert not (tmp_path / "farm-plan.json").exists()
+
+
+def test_shards_held_against_different_lists_of_known_bad_cells_are_refused(shards):
+    edit(shard(shards, 2), lambda head, _: head.update(quarantine="f" * 64))
+    done, _ = merge(shards)
+    assert done.returncode == 3
+    assert "they were held against different lists of known-bad cells" in done.stderr
+
+
 def test_an_empty_selector_is_none(tmp_path):
     empty = [word for name in ("arch", "mechanism", "engine", "toolchain", "tag") for word in (f"--{name}", "")]
     whole, same = (farm("plan", "--scenario", "BS-01", *more).stdout for more in ((), empty))

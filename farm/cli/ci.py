@@ -16,6 +16,7 @@ from farm.cli.app import (
     EngineNames,
     Jobs,
     Mechanism,
+    QuarantineFile,
     ScenarioNames,
     ScenarioPath,
     Tag,
@@ -63,6 +64,7 @@ def plan(
     durations: Annotated[
         list[Path] | None, typer.Option(metavar="PATH", help="results.jsonl, or a folder, of earlier runs")
     ] = None,
+    quarantine: QuarantineFile = None,
     output: Annotated[Path, typer.Option(metavar="FILE", help="The plan, for `farm run --plan`")] = Path(
         "farm-plan.json"
     ),
@@ -74,13 +76,16 @@ def plan(
 
     from farm import ci as forge
     from farm import plan as plans
+    from farm import quarantine as quarantines
     from farm import shards as divisions
 
     if shards is not None and max_minutes is not None:
         raise UsageError("--shards and --max-minutes: one of them decides how many jobs there are")
     if shards is not None and shards > divisions.LIMIT:
         raise UsageError(f"--shards {shards}: a forge runs at most {divisions.LIMIT} jobs of one matrix")
-    made = plans.make(selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path))
+    selection = selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path)
+    quarantines.find(quarantine, selection)  # what every shard would refuse is refused here
+    made = plans.make(selection)
     known, complaints = forge.known_seconds(durations or [])
     for complaint in complaints:
         typer.echo(complaint, err=True)
