@@ -60,7 +60,7 @@ class Finding:
 def check(*, tests: bool = False) -> list[Finding]:
     """Everything the farm can use, in the order of a set-up; with ``tests`` what its own tests need besides."""
     findings = [_python(), *_dependencies(), _zig(), _unicorn(), _cache(), *_compilers(), *_emulators()]
-    return [*findings, _debugger(install=tests), *([_browser()] if tests else [])]
+    return [*findings, _debugger(install=tests), *([_browser(), _example()] if tests else [])]
 
 
 def status(findings: Iterable[Finding]) -> int:
@@ -166,6 +166,14 @@ def _browser() -> Finding:
     found = _ask([here, "--version"]) if here else None
     remedy = None if found else _apt(BROWSERS[0])
     return Finding(BROWSERS[0], found, "tests of report.html", remedy, required=False, package=BROWSERS[0])
+
+
+def _example() -> Finding:
+    """The compiler of an architecture that the documentation adds."""
+    command, package = "or1k-elf-gcc", "gcc-or1k-elf"
+    found = _ask([command, "--version"]) if shutil.which(command) else None
+    remedy = None if found else _apt(package)
+    return Finding(command, found, "tests of examples/or1k", remedy, required=False, package=package)
 
 
 def _ask(command: list[str]) -> str | None:

@@ -45,8 +45,9 @@ def able(variant, toolchain):
         TOOLCHAINS[toolchain].version(VARIANTS[variant])
     except MissingToolError as error:
         pytest.skip(str(error))
-    found = [e.name for e in engines().values() if not e.hole(VARIANTS[variant]) and e.tells_path(VARIANTS[variant])]
-    return found or pytest.skip(f"no engine tells paths of {variant} here")
+    holes = {engine.name: engine.hole(VARIANTS[variant]) for engine in engines().values()}
+    found = [name for name, hole in holes.items() if not hole and engines()[name].tells_path(VARIANTS[variant])]
+    return found or pytest.skip("; ".join(hole.reason for hole in holes.values() if hole))
 
 
 @functools.cache

@@ -80,6 +80,7 @@ def test_only_for_the_tests_it_wants_a_debugger_and_a_browser(programs, root):
     assert wanted.keys() - {finding.what for finding in doctor.check() if finding.package} == {
         "gdb-multiarch",
         "chromium",
+        "or1k-elf-gcc",
     }
     assert wanted["chromium"].install == "apt-get install chromium"
     assert not wanted["chromium"].required
