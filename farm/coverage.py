@@ -93,7 +93,8 @@ def sources(spec: Spec) -> dict[str, Path]:
     """The files that are measured, by their names in reports."""
     root = paths.data("images").parent
     mine = (path for path in image.sources(spec) if _is_measured(path, spec))
-    return {str(path.relative_to(root) if path.is_relative_to(root) else path): path for path in sorted(mine)}
+    named = {str(path.relative_to(root) if path.is_relative_to(root) else path): path for path in mine}
+    return dict(sorted(named.items()))
 
 
 def _is_measured(path: Path, spec: Spec) -> bool:
