@@ -78,9 +78,15 @@ class Selection:
     scenario_path: tuple[Path, ...] = ()
 
     def path_options(self) -> str:
-        """The options that name out-of-tree folders, for a shell."""
-        named = [("--arch-path", path) for path in self.arch_path]
-        named += [("--scenario-path", path) for path in self.scenario_path]
+        """The options that name out-of-tree folders, for a shell in the current folder."""
+        here = Path.cwd()
+
+        def short(path: Path) -> Path:
+            """As it is called in other checkouts too."""
+            return path.relative_to(here) if path.is_relative_to(here) else path
+
+        named = [("--arch-path", short(path)) for path in self.arch_path]
+        named += [("--scenario-path", short(path)) for path in self.scenario_path]
         return " ".join(f"{option} {shlex.quote(str(path))}" for option, path in named)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -236,6 +238,13 @@ def test_a_plan_that_was_tampered_with_is_refused(tmp_path, old, new, complaint)
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
     with pytest.raises(UsageError, match=complaint):
         plan.read(path, Selection())
+
+
+def test_paths_below_the_current_folder_are_named_as_in_any_checkout(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    here, elsewhere = Path.cwd() / "my arch", Path.cwd().parent / "mine.py"
+    selection = Selection(arch_path=(here,), scenario_path=(elsewhere,))
+    assert selection.path_options() == f"--arch-path 'my arch' --scenario-path {shlex.quote(str(elsewhere))}"
 
 
 def test_a_plan_that_is_not_there_is_named(tmp_path):
