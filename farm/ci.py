@@ -7,7 +7,8 @@ refused; what is missing or doubled is named, and all that was measured is still
 
 from __future__ import annotations
 
-from collections import defaultdict
+import shlex
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,7 +27,9 @@ from farm.verdict import SKIPPED, Result, Verdict, lost
 RESULTS = "results.jsonl"
 PLAN = "plan.json"
 _LISTED = 20  # cells named, of those that are missing
-_ANNOTATED = 10  # more than that a forge does not show of one step
+_ANNOTATED = 10  # more than that GitHub does not show of one step
+_MESSAGE = 4_000  # characters; GitHub cuts a longer one at 4,096, and with it the command at its end
+_COMMENT = 65_000  # bytes of summary.md with its comparison; a comment may have 65,536 characters
 
 _PATHS = '${FARM_ARCH_PATH:+--arch-path "$FARM_ARCH_PATH"} ${FARM_SCENARIO_PATH:+--scenario-path "$FARM_SCENARIO_PATH"}'
 _QUARANTINE = '${FARM_QUARANTINE:+--quarantine "$FARM_QUARANTINE"}'
@@ -39,11 +42,23 @@ GITLAB_EARLIER = (
 )
 
 
+class PlanError(FarmError):
+    """Nothing to divide."""
+
+
 class MergeError(FarmError):
     """Shards that do not belong together."""
 
 
 # Planning.
+
+
+def some_work(plan: Plan) -> None:
+    """Raises :class:`PlanError` if no cell of ``plan`` can run here: every job would be green, and nothing tested."""
+    if any(planned.verdict is None for planned in plan.cells):
+        return
+    verdict, reason = Counter((planned.verdict, planned.reason) for planned in plan.cells).most_common(1)[0][0]
+    raise PlanError(f"none of the {len(plan.cells):,} cells can run here, most are {verdict}: {reason}")
 
 
 def known_seconds(paths: Iterable[Path]) -> tuple[dict[Cell, float], list[str]]:
@@ -116,7 +131,7 @@ def gitlab(division: shards.Division, plan_file: Path) -> dict[str, Any]:
     }
     for job in jobs(division):
         out = f"farm-shards/{job.name}"
-        run = f"farm run --plan {plan_file} --shard {job.shard} --output {out}"
+        run = f"farm run --plan {shlex.quote(str(plan_file))} --shard {job.shard} --output {out}"
         pipeline[f"farm-{job.name}"] = {
             "stage": "run",
             "needs": [{"pipeline": "$FARM_PARENT", "job": "farm-plan"}],
@@ -151,7 +166,7 @@ class Merged:
     plan: Plan
     run: Run
     results: list[Result]  #: in plan order, at most one a cell
-    problems: list[str] = field(default_factory=list)  #: what is missing, doubled or foreign, in sentences
+    problems: list[str] = field(default_factory=list)  #: what is missing, doubled, foreign or spoilt, in sentences
 
     @property
     def shown(self) -> list[Result]:
@@ -174,17 +189,21 @@ class _Source:
         return self.recorded.run.whole or self.recorded.run.plan
 
 
-def merge(paths: Iterable[Path], selection: Selection, *, mixed: bool = False) -> tuple[Merged, list[str]]:
-    """The results in these folders as one run, and a sentence for each line of them that cannot be used.
+def merge(paths: Iterable[Path], selection: Selection, *, mixed: bool = False) -> Merged:
+    """The results in these folders as one run.
 
     ``selection`` has the paths of out-of-tree folders.  With ``mixed`` the engines and compilers may differ.
 
     Raises :class:`MergeError` for shards that do not belong together, :class:`~farm.errors.UsageError` for files that
     are no results.
     """
-    sources = [_Source(path, runs.read(path)) for path in found(paths)]
+    files = found(paths)
+    begun = [path for path in files if not _cut_off(path)]
+    sources = [_Source(path, runs.read(path)) for path in begun or files]
     for source in sources[1:]:
         _same(sources[0], source, mixed=mixed)
+    if not mixed:
+        _same_images(sources)
     plan = _plan(sources, selection)
     results: dict[Cell, list[tuple[_Source, Result]]] = {planned.cell: [] for planned in plan.cells}
     foreign: dict[str, list[Cell]] = defaultdict(list)
@@ -196,16 +215,30 @@ def merge(paths: Iterable[Path], selection: Selection, *, mixed: bool = False) -
                 foreign[str(source.path)].append(result.cell)
     problems = [*_missing(plan, results, sources), *_doubled(results)]
     problems += [f"{path}: {_cells(cells)} that the plan does not have" for path, cells in foreign.items()]
+    problems += [f"{path}: was cut off in its first line" for path in files if path not in begun]
+    problems += [complaint for source in sources for complaint in source.recorded.complaints]
     order = list(Verdict)
     kept = [max((r for _, r in have), key=lambda r: order.index(r.verdict)) for have in results.values() if have]
     together = _together([source.recorded.run for source in sources], plan)
-    merged = Merged(replace(plan, shards=()), together, kept, problems)
-    return merged, [complaint for source in sources for complaint in source.recorded.complaints]
+    return Merged(replace(plan, shards=()), together, kept, problems)
+
+
+def _cut_off(path: Path) -> bool:
+    """Whoever wrote these results died before the end of their first line."""
+    try:
+        with path.open("rb") as file:
+            return not file.readline().endswith(b"\n")
+    except OSError:
+        return False  # reading it will say why
+
+
+def _apart(one: _Source, other: _Source) -> str:
+    return f"{one.path} ({one.name}) and {other.path} ({other.name}) do not belong together"
 
 
 def _same(one: _Source, other: _Source, *, mixed: bool) -> None:
     """Raises :class:`MergeError`, which says what differs and how."""
-    where = f"{one.path} ({one.name}) and {other.path} ({other.name}) do not belong together"
+    where = _apart(one, other)
     if one.recorded.run.farm != other.recorded.run.farm:
         raise MergeError(f"{where}: farm {one.recorded.run.farm} and farm {other.recorded.run.farm}")
     if one.plan != other.plan:
@@ -220,6 +253,23 @@ def _same(one: _Source, other: _Source, *, mixed: bool) -> None:
         if mine != yours:
             said = [", ".join(sorted(left - right)) or "not" for left, right in ((mine, yours), (yours, mine))]
             raise MergeError(f"{where}: {tool} is {said[0]} and {said[1]}; --allow-mixed merges them all the same")
+
+
+def _same_images(sources: Sequence[_Source]) -> None:
+    """One image is the same everywhere, or other sources made it: versions do not tell.  Raises :class:`MergeError`."""
+    images: dict[shards.Image, tuple[_Source, str]] = {}
+    for source in sources:
+        for result in source.recorded.results:
+            if result.image is None:
+                continue
+            cell = result.cell
+            one, sha256 = images.setdefault((cell.variant, cell.mechanism, cell.toolchain), (source, result.image))
+            if sha256 != result.image:
+                raise MergeError(
+                    f"{one.path} ({one.name}) and {source.path} ({source.name}) do not belong together: the image "
+                    f"{cell.variant}/{cell.mechanism}/{cell.toolchain} is {sha256[:12]} and {result.image[:12]}; "
+                    "--allow-mixed merges them all the same"
+                )
 
 
 def _versions(run: Run) -> dict[str, set[str]]:
@@ -240,7 +290,7 @@ def _plans_differ(one: _Source, other: _Source) -> str:
     if not changed:
         return "of the same cells, but their scenarios do other things"
     cell = changed[0]
-    return f"{len(changed):,} cells are planned otherwise; {cell}: {_planned(ours[cell])} and {_planned(theirs[cell])}"
+    return f"planned otherwise: {_cells(changed)}: {_planned(ours[cell])} and {_planned(theirs[cell])}"
 
 
 def _planned(planned: Planned) -> str:
@@ -255,14 +305,19 @@ def _cells_of(source: _Source) -> dict[Cell, Planned] | None:
 
 
 def _plan(sources: Sequence[_Source], selection: Selection) -> Plan:
-    """The whole plan, divided as the first shard has it."""
-    files = [path for source in sources if (path := source.path.parent / PLAN).is_file()]
-    if not files:
-        raise MergeError(f"no {PLAN} beside {sources[0].path}: nothing says which cells there must be")
-    plan = plans.read(files[0], selection)
-    if plan.sha256 != sources[0].plan:
-        raise MergeError(f"{files[0]} is not the plan of the results beside it")
-    return plan
+    """The whole plan, divided as the first shard has it that left all of it."""
+    refused: list[FarmError] = []
+    for path in (path for source in sources if (path := source.path.parent / PLAN).is_file()):
+        try:
+            plan = plans.read(path, selection)
+        except UsageError as error:
+            refused.append(error)
+            continue
+        if plan.sha256 == sources[0].plan:
+            return plan
+        refused.append(MergeError(f"{path} is not the plan of the results beside it"))
+    nothing = MergeError(f"no {PLAN} beside {sources[0].path}: nothing says which cells there must be")
+    raise refused[0] if refused else nothing
 
 
 def _missing(plan: Plan, results: Mapping[Cell, Sequence[Any]], sources: Sequence[_Source]) -> list[str]:
@@ -346,29 +401,36 @@ def baseline(path: Path) -> tuple[Recorded | None, str | None]:
         return None, f"nothing is compared: {error}"
 
 
-def compared(before: Recorded, merged: Merged) -> str:
-    """What became of the cells since, for ``summary.md``."""
+def summary(text: str, merged: Merged, before: Recorded | None) -> str:
+    """``summary.md``: ``text``, which is about the results, and what became of the cells since ``before``."""
     from farm import diff
     from farm.report import diff as report
 
-    after = Recorded(merged.run, merged.results, [])
-    return report.markdown(diff.compare(before, after, ("before", "now")))
-
-
-def notice(merged: Merged) -> str:
-    """For the top of ``summary.md``, which says further down what is not whole."""
-    return "# patchfarm: the results are not whole\n\n" if merged.problems else ""
+    if merged.problems:  # text says further down which
+        text = f"# patchfarm: the results are not whole\n\n{text}"
+    if before:
+        after = Recorded(merged.run, merged.results, [])
+        left = _COMMENT - len(text.encode())
+        text += f"\n{report.markdown(diff.compare(before, after, ('before', 'now')), left)}"
+    return text
 
 
 def commands(merged: Merged) -> list[str]:
-    """Workflow commands of GitHub for the first that is wrong."""
-    said = [("the results are not whole", problem) for problem in merged.problems]
-    failures = (result for result in merged.results if result.failed)
-    said += [
-        (f"{result.verdict} {result.cell}", "\n".join(filter(None, (result.reason, result.reproduce))))
-        for result in failures
-    ]
-    return [f"::error title={_property(title)}::{_data(text)}" for title, text in said[:_ANNOTATED]]
+    """Annotations for the first that is wrong: what is not whole, then a failure of each kind, then the others."""
+    from farm.report import by_kind
+
+    said = [annotation("the results are not whole", problem) for problem in merged.problems[:_ANNOTATED]]
+    failures = by_kind(result for result in merged.results if result.failed)[: _ANNOTATED - len(said)]
+    return said + [annotation(f"{r.verdict} {r.cell}", r.reason or "", r.reproduce) for r in failures]
+
+
+def annotation(title: str, text: str, command: str | None = None) -> str:
+    """The workflow command that GitHub shows as an error; ``command``, for a shell, stays when ``text`` is cut."""
+    last = f"\n{command}" if text and command else command or ""
+    room = max(0, _MESSAGE - len(last))
+    if len(text) > room:
+        text = f"{text[:room]}…"
+    return f"::error title={_property(title)}::{_data(text + last)}"
 
 
 def _data(text: str) -> str:

@@ -9,15 +9,17 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from farm import ci, plan
 from farm.plan import Cell
-from farm.run import Run
+from farm.run import Recorded, Run
 from farm.verdict import Result, Verdict
 
 FARM = [sys.executable, "-m", "farm"]
@@ -224,6 +226,43 @@ def test_of_a_doubled_cell_the_worse_result_is_kept_and_the_difference_is_said(s
     assert Cell(**failed["cell"]) == cell
 
 
+def test_a_cell_that_is_there_twice_in_one_file_fails_the_merge(shards):
+    def again(_, results):
+        results.append(json.loads(json.dumps(results[0])))
+        fail(results[-1])
+
+    edit(shard(shards, 1), again)
+    done, out = merge(shards)
+    assert done.returncode == 3
+    assert re.search(r"farm: \S+results\.jsonl: line \d+ is a second result of ", done.stderr)
+    assert (out / "summary.md").read_text().startswith("# patchfarm: the results are not whole\n")
+
+
+@pytest.mark.parametrize("left", [0, 1, 30])
+def test_a_shard_that_died_in_its_first_line_is_missing_and_the_others_are_reported(shards, left):
+    path = shard(shards, 2) / "results.jsonl"
+    count = len(lines(shard(shards, 2))[1])
+    path.write_bytes(path.read_bytes()[:left])
+    done, out = merge(shards)
+    assert done.returncode == 3
+    assert f"farm: {path}: was cut off in its first line" in done.stderr
+    assert f"farm: shard 2/4 is missing: {count} cells" in done.stderr
+    assert len(lines(out)[1]) == 102 - count
+
+
+def test_a_plan_that_was_cut_off_is_taken_from_another_shard(made, shards):
+    path = shard(shards, 1) / "plan.json"
+    path.write_bytes(path.read_bytes()[:1000])
+    done, out = merge(shards)
+    assert done.returncode == 0, done.stderr
+    assert timeless(out) == timeless(made / "whole")
+    for path in shards.rglob("plan.json"):
+        path.write_bytes(b"{")
+    done, _ = merge(shards)
+    assert done.returncode == 2
+    assert "plan.json: not a plan: " in done.stderr
+
+
 def test_the_same_file_named_twice_is_one(shards):
     done, _ = merge(shards, shard(shards, 1), shard(shards, 1) / "results.jsonl")
     assert done.returncode == 0, done.stderr
@@ -262,7 +301,7 @@ def test_a_machine_that_planned_a_cell_otherwise_is_named(shards):
     done, _ = merge(shards)
     assert done.returncode == 3
     cell = Cell(**document["cells"][5]["cell"])
-    said = f"1 cells are planned otherwise; {cell}: to run and not-run (unicorn is missing: pip install unicorn)"
+    said = f"planned otherwise: 1 cell: {cell}: to run and not-run (unicorn is missing: pip install unicorn)"
     assert said in done.stderr
 
 
@@ -288,6 +327,20 @@ def test_another_engine_is_refused_unless_that_is_asked_for(shards):
     done, out = merge(shards, "--allow-mixed")
     assert done.returncode == 0
     assert lines(out)[0]["versions"]["unicorn"].endswith(" and 9.9")
+
+
+def test_another_image_under_the_same_name_is_refused_unless_that_is_asked_for(shards):
+    def other(_, results):
+        results[0]["image"] = "0" * 64
+
+    edit(shard(shards, 3), other)
+    done, out = merge(shards)
+    assert done.returncode == 3
+    assert re.search(
+        r"do not belong together: the image \w+/\w+/zig is [0-9a-f]{12} and [0-9a-f]{12}; --allow-mixed", done.stderr
+    )
+    assert not (out / "results.jsonl").exists()
+    assert merge(shards, "--allow-mixed")[0].returncode == 0
 
 
 def test_another_python_or_host_is_no_matter(shards):
@@ -379,8 +432,41 @@ def test_no_text_breaks_out_of_an_annotation(text):
     assert read(message) == "\n".join(filter(None, (text, text)))
 
 
-def test_at_most_ten_annotations():
-    assert len(ci.commands(failures(map(str, range(30))))) == 10
+def test_at_most_ten_annotations_and_what_is_not_whole_comes_first():
+    many = failures(map(str, range(30)))
+    assert len(ci.commands(many)) == 10
+    titles = [line.partition("::")[2].partition("::")[0] for line in ci.commands(replace(many, problems=["a"] * 3))]
+    assert titles[:3] == [titles[0]] * 3 == ["error title=the results are not whole"] * 3
+    assert len(ci.commands(replace(many, problems=["a"] * 12))) == len(titles) == 10
+
+
+def test_each_kind_of_failure_is_annotated_before_a_second_of_its_kind():
+    many = failures(map(str, range(30)))
+    other = msgspec.structs.replace(many.results[0], cell=Cell("last", "another", "m", "t", "e"))
+    lines = ci.commands(replace(many, results=[*many.results, other]))
+    assert "another/m/t/e/last" in lines[1]
+
+
+def test_a_long_annotation_is_cut_before_github_cuts_off_its_command():
+    (line,) = ci.commands(replace(failures(["x"]), results=[long_failure(10_000)]))
+    message = line.partition("::")[2].partition("::")[2].replace("%0A", "\n")
+    assert len(message) <= 4096
+    assert message.endswith("…\nfarm run --arch v")
+    (line,) = ci.commands(replace(failures(["x"]), results=[long_failure(100)]))
+    assert line.endswith(f"{'r' * 100}%0Afarm run --arch v")
+
+
+def long_failure(size):
+    (result,) = failures(["x"]).results
+    return msgspec.structs.replace(result, reason="r" * size, reproduce="farm run --arch v")
+
+
+def test_what_stops_the_farm_is_annotated_on_github(tmp_path):
+    command = ("ci", "merge", tmp_path)
+    assert farm(*command).stderr == f"farm: {tmp_path}: no results.jsonl there\n"
+    done = farm(*command, GITHUB_ACTIONS="true")
+    assert done.stdout == ""  # of `farm ci plan` it is the matrix
+    assert f"::error title=farm::{tmp_path}: no results.jsonl there" in done.stderr.split("\n")
 
 
 # The comparison.
@@ -391,6 +477,17 @@ def test_the_summary_says_what_changed_since_the_baseline(made, shards, tmp_path
     done, out = merge(shards, "--baseline", made / "whole")
     assert done.returncode == 1
     assert "1 new failure" in (out / "summary.md").read_text()
+
+
+def test_the_summary_fits_a_comment_with_its_comparison():
+    after = failures(f"{number:04}{'_' * 90}" for number in range(3000))
+    passed = [msgspec.structs.replace(r, verdict=Verdict.PASS, reason=None) for r in after.results]
+    apart = [msgspec.structs.replace(r, reason=f"{i} {'r' * 300}") for i, r in enumerate(after.results)]
+    for size in (100, 60_000):
+        after = replace(after, results=apart, problems=["a"])
+        made = ci.summary("x" * size, after, Recorded(after.run, passed, []))
+        assert "regression: 3000 new failures" in made
+        assert size < len(made.encode()) <= 65_536
 
 
 def test_a_baseline_of_an_older_farm_is_left_out_and_that_is_said(made, shards, tmp_path):
@@ -448,6 +545,14 @@ def test_fewer_shards_than_asked_for_are_said(tmp_path):
     assert done.returncode == 0
     assert [job["shard"] for job in json.loads(done.stdout)["shards"]] == ["1/1"]
     assert "--shards 9: there is work for 1, so that is how many there are" in done.stderr
+
+
+def test_a_plan_of_which_nothing_can_run_is_refused(tmp_path):
+    done = farm("ci", "plan", "--arch", "loongarch", "--engine", "unicorn", cwd=tmp_path)
+    assert done.returncode == 3
+    assert re.search(r"none of the \d+ cells can run here, most are not-applicable: Unicorn has no loong", done.stderr)
+    assert done.stdout == ""
+    assert not (tmp_path / "farm-plan.json").exists()
 
 
 @pytest.mark.parametrize(

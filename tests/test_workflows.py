@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -98,6 +99,28 @@ def test_the_conclusion_waits_for_every_job_and_always_comes(workflow):
 def test_the_groups_of_caller_and_called_differ():
     groups = [workflow["concurrency"]["group"] for workflow in WORKFLOWS.values()]
     assert len(set(groups)) == len(groups) == 2
+
+
+@pytest.mark.parametrize("result", ["failure", "cancelled", "skipped", ""])
+@pytest.mark.parametrize(("workflow", "name", "job"), [job for job in JOBS if job.values[1] == "conclusion"])
+def test_the_conclusion_is_red_unless_every_job_has_succeeded(workflow, name, job, result):
+    (step,) = job["steps"]
+    for other in [None, *job["needs"]]:
+        needs = {need: {"result": result if need == other else "success"} for need in job["needs"]}
+        done = subprocess.run(
+            ["bash", "-eo", "pipefail", "-c", step["run"]],
+            env={**os.environ, "JOBS": json.dumps(needs)},
+            capture_output=True,
+            check=False,
+        )
+        assert (done.returncode == 0) is (other is None), done.stderr
+
+
+def test_a_shard_that_is_ended_by_its_time_limit_keeps_what_it_has():
+    """Such a job counts as cancelled."""
+    keep = WORKFLOWS["patchfarm.yml"]["jobs"]["run"]["steps"][-1]
+    assert keep["uses"].startswith("actions/upload-artifact@")
+    assert keep["if"] == "${{ always() }}"
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -261,7 +284,7 @@ class GitHub:
             condition = step.get("if", "")
             if condition.endswith("&& inputs.upload }}") and not self.values["inputs.upload"]:
                 continue
-            if good or "cancelled()" in condition:
+            if good or "cancelled()" in condition or "always()" in condition:
                 good = self.step(name, step, work) and good
         return good
 
@@ -390,6 +413,16 @@ def test_an_artifact_that_was_lost_makes_the_conclusion_red(project):
     forge = Lossy(project, MINE, RUN="")
     assert forge.run() == {**GOOD, "merge": "failure", "conclusion": "failure"}
     assert "shard 2/2 is missing" in forge.logs["merge"]
+
+
+def test_the_loss_of_every_artifact_is_annotated(project):
+    class Lossy(GitHub):
+        def upload(self, work, given):
+            return "-shard-" in given["name"] or super().upload(work, given)
+
+    forge = Lossy(project, MINE, RUN="")
+    assert forge.run() == {**GOOD, "merge": "failure", "conclusion": "failure"}
+    assert "::error title=farm::farm-shards: no results.jsonl there" in forge.logs["merge"]
 
 
 @pytest.mark.parametrize(
@@ -537,6 +570,12 @@ def test_a_child_pipeline_has_a_job_a_shard_and_a_merge_after_all_of_them():
         assert job["artifacts"]["when"] == "always"
     assert "needs" not in pipeline["farm-merge"]  # so it has what every job of the earlier stage left
     assert pipeline["farm-merge"]["when"] == "always"
+
+
+def test_a_plan_file_of_any_name_reaches_the_shell_of_a_job():
+    cells = plan.make(plan.Selection(arch=["arm64"], engine=["unicorn"])).cells
+    job = ci.gitlab(shards.divide(cells, 1), Path("my plan.json"))["farm-1-of-1"]
+    assert shlex.split(job["script"][0])[:4] == ["farm", "run", "--plan", "my plan.json"]
 
 
 def test_the_template_and_the_child_pipeline_look_for_earlier_results_in_the_same_way():

@@ -19,6 +19,10 @@ from farm.errors import FarmError
 
 def _fail(error: FarmError) -> NoReturn:
     typer.echo(f"farm: {error}", err=True)
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        from farm.ci import annotation
+
+        typer.echo(annotation("farm", str(error)), err=True)  # stdout may be kept for a plan
     raise SystemExit(error.exit_status)
 
 

@@ -86,6 +86,7 @@ def plan(
     selection = selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path)
     quarantines.find(quarantine, selection)  # what every shard would refuse is refused here
     made = plans.make(selection)
+    forge.some_work(made)
     known, complaints = forge.known_seconds(durations or [])
     for complaint in complaints:
         typer.echo(complaint, err=True)
@@ -102,7 +103,8 @@ def plan(
     write(output, made.json())
     longest = max(division.loads) / jobs
     typer.echo(
-        f"{len(made.cells)} cells in {division.count} shards, the longest about {longest:.0f} s on {jobs} workers; "
+        f"{len(made.cells)} cell{'s' * (len(made.cells) != 1)} in {division.count} shard{'s' * (division.count != 1)}, "
+        f"the longest about {longest:.0f} s on {jobs} worker{'s' * (jobs != 1)}; "
         f"the plan is in {output}",
         err=True,
     )
@@ -136,18 +138,15 @@ def merge(
         raise UsageError(f"--output {output}: its {forge.RESULTS} is one of those to merge; name another folder")
     before, complaint = forge.baseline(baseline) if baseline else (None, None)
     selection = selection_of(None, None, None, None, None, None, arch_path, scenario_path)
-    merged, complaints = forge.merge(folders, selection, mixed=allow_mixed)
-    for line in [*complaints, *filter(None, [complaint])]:
-        typer.echo(line, err=True)
+    merged = forge.merge(folders, selection, mixed=allow_mixed)
+    if complaint:
+        typer.echo(complaint, err=True)
     folder = output_folder(output)
     write(folder / forge.PLAN, merged.plan.json())
     forge.write(merged, folder / forge.RESULTS)
-    write_reports(merged.shown, merged.plan, merged.run, folder, [*complaints, *merged.problems])
+    write_reports(merged.shown, merged.plan, merged.run, folder, merged.problems)
     summary = folder / "summary.md"
-    text = forge.notice(merged) + summary.read_text(encoding="utf-8")
-    if before:
-        text += f"\n{forge.compared(before, merged)}"
-    write(summary, text.encode())
+    write(summary, forge.summary(summary.read_text(encoding="utf-8"), merged, before).encode())
     console = console_for()
     terminal.show(merged.shown, merged.plan, console)
     if step_summary := os.environ.get("GITHUB_STEP_SUMMARY"):

@@ -193,8 +193,8 @@ def show(diff: Diff, console: Console) -> None:
         console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
-def markdown(diff: Diff) -> str:
-    """For a comment on a pull request: at most :data:`~farm.report.markdown.LIMIT` bytes."""
+def markdown(diff: Diff, limit: int = LIMIT) -> str:
+    """For a comment on a pull request: at most ``limit`` bytes."""
     blocks = [f"# patchfarm: {headline(diff)}\n\n"]
     blocks += [f"- {name}: {code(_side(side), _LONGEST)}\n" for name, side in (("A", diff.before), ("B", diff.after))]
     blocks += [f"- changed: {code(line, _LONGEST)}\n" for line in _beside(diff)]
@@ -211,15 +211,15 @@ def markdown(diff: Diff) -> str:
     if diff.slower:
         blocks.append(f"\n## {_whole(diff)}\n\n")
         blocks += [f"- {code(line, _LONGEST)}\n" for line in _times(diff)]
-    return _cut(blocks)
+    return _cut(blocks, limit)
 
 
-def _cut(blocks: Sequence[str]) -> str:
-    """As many of ``blocks`` as there is room for."""
+def _cut(blocks: Sequence[str], limit: int) -> str:
+    """As many of ``blocks`` as ``limit`` bytes have room for."""
     left_out = "\nThe rest does not fit here.\n"
     made = "".join(blocks)
     for kept in range(len(blocks) - 1, 0, -1):
-        if len(made.encode()) <= LIMIT:
+        if len(made.encode()) <= limit:
             break
         made = "".join(blocks[:kept]) + left_out
     return made
