@@ -28,6 +28,7 @@ RESULTS = "results.jsonl"
 PLAN = "plan.json"
 _LISTED = 20  # cells named, of those that are missing
 _ANNOTATED = 10  # more than that GitHub does not show of one step
+_ENDLESS = 86_400.0  # seconds; no cell takes that long, so a file that says so is not to be believed
 _MESSAGE = 4_000  # characters; GitHub cuts a longer one at 4,096, and with it the command at its end
 _COMMENT = 65_000  # bytes of summary.md with its comparison; a comment may have 65,536 characters
 
@@ -74,7 +75,8 @@ def known_seconds(paths: Iterable[Path]) -> tuple[dict[Cell, float], list[str]]:
         except UsageError as error:  # of an older farm, say: a guess will do
             complaints.append(str(error))
             continue
-        known |= {result.cell: result.seconds for result in recorded.results if result.verdict not in SKIPPED}
+        ran = (result for result in recorded.results if result.verdict not in SKIPPED)
+        known |= {result.cell: result.seconds for result in ran if 0 <= result.seconds < _ENDLESS}
     return known, complaints
 
 
@@ -247,7 +249,7 @@ def _same(one: _Source, other: _Source, *, mixed: bool) -> None:
         raise MergeError(f"{where}: they were held against different lists of known-bad cells")
     if mixed:
         return
-    ours, theirs = _versions(one.recorded.run), _versions(other.recorded.run)
+    ours, theirs = runs.tools(one.recorded.run), runs.tools(other.recorded.run)
     for tool in sorted(ours | theirs):
         mine, yours = ours.get(tool, set()), theirs.get(tool, set())
         if mine != yours:
@@ -270,14 +272,6 @@ def _same_images(sources: Sequence[_Source]) -> None:
                     f"{cell.variant}/{cell.mechanism}/{cell.toolchain} is {sha256[:12]} and {result.image[:12]}; "
                     "--allow-mixed merges them all the same"
                 )
-
-
-def _versions(run: Run) -> dict[str, set[str]]:
-    """What decides how guests are built and run."""
-    return {tool: set(version.split(_AND)) for tool, version in run.versions.items() if tool != "python"}
-
-
-_AND = " and "  # between versions of one tool in a header
 
 
 def _plans_differ(one: _Source, other: _Source) -> str:
@@ -367,9 +361,9 @@ def _together(parts: Sequence[Run], plan: Plan) -> Run:
     versions: dict[str, set[str]] = defaultdict(set)
     for part in parts:
         for tool, version in part.versions.items():
-            versions[tool] |= set(version.split(_AND))
-    joined = {tool: _AND.join(sorted(versions[tool])) for tool in sorted(versions)}
-    hosts = _AND.join(sorted({part.host for part in parts}))
+            versions[tool] |= set(version.split(runs.AND))
+    joined = {tool: runs.AND.join(sorted(versions[tool])) for tool in sorted(versions)}
+    hosts = runs.AND.join(sorted({part.host for part in parts}))
     started = min(part.started for part in parts)
     changes: dict[str, Any] = {"plan": plan.sha256, "host": hosts, "versions": joined, "started": started, "phases": {}}
     return msgspec.structs.replace(parts[0], **changes, shard=None, whole=None)

@@ -37,6 +37,7 @@ SCHEMA = 1
 TIMEOUT = 5.0  # seconds a cell
 RETRIES = 1  # of a cell whose emulator failed
 _BATCH = 256  # cells
+AND = " and "  #: between the versions of one tool
 _CROSS_CHECKED = 16  # one cell in so many also runs in the engine's slow mode
 
 
@@ -255,7 +256,7 @@ def describe(plan: Plan, quarantine: Quarantine | None = None) -> Run:
     }:
         found.setdefault(name, set()).add(known[name].version(plan.variants[variant]))
         found.setdefault(toolchain, set()).add(TOOLCHAINS[toolchain].version(plan.variants[variant]))
-    versions = {name: " and ".join(sorted(numbers)) for name, numbers in sorted(found.items())}
+    versions = {name: AND.join(sorted(numbers)) for name, numbers in sorted(found.items())}
     host = f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs"
     started = datetime.now(UTC).isoformat(timespec="seconds")
     listed = quarantine.sha256 if quarantine else None
@@ -263,6 +264,22 @@ def describe(plan: Plan, quarantine: Quarantine | None = None) -> Run:
     if plan.part:
         run.shard, run.whole = plan.part.name, plan.whole.sha256
     return run
+
+
+def tools(run: Run) -> dict[str, set[str]]:
+    """The versions of what builds and runs the guests, by name."""
+    return {tool: set(version.split(AND)) for tool, version in run.versions.items() if tool != "python"}
+
+
+def _foreign(run: Run, earlier: Run) -> str | None:
+    """What of ``run`` its ``earlier`` results were not made with."""
+    if earlier.farm != run.farm:
+        return f"farm {earlier.farm} made them, and here is {run.farm}"
+    there = tools(earlier)
+    for tool, versions in tools(run).items():
+        if not versions <= there.get(tool, versions):
+            return f"{tool} {AND.join(sorted(there[tool]))} made them, and here is {AND.join(sorted(versions))}"
+    return None
 
 
 class Journal:
@@ -278,6 +295,8 @@ class Journal:
                 raise UsageError(f"{path}: holds the results of another plan; without --resume it is overwritten")
             if earlier.quarantine != run.quarantine:
                 raise UsageError(f"{path}: another list of known-bad cells applied; without --resume it is overwritten")
+            if foreign := _foreign(run, earlier):
+                raise UsageError(f"{path}: {foreign}; without --resume it is overwritten")
             self.run = earlier
             self.results = {result.cell: result for result in results}
         # With earlier results at stake the new file takes the old one's place only when it holds them.

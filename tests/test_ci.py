@@ -148,6 +148,36 @@ def test_a_shard_that_was_ended_is_resumed(made, tmp_path):
     assert "holds the results of another plan" in refused.stderr
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda head: head["versions"].update(unicorn="9.9"), r"unicorn 9\.9 made them, and here is [\d.]+"),
+        (lambda head: head.update(farm="0.0.9"), r"farm 0\.0\.9 made them, and here is [\d.]+"),
+    ],
+)
+def test_what_others_began_is_resumed_with_the_same_tools_alone(made, tmp_path, change, said):
+    shutil.copytree(shard(made / "shards", 2), tmp_path / "out")
+    edit(tmp_path / "out", lambda head, results: (change(head), results.pop()))
+    before = (tmp_path / "out" / "results.jsonl").read_bytes()
+    done = farm("run", "--plan", made / "farm-plan.json", "--resume", "--output", tmp_path / "out", "--shard", "2/4")
+    assert done.returncode == 2
+    assert re.search(rf"{said}; without --resume it is overwritten", done.stderr)
+    assert (tmp_path / "out" / "results.jsonl").read_bytes() == before
+
+
+def test_the_tools_of_a_merge_of_several_may_resume_it(made, tmp_path):
+    shutil.copytree(shard(made / "shards", 2), tmp_path / "out")
+    edit(
+        tmp_path / "out",
+        lambda head, results: (
+            head["versions"].update(python="3", unicorn=f"{head['versions']['unicorn']} and 9.9"),
+            results.pop(),
+        ),
+    )
+    done = farm("run", "--plan", made / "farm-plan.json", "--resume", "--output", tmp_path / "out", "--shard", "2/4")
+    assert done.returncode == 0, done.stderr
+
+
 # What is missing, and what is there twice.
 
 
@@ -529,6 +559,13 @@ def test_the_plan_is_balanced_by_what_an_earlier_run_took(made, tmp_path):
     unreadable = farm(*command, "--shards", 2, "--durations", made / "farm-plan.json")
     assert unreadable.returncode == 0
     assert "is it a results.jsonl?" in unreadable.stderr
+
+
+@pytest.mark.parametrize("seconds", [-5.0, 1e300, 1.7e308])
+def test_durations_that_cannot_be_are_not_believed(made, tmp_path, seconds):
+    shutil.copytree(made / "whole", tmp_path / "earlier")
+    edit(tmp_path / "earlier", lambda _, results: [result.update(seconds=seconds) for result in results])
+    assert ci.known_seconds([tmp_path / "earlier"]) == ({}, [])
 
 
 def test_the_matrix_is_one_line_and_words_go_elsewhere(tmp_path):

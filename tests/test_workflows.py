@@ -415,6 +415,23 @@ def test_an_artifact_that_was_lost_makes_the_conclusion_red(project):
     assert "shard 2/2 is missing" in forge.logs["merge"]
 
 
+def test_jobs_that_are_run_again_replace_what_they_left(project):
+    class Lossy(GitHub):
+        lose = True
+
+        def upload(self, work, given):
+            return (self.lose and given["name"].endswith("2-of-2")) or super().upload(work, given)
+
+    forge = Lossy(project, MINE, RUN="")
+    assert forge.run() == {**GOOD, "merge": "failure", "conclusion": "failure"}
+    forge.lose = False
+    entry = json.loads(forge.values["needs.plan.outputs.matrix"])["include"][1]
+    jobs = forge.workflow["jobs"]
+    assert forge.job("run", jobs["run"], entry)
+    assert forge.job("merge", jobs["merge"], {}), forge.logs["merge"]
+    assert len(cells(forge.artifacts / "patchfarm-results")) == 30
+
+
 def test_the_loss_of_every_artifact_is_annotated(project):
     class Lossy(GitHub):
         def upload(self, work, given):
