@@ -204,8 +204,6 @@ def merge(paths: Iterable[Path], selection: Selection, *, mixed: bool = False) -
     sources = [_Source(path, runs.read(path)) for path in begun or files]
     for source in sources[1:]:
         _same(sources[0], source, mixed=mixed)
-    if not mixed:
-        _same_images(sources)
     plan = _plan(sources, selection)
     results: dict[Cell, list[tuple[_Source, Result]]] = {planned.cell: [] for planned in plan.cells}
     foreign: dict[str, list[Cell]] = defaultdict(list)
@@ -234,13 +232,9 @@ def _cut_off(path: Path) -> bool:
         return False  # reading it will say why
 
 
-def _apart(one: _Source, other: _Source) -> str:
-    return f"{one.path} ({one.name}) and {other.path} ({other.name}) do not belong together"
-
-
 def _same(one: _Source, other: _Source, *, mixed: bool) -> None:
     """Raises :class:`MergeError`, which says what differs and how."""
-    where = _apart(one, other)
+    where = f"{one.path} ({one.name}) and {other.path} ({other.name}) do not belong together"
     if one.recorded.run.farm != other.recorded.run.farm:
         raise MergeError(f"{where}: farm {one.recorded.run.farm} and farm {other.recorded.run.farm}")
     if one.plan != other.plan:
@@ -255,23 +249,6 @@ def _same(one: _Source, other: _Source, *, mixed: bool) -> None:
         if mine != yours:
             said = [", ".join(sorted(left - right)) or "not" for left, right in ((mine, yours), (yours, mine))]
             raise MergeError(f"{where}: {tool} is {said[0]} and {said[1]}; --allow-mixed merges them all the same")
-
-
-def _same_images(sources: Sequence[_Source]) -> None:
-    """One image is the same everywhere, or other sources made it: versions do not tell.  Raises :class:`MergeError`."""
-    images: dict[shards.Image, tuple[_Source, str]] = {}
-    for source in sources:
-        for result in source.recorded.results:
-            if result.image is None:
-                continue
-            cell = result.cell
-            one, sha256 = images.setdefault((cell.variant, cell.mechanism, cell.toolchain), (source, result.image))
-            if sha256 != result.image:
-                raise MergeError(
-                    f"{one.path} ({one.name}) and {source.path} ({source.name}) do not belong together: the image "
-                    f"{cell.variant}/{cell.mechanism}/{cell.toolchain} is {sha256[:12]} and {result.image[:12]}; "
-                    "--allow-mixed merges them all the same"
-                )
 
 
 def _plans_differ(one: _Source, other: _Source) -> str:

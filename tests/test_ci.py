@@ -359,20 +359,6 @@ def test_another_engine_is_refused_unless_that_is_asked_for(shards):
     assert lines(out)[0]["versions"]["unicorn"].endswith(" and 9.9")
 
 
-def test_another_image_under_the_same_name_is_refused_unless_that_is_asked_for(shards):
-    def other(_, results):
-        results[0]["image"] = "0" * 64
-
-    edit(shard(shards, 3), other)
-    done, out = merge(shards)
-    assert done.returncode == 3
-    assert re.search(
-        r"do not belong together: the image \w+/\w+/zig is [0-9a-f]{12} and [0-9a-f]{12}; --allow-mixed", done.stderr
-    )
-    assert not (out / "results.jsonl").exists()
-    assert merge(shards, "--allow-mixed")[0].returncode == 0
-
-
 def test_another_python_or_host_is_no_matter(shards):
     edit(shard(shards, 2), lambda head, _: (head["versions"].update(python="3.99"), head.update(host="elsewhere")))
     done, out = merge(shards)
