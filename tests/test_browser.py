@@ -339,8 +339,11 @@ def test_everything_can_be_done_with_keys(opened, small):
 def test_keys_scroll_a_view_and_each_keeps_its_place(opened, small):
     page = opened(small)
     page.set_viewport_size({"width": 1280, "height": 300})
-    scrolled = "document.getElementById('main').scrollTop"
-    ends = "resolve => document.getElementById('main').addEventListener('scrollend', resolve, { once: true })"
+    main = "document.getElementById('main')"
+    scrolled = f"{main}.scrollTop"
+    ends = (
+        f"resolve => {{ {main}.addEventListener('scrollend', resolve, {{ once: true }}); setTimeout(resolve, 5000); }}"
+    )
     for key in ("4", "1"):
         page.keyboard.press(key)
         assert page.evaluate(scrolled) == 0
