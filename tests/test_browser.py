@@ -201,6 +201,10 @@ def at(cell, *, variant="ppc64", mechanism="stub", engine="unicorn"):
     return (cell.variant, cell.mechanism, cell.engine) == (variant, mechanism, engine)
 
 
+FOUND = (
+    "expected%20%5Benter%20whatever_0%20-%3E%20fast%2C%20arguments%200x000c5540%5D%2C%20"
+    "seen%20%5Benter%20whatever_0%20-%3E%20other%2C%20arguments%200x000c5540%5D"
+)
 LINKS = [
     ("#mechanism=stub&engine=unicorn&variant=ppc64", lambda cell, _: at(cell)),
     ("#tag=storm&variant=ppc64", lambda cell, known: cell.variant == "ppc64" and "storm" in known.tags),
@@ -208,7 +212,9 @@ LINKS = [
     ("#toolchain=zig&verdict=mismatch", lambda cell, _: str(cell) == WRONG),
     ("#toolchain=none", lambda *_: False),
     ("#q=ppc64%20DOUBLES%20illegal", lambda cell, _: str(cell) == DIED),
+    ("#retried=yes", lambda cell, _: str(cell) == DIED),
     (f"#q={WRONG}", lambda cell, _: str(cell) == WRONG),
+    (f"#reason={FOUND}", lambda cell, _: str(cell) == WRONG),
     ("#reason=illegal%20instruction", lambda cell, _: str(cell) == DIED),
     ("#q=float-argument%20crash", lambda cell, _: str(cell) == DIED),
 ]
@@ -289,6 +295,7 @@ def test_the_command_can_be_copied(opened, small):
 def test_the_pages_of_other_cells_say_what_there_is(opened, small):
     page = opened(small, f"#cell={DIED}")
     expect(page.locator(".page .banner")).to_contain_text("illegal instruction")
+    assert page.title() == f"{DIED} - patchfarm: 2 of {page.evaluate('count')} cells are not as expected"
     assert "Run twice. The first attempt: it hung" in page.locator(".page .notice").first.inner_text()
     assert page.locator(".trace thead").count() == 0  # nothing was seen
     page.goto(page.url.partition("#")[0] + f"#cell=ppc64/stub/zig/unicorn/{NAME}")
@@ -327,6 +334,40 @@ def test_everything_can_be_done_with_keys(opened, small):
     expect(page.locator(".line.cursor")).to_have_id("row-2")
     press("3")
     assert page.locator("#matrix").is_visible()
+
+
+def test_keys_scroll_a_view_and_each_keeps_its_place(opened, small):
+    page = opened(small)
+    page.set_viewport_size({"width": 1280, "height": 300})
+    main = "document.getElementById('main')"
+    scrolled = f"{main}.scrollTop"
+    ends = (
+        f"resolve => {{ {main}.addEventListener('scrollend', resolve, {{ once: true }}); setTimeout(resolve, 5000); }}"
+    )
+    for key in ("4", "1"):
+        page.keyboard.press(key)
+        assert page.evaluate(scrolled) == 0
+        page.evaluate(f"() => {{ window.ended = new Promise({ends}); }}")
+        page.keyboard.press("PageDown")
+        page.evaluate("window.ended.then(() => null)")
+        assert page.evaluate(scrolled) > 0
+    there = page.evaluate(scrolled)
+    page.locator('[data-tab="coverage"]').click()
+    assert page.evaluate("document.activeElement.id") == "main"
+    page.go_back()
+    expect(page.locator("#overview")).to_be_visible()
+    assert page.evaluate(scrolled) == there
+
+
+def test_the_buttons_of_a_page_keep_the_focus(opened, small):
+    page = opened(small, f"#cell={WRONG}")
+    following = page.get_by_label("Next (j)")
+    following.focus()
+    for _ in range(2):
+        before = page.locator(".page .path").inner_text()
+        page.keyboard.press("Enter")
+        expect(page.locator(".page .path")).not_to_have_text(before)
+        expect(following).to_be_focused()
 
 
 # How it looks.
@@ -375,16 +416,50 @@ def test_no_view_is_wider_than_the_window(opened, small, width):
         assert max(page.evaluate(widths)) <= width, view
 
 
+def right(box):
+    return box["x"] + box["width"]
+
+
+def test_a_telephone_shows_the_tab_that_is_open_and_every_column(opened, small):
+    page = opened(small, "#view=cells")
+    page.set_viewport_size({"width": 360, "height": 800})
+    assert right(rows(page).first.locator("> :nth-child(6)").bounding_box()) <= 360
+    page.goto(f"{small.as_uri()}#view=measured")
+    assert right(page.locator('[data-tab="measured"]').bounding_box()) <= right(page.locator("nav").bounding_box()) + 1
+
+
+def test_without_the_colours_of_the_page_it_is_seen_where_one_is(opened, small):
+    page = opened(small, f"#cell={WRONG}", forced_colors="active")
+    for marked, other in (
+        (".line.cursor", ".line:not(.cursor, .title)"),
+        (".trace tr.first", ".trace tr.after"),
+        (".code .changed", ".code pre span:not(.changed)"),
+        (".steps .differs", ".steps div:not(.differs)"),
+    ):
+        styles = [page.locator(one).first.evaluate("e => getComputedStyle(e).outlineStyle") for one in (marked, other)]
+        assert styles == ["solid", "none"], marked
+    tabs = [page.locator(f'nav a[data-tab="{name}"]') for name in ("cells", "cost")]
+    assert len({tab.evaluate("e => getComputedStyle(e).borderBottomColor") for tab in tabs}) == 2
+
+
 def test_what_is_printed_is_the_filtered_list(opened, small):
     page = opened(small, "#variant=ppc64")
     few = rows(page).count()
     page.emulate_media(media="print")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert rows(page).count() > few
-    assert page.locator(".toolbar").is_hidden()
+    assert page.locator("#search").is_hidden()
+    assert page.locator(".toolbar").inner_text().split("\n")[0].startswith("variant: ppc64")  # says which
     page.emulate_media(media="screen")
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert rows(page).count() <= few
+
+
+def test_what_is_left_out_of_print_is_said(opened, large):
+    page = opened(large, "#view=cells")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert rows(page).count() == 1000
+    expect(page.locator(".body .nothing")).to_have_text("and 19,000 more cells")
 
 
 # Many cells.

@@ -199,6 +199,8 @@ def test_a_failing_cell_carries_what_it_left_and_its_code_before_and_after(suite
     first = next(i for i, event in enumerate(failing.observed) if event.abi)
     assert page["differs"] == first
     assert "ABI violations 0x40000" in made["texts"][page["seen"][first]]
+    violated = ", ".join(wire.violations(failing.observed[first]))
+    assert [made["texts"][note] for note in page["notes"]] == [f"ABI violations 0x40000: {violated}"]
     (linked, old), (now, new) = page["code"]
     assert (linked, now) == ("whatever_0 as linked:", "whatever_0 after the cell:")
     changed = [made["texts"][line] for marked, line in new if marked]
@@ -342,8 +344,40 @@ def test_failures_are_told_by_the_first_line_of_their_reason(suite):
     results = [result(Verdict.BUILD_ERROR, name=name, reason=said.format(name)) for name in "abc"]
     document = rendered([*results, result(Verdict.CRASH, reason="died")], suite)
     text = text_of(document)
-    assert "3 ✗ build-error stub.c does not compile stub.c:1:1: error: expected ';' 1 ✗ crash died" in text
+    assert (
+        "3 ✗ build-error stub.c does not compile stub.c:1:1: error: expected ';' arm64 stub 1 ✗ crash died arm64 stub"
+    ) in text
     assert b'#verdict=build-error&amp;reason=stub.c%20does%20not%20compile"' in document
+
+
+def test_failures_that_differ_only_in_event_and_step_are_of_one_kind_with_where_they_are(suite):
+    said = "event {0}: expected [step {0}: patch whatever_0 -> fast, ok], seen [step {0}: patch whatever_0 -> fast, no]"
+    results = [
+        result(Verdict.MISMATCH, name=name, variant=f"v{number % 2}", mechanism=mechanism, reason=said.format(number))
+        for number, name in enumerate("abcd")
+        for mechanism in ("stub", "relocated")
+    ]
+    results += [result(Verdict.TIMEOUT, variant=f"v{number}", reason="no answer") for number in range(7)]
+    text = text_of(rendered(results, suite))
+    kind = "expected [patch whatever_0 -> fast, ok], seen [patch whatever_0 -> fast, no]"
+    assert f"8 ✗ mismatch {kind} v0, v1 stub, relocated 7 ✗ timeout no answer 7 variants stub" in text
+    assert "more kind" not in text
+    others = [result(Verdict.CRASH, name=name, reason=name) for name in "abcdefg"]
+    assert "and 1 more kind of failure" in text_of(rendered(others, suite))
+
+
+def test_cells_that_ran_twice_are_counted_on_the_first_screen(suite):
+    document = rendered([result(), replace(result(engine="qemu-user"), retried="qemu died")], suite)
+    assert "started again for 1 cell ; the verdict is that of the second attempt" in text_of(document)
+    assert b'href="#retried=yes"' in document
+    assert "started again" not in text_of(rendered([result()], suite))
+
+
+def test_cells_that_never_ran_agree_with_none(suite):
+    lost = [result(Verdict.ENGINE_ERROR, reason="no result", trace=None, expected=None, engine=f"e{i}") for i in "ab"]
+    assert "No cell left a trace." in text_of(rendered(lost, suite))
+    assert "3 1 ✓ one" not in text_of(rendered([*lost, result()], suite))
+    assert "1 1 one cell: nothing to compare" in text_of(rendered([*lost, result()], suite))
 
 
 def test_agreement_is_one_trace_or_a_list_of_who_differs(suite):

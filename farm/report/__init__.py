@@ -141,10 +141,13 @@ def agreement(results: Sequence[Result]) -> tuple[int, int]:
 
 
 def comparable(results: Iterable[Result]) -> dict[tuple[str, str | None], list[Result]]:
-    """Results that should have one and the same trace, by scenario and the digest of what is expected."""
+    """Results that should have one and the same trace, by scenario and the digest of what is expected.
+
+    A cell that never ran, as its guest does not compile or its result is missing, agrees with none and is left out.
+    """
     made: dict[tuple[str, str | None], list[Result]] = {}
     for result in results:
-        if result.verdict not in SKIPPED:
+        if result.verdict not in SKIPPED and (result.trace, result.expected) != (None, None):
             made.setdefault((result.cell.scenario, result.expected), []).append(result)
     return made
 

@@ -13,7 +13,7 @@ import hashlib
 import itertools
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -30,6 +30,7 @@ from farm.verdict import FAILED, PASSED, SKIPPED, Result, Verdict
 _TEMPLATES = Path(__file__).parent / "templates"
 _CLUSTERS = 6  # kinds of failure on the first screen
 _DIFFERING = 100  # cells that are named where a scenario's traces differ
+_NAMED = 6  # variants that are named where a kind of failure is
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -96,6 +97,7 @@ def render(material: Material) -> bytes:
         verdicts=_verdicts(material.results),
         clusters=_reasons(material.results, FAILED),
         shown_clusters=_CLUSTERS,
+        retried={"count": sum(result.retried is not None for result in material.results), "href": link(retried="yes")},
         holes=_reasons(material.results, SKIPPED),
         notes=uncontrolled(material.results, material.plan),
         grid=_grid(material),
@@ -143,14 +145,17 @@ def _verdicts(results: Sequence[Result]) -> list[dict[str, Any]]:
 
 
 def _reasons(results: Iterable[Result], verdicts: frozenset[Verdict]) -> list[dict[str, Any]]:
-    """Why cells are what they are, by the first line of the reason, the commonest first."""
+    """Why cells are what they are and where, by :func:`~farm.report.payload.headline`, the commonest first."""
     counts: Counter[tuple[Verdict, str]] = Counter()
     whole: dict[tuple[Verdict, str], str] = {}
+    where: dict[tuple[Verdict, str], tuple[dict[str, None], dict[str, None]]] = {}
     for result in results:
         if result.verdict in verdicts:
             kind = result.verdict, payload.headline(result.reason or "")
             counts[kind] += 1
             whole.setdefault(kind, result.reason or "")
+            variants, mechanisms = where.setdefault(kind, ({}, {}))
+            variants[result.cell.variant] = mechanisms[result.cell.mechanism] = None
     return [
         {
             "verdict": str(verdict),
@@ -159,10 +164,17 @@ def _reasons(results: Iterable[Result], verdicts: frozenset[Verdict]) -> list[di
             "reason": reason,
             "error": next((line for line in whole[verdict, reason].split("\n")[1:] if "error: " in line), ""),
             "count": count,
+            "variants": _some(where[verdict, reason][0]),
+            "mechanisms": ", ".join(where[verdict, reason][1]),
             "href": link(verdict=str(verdict), reason=reason),
         }
         for (verdict, reason), count in counts.most_common()
     ]
+
+
+def _some(names: Collection[str]) -> str:
+    """Them, or how many if they are many variants."""
+    return ", ".join(names) if len(names) <= _NAMED else f"{len(names)} variants"
 
 
 def look(counts: Mapping[Verdict, int]) -> str:

@@ -8,6 +8,7 @@ expected, up to :data:`PAGES` of them and :data:`ROOM` bytes; ``results.jsonl`` 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from farm.verdict import FAILED, PASSED, SKIPPED, Result, Verdict, reproducer
 PAGES = 300
 ROOM = 600_000  # bytes
 _LONGEST = 2000  # characters of a reason; a compiler may have more to say
+_WHICH = re.compile(r"\b(?:event|step) \d+: ")
 
 #: How a verdict is to be looked at: one of these has a colour and a texture.
 LOOKS = {
@@ -85,6 +87,7 @@ def payload(material: Material) -> dict[str, Any]:
         columns["micros"].append(round(result.seconds * 1e6))
         if result.retried:
             retried[number] = texts[cut(result.retried)]
+    headlines = {texts[text]: texts[kind] for text in list(texts) if (kind := headline(text)) != text}
     command = _command(results, plan)
     document = {
         "cells": columns,
@@ -95,6 +98,7 @@ def payload(material: Material) -> dict[str, Any]:
         "scenarios": _scenarios(scenarios, results, plan, texts),
         "pages": _pages(results, plan, texts),
         "retried": retried,
+        "headlines": headlines,
         "command": command,
         "commands": _other_commands(results, command),
         "versions": material.run.versions,
@@ -109,8 +113,8 @@ def cut(text: str) -> str:
 
 
 def headline(reason: str) -> str:
-    """The line that a reason is known by; ``report.js`` filters by it."""
-    return cut(reason).partition("\n")[0]
+    """What reasons of one kind have in common: the first line, of whichever event and step it tells."""
+    return _WHICH.sub("", cut(reason).partition("\n")[0])
 
 
 def _scenarios(names: Iterable[str], results: Sequence[Result], plan: Plan, texts: Table) -> list[dict[str, Any]]:
@@ -175,7 +179,10 @@ def _page(result: Result, plan: Plan, texts: Table) -> dict[str, Any]:
         page["seen"] = [texts[str(event)] for event in result.observed]
         expected, _ = explain.expectation(result, plan)
         if expected and tuple(result.observed) != expected:
-            page["differs"] = explain.first_differing(expected, result.observed)
+            first = page["differs"] = explain.first_differing(expected, result.observed)
+            if first < len(result.observed):
+                want = expected[first] if first < len(expected) else None
+                page["notes"] = [texts[note] for note in explain.notes(result.observed[first], want)]
     if result.code:
         page["code"] = [
             (block.title, [(int(changed), texts[line]) for changed, line in block.lines])

@@ -23,6 +23,7 @@ function make(name, properties, ...children) {
   return element;
 }
 const thousands = (number) => number.toLocaleString("en-US");
+const range = (from, to) => Array.from({ length: Math.max(0, to - from) }, (_, n) => from + n);
 const many = (number, what) => `${thousands(number)} ${what}${number === 1 ? "" : "s"}`;
 
 // Cells.
@@ -31,6 +32,8 @@ const guestOf = (i) => guests[cells.guest[i]];
 const scenarioOf = (i) => scenarios[cells.scenario[i]];
 const verdictOf = (i) => verdicts[cells.verdict[i]];
 const reasonOf = (i) => texts[cells.reason[i]];
+const whyOf = (i) => [reasonOf(i), i in data.retried ? `second attempt; in the first the emulator failed: ${texts[data.retried[i]]}` : ""].filter(Boolean).join("; ");
+const toolchains = new Set(guests.map((guest) => guest[TOOLCHAIN])).size;
 const guestNames = guests.map((guest) => guest.slice(0, 4).join("/"));
 const nameOf = (i) => `${guestNames[cells.guest[i]]}/${scenarioOf(i).name}`;
 const byName = new Map();
@@ -50,7 +53,8 @@ const fields = {
   group: ofScenario((scenario) => (scenario.group ? [scenario.group] : [])),
   tag: ofScenario((scenario) => scenario.tags || []),
   scenario: ofScenario((scenario) => [scenario.name]),
-  reason: { column: cells.reason, values: texts.map((text) => [text.split("\n", 1)[0]]) },
+  reason: { column: cells.reason, values: texts.map((text, k) => [texts[data.headlines[k] ?? k]]) },
+  retried: { column: range(0, count).map((i) => Number(i in data.retried)), values: [["no"], ["yes"]] },
 };
 const menus = ["verdict", "variant", "mechanism", "engine", "toolchain", "group", "tag"];
 const views = ["overview", "cells", "scenarios", "agreement", "cost", "coverage", "measured"];
@@ -305,7 +309,8 @@ function paint(anew = false, all = false) {
   painted = now;
   const rows = [];
   for (let n = first; n < last; n++) rows.push(row(n));
-  list.body.replaceChildren(...(chosen.length ? rows : [make("p", { class: "nothing" }, "No cell is like that. ", make("a", { href: "#view=cells" }, "Show all"))]));
+  if (all && last < chosen.length) rows.push(make("p", { class: "nothing" }, `and ${many(chosen.length - last, "more cell")}`));
+  list.body.replaceChildren(...(chosen.length ? rows : [make("div", { class: "nothing", role: "row" }, make("span", { role: "gridcell" }, "No cell is like that. ", make("a", { href: "#view=cells" }, "Show all")))]));
   if (cursor >= first && cursor < last) list.view.setAttribute("aria-activedescendant", `row-${cursor}`);
   else list.view.removeAttribute("aria-activedescendant");
 }
@@ -317,12 +322,12 @@ function row(n) {
   const line = make("div", { class: `line ${look}${n === cursor ? " cursor" : ""}`, id: `row-${n}`, role: "row", "aria-rowindex": n + 2, "aria-selected": String(n === cursor), "data-n": n },
     make("span", { class: `verdict ${look}`, role: "gridcell", title: verdict }, make("span", { class: "what" }, mark), make("span", { class: "verdict-name" }, ` ${verdict}`)),
     make("span", { role: "gridcell", title: scenario.title }, make("span", { class: "muted" }, scenario.id ? `${scenario.id} ` : ""), make("a", { href: address({ ...state, view: "cells", cell: nameOf(i) }), tabindex: "-1" }, scenario.name)),
-    make("span", { role: "gridcell" }, guest[VARIANT]),
+    make("span", { role: "gridcell" }, guest[VARIANT], toolchains > 1 ? make("span", { class: "by muted" }, ` ${guest[TOOLCHAIN]}`) : null),
     make("span", { role: "gridcell" }, guest[MECHANISM]),
     make("span", { role: "gridcell", class: "toolchain" }, guest[TOOLCHAIN]),
     make("span", { role: "gridcell" }, guest[ENGINE]),
     make("span", { role: "gridcell", class: "time muted" }, ran ? (cells.micros[i] / 1000).toFixed(2) : ""),
-    make("span", { role: "gridcell", class: "why", title: reasonOf(i) }, reasonOf(i)));
+    make("span", { role: "gridcell", class: "why", title: whyOf(i) }, whyOf(i)));
   line.style.top = `${n * ROW}px`;
   return line;
 }
@@ -358,7 +363,9 @@ function reveal() {
 // A cell's page.
 
 function showPage() {
-  list.split.querySelector(".page")?.remove();
+  const old = list.split.querySelector(".page");
+  const focused = old?.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null; // a name, as its button is made anew
+  old?.remove();
   if (!state.cell) {
     paint();
     return;
@@ -373,6 +380,7 @@ function showPage() {
   paint(true);
   const page = frame(state.cell, cursor, ...pageOf(i));
   list.split.append(page);
+  if (focused !== null) (page.querySelector(`button[aria-label="${CSS.escape(focused)}"]:enabled`) || page).focus();
   for (const marked of page.querySelectorAll(".steps .differs")) marked.parentElement.scrollTop = marked.offsetTop - marked.parentElement.offsetTop - 80;
 }
 
@@ -424,6 +432,7 @@ function pageOf(i) {
     make("h2", {}, scenario.id ? make("span", { class: "muted" }, `${scenario.id} `) : null, scenario.title || scenario.name),
     make("div", { class: `banner ${look}` }, make("b", {}, `${mark} ${verdict}`), make("span", { class: reasonOf(i).includes("\n") ? "reason long" : "reason", tabindex: reasonOf(i).includes("\n") ? "0" : null }, reasonOf(i) || (look === "weak" ? "As the model says, but this engine could not have shown any defect that the scenario detects." : look === "pass" ? "As the model says." : ""))),
   ];
+  for (const note of own.notes || []) parts.push(make("p", { class: "note" }, texts[note]));
   if (data.retried[i] !== undefined) parts.push(make("p", { class: "notice" }, make("b", {}, "Run twice. "), `The first attempt: ${texts[data.retried[i]]}`));
   parts.push(make("div", { class: "command" }, make("code", {}, again.split(/ (?=--)/).flatMap((option, n) => [n ? " " : "", make("span", {}, option)])), copyButton(again)));
   if (scenario.detects) parts.push(make("h3", {}, "Detects"), make("div", { class: "tags" }, scenario.detects.map((defect) => make("span", {}, defect))));
@@ -486,8 +495,6 @@ function traceOf(own, expected, ran, look, unknown) {
     seen ? make("thead", {}, make("tr", {}, make("th"), make("th", {}, "expected"), make("th", {}, `seen${differs >= 0 ? ", ≠ the first difference" : ""}`))) : null, body));
   return parts;
 }
-const range = (from, to) => Array.from({ length: Math.max(0, to - from) }, (_, n) => from + n);
-
 function codeOf(blocks) {
   if (!blocks) return [];
   const sides = make("div", { class: "sides" }, blocks.map(([title, lines], n) => {
@@ -516,7 +523,7 @@ function buildMatrix() {
       group = scenario.group;
       body.append(make("tr", { class: "group" }, make("th", { colspan: variants.length + 1, scope: "rowgroup" }, group || "other scenarios")));
     }
-    body.append(make("tr", {}, make("th", { scope: "row", title: scenario.title }, make("a", { href: address({ ...parse(""), view: "cells", filters: { scenario: new Set([scenario.name]) } }) }, make("span", { class: "muted" }, scenario.id ? `${scenario.id} ` : ""), scenario.name)),
+    body.append(make("tr", {}, make("th", { scope: "row" }, make("a", { "data-tip": scenario.title || null, href: address({ ...parse(""), view: "cells", filters: { scenario: new Set([scenario.name]) } }) }, make("span", { class: "muted" }, scenario.id ? `${scenario.id} ` : ""), scenario.name)),
       variants.map((variant, v) => {
         const found = squares.get(s * variants.length + v);
         if (!found) return make("td");
@@ -525,7 +532,7 @@ function buildMatrix() {
         return make("td", {}, make("a", { class: `square ${look}${partly ? " partly" : ""}`, href: address({ ...parse(""), view: "cells", filters: { scenario: new Set([scenario.name]), variant: new Set([variant]) } }), "aria-label": `${scenario.name} on ${variant}: ${verdict}` }, mark));
       })));
   });
-  $("matrix").append(make("table", { class: "matrix" }, make("thead", {}, make("tr", {}, make("th"), variants.map((name) => make("th", { scope: "col" }, make("span", {}, name))))), body));
+  $("matrix").append(make("table", { class: "matrix" }, make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "scenario"), variants.map((name) => make("th", { scope: "col" }, make("span", {}, name))))), body));
   rove($("matrix"));
 }
 
@@ -635,7 +642,7 @@ const keys = [
 ];
 const help = make("dialog", { "aria-label": "Keys" }, make("h2", {}, "Keys"),
   make("dl", {}, keys.map(([key, what]) => [make("dt", {}, key.split("  ").map((one) => [make("kbd", {}, one), " "])), make("dd", {}, what)])),
-  make("form", { method: "dialog" }, make("button", { autofocus: true }, "Close")));
+  make("form", { method: "dialog" }, make("button", {}, "Close")));
 
 function pressed(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || help.open) return;
@@ -673,14 +680,21 @@ function pressed(event) {
 // Showing.
 
 const built = new Set();
+const tops = {}; // where each view was scrolled to
+const outcome = document.title;
+const toMain = () => $("main").focus({ preventScroll: true, focusVisible: false }); // so that keys scroll it
 
 function show() {
   const before = state;
   state = parse(location.hash);
   tip.hide();
+  tops[before.view] = $("main").scrollTop;
   for (const view of views) $(view).classList.toggle("shown", view === state.view);
   for (const tab of document.querySelectorAll("[data-tab]")) {
-    if (tab.dataset.tab === state.view) tab.setAttribute("aria-current", "page"); else tab.removeAttribute("aria-current");
+    if (tab.dataset.tab !== state.view) { tab.removeAttribute("aria-current"); continue; }
+    tab.setAttribute("aria-current", "page");
+    tab.scrollIntoView({ block: "nearest", inline: "nearest" });
+    document.title = [state.cell || (state.view !== "overview" && tab.textContent), outcome].filter(Boolean).join(" - ");
   }
   if (state.view === "cells") {
     const first = !built.has("cells");
@@ -697,7 +711,10 @@ function show() {
     buildMatrix();
   }
   document.querySelector(".state").hidden = state.view === "overview"; // its heading says the same
-  if (before.view !== state.view) $("main").scrollTop = 0;
+  if (before.view !== state.view) {
+    $("main").scrollTop = tops[state.view] || 0;
+    toMain();
+  }
 }
 
 document.documentElement.classList.add("script");
@@ -721,4 +738,5 @@ addEventListener("hashchange", show);
 addEventListener("beforeprint", () => { if (state.view === "cells") { document.documentElement.classList.add("printing"); paint(true, true); } });
 addEventListener("afterprint", () => { document.documentElement.classList.remove("printing"); if (state.view === "cells") paint(true); });
 show();
+toMain();
 document.documentElement.dataset.ready = performance.now().toFixed(1); // milliseconds since the file was opened, for tests
