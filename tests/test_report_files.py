@@ -128,7 +128,7 @@ def test_what_is_fit_to_be_seen_stays_as_it_is():
 
 
 def parsed_junit(results, suite=EMPTY):
-    (only,) = junitparser.JUnitXml.fromroot(ET.fromstring(junit.render(results, suite)))
+    (only,) = junitparser.JUnitXml.fromroot(ET.fromstring(junit.render(results, suite, RUN)))
     return only
 
 
