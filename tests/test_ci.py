@@ -104,7 +104,7 @@ def test_the_merge_of_all_shards_equals_one_run_apart_from_times(made, shards):
     assert timeless(out) == timeless(made / "whole")
     assert (out / "plan.json").read_bytes() == (made / "whole" / "plan.json").read_bytes()
     assert (out / "summary.md").read_text() == (made / "whole" / "summary.md").read_text()
-    times = re.compile(rb'time="[\d.]+"')
+    times = re.compile(rb'time(stamp)?="[^"]+"')
     assert times.sub(b"", (out / "junit.xml").read_bytes()) == times.sub(b"", (made / "whole/junit.xml").read_bytes())
     assert {path.name for path in out.iterdir()} == {path.name for path in (made / "whole").iterdir()}
 

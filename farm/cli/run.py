@@ -142,8 +142,7 @@ def run(
     if not plan.cells:
         raise FarmError("nothing to run: the plan has no cell")
     _require(plan, require or [])
-    folder = output_folder(output)
-    with alone(folder), _executor(executor, jobs) as pool:
+    with _executor(executor, jobs) as pool, alone(folder := output_folder(output)):
         ran, results = _execute(
             plan, folder, console, pool, jobs, timeout, retries, known, began, resume=resume, verbose=verbose
         )
