@@ -238,6 +238,14 @@ def test_a_plan_that_was_tampered_with_is_refused(tmp_path, old, new, complaint)
         plan.read(path, Selection())
 
 
+@pytest.mark.parametrize("content", [b'{"cells":"\xff"}', b'{"x":' + b"[" * 100_000], ids=["bytes", "deep"])
+def test_whatever_is_no_plan_is_said_to_be_none(tmp_path, content):
+    path = tmp_path / "plan.json"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match="not a plan"):
+        plan.read(path, Selection())
+
+
 def test_a_plan_that_is_not_there_is_named(tmp_path):
     with pytest.raises(UsageError, match=r"plan\.json: cannot be read: No such file or directory"):
         plan.read(tmp_path / "plan.json", Selection())

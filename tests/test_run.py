@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import multiprocessing
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -20,7 +21,7 @@ from farm.errors import BuildError, FarmError, ImageError, MissingToolError, Out
 from farm.plan import Plan, Selection, make
 from farm.run import Batch, Journal, batches, describe, execute, run_batch
 from farm.scenario import call, null, patch, query
-from farm.verdict import Verdict, skipped
+from farm.verdict import Result, Verdict, skipped
 
 
 @pytest.fixture(scope="module")
@@ -260,6 +261,16 @@ def test_results_of_a_later_farm_that_says_more_are_read(complete):
     whole = run.read(complete)
     complete.write_bytes(complete.read_bytes().replace(b"}\n", b',"new":[{"x":1}]}\n'))
     assert run.read(complete) == whole
+
+
+def test_every_field_is_documented_and_no_other():
+    text = Path(run.__file__).parents[1].joinpath("docs", "results.md").read_text(encoding="utf-8")
+    of_run, of_cell = (
+        re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.+?) \|", part, re.MULTILINE)))
+        for part in text.split("| of a cell")
+    )
+    assert sorted(of_run) == sorted(run.Run.__struct_fields__)
+    assert sorted(of_cell) == sorted(Result.__struct_fields__)
 
 
 def test_a_second_result_of_a_cell_is_named(complete):
