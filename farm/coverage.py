@@ -28,7 +28,7 @@ from farm import __version__, image, lines, paths, wire
 from farm.disassemble import decoded, is_conditional, tells_branches
 from farm.engines import Block, engines
 from farm.engines.child import kill_all
-from farm.errors import BuildError, ImageError, MissingToolError, UsageError
+from farm.errors import UNREADABLE, BuildError, ImageError, MissingToolError, UsageError
 from farm.image import Spec
 from farm.run import Batch, batches
 from farm.verdict import Judge, Verdict
@@ -296,7 +296,7 @@ def read(path: Path) -> Coverage | None:
         return None
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise UsageError(f"{path}: not a coverage of the farm's: {error}") from None
     if found.schema != SCHEMA:
         raise UsageError(f"{path}: coverage of schema {found.schema}; this farm reads {SCHEMA}")

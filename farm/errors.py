@@ -8,6 +8,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+import msgspec
+
+#: What decoding raises of a file that is not what it should be, of one that is nested without end too.
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 
 class FarmError(Exception):
     """Base of every error that is shown to a user as one sentence."""

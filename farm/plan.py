@@ -21,7 +21,7 @@ from farm import backend, scenarios, shards, wire
 from farm.backend import ABI_FILE, MECHANISM_FILES, Unavailable, Variant
 from farm.controls import absent, needs_probes
 from farm.engines import Engine, Hole, engines
-from farm.errors import MissingToolError, UnknownNameError, UsageError
+from farm.errors import UNREADABLE, MissingToolError, UnknownNameError, UsageError
 from farm.scenario import Scenario
 from farm.toolchain import TOOLCHAINS
 
@@ -379,7 +379,7 @@ def _decoded(path: Path) -> _File:
         document = msgspec.json.decode(path.read_bytes(), type=_File)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise UsageError(f"{path}: not a plan: {error}") from None
     if document.schema != SCHEMA:
         raise UsageError(f"{path}: a plan of schema {document.schema}; this farm reads {SCHEMA}")

@@ -8,6 +8,7 @@ is lost when a child is killed.
 
 from __future__ import annotations
 
+import codecs
 import concurrent.futures
 import contextlib
 import os
@@ -26,7 +27,7 @@ from farm import __version__, image, wire
 from farm.backend import Variant
 from farm.engines import Engine, Reply, engines
 from farm.engines.child import Stopping, kill_all, stopping
-from farm.errors import BuildError, FarmError, ImageError, MissingToolError, OutputError, UsageError
+from farm.errors import UNREADABLE, BuildError, FarmError, ImageError, MissingToolError, OutputError, UsageError
 from farm.plan import Cell, Plan
 from farm.quarantine import Quarantine
 from farm.scenario import Scenario
@@ -226,7 +227,7 @@ class Run(msgspec.Struct):
     plan: str  #: sha256
     host: str
     versions: dict[str, str]
-    started: str
+    started: str  #: ISO 8601, in UTC
     shard: str | None = None  #: ``k/n``, if this is one part of a plan
     whole: str | None = None  #: sha256 of the plan that it is a part of
     quarantine: str | None = None  #: sha256 of the list of known-bad cells that its verdicts were held against
@@ -240,6 +241,16 @@ class Run(msgspec.Struct):
 
 class _Head(msgspec.Struct):
     run: Run
+
+
+class _Versioned(msgspec.Struct):
+    schema: int
+
+
+class _AnyHead(msgspec.Struct):
+    """The first line of any farm's results, older or newer."""
+
+    run: _Versioned
 
 
 def describe(plan: Plan, quarantine: Quarantine | None = None) -> Run:
@@ -371,24 +382,25 @@ def read(path: Path) -> Recorded:
     Raises :class:`~farm.errors.UsageError` if the file is not a journal at all.
     """
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = path.read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n")
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     try:
+        schema = msgspec.json.decode(lines[0], type=_AnyHead).run.schema
+        if schema != SCHEMA:
+            raise UsageError(f"{path}: results of schema {schema}; this farm reads {SCHEMA}")
         run = msgspec.json.decode(lines[0], type=_Head).run
-    except msgspec.DecodeError:
+    except UNREADABLE:
         raise UsageError(f"{path}: line 1 is no run header; is it a results.jsonl?") from None
-    if run.schema != SCHEMA:
-        raise UsageError(f"{path}: results of schema {run.schema}; this farm reads {SCHEMA}")
     decoder = msgspec.json.Decoder(Result)
     results: dict[Cell, Result] = {}
     complaints = []
     for number, line in enumerate(lines[1:], 2):
-        if not line:
+        if not line.strip():
             continue
         try:
             result = decoder.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             what = "was cut off" if number == len(lines) else f"is no result ({error})"  # no newline behind it
             complaints.append(f"{path}: line {number} {what}; it is left out")
             continue

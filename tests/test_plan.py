@@ -247,6 +247,14 @@ def test_paths_below_the_current_folder_are_named_as_in_any_checkout(monkeypatch
     assert selection.path_options() == f"--arch-path 'my arch' --scenario-path {shlex.quote(str(elsewhere))}"
 
 
+@pytest.mark.parametrize("content", [b'{"cells":"\xff"}', b'{"x":' + b"[" * 100_000], ids=["bytes", "deep"])
+def test_whatever_is_no_plan_is_said_to_be_none(tmp_path, content):
+    path = tmp_path / "plan.json"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match="not a plan"):
+        plan.read(path, Selection())
+
+
 def test_a_plan_that_is_not_there_is_named(tmp_path):
     with pytest.raises(UsageError, match=r"plan\.json: cannot be read: No such file or directory"):
         plan.read(tmp_path / "plan.json", Selection())

@@ -15,6 +15,7 @@ from farm import plan, wire
 from farm.model import predict
 from farm.plan import Cell
 from farm.report import agreement, by_kind, grid, junit, reasons, terminal, totals
+from farm.run import describe
 from farm.scenario import Defect, Target
 from farm.verdict import Code, Result, Verdict
 
@@ -59,6 +60,20 @@ def test_an_insensitive_pass_is_counted_apart_from_a_pass(suite):
     text = shown([result(), result(Verdict.PASS_INSENSITIVE, scenario="patch_then_call_at_once")], suite)
     assert "1✓ 1≈" in text
     assert "1 pass, 1 pass-insensitive" in text
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_however_narrow_a_terminal_is_it_hides_no_verdict_and_is_not_exceeded(suite, width):
+    engines = ("unicorn", "qemu-user", "qemu-user:no-clmul", "unicorn:no-clmul")
+    made = [result(scenario=str(i), mechanism=m, engine=e) for i in range(90) for m in ("stub", "x") for e in engines]
+    made += [replace(one, cell=replace(one.cell, scenario="y"), verdict=Verdict.MISMATCH) for one in made[:8]]
+    out = io.StringIO()
+    terminal.show(made, suite, Console(file=out, width=width))
+    grids = out.getvalue()[: out.getvalue().index("✓ pass")]
+    assert "…" not in grids
+    assert grids.count("✗") == 8
+    assert max(map(len, grids.splitlines())) <= width
+    assert out.getvalue().count("✓ pass") == 1
 
 
 def test_reasons_are_counted():
@@ -117,7 +132,7 @@ def test_junit_tells_failures_errors_and_skips_apart(suite):
         result(Verdict.ENGINE_ERROR, scenario="b", reason="died"),
         result(Verdict.NOT_APPLICABLE, scenario="c", reason="cannot"),
     ]
-    (only,) = junitparser.JUnitXml.fromroot(ET.fromstring(junit.render(results, suite)))
+    (only,) = junitparser.JUnitXml.fromroot(ET.fromstring(junit.render(results, suite, describe(suite))))
     assert (only.tests, only.failures, only.errors, only.skipped) == (4, 1, 1, 1)
     assert [case.classname for case in only] == ["arm64.stub.zig.unicorn"] * 4
 

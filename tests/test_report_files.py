@@ -128,7 +128,7 @@ def test_what_is_fit_to_be_seen_stays_as_it_is():
 
 
 def parsed_junit(results, suite=EMPTY):
-    (only,) = junitparser.JUnitXml.fromroot(ET.fromstring(junit.render(results, suite)))
+    (only,) = junitparser.JUnitXml.fromroot(ET.fromstring(junit.render(results, suite, RUN)))
     return only
 
 
@@ -163,6 +163,51 @@ def test_junit_has_a_place_for_every_verdict(verdict):
         assert kinds == [wanted]
         assert (case.result[0].type, case.result[0].message) == (str(verdict), "because")
         assert f"{str(verdict).upper()} arm64/stub" in case.result[0].text
+
+
+#: What Jenkins' junit-10.xsd has, as far as the farm uses it: attributes, and children in any order.
+SCHEMA = {
+    "testsuites": (set(), {"testsuite"}),
+    "testsuite": (
+        {"name", "timestamp", "tests", "failures", "errors", "skipped", "time"},
+        {"properties", "testcase"},
+    ),
+    "properties": (set(), {"property"}),
+    "property": ({"name", "value"}, set()),
+    "testcase": ({"classname", "name", "time"}, {"skipped", "error", "failure", "system-out"}),
+    "skipped": ({"message"}, set()),
+    "error": ({"type", "message"}, set()),
+    "failure": ({"type", "message"}, set()),
+    "system-out": (set(), set()),
+}
+
+
+def test_junit_is_as_jenkins_schema_has_it():
+    made = [result(v, reason="because", retried="it died", scenario=str(v)) for v in Verdict]
+    root = ET.fromstring(junit.render(made, EMPTY, RUN))
+    for element in root.iter():
+        attributes, children = SCHEMA[element.tag]
+        assert set(element.keys()) == attributes
+        assert {child.tag for child in element} <= children
+    assert {element.tag for element in root.iter()} == set(SCHEMA)
+    suite = root[0]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", suite.get("timestamp"))
+    assert re.fullmatch(r"\d+\.\d+", suite.get("time"))
+    said = {entry.get("name"): entry.get("value") for entry in suite.iter("property")}
+    assert said == {"farm": "0.1.0", "host": "Linux", "plan": "0" * 64, "unicorn": "2.1.2"}
+
+
+def test_thousands_of_failures_are_in_files_that_a_server_takes():
+    made = [result(Verdict.CRASH, scenario=f"s{i}", reason="it died " * 1_000) for i in range(5_000)]
+    made.append(result(Verdict.CRASH, mechanism="pointer", reason="another kind"))
+    content = junit.render(made, EMPTY, RUN)
+    assert len(content) < 20_000_000
+    *_, unlike, last = ET.fromstring(content).iter("failure")
+    assert last.text.startswith("CRASH arm64/pointer")
+    assert unlike.text == "reproduce: farm run"
+    lines = ktap.render(made, EMPTY).splitlines()
+    assert "    # CRASH arm64/pointer/zig/unicorn/s" in lines
+    assert sum(said.startswith("    # CRASH") for said in lines) == 200
 
 
 # KTAP: a strict reader of what Documentation/dev-tools/ktap.rst allows.
@@ -687,9 +732,9 @@ def test_a_refusal_and_an_abi_violation_are_put_in_words(lost, suite):
 # The commands.
 
 
-def farm(*arguments):
+def farm(*arguments, **environment):
     command = [sys.executable, "-m", "farm", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ))
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
 
 
 def test_cost_is_written_as_it_is_printed_where_it_is_asked_for(tmp_path):
@@ -743,6 +788,107 @@ def test_a_calibration_that_is_not_as_claimed_is_bad_and_named():
     assert "x should have\ufffd[31m noticed" in out.getvalue()
     assert calibration.NAME in table.NAMES
     assert msgspec.json.decode(msgspec.json.encode(made), type=table.Table) == made
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A folder with results that came in another order than planned, one is missing, and their plan."""
+    made = plan.make(plan.Selection(arch=["arm64"], mechanism=["stub"], engine=["unicorn"], scenario=["BS-0*"]))
+    header = replace(RUN, plan=made.sha256)
+    results = [skipped(planned.cell, "not-run", "no") for planned in reversed(made.cells[1:])]
+    lines = [msgspec.json.encode({"run": header}), *map(msgspec.json.encode, results), b""]
+    (tmp_path / "results.jsonl").write_bytes(b"\n".join(lines))
+    (tmp_path / "plan.json").write_bytes(made.json())
+    return tmp_path
+
+
+def test_a_report_of_a_run_that_was_ended_is_in_the_order_of_its_plan(written):
+    done = farm("report", written)
+    assert done.returncode == 3
+    assert "1 planned cells have no result" in done.stderr
+    names = [case.get("name") for case in ET.parse(written / "junit.xml").iter("testcase")]
+    assert names == [each["cell"]["scenario"] for each in json.loads((written / "plan.json").read_text())["cells"]]
+
+
+def test_a_report_that_cannot_be_written_leaves_none_and_the_results(written):
+    before = (written / "results.jsonl").read_bytes()
+    (written / "report.html").mkdir()  # the last to be written
+    done = farm("report", written)
+    assert done.returncode == 3
+    assert "report.html: cannot be written: Is a directory; the results are kept, and `farm report" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert {path.name for path in written.iterdir()} == {"plan.json", "results.jsonl", "report.html"}
+    assert (written / "results.jsonl").read_bytes() == before
+
+
+def test_what_is_printed_is_spelled_in_any_encoding_and_tells_a_pass_from_a_hole(written):
+    done = farm("report", written, PYTHONIOENCODING="ascii", LC_ALL="C")
+    assert (done.returncode, "Traceback" in done.stderr) == (3, False)
+    assert re.search(r"^\| arm64 +\| \d+o 1! engine-error +\|$", done.stdout, re.MULTILINE)
+    assert "+ pass   ~ pass" in done.stdout
+
+
+@pytest.mark.parametrize(("stream", "status"), [("&-", 3), ("/dev/full", 3)])
+def test_output_that_goes_nowhere_is_no_traceback(written, stream, status):
+    command = f'"{sys.executable}" -m farm report "{written}" >{stream}'
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (status, False)
+    assert ("the output cannot be written: No space left" in done.stderr) == (stream == "/dev/full")
+
+
+def test_a_run_that_nobody_reads_comes_to_its_end(tmp_path):
+    select = "--arch arm64 --mechanism stub --engine unicorn --scenario BS-0* -v"
+    command = f'("{sys.executable}" -m farm run {select} --output "{tmp_path}"; echo $? >&2) | head -n 1'
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("guests: 1 to have ready\n", "0\n")
+    assert (tmp_path / "report.html").exists()
+
+
+def test_colour_alone_makes_no_live_bar_in_a_log(tmp_path):
+    select = ("--arch", "arm64", "--mechanism", "stub", "--engine", "unicorn", "--scenario", "BS-0*")
+    done = farm("run", *select, "--output", tmp_path, FORCE_COLOR="1")
+    assert done.returncode == 0
+    assert "\x1b[" in done.stdout
+    assert "\r" not in done.stdout
+    assert "guests: 1 to have ready" in done.stdout
+
+
+def test_a_second_run_into_the_same_folder_is_refused_and_nothing_of_the_first_is_touched(written):
+    from farm.cli.app import alone
+
+    before = {path: path.read_bytes() for path in written.iterdir()}
+    with alone(written):
+        done = farm("run", "--arch", "arm64", "--engine", "unicorn", "--output", written)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "another run writes there; --output names another one" in done.stderr
+    assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.parametrize("when", ["building", "writing"])
+def test_reports_of_an_earlier_run_do_not_outlive_its_results(written, when):
+    """Interrupted on the way: what is there is of the results that are there, and is said."""
+    farm("report", written)
+    assert (written / "summary.md").exists()
+    where = {"building": ("farm.image", "build_all"), "writing": ("farm.report.html", "render")}[when]
+    program = f"""
+import {where[0]} as module
+def interrupted(*_, **__): raise KeyboardInterrupt
+module.{where[1]} = interrupted
+from farm.cli import main
+main()
+"""
+    select = ["--arch", "arm64", "--mechanism", "stub", "--engine", "unicorn", "--scenario", "BS-03"]
+    command = [sys.executable, "-c", program, "run", *select, "--output", str(written)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (130, False)
+    if when == "building":
+        assert "interrupted: 0 of 1 results are in" in done.stderr
+        assert "--resume runs the rest" in done.stderr
+        assert not (written / "summary.md").exists()
+    else:
+        assert "interrupted: 1 of 1 results are in" in done.stderr
+        assert "`farm report" in done.stderr
+    assert not (written / "report.html").exists()
 
 
 def test_a_report_made_again_says_which_lines_cannot_be_used(tmp_path):

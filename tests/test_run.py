@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import multiprocessing
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -20,7 +21,7 @@ from farm.errors import BuildError, FarmError, ImageError, MissingToolError, Out
 from farm.plan import Plan, Selection, make
 from farm.run import Batch, Journal, batches, describe, execute, run_batch
 from farm.scenario import call, null, patch, query
-from farm.verdict import Verdict, skipped
+from farm.verdict import Result, Verdict, skipped
 
 
 @pytest.fixture(scope="module")
@@ -226,6 +227,52 @@ def test_a_broken_line_in_the_middle_is_named(complete):
     ]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\0" * 100,
+        b"[" * 100_000,
+        b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"cell":{"scenario":"\xff"}}',
+        b'{"cell":{"scenario":"\\ud800"}}',
+        b'{"cell":{},"seconds":NaN}',
+        b'{"cell":{},"seconds":1e999}',
+        b"null",
+        b'\xef\xbb\xbf{"cell":{}}',
+    ],
+    ids=["nul", "deep", "deep in a field", "bytes", "surrogate", "nan", "huge", "null", "bom"],
+)
+def test_whatever_stands_in_a_line_the_others_are_used(complete, line):
+    lines = complete.read_bytes().splitlines(keepends=True)
+    complete.write_bytes(b"".join([*lines[:3], line, b"\n", *lines[3:]]))
+    _, results, (complaint,) = run.read(complete)
+    assert len(results) == len(lines) - 1
+    assert "line 4 is no result" in complaint
+
+
+def test_a_journal_that_an_editor_saved_is_read_as_it_was(complete):
+    whole = run.read(complete)
+    saved = b"\xef\xbb\xbf" + complete.read_bytes().replace(b"\n", b"\r\n") + b"\r\n  \r\n"
+    complete.write_bytes(saved)
+    assert run.read(complete) == whole
+
+
+def test_results_of_a_later_farm_that_says_more_are_read(complete):
+    whole = run.read(complete)
+    complete.write_bytes(complete.read_bytes().replace(b"}\n", b',"new":[{"x":1}]}\n'))
+    assert run.read(complete) == whole
+
+
+def test_every_field_is_documented_and_no_other():
+    text = Path(run.__file__).parents[1].joinpath("docs", "results.md").read_text(encoding="utf-8")
+    of_run, of_cell = (
+        re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.+?) \|", part, re.MULTILINE)))
+        for part in text.split("| of a cell")
+    )
+    assert sorted(of_run) == sorted(run.Run.__struct_fields__)
+    assert sorted(of_cell) == sorted(Result.__struct_fields__)
+
+
 def test_a_second_result_of_a_cell_is_named(complete):
     lines = complete.read_bytes().splitlines(keepends=True)
     complete.write_bytes(b"".join([*lines, lines[1]]))
@@ -241,6 +288,9 @@ def test_a_second_result_of_a_cell_is_named(complete):
         (b"", "line 1 is no run header; is it a results.jsonl"),
         (b"hello\n", "line 1 is no run header"),
         (b"\xff\xfe", "line 1 is no run header"),
+        (b'{"run":{"schema":1,"farm":"\xff"}}\n', "line 1 is no run header"),
+        (b'{"run":' + b"[" * 100_000, "line 1 is no run header"),
+        (b'{"run":{"schema":9,"what":"we do not know"}}\n', "results of schema 9; this farm reads 1"),
         (b'{"cell": {}}\n', "line 1 is no run header"),
         (
             b'{"run":{"schema":9,"farm":"1","plan":"","host":"","versions":{},"started":""}}\n',

@@ -6,15 +6,22 @@ Everything that takes time to import is imported where it is used, so that help 
 
 from __future__ import annotations
 
+import codecs
+import errno
 import gc
+import io
 import os
+import sys
+from pathlib import Path
 from typing import NoReturn
 
 import typer
 
 from farm.cli import ci, compare, coverage, guests, look, measure, report, run  # noqa: F401 - each adds its commands
 from farm.cli.app import app
-from farm.errors import FarmError
+from farm.errors import FarmError, OutputError
+
+_SPELLED = {"✓": "+", "≈": "~", "–": "-", "○": "o", "✗": "X", "…": "..."}  # where there is but ASCII
 
 
 def _fail(error: FarmError) -> NoReturn:
@@ -26,8 +33,26 @@ def _fail(error: FarmError) -> NoReturn:
     raise SystemExit(error.exit_status)
 
 
+def _spelled(error: UnicodeError) -> tuple[str, int]:
+    """What stands for characters that the output's encoding has not, and where to go on."""
+    assert isinstance(error, UnicodeEncodeError)
+    return "".join(_SPELLED.get(c, "?") for c in error.object[error.start : error.end]), error.end
+
+
+def _prepare_output() -> None:
+    """Let output go nowhere if its stream is closed, and be spelled otherwise where its encoding is narrow."""
+    codecs.register_error("farm", _spelled)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for as long as we live
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="farm")
+
+
 def main() -> None:
     """Entry point of the ``farm`` command."""
+    _prepare_output()
     gc.set_threshold(100_000)  # there are many results and no cycles: looking for some took a tenth of a run
     try:
         app()
@@ -38,3 +63,8 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         raise SystemExit(1) from None
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still to be flushed would fail again
+        _fail(OutputError(f"{error.filename or 'the output'} cannot be written: {error.strerror}"))

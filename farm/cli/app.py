@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -10,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from farm.errors import OutputError
+from farm.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from rich.console import Console
 
@@ -115,11 +116,16 @@ def selection_of(
 
 
 def console_for(*, stderr: bool = False) -> Console:
-    """The terminal, or 120 columns of a log."""
+    """The terminal, or 120 columns of a log; when nobody reads it any more, the work goes on without it."""
     from rich.console import Console
 
+    class Output(Console):
+        def on_broken_pipe(self) -> None:
+            self.quiet = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120
-    return Console(stderr=stderr, width=width)
+    return Output(stderr=stderr, width=width)
 
 
 def _version(value: bool) -> None:
@@ -157,6 +163,28 @@ def write(path: Path, content: bytes) -> None:
         raise OutputError(f"{path}: cannot be written: {error.strerror}") from None
 
 
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """While no other run writes into ``folder``.
+
+    Raises :class:`~farm.errors.UsageError` if one does, and :class:`~farm.errors.OutputError`.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        with contextlib.suppress(NotImplementedError):  # some file systems know no locks
+            lock.acquire()
+    except Timeout:
+        raise UsageError(f"output folder {folder}: another run writes there; --output names another one") from None
+    except OSError as error:
+        raise OutputError(f"output folder {folder}: cannot be written: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def close_engines() -> None:
     """End the children that are idle."""
     from farm.engines import engines
@@ -165,22 +193,40 @@ def close_engines() -> None:
         engine.close()
 
 
+_REPORTS = ("junit.xml", "summary.md", "results.ktap", "trace.json", "badge.svg", "report.html")
+
+
+def remove_reports(folder: Path) -> None:
+    """Take away what earlier results were made into.  Raises :class:`~farm.errors.OutputError`."""
+    for path in (folder / name for name in _REPORTS):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be removed: {error.strerror}") from None
+
+
 def write_reports(results: list[Result], plan: Plan, run: Run, folder: Path, complaints: Sequence[str] = ()) -> None:
     """Every file that is derived from results, and from what other commands left in ``folder``.
 
-    ``complaints`` are what could not be used of the results.
+    ``complaints`` are what could not be used of the results.  Raises :class:`~farm.errors.OutputError` if one cannot
+    be written; then there are none, for a part of a report may look like a whole one.
     """
     from farm.report import Material, badge, chrome, html, junit, ktap, markdown
 
-    write(folder / "junit.xml", junit.render(results, plan))
-    write(folder / "summary.md", markdown.render(results, plan, run, complaints).encode())
-    write(folder / "results.ktap", ktap.render(results, plan).encode())
-    write(folder / "trace.json", chrome.render(results, run))
-    write(folder / "badge.svg", badge.render(results, plan).encode())
     beside = html.found(folder)
     said = [*complaints, *beside.complaints]
     material = Material(run, results, plan, said, beside.costs, beside.coverage, beside.tables)
-    write(folder / "report.html", html.render(material))
+    try:
+        write(folder / "junit.xml", junit.render(results, plan, run))
+        write(folder / "summary.md", markdown.render(results, plan, run, complaints).encode())
+        write(folder / "results.ktap", ktap.render(results, plan).encode())
+        write(folder / "trace.json", chrome.render(results, run))
+        write(folder / "badge.svg", badge.render(results, plan).encode())
+        write(folder / "report.html", html.render(material))
+    except OutputError as error:
+        with contextlib.suppress(OutputError):
+            remove_reports(folder)
+        raise OutputError(f"{error}; the results are kept, and `farm report {folder}` makes their reports") from None
 
 
 def status_of(results: Sequence[Result], console: Console) -> int:

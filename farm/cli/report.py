@@ -11,7 +11,6 @@ from farm.cli.app import ArchPath, ScenarioPath, app, console_for, status_of, wr
 from farm.errors import FarmError, UsageError
 
 if TYPE_CHECKING:
-    from farm.plan import Cell
     from farm.run import Run
     from farm.verdict import Result
 
@@ -28,13 +27,11 @@ def report(
     from farm import plan as plans
     from farm import run as runs
     from farm.report import terminal
-    from farm.verdict import lost
 
     header, results, complaints = runs.read(output / "results.jsonl")
     if not results:
         raise FarmError(f"{output / 'results.jsonl'}: holds no result")
-    missing = _missing(output / "plan.json", header, results, complaints)
-    results += map(lost, missing)
+    missing = _completed(output / "plan.json", header, results, complaints)
     for complaint in complaints:
         typer.echo(complaint, err=True)
     cells = [plans.Planned(result.cell) for result in results]
@@ -47,19 +44,26 @@ def report(
     raise typer.Exit(3 if missing else status_of(results, console))
 
 
-def _missing(path: Path, header: Run, results: list[Result], complaints: list[str]) -> list[Cell]:
-    """The cells of the plan in ``path`` without a result; ``complaints`` is told."""
+def _completed(path: Path, header: Run, results: list[Result], complaints: list[str]) -> bool:
+    """Bring ``results`` into the order of the plan in ``path``, with what it says is missing; whether anything is.
+
+    ``complaints`` is told.
+    """
     from farm.plan import planned_in
+    from farm.verdict import lost
 
     if not path.is_file():
-        return []
+        return False
     try:
         planned = planned_in(path, header.whole or header.plan, header.shard)
     except UsageError as error:
         complaints.append(str(error))
-        return []
+        return False
     known = {result.cell for result in results}
     missing = [each.cell for each in planned if each.cell not in known]
     if missing:
         complaints.append(f"{len(missing):,} planned cells have no result, first {missing[0]}; --resume runs them")
-    return missing
+    results += map(lost, missing)
+    order = {each.cell: number for number, each in enumerate(planned)}
+    results.sort(key=lambda result: order.get(result.cell, len(order)))
+    return bool(missing)

@@ -23,11 +23,13 @@ from farm.cli.app import (
     Tag,
     Timeout,
     ToolchainNames,
+    alone,
     app,
     ci_status,
     close_engines,
     console_for,
     output_folder,
+    remove_reports,
     selection_of,
     status_of,
     write,
@@ -140,8 +142,7 @@ def run(
     if not plan.cells:
         raise FarmError("nothing to run: the plan has no cell")
     _require(plan, require or [])
-    with _executor(executor, jobs) as pool:
-        folder = output_folder(output)
+    with _executor(executor, jobs) as pool, alone(folder := output_folder(output)):
         ran, results = _execute(
             plan, folder, console, pool, jobs, timeout, retries, known, began, resume=resume, verbose=verbose
         )
@@ -196,6 +197,7 @@ def _execute(
             engines()[name].warm_up(min(jobs, len({p.cell.variant for p in plan.cells})))
     journal = runs.Journal(folder / "results.jsonl", runs.describe(plan, known), resume=resume)
     try:
+        remove_reports(folder)
         write(folder / "plan.json", plan.whole.json())
         journal.run.took("plan", began)
         try:
@@ -215,16 +217,15 @@ def _execute(
             pool.shutdown()
             close_engines()
         journal.finish(plan)
+        results = [journal.results[planned.cell] for planned in plan.cells]
+        write_reports(results, plan, journal.run, folder)
     except KeyboardInterrupt:
-        done = len(journal.results)
-        journal.close()
-        message = f"interrupted: {done} of {len(plan.cells)} results are in {journal.path}; --resume runs the rest"
-        typer.echo(message, err=True)
+        done, planned = len(journal.results), len(plan.cells)
+        rest = "--resume runs the rest" if done < planned else f"`farm report {folder}` makes their reports"
+        typer.echo(f"interrupted: {done:,} of {planned:,} results are in {journal.path}; {rest}", err=True)
         raise SystemExit(130) from None
     finally:
         journal.close()
-    results = [journal.results[planned.cell] for planned in plan.cells]
-    write_reports(results, plan, journal.run, folder)
     return journal.run, results
 
 

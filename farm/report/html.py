@@ -22,7 +22,7 @@ import msgspec
 
 from farm import cost as costs
 from farm import coverage as coverages
-from farm.errors import FarmError, UsageError
+from farm.errors import UNREADABLE, FarmError, UsageError
 from farm.report import Material, comparable, grid, payload, table, uncontrolled
 from farm.report.payload import LOOKS, mark
 from farm.verdict import FAILED, PASSED, SKIPPED, Result, Verdict
@@ -68,7 +68,7 @@ def _read(path: Path, kind: Any, otherwise: Any) -> Any:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise UsageError(f"{path}: not what the farm writes there: {error}") from None
 
 

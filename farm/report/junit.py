@@ -1,4 +1,8 @@
-"""``junit.xml``: a test case a cell."""
+"""``junit.xml``: a test case a cell, as Jenkins' schema has it.
+
+Class and name are one cell's alone, for that is what servers follow a test by.  One broken line of C can fail thousands
+of cells, and servers refuse files of tens of megabytes, so not all of them are explained.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +11,20 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import quoteattr
 
-from farm.report import second_attempt
+from farm.report import by_kind, second_attempt
 from farm.report.explain import explain
 from farm.report.text import clipped, line, printable
 from farm.verdict import ERRORS, SKIPPED, Result, Verdict
 
 if TYPE_CHECKING:
     from farm.plan import Plan
+    from farm.run import Run
 
-_MESSAGE = 1_000  # characters; the text of a failure has the whole
+_EXPLAINED = 500  # failures, one of each kind first; the others have their reason
+_MESSAGE = 1_000  # characters; the explanation has the whole
 
 
-def render(results: Sequence[Result], plan: Plan) -> bytes:
+def render(results: Sequence[Result], plan: Plan, run: Run) -> bytes:
     """The report; a skipped cell carries its reason, a failed one its explanation.
 
     A known-bad cell that failed is skipped, for JUnit has no word for it.
@@ -26,31 +32,38 @@ def render(results: Sequence[Result], plan: Plan) -> bytes:
     suite = ET.Element(
         "testsuite",
         name="patchfarm",
+        timestamp=line(run.started).removesuffix("+00:00"),  # the schemas want it without a zone
         tests=str(len(results)),
         failures=str(sum(r.failed and r.verdict not in ERRORS for r in results)),
         errors=str(sum(r.verdict in ERRORS for r in results)),
         skipped=str(sum(r.verdict in SKIPPED or r.verdict is Verdict.XFAIL for r in results)),
         time=f"{sum(r.seconds for r in results):.3f}",
     )
-    cases = [_case(result, plan) for result in results]
+    about = {"farm": run.farm, "host": run.host, "plan": run.plan, **run.versions}
+    properties = ET.Element("properties")
+    for name, value in about.items():
+        ET.SubElement(properties, "property", name=line(name), value=line(value))
+    explained = set(map(id, by_kind(result for result in results if result.failed)[:_EXPLAINED]))
+    cases = [_case(result, plan, explained=id(result) in explained) for result in results]
     head = ET.tostring(suite, encoding="unicode").removesuffix(" />")
-    lines = ["<?xml version='1.0' encoding='utf-8'?>", "<testsuites>", f"  {head}>", *cases, "  </testsuite>"]
+    said = f"    {ET.tostring(properties, encoding='unicode')}"
+    lines = ["<?xml version='1.0' encoding='utf-8'?>", "<testsuites>", f"  {head}>", said, *cases, "  </testsuite>"]
     return "\n".join([*lines, "</testsuites>", ""]).encode()
 
 
-def _case(result: Result, plan: Plan) -> str:
+def _case(result: Result, plan: Plan, *, explained: bool) -> str:
     """One test case, indented; written by hand, for most carry nothing and there are many."""
     cell = result.cell
     place = quoteattr(line(f"{cell.variant}.{cell.mechanism}.{cell.toolchain}.{cell.engine}"))
     start = f'    <testcase classname={place} name={quoteattr(line(cell.scenario))} time="{result.seconds:.6f}"'
-    children = _children(result, plan)
+    children = _children(result, plan, explained=explained)
     if not children:
         return start + " />"
     lines = [f"      {ET.tostring(child, encoding='unicode')}" for child in children]
     return "\n".join([f"{start}>", *lines, "    </testcase>"])
 
 
-def _children(result: Result, plan: Plan) -> list[ET.Element]:
+def _children(result: Result, plan: Plan, *, explained: bool) -> list[ET.Element]:
     """What became of the case, then what else there is to say of it."""
     children = []
     verdict, reason = result.verdict, result.reason or ""
@@ -60,7 +73,7 @@ def _children(result: Result, plan: Plan) -> list[ET.Element]:
     elif result.failed:
         kind = "error" if verdict in ERRORS else "failure"
         children.append(ET.Element(kind, type=str(verdict), message=clipped(reason, _MESSAGE)))
-        children[0].text = explain(result, plan)
+        children[0].text = explain(result, plan) if explained else f"reproduce: {line(result.reproduce)}"
     more = ["this engine could not have shown the defect"] if verdict is Verdict.PASS_INSENSITIVE else []
     if result.retried:
         more.append(printable(second_attempt(result)))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence, Sized
 from typing import TYPE_CHECKING
 
-from farm.report import second_attempt
+from farm.report import by_kind, second_attempt
 from farm.report.explain import explain
 from farm.report.text import indented, line
 from farm.verdict import ERRORS, PASSED, SKIPPED, Result, Verdict
@@ -19,7 +19,7 @@ from farm.verdict import ERRORS, PASSED, SKIPPED, Result, Verdict
 if TYPE_CHECKING:
     from farm.plan import Plan
 
-_EXPLAINED = 200  # failures; the others have their reason
+_EXPLAINED = 200  # failures, one of each kind first; the others have their reason
 _DIRECTIVES = {
     Verdict.NOT_APPLICABLE: "SKIP",
     Verdict.NOT_RUN: "SKIP",
@@ -37,7 +37,7 @@ def render(results: Sequence[Result], plan: Plan) -> str:
         cell = result.cell
         guest = f"{cell.mechanism}/{cell.toolchain}/{cell.engine}"
         groups.setdefault(cell.variant, {}).setdefault(guest, []).append(result)
-    explained = {id(result) for result in [result for result in results if result.failed][:_EXPLAINED]}
+    explained = set(map(id, by_kind(result for result in results if result.failed)[:_EXPLAINED]))
     lines = _head(groups, "")
     for number, (variant, guests) in enumerate(groups.items(), 1):
         lines += _head(guests, "  ")

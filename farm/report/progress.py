@@ -28,7 +28,9 @@ class Progress:
         self._done = self._failed = 0
         self._said = 0
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self._bar = Bar(*columns, console=console, transient=True, disable=not console.is_terminal)
+        # Colour alone (FORCE_COLOR, as CI servers have it) makes no terminal, and a dumb one cannot go back.
+        self._live = console.is_interactive and console.file.isatty()
+        self._bar = Bar(*columns, console=console, transient=True, disable=not self._live)
         self._task = self._bar.add_task("building guests", total=self._total)
 
     def __enter__(self) -> Self:
@@ -40,7 +42,7 @@ class Progress:
 
     def building(self, count: int) -> None:
         """Say that ``count`` guests are to be had ready."""
-        if not self._console.is_terminal:
+        if not self._live:
             self._console.print(f"guests: {count} to have ready", highlight=False)
 
     def results(self, results: Sequence[Result]) -> None:
@@ -54,8 +56,6 @@ class Progress:
                 why = f"  {result.reason}" if result.reason else f"  {outcome(result, self._plan)}"
                 line = f"{result.verdict!s:<16} {result.cell}{why}"
                 self._console.print(line, markup=False, highlight=False, soft_wrap=True)
-        elif not self._console.is_terminal and (
-            self._done - self._said >= self._total / 4 or self._done == self._total
-        ):
+        elif not self._live and (self._done - self._said >= self._total / 4 or self._done == self._total):
             self._said = self._done
-            self._console.print(f"{self._done}/{self._total} cells, {self._failed} failed", highlight=False)
+            self._console.print(f"{self._done:,}/{self._total:,} cells, {self._failed:,} failed", highlight=False)

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from farm.errors import UsageError
+from farm.errors import UNREADABLE, UsageError
 
 #: What a table may be called; its file is ``NAME.json`` in the output folder.
 NAMES = ("calibration", "proof", "mutation")
@@ -43,6 +43,8 @@ def found(folder: Path) -> list[Table]:
         if path.is_file():
             try:
                 tables.append(msgspec.json.decode(path.read_bytes(), type=Table))
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            except OSError as error:
+                raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+            except UNREADABLE as error:
                 raise UsageError(f"{path}: not a table of the farm's: {error}") from None
     return tables

@@ -37,11 +37,11 @@ def table(results: Sequence[Result], mechanisms: Sequence[str] = ()) -> Table:
     made = grid(results)
     if mechanisms:
         made.columns = [column for column in made.columns if column[0] in mechanisms]
-    view = Table(title="patchfarm", caption=LEGEND, caption_justify="left")
-    view.add_column("variant", no_wrap=True)
+    view = Table(title="patchfarm")
+    view.add_column("variant", overflow="fold")
     for mechanism, engine in made.columns:
         name, _, profile = engine.partition(":")
-        view.add_column(Text("\n".join(line(part) for part in (mechanism, name, profile))), no_wrap=True)
+        view.add_column(Text("\n".join(line(part) for part in (mechanism, name, profile))), overflow="fold")
     for row in made.rows:
         squares = [made.squares.get((row, column)) for column in made.columns]
         view.add_row(Text(line(row)), *(Text(s.text(), style=_style(s)) if s else Text("") for s in squares))
@@ -59,24 +59,27 @@ def show(results: Sequence[Result], plan: Plan, console: Console, *, verbose: bo
     else:  # a table a mechanism
         for mechanism in dict.fromkeys(result.cell.mechanism for result in results):
             console.print(table(results, [mechanism]))
+    console.print(LEGEND, highlight=False)
     holes = reasons(results)
     for reason, count in holes if verbose else holes[:_REASONS]:
-        console.print(f"{count} cells {line(reason)}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{count:,} cells {line(reason)}", markup=False, highlight=False, soft_wrap=True)
     if len(holes) > _REASONS and not verbose:
-        console.print(f"{len(holes) - _REASONS} more reasons: -v and summary.md list them all")
+        more = f"{len(holes) - _REASONS:,} more reasons: -v lists them all, report.html too"
+        console.print(more, highlight=False)
     failures = by_kind(result for result in results if result.failed)
     for result in failures if verbose else failures[:_EXPLAINED]:
         console.print()
         console.print(explain(result, plan), markup=False, highlight=False, soft_wrap=True)
     if len(failures) > _EXPLAINED and not verbose:
-        more = len(failures) - _EXPLAINED
-        console.print(f"\n{more} more cells failed: -v explains them all, summary.md and junit.xml list them")
+        more = f"{len(failures) - _EXPLAINED:,} more cells failed: -v explains them all, report.html shows them"
+        console.print(f"\n{more}", highlight=False)
     again = [result for result in results if result.retried]
     for result in again if verbose else again[:_EXPLAINED]:
         said = f"{result.verdict} {result.cell}: {second_attempt(result)}"
         console.print(line(said), markup=False, highlight=False, soft_wrap=True)
     if len(again) > _EXPLAINED and not verbose:
-        console.print(f"{len(again) - _EXPLAINED} more cells were run twice: summary.md and junit.xml list them")
+        more = f"{len(again) - _EXPLAINED:,} more cells were run twice: -v lists them all, junit.xml too"
+        console.print(more, highlight=False)
     for said in uncontrolled(results, plan):
         console.print(line(said), markup=False, highlight=False, soft_wrap=True)
     compared, agree = agreement(results)
