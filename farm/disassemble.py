@@ -169,7 +169,10 @@ def _slots(variant: Variant, data: bytes, address: int, image: Image) -> list[tu
 
 
 def _named(image: Image, line: str) -> str:
-    """``line`` with the name of the address that it ends in, if it does and the address has one."""
-    operand = re.search(r"[ ,](?:0x|\$)([0-9a-f]+)(?:\.l)?$", line)
+    """``line`` with the name of the address that it ends in, if it does and the address has one.
+
+    On hppa what a branch links to comes behind it: ``b,l 0x1030000, rp``.
+    """
+    operand = re.search(r"[ ,](?:0x|\$)([0-9a-f]+)(?:\.l|, r[0p])?$", line)
     name = image.name_of(int(operand[1], 16)) if operand else "0x"
     return line if name.startswith("0x") else f"{line} <{name}>"
