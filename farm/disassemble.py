@@ -6,7 +6,7 @@ import contextlib
 import re
 import struct
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from farm.errors import ImageError
 from farm.scenario import FUNCTIONS
@@ -53,7 +53,20 @@ def decoded(variant: Variant, data: bytes, address: int) -> Iterator[Instruction
     engine = capstone.Cs(getattr(capstone, f"CS_ARCH_{arch.upper()}"), mode)
     engine.skipdata = True
     for i in engine.disasm(data, address):
-        yield Instruction(i.address, bytes(i.bytes), f"{i.mnemonic} {i.op_str}".rstrip())
+        text = f"{i.mnemonic} {i.op_str}".rstrip()
+        yield Instruction(i.address, bytes(i.bytes), _alpha(i, text) if arch == "alpha" else text)
+
+
+def _alpha(instruction: Any, text: str) -> str:
+    """``text`` with where the branch leads (Alpha Architecture Handbook, 4.3), if it is one.
+
+    Capstone 6.0.0a11 takes the 21-bit displacement for one of 16 bits, so what lies further back comes out wrong.
+    """
+    word = int.from_bytes(instruction.bytes, "little")
+    if word >> 26 < 0x30:  # BR, the first of the branch format's opcodes
+        return text
+    displacement = (word & 0xFFFFF) - (word & 0x100000)
+    return f"{text.rpartition(',')[0]},{instruction.address + 4 + 4 * displacement:#x}"
 
 
 def tells_branches(variant: Variant) -> bool:
