@@ -46,8 +46,10 @@ TIMEOUT = 60.0  # seconds of a session that nobody attends
 
 PORT = 1234  #: in the commands that are printed
 
-#: Whose errors end no script: some architectures' frames cannot be unwound to the outermost.
-_BACKTRACE = "frame apply level 0 -q -c backtrace 5"
+_TRY = "frame apply level 0 -q -c"  # a command whose error is said and ends no script
+
+#: Some architectures' frames cannot be unwound to the outermost.
+_BACKTRACE = f"{_TRY} backtrace 5"
 
 _NO_FINISH = frozenset({43})  # EM_SPARCV9, of which gdb misses the end of a leaf function
 
@@ -195,7 +197,7 @@ def attend(built: Image, scenario: Scenario) -> str:
         "    echo \\nthe guest does not go on by itself:\\n",
         f"    {_BACKTRACE}",
         "    patched",
-        "    x/4i $pc",
+        f"    {_TRY} x/4i $pc",
         "    loop_break",
         "  end",
         "  set $stops = $stops + 1",
@@ -313,7 +315,7 @@ def refusal(gdb: str, prepared: Prepared) -> str | None:
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{gdb} does not run: {error}"
     if _GENERIC.search(done.stdout):
-        return f"{gdb} does not know the architecture of {prepared.cell.variant}"
+        return f"{gdb} does not know the architecture of {prepared.cell.variant} (--gdb names another)"
     return None if "file type elf" in done.stdout else f"{gdb} is no gdb: it does not say what {_GUEST} is"
 
 
@@ -323,8 +325,8 @@ def commands(prepared: Prepared, gdb: str | None) -> list[str]:
     emulator = f"{shlex.join(prepared.emulator(str(PORT)))} < {_FRAME} > trace.bin"
     debugger = shlex.join(prepared.debugger(gdb or _GDB, f"localhost:{PORT}"))
     lines = [prepared.missing] if prepared.missing else []
-    if gdb is None:
-        lines.append(str(MissingToolError(*MISSING_GDB)))
+    why = str(MissingToolError(*MISSING_GDB)) if gdb is None else refusal(gdb, prepared)
+    lines += [why] if why else []
     lines += ["in one terminal:", f"    cd {folder}", f"    {emulator}"]
     lines += ["in another:", f"    cd {folder}", f"    {debugger}"]
     lines.append("then `continue`, and at each stop: backtrace, list, info registers, stepi, patched")

@@ -6,7 +6,7 @@ import contextlib
 import re
 import struct
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from farm.errors import ImageError
 from farm.scenario import FUNCTIONS
@@ -53,7 +53,20 @@ def decoded(variant: Variant, data: bytes, address: int) -> Iterator[Instruction
     engine = capstone.Cs(getattr(capstone, f"CS_ARCH_{arch.upper()}"), mode)
     engine.skipdata = True
     for i in engine.disasm(data, address):
-        yield Instruction(i.address, bytes(i.bytes), f"{i.mnemonic} {i.op_str}".rstrip())
+        text = f"{i.mnemonic} {i.op_str}".rstrip()
+        yield Instruction(i.address, bytes(i.bytes), _alpha(i, text) if arch == "alpha" else text)
+
+
+def _alpha(instruction: Any, text: str) -> str:
+    """``text`` with where the branch leads (Alpha Architecture Handbook, 4.3), if it is one.
+
+    Capstone 6.0.0a11 takes the 21-bit displacement for one of 16 bits, so what lies further back comes out wrong.
+    """
+    word = int.from_bytes(instruction.bytes, "little")
+    if word >> 26 < 0x30:  # BR, the first of the branch format's opcodes
+        return text
+    displacement = (word & 0xFFFFF) - (word & 0x100000)
+    return f"{text.rpartition(',')[0]},{instruction.address + 4 + 4 * displacement:#x}"
 
 
 def tells_branches(variant: Variant) -> bool:
@@ -169,7 +182,10 @@ def _slots(variant: Variant, data: bytes, address: int, image: Image) -> list[tu
 
 
 def _named(image: Image, line: str) -> str:
-    """``line`` with the name of the address that it ends in, if it does and the address has one."""
-    operand = re.search(r"[ ,](?:0x|\$)([0-9a-f]+)(?:\.l)?$", line)
+    """``line`` with the name of the address that it ends in, if it does and the address has one.
+
+    On hppa what a branch links to comes behind it: ``b,l 0x1030000, rp``.
+    """
+    operand = re.search(r"[ ,](?:0x|\$)([0-9a-f]+)(?:\.l|, r[0p])?$", line)
     name = image.name_of(int(operand[1], 16)) if operand else "0x"
     return line if name.startswith("0x") else f"{line} <{name}>"

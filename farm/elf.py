@@ -42,6 +42,8 @@ SYMBOLS = [
 #: whose first word is the address of the code.
 _DESCRIPTORS = ("descriptors_start", "descriptors_end")
 
+_MILLICODE = "STT_LOPROC"  # STT_PARISC_MILLI
+
 
 class Segment(msgspec.Struct, frozen=True):
     """A piece of memory that the loader fills."""
@@ -124,19 +126,20 @@ def bytes_at(content: bytes, segments: tuple[Segment, ...], address: int, size: 
 
 
 def labels(path: Path) -> dict[str, int]:
-    """The address of every name in the guest of ``path`` that is no function's: variables, and labels in asm.
+    """The address of every name in the guest of ``path`` that is no function's: variables, labels in asm, millicode.
 
-    Of names at one address a variable's comes last.
+    Millicode is what hppa's ABI calls the likes of ``$$dyncall``, by which C calls through a pointer.  Of names at one
+    address a variable's comes last.
     """
     with opened(path) as elf:
         table = elf.get_section_by_name(".symtab")
         found = [
             (s["st_info"]["type"], s.name, s["st_value"])
             for s in (table.iter_symbols() if table else ())
-            if s["st_info"]["type"] in ("STT_NOTYPE", "STT_OBJECT")
+            if s["st_info"]["type"] in ("STT_NOTYPE", "STT_OBJECT", _MILLICODE)
             and isinstance(s["st_shndx"], int)
             and s.name
-            and not s.name.startswith((".", "$"))
+            and (not s.name.startswith((".", "$")) or s["st_info"]["type"] == _MILLICODE)
         ]
     return {name: address for _, name, address in sorted(found)}
 

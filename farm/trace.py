@@ -39,6 +39,7 @@ _EXECUTE = 1  # of a segment's flags
 _LONGEST = 16  # bytes of an instruction
 _LONGEST_LOOP = 4096  # items
 _LAST = "\U0010ffff"  # behind every name
+_OUTSIDE = "outside"  # of the guest's code
 _WHOLE = "one aligned 32-bit word"  # what a stub's store is where it replaces a whole instruction
 _WORTH_FOLDING = 8  # items
 _TRIES = 8  # periods that are tried for a loop
@@ -126,6 +127,7 @@ class Recording:
     stores: Sequence[tuple[int, int, bytes, bytes]] = ()  #: place in ``executed``, address, bytes before, bytes after
     protections: Sequence[tuple[int, int, int, int]] = ()  #: place in ``executed``, address, size, permissions
     encoded: Sequence[tuple[int, int, int, int]] = ()  #: place in ``executed``, function, address the word is for, word
+    steps: bool = True  #: it tells which instructions are of which step
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,8 @@ def trace(
         stream = itertools.dropwhile(lambda item: item.step != first, stream)
     items = list(stream if limit is None or not whole else itertools.islice(stream, limit + 1))
     if first is not None and not items:
-        raise FarmError(f"step {first} of {cell}: not reached, as far as {recording.engine} tells")
+        why = "not reached" if recording.steps else f"{recording.engine} does not tell steps"
+        raise FarmError(f"step {first} of {cell}: {why}")
     if not whole:
         items = fold(items)
     more = limit is not None and len(items) > limit
@@ -207,7 +210,7 @@ def _record(plan: Plan, cell: Cell, spec: image.Spec) -> tuple[Cell, Recording, 
     known = [(address, None if _may_change(built, address) else _linked(built, address)) for address in code]
     note = f"{why}: this is QEMU's log, without stores and steps, and without what stood in patched code"
     engine = f"{QEMU_USER.name} {QEMU_USER.version(variant)}"
-    return planned.cell, Recording(engine, note, len(executed), known, executed), reply
+    return planned.cell, Recording(engine, note, len(executed), known, executed, steps=False), reply
 
 
 def _is_patched(built: Image, address: int) -> bool:
@@ -222,10 +225,11 @@ def _may_change(built: Image, address: int) -> bool:
 
 
 def _linked(built: Image, address: int) -> bytes | None:
-    """What the linker left at ``address``, no longer than an instruction may be."""
+    """What the linker left at ``address``, as long as an instruction may be; None if that is not in the image."""
     for segment in built.segments:
         if segment.address <= address < segment.address + segment.size:
-            return built.bytes_at(address, min(_LONGEST, segment.address + segment.size - address))
+            size = min(_LONGEST, segment.address + segment.size - address)
+            return built.bytes_at(address, size).ljust(_LONGEST, b"\0")
     return None
 
 
@@ -305,18 +309,25 @@ class _Reader:
         yield from stretch.take(step)
 
     def _place(self, address: int, code: bytes | None) -> _Place:
+        data, text = self._first(code, address)
+        if self._segment(address) is None:
+            return _Place(Instruction(None, address, _OUTSIDE, data.hex(), text, ""), _OUTSIDE, of_test=False)
         start, function = self._nearest(address)
         source, line = self._source(address)
         begins_in = PurePosixPath(self._source(start)[0])
-        of_test = not self._is_mechanism(begins_in) and not self._is_call_site(begins_in, address)
-        data = code or b""
-        if len(data) == _LONGEST:  # how long it is, the disassembler knows
-            decoded = disassemble.named(self._image, self._variant, data, address)[:1]
-            data = bytes.fromhex(decoded[0].split()[1]) if self._variant.disassembler else data[:4]
-        text = "; ".join(map(self._text, disassemble.named(self._image, self._variant, data, address)))
+        of_test = not self._is_mechanism(begins_in, function) and not self._is_call_site(begins_in, address)
         where = f"{source}:{line}" if source else ""
-        item = Instruction(None, address, self._symbol(address), data.hex(), text or "? (patched code)", where)
-        return _Place(item, function, of_test)
+        return _Place(Instruction(None, address, self._symbol(address), data.hex(), text, where), function, of_test)
+
+    def _first(self, code: bytes | None, address: int) -> tuple[bytes, str]:
+        """The instruction at ``address``, with which ``code`` begins if that is known, and what it is in words."""
+        if code is None:
+            return b"", "? (patched code)" if self._segment(address) is not None else "? (no code of the guest's)"
+        said = disassemble.named(self._image, self._variant, code, address)
+        if len(code) == _LONGEST:  # how long it is, the disassembler knows
+            code = bytes.fromhex(said[0].split()[1]) if self._variant.disassembler else code[:4]
+            said = said[:1]
+        return code, "; ".join(map(self._text, said))
 
     def _word(self, word: int, address: int) -> str:
         """The instruction that ``word`` is at ``address``, where one word is one instruction."""
@@ -325,10 +336,14 @@ class _Reader:
         data = word.to_bytes(4, self._variant.byte_order)
         return "; ".join(map(self._text, disassemble.named(self._image, self._variant, data, address)))
 
-    @staticmethod
-    def _is_mechanism(source: PurePosixPath) -> bool:
-        """Code of the linker's own, which has no source, may lie between a call and its target too."""
-        return "mechanism" in source.parts or source.name in (*_MECHANISM, "")
+    def _is_mechanism(self, source: PurePosixPath, function: str) -> bool:
+        """Code of the linker's own and millicode, which have no source, may lie between a call and its target too.
+
+        Asm of sh has none either, since GCC does not ask the assembler for lines there; but it has ordinary names.
+        """
+        if not source.name:
+            return function.startswith(("0x", "$$"))
+        return "mechanism" in source.parts or source.name in _MECHANISM
 
     def _is_call_site(self, source: PurePosixPath, address: int) -> bool:
         return _is_patched(self._image, address) and not source.name.startswith("targets")

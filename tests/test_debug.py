@@ -181,7 +181,9 @@ def test_an_architecture_that_the_debugger_does_not_know_is_a_sentence(gdb, tmp_
     ignorant = tmp_path / "gdb"
     ignorant.write_text('#!/bin/sh\necho "\\`guest.elf\', file type elf64-little."\n', encoding="utf-8")
     ignorant.chmod(0o755)
-    assert debug.refusal(str(ignorant), ready) == f"{ignorant} does not know the architecture of arm64"
+    why = f"{ignorant} does not know the architecture of arm64 (--gdb names another)"
+    assert debug.refusal(str(ignorant), ready) == why
+    assert debug.commands(ready, str(ignorant))[0] == why
     assert debug.refusal(gdb, ready) is None
 
 
@@ -241,6 +243,7 @@ def test_a_planted_displacement_is_in_plain_sight(gdb):
     done = batch(f"arm64/stub/zig/unicorn/{SCENARIO}", "--control", "off-by-one", "--batch", timeout=120)
     assert "b\t0x1002f64 <fast_0+4>" in done.stdout
     assert "MISMATCH" in done.stdout
+    assert done.returncode == 1
     assert ">>   3 step 2: enter whatever_0 -> fast" in done.stdout
 
 
@@ -256,7 +259,9 @@ def test_a_crash_is_shown_where_it_happens(gdb):
     done = batch("arm64/stub/zig/qemu-user/null_void_call", "--control", "null-called", "--batch", timeout=120)
     assert "received signal SIGSEGV" in done.stdout
     assert "the guest does not go on by itself:" in done.stdout
+    assert "Error in sourced command file" not in done.stdout  # there is no code to show where it is now
     assert "the guest left no trace" in done.stdout
+    assert done.returncode == 1
 
 
 def test_a_loop_is_not_shown_to_its_end(gdb):
@@ -275,6 +280,7 @@ def test_a_script_of_the_users_own_is_run_instead(gdb, tmp_path):
     assert "uint32_t patch_set(uint32_t n" in done.stdout  # the source is found
     assert done.stdout.count("whatever_0: the patchable function is entered") == 1
     assert "the guest left no trace" in done.stdout
+    assert done.returncode == 0  # it ended before the guest did
 
 
 def test_a_script_that_is_not_there_is_a_sentence():

@@ -302,6 +302,16 @@ def test_a_function_with_a_descriptor_is_where_its_code_begins():
     assert [built.functions[f"whatever_{f}"] for f in range(3)] == [start, start + 32, start + 64]
 
 
+def test_a_branch_of_alpha_leads_as_far_back_as_it_does():
+    variant = backend.load()["alpha"]
+    for displacement in (-(1 << 20), -0x226D, -1, 0, 1, (1 << 20) - 1):
+        word = 0xC3E00000 | displacement & 0x1FFFFF
+        (line,) = disassemble.instructions(variant, word.to_bytes(4, "little"), 0x100C000)
+        assert line.split(maxsplit=2)[2] == f"br $31,{0x100C004 + 4 * displacement:#x}"
+    (line,) = disassemble.instructions(variant, bytes.fromhex("0180fa6b"), 0x100C000)
+    assert line.endswith("ret $31,($26),1")
+
+
 def test_code_without_a_disassembler_is_shown_in_words(arm64):
     variant = replace(arm64, disassembler=())
     assert disassemble.instructions(variant, bytes.fromhex("1f2003d5 0102"), 0x10) == [

@@ -15,6 +15,7 @@ from farm import backend, image, model, plan, run, scenarios
 from farm.cli import app
 from farm.plan import Cell
 from farm.report import show as reports
+from farm.scenario import REFUSALS, Status
 from farm.verdict import Code, Result, Verdict, digest
 
 NAME = "arm64/stub/zig/unicorn/supersede_then_restore"
@@ -89,6 +90,13 @@ def test_a_mismatch_shows_both_sides_and_marks_the_first_difference(made):
     assert "b 0x1002f50 <default_0>" in text
     assert "> 0x1030000: d94bff17             b 0x1002f64 <fast_0+0x4>" in text
     assert "  farm run --arch arm64 -v" in lines
+
+
+def test_what_is_short_in_an_event_is_said_in_words(made):
+    seen = [*EVENTS[:2], EVENTS[2]._replace(value=Status.FOREIGN), EVENTS[3]._replace(abi=2), *EVENTS[4:]]
+    assert f"       foreign: {REFUSALS[Status.FOREIGN]}" in shown(made(Verdict.MISMATCH, observed=seen))
+    seen = [*EVENTS[:3], EVENTS[3]._replace(abi=2), *EVENTS[4:]]
+    assert any("ABI violations 0x2: " in line for line in shown(made(Verdict.MISMATCH, observed=seen)))
 
 
 def test_a_narrow_terminal_wraps_and_a_long_trace_is_cut(made):

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from farm import image, plan, trace, wire
+from farm import backend, disassemble, image, plan, trace, wire
 from farm.cli import app
 from farm.engines.qemu_user import QEMU_USER
 from farm.engines.unicorn import UNICORN
-from farm.errors import FarmError, UsageError
+from farm.errors import FarmError, MissingToolError, UsageError
 from farm.report import trace as listing
 from farm.trace import Encoded, Folded, Instruction, Protected, Repeated, fold
 from farm.verdict import Verdict
@@ -201,6 +201,79 @@ def test_a_variant_without_unicorn_is_told_by_qemu():
     assert [told.items[n + 1].symbol for n in stubs] == ["default_0", "fast_0", "other_0", "fast_0", "default_0"]
 
 
+def by_qemu(variant, mechanism="stub", toolchain="gcc"):
+    """The trace of a variant that Unicorn does not tell."""
+    made, planned = plan.one(f"{variant}/{mechanism}/{toolchain}/qemu-user/{SCENARIO}")
+    if planned.verdict:
+        pytest.skip(planned.reason)
+    return trace.trace(made, planned.cell)
+
+
+@pytest.mark.parametrize("toolchain", ["zig", "gcc"])
+@pytest.mark.parametrize("variant", ["alpha", "hppa", "loongarch64", "mips32", "mips32el", "mips64", "mips64el"])
+def test_the_patch_code_is_disassembled_to_its_end(variant, toolchain):
+    """By the revision that the compiler is told, where there are several."""
+    known = backend.load()[variant]
+    if toolchain not in known.toolchain:
+        pytest.skip(f"{toolchain} has no {variant}")
+    try:
+        built = image.build(image.Spec(known, "stub", toolchain))
+    except MissingToolError as missing:
+        pytest.skip(str(missing))
+    starts = sorted(built.functions.values())
+    for name in ("arch_jump", "arch_sync_code", "arch_is_stub"):
+        at = built.functions[name]
+        end = min(start for start in [*starts, built.symbols["text_end"]] if start > at)
+        said = disassemble.instructions(known, built.bytes_at(at, end - at), at)
+        while "0x17" in said[-1] and ".byte" in said[-1]:
+            said.pop()  # what LLD has between functions of mips, which is an instruction of revision 6 alone
+        assert said
+        assert not [line for line in said if ".byte" in line or len(line.split()) < 3]
+
+
+def test_a_branch_that_links_names_its_target_too():
+    calls = [item.text for item in of_kind(by_qemu("hppa"), Instruction) if item.symbol == "used_0+0x8"]
+    assert calls == [calls[0]] * 5
+    assert calls[0].endswith("rp <whatever_0>")
+
+
+def test_what_lies_between_a_pointer_and_its_target_is_shown_by_its_name():
+    told = by_qemu("hppa", "pointer")
+    entered = [item.symbol for item in of_kind(told, Instruction) if item.symbol in ("$$dyncall", "default_0")]
+    assert entered[:2] == ["$$dyncall", "default_0"]
+
+
+def test_what_linux_maps_is_not_the_guests_stack():
+    outside = [item for item in of_kind(by_qemu("hppa"), Instruction) if item.symbol == "outside"]
+    assert {item.text for item in outside} == {"? (no code of the guest's)"}
+    assert {item.address for item in outside} == {0x100}
+
+
+def test_asm_without_lines_is_folded_as_the_tests_own():
+    """GCC does not ask the assembler of sh for lines."""
+    told = by_qemu("sh4")
+    shown = [item.symbol for item in of_kind(told, Instruction)]
+    assert "whatever_0" in shown
+    assert not [symbol for symbol in shown if symbol.startswith(("arch_syscall", "abi_call+0x4", "target_entry"))]
+
+
+def test_what_is_at_the_end_of_the_code_is_one_instruction_each():
+    assert not [item for item in of_kind(by_qemu("loongarch64", toolchain="zig"), Instruction) if ";" in item.text]
+    built = image.build(image.Spec(backend.load()["arm64"], "stub"))
+    segment = next(s for s in built.segments if s.flags & 1)
+    last = trace._linked(built, segment.address + segment.size - 4)
+    assert len(last) == 16
+    assert last[4:] == bytes(12)
+
+
+def test_a_step_of_an_engine_that_does_not_tell_steps_is_a_sentence():
+    made, planned = plan.one(f"loongarch64/stub/zig/qemu-user/{SCENARIO}")
+    if planned.verdict:
+        pytest.skip(planned.reason)
+    with pytest.raises(FarmError, match=r"step 3 of .*: qemu-user .* does not tell steps"):
+        trace.trace(made, planned.cell, first=3)
+
+
 def test_a_loop_of_patches_is_folded():
     made = recorded("arm64/stub/zig/unicorn/patch_storm")
     assert len(made.items) < 2000 < made.recording.count
@@ -279,6 +352,19 @@ def test_a_failing_cell_is_explained_and_fails():
     assert said.exit_code == 1
     assert ">>   3 " in said.output
     assert "STORES INTO CODE" not in said.output
+
+
+def test_what_is_left_out_is_found_from_the_step_that_is_named():
+    said = invoke(f"arm64/stub/zig/unicorn/{SCENARIO}", "--limit", "300")
+    shown = [line for line in said.output.splitlines() if line.startswith("step ")]
+    number = shown[-1].partition(":")[0].split()[1]
+    assert f"there is more: --limit N, or --from {number} for what begins with this step" in said.output
+
+
+def test_a_guest_that_died_is_not_said_to_have_events():
+    said = invoke("arm64/stub/zig/unicorn/null_void_call", "--control", "null-called")
+    assert "Events: the guest did not live to tell any" in said.output
+    assert "(-v shows them)" not in said.output
 
 
 def test_the_json_is_one_document():

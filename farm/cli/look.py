@@ -193,11 +193,12 @@ def debug(
             typer.echo(line)
         return
     answer = debugging.run(prepared, found, batch=batch, extra=script, timeout=timeout)
-    _say_outcome(plan, prepared.cell, answer, control)
+    failed = _say_outcome(plan, prepared.cell, answer, control)
+    raise typer.Exit(int(failed and bool(answer or batch)))  # a session may end before the guest does
 
 
-def _say_outcome(plan: Plan, cell: Cell, answer: bytes, control: str | None) -> None:
-    """What the guest's trace says, if it left one."""
+def _say_outcome(plan: Plan, cell: Cell, answer: bytes, control: str | None) -> bool:
+    """Say what the guest's trace says, if it left one; whether the cell failed."""
     from farm import image
     from farm.engines import Reply
     from farm.engines.qemu_user import QEMU_USER
@@ -207,10 +208,11 @@ def _say_outcome(plan: Plan, cell: Cell, answer: bytes, control: str | None) -> 
     typer.echo("")
     if not answer:
         typer.echo("the guest left no trace: it was ended, or died, before it could answer")
-        return
+        return True
     variant = plan.variants[cell.variant]
     built = image.build(image.Spec(variant, cell.mechanism, cell.toolchain, control))
     judge = Judge(built, QEMU_USER, variant.features(cell.engine), plan.selection.path_options())
     result = judge.judge(cell, plan.scenarios[cell.scenario], Reply(answer), 0.0)
     for line in reports.outcome(result, plan, console_for().width, control):
         typer.echo(line)
+    return result.failed

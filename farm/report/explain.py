@@ -98,18 +98,20 @@ def _events(expected: Sequence[wire.Event], seen: Sequence[wire.Event]) -> list[
     lines += [f"      {event}" for event in seen[max(0, first - _CONTEXT) : first]]
     lines.append(f"    - {want or 'nothing more'}    (expected)")
     lines.append(f"    + {have or 'nothing: the trace ends'}    (seen)")
-    return lines + [f"  {note}" for note in (notes(have, want) if have else [])]
+    return lines + [f"  {note}" for note in notes(have, want)]
 
 
-def notes(have: wire.Event, want: wire.Event | None) -> list[str]:
+def notes(have: wire.Event | None, want: wire.Event | None) -> list[str]:
     """What is short in ``have``, in words, as far as ``want`` has it otherwise."""
-    made = []
+    said: list[str] = []
+    if have is None:
+        return said
     if have.kind in wire.ANSWERED and (want is None or have.value != want.value):
         meaning = REFUSALS.get(Status(have.value)) if have.value in set(Status) else None
-        made += [f"{wire.status_name(have.value)}: {meaning}"] if meaning else []
+        said += [f"{wire.status_name(have.value)}: {meaning}"] if meaning else []
     if have.abi and (want is None or have.abi != want.abi):
-        made.append(f"ABI violations {have.abi:#x}: {', '.join(wire.violations(have))}")
-    return made
+        said.append(f"ABI violations {have.abi:#x}: {', '.join(wire.violations(have))}")
+    return said
 
 
 def listing(result: Result, plan: Plan, control: str | None) -> list[str]:

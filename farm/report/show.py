@@ -13,7 +13,7 @@ from farm import image, verdict
 from farm.errors import FarmError
 from farm.plan import PARTS, Cell, Plan, parts
 from farm.report import words
-from farm.report.explain import expectation, listing
+from farm.report.explain import expectation, first_differing, listing, notes
 from farm.report.text import line, printable
 from farm.verdict import SKIPPED, Result
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _CONTEXT = 12  # events that are shown before and behind the first difference
 _SAME = "="
+_HINT = " (-v shows them)"
 
 
 def find(results: Sequence[Result], name: str, plan: Plan) -> list[Result]:
@@ -77,7 +78,10 @@ def outcome(result: Result, plan: Plan, width: int, control: str | None) -> Iter
     yield f"{str(result.verdict).upper()}  {line(str(result.cell))}" + (f" with {control}" if control else "")
     if result.reason:
         yield f"  {line(result.reason)}"
-    yield from _events(result, plan, width, whole=False)
+    if result.observed is None and result.trace is None:
+        yield "Events: the guest did not live to tell any"
+    else:
+        yield from _events(result, plan, width, whole=False, hint="")
     if result.code:
         yield from _code(result, plan, control)
 
@@ -85,21 +89,26 @@ def outcome(result: Result, plan: Plan, width: int, control: str | None) -> Iter
 # Events.
 
 
-def _events(result: Result, plan: Plan, width: int, *, whole: bool) -> Iterator[str]:
+def _events(result: Result, plan: Plan, width: int, *, whole: bool, hint: str = _HINT) -> Iterator[str]:
     expected = expectation(result, plan)[0]
     if result.observed is None and result.trace == result.expected and result.trace is not None:
         yield f"Events, {len(expected)}, all as expected (trace {result.trace})"
-        yield from _pairs(expected, expected, width, whole=whole)
+        yield from _pairs(expected, expected, width, whole=whole, hint=hint)
     elif result.observed is None:
         yield f"Events: none were recorded; {len(expected)} expected (trace {result.expected})"
-        yield from _pairs(expected, None, width, whole=whole)
+        yield from _pairs(expected, None, width, whole=whole, hint=hint)
     else:
         yield f"Events: {len(expected)} expected, {len(result.observed)} seen"
-        yield from _pairs(expected, result.observed, width, whole=whole)
+        yield from _pairs(expected, result.observed, width, whole=whole, hint=hint)
+        first = first_differing(expected, result.observed)
+        want, have = (events[first] if first < len(events) else None for events in (expected, result.observed))
+        yield from (f"       {note}" for note in notes(have, want))
 
 
-def _pairs(expected: Sequence[Event], seen: Sequence[Event] | None, width: int, *, whole: bool) -> Iterator[str]:
-    """Both side by side, a line an event; the first that differs is marked."""
+def _pairs(
+    expected: Sequence[Event], seen: Sequence[Event] | None, width: int, *, whole: bool, hint: str
+) -> Iterator[str]:
+    """Both side by side, a line an event; the first that differs is marked; ``hint`` is how to see those left out."""
     rows = max(len(expected), len(seen or ()))
     want = [str(event) for event in expected] + ["nothing"] * (rows - len(expected))
     have = [_SAME] * rows
@@ -116,7 +125,7 @@ def _pairs(expected: Sequence[Event], seen: Sequence[Event] | None, width: int, 
         yield f"       {'expected':<{half}} seen"
     start, end = (0, rows) if whole else _window(first, rows)
     if start:
-        yield f"       ... {start} events, all as expected (-v shows them)"
+        yield f"       ... {start} events, all as expected{hint}"
     for n in range(start, end):
         mark = ">>" if n == first else "  "
         left = textwrap.wrap(want[n], half - 1) or [""]
@@ -126,7 +135,7 @@ def _pairs(expected: Sequence[Event], seen: Sequence[Event] | None, width: int, 
             columns = (side[i] if i < len(side) else "" for side in (left, right))
             yield number + "{:<{}} {}".format(next(columns), half, next(columns)).rstrip()
     if end < rows:
-        yield f"       ... {rows - end} more events (-v shows them)"
+        yield f"       ... {rows - end} more events{hint}"
 
 
 def _window(first: int | None, rows: int) -> tuple[int, int]:

@@ -39,7 +39,7 @@ def render(trace: Trace, scenario: Scenario, *, whole: bool = False) -> Iterator
             yield f"{_INDENT}{_other(item)}"
     if trace.more:
         yield ""
-        yield "there is more: --limit N, --from STEP"
+        yield f"there is more: --limit N{'' if step is None else f', or --from {step} for what begins with this step'}"
 
 
 def style(line: str) -> str | None:
