@@ -454,6 +454,17 @@ def test_a_known_failure_disagrees_with_the_others_whether_it_left_a_trace_or_no
         assert agreement([passed, known]) == (1, 0)
 
 
+def test_a_scenario_that_asks_what_the_cpu_has_is_one_scenario_in_agreement():
+    def result(variant, expected, trace):
+        cell = msgspec.structs.replace(CELL, variant=variant)
+        return msgspec.structs.replace(result_of(Verdict.PASS), cell=cell, expected=expected, trace=trace)
+
+    with_it, without = [result("arm64", "a", "a"), result("arm", "a", "a")], result("sh4", "b", "b")
+    assert agreement([*with_it, without, result("m68k", "b", "b")]) == (1, 1)
+    assert agreement([*with_it, without, result("m68k", "b", "c")]) == (1, 0)
+    assert agreement([result("arm64", "a", "c"), with_it[1], without, result("m68k", "b", "b")]) == (1, 0)
+
+
 # Verification.
 
 
