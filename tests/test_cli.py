@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -321,10 +322,29 @@ def test_ctrl_c_ends_the_children_within_a_second_and_keeps_the_results(tmp_path
     assert len(kept) >= 8  # of batches that were never finished
 
 
-def test_help_names_every_command():
-    text = farm("--help").stdout
-    for command in ("run", "plan", "report", "list", "build", "fuzz", "calibrate", "cost", "doctor"):
-        assert command in text
+@pytest.mark.parametrize("group", [(), ("history",), ("ci",)])
+def test_help_says_of_every_command_what_it_does_in_a_line(group):
+    said = farm(*group, "--help", COLUMNS="80").stdout.partition("Commands:\n")[2].splitlines()
+    assert len(said) >= 2
+    assert [line for line in said if not re.fullmatch(r"  [a-z]+ +[A-Z].+[^.]\.", line)] == []
+
+
+def test_help_names_values_in_words():
+    """Not as the types that they have in Python."""
+    from typer.testing import CliRunner
+
+    from farm.cli import app
+
+    def helps(*command):
+        text = CliRunner().invoke(app, [*command, "--help"]).stdout
+        yield text
+        for name in re.findall(r"^  ([a-z]+)  ", text.partition("Commands:")[2], re.MULTILINE):
+            yield from helps(*command, name)
+
+    said = list(helps())
+    assert len(said) >= 24
+    for text in said:
+        assert not re.search(r"<(int|float|str)\b", text.partition("Options:")[2]), text
 
 
 @pytest.mark.parametrize(

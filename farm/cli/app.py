@@ -75,7 +75,7 @@ Tag = Annotated[list[str] | None, names_option("Tags of scenarios", "--tag")]
 ArchPath = Annotated[list[Path] | None, typer.Option(metavar="DIR", help="Folder with an arch.toml, or with several")]
 ScenarioPath = Annotated[list[Path] | None, typer.Option(metavar="PATH", help="Python file, or folder, of scenarios")]
 CPUS = os.cpu_count() or 1
-Jobs = Annotated[int, typer.Option("-j", "--jobs", min=1, help="Workers", show_default="CPUs")]
+Jobs = Annotated[int, typer.Option("-j", "--jobs", min=1, metavar="N", help="Workers", show_default="CPUs")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Machine-readable output")]
 QuarantineFile = Annotated[
     Path | None,

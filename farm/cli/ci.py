@@ -69,7 +69,10 @@ def plan(
         "farm-plan.json"
     ),
 ) -> None:
-    """Divide a plan into shards of about the same duration, save it, and print the jobs."""
+    """Divide a plan into shards of about the same duration.
+
+    The plan is saved, the jobs are printed.
+    """
     import dataclasses
 
     import msgspec
@@ -117,7 +120,7 @@ def plan(
 
 @ci.command()
 def merge(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="What the shards left, however deep")],
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="What the shards left, however deep")],
     arch_path: ArchPath = None,
     scenario_path: ScenarioPath = None,
     output: Annotated[Path, typer.Option(metavar="DIR", help="Where the whole goes")] = Path("farm-out"),
@@ -128,7 +131,7 @@ def merge(
         bool, typer.Option("--allow-mixed", help="Though engines or compilers differ between shards")
     ] = False,
 ) -> None:
-    """Make one run of its shards; fail, and name them, if cells are missing or there twice."""
+    """Make one run of its shards.  Cells that are missing or there twice are named, and an error."""
     from farm import ci as forge
     from farm.report import terminal
 

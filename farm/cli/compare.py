@@ -36,7 +36,7 @@ def diff(
     format_: Annotated[Format, typer.Option("--format", help="How to say it")] = Format.TEXT,
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it there instead")] = None,
 ) -> None:
-    """Say what became of every cell between two runs; exit 1 if any is worse."""
+    """Say what became of every cell between two runs.  Exit status 1: one of them is worse."""
     from farm import diff as diffs
     from farm.report import diff as reports
 
@@ -76,7 +76,6 @@ HistoryFile = Annotated[
     Path | None,
     typer.Option("--file", metavar="PATH", help="The history", show_default="PATCHFARM_HISTORY, else the user's own"),
 ]
-Export = Annotated[Path, typer.Argument(metavar="FILE", help="JSONL; - is standard output or input")]
 _STREAM = Path("-")
 
 
@@ -123,7 +122,7 @@ def show(
     file: HistoryFile = None,
     json: JsonFlag = False,
 ) -> None:
-    """Show the last runs: totals, trends, changed verdicts, cells that may be flaky."""
+    """Show the last runs: totals, trends, changes, suspected flakiness."""
     from farm import history as histories
     from farm.report import history as reports
 
@@ -144,7 +143,7 @@ def add(
     ),
     file: HistoryFile = None,
 ) -> None:
-    """Add a run; one that is there already changes nothing."""
+    """Add a run.  One that is there already changes nothing."""
     from farm import diff as diffs
     from farm import history as histories
 
@@ -159,7 +158,10 @@ def add(
 
 
 @history.command("export")
-def export(target: Export, file: HistoryFile = None) -> None:
+def export(
+    target: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; - is standard output")],
+    file: HistoryFile = None,
+) -> None:
     """Write every run as a line of JSON."""
     from farm import history as histories
 
@@ -172,8 +174,11 @@ def export(target: Export, file: HistoryFile = None) -> None:
 
 
 @history.command("import")
-def import_(source: Export, file: HistoryFile = None) -> None:
-    """Add the runs of an export; those that are there already change nothing."""
+def import_(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="An export; - is standard input")],
+    file: HistoryFile = None,
+) -> None:
+    """Add the runs of an export.  Those that are there already change nothing."""
     from farm import history as histories
     from farm.report.history import runs
 

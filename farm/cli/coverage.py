@@ -46,9 +46,10 @@ def coverage(
     output: Annotated[Path, typer.Option(metavar="DIR", help="Where the files go")] = Path("farm-out"),
     json: JsonFlag = False,
 ) -> None:
-    """Measure which lines and branches of the guest's patch code the scenarios reach; leave lcov.info.
+    """Measure which of the guest's patch code the scenarios reach.
 
-    Exit status 1: a line of arch/*/patch.c is not reached and no comment says why, or a comment says so of one that is.
+    By line and branch; coverage.json and lcov.info say more.  Exit status 1: a line of arch/*/patch.c is not reached
+    and no comment says why, a comment says so of one that is, or a cell does not do as the model says.
     """
     import msgspec
     from rich.progress import Progress

@@ -26,17 +26,18 @@ def list_(
     what: Annotated[
         str,
         typer.Argument(
-            help="variants, mechanisms, instructions, baselines, engines, toolchains, scenarios or controls"
+            metavar="WHAT",
+            help="variants, mechanisms, instructions, baselines, engines, toolchains, scenarios or controls",
         ),
     ],
     arch_path: ArchPath = None,
     scenario_path: ScenarioPath = None,
     controls: Annotated[
-        bool, typer.Option("--controls", help="Of each scenario, the negative controls that turn it red.")
+        bool, typer.Option("--controls", help="Of each scenario, the negative controls that turn it red")
     ] = False,
     json: JsonFlag = False,
 ) -> None:
-    """List what there is; with --json an array of objects, each with a name."""
+    """List what there is.  With --json, an array of objects, each with a name."""
     from farm.listing import brief, rows
 
     found = rows(what, tuple(arch_path or ()), tuple(scenario_path or ()))
@@ -94,7 +95,7 @@ def doctor(
     install: Annotated[bool, typer.Option("--install", help="Install what apt can install")] = False,
     tests: Annotated[bool, typer.Option("--tests", help="Also what only the farm's own tests need")] = False,
 ) -> None:
-    """Say what is here, what is missing, and the command that installs it."""
+    """Say what is here, what is missing, and how to install it."""
     from farm import doctor as doctors
 
     findings = doctors.check(tests=tests)

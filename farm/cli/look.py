@@ -53,7 +53,7 @@ def show(
     json: JsonFlag = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Every event of a long trace")] = False,
 ) -> None:
-    """Show everything recorded of one cell, or of several: the parts of CELL may be globs."""
+    """Show everything recorded of a cell.  The parts of CELL may be globs: then of several."""
     import msgspec
 
     from farm import backend, scenarios
@@ -112,7 +112,10 @@ def trace(
     ] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Show every instruction that one cell executes around its patches, and what each stores."""
+    """Show every instruction of a cell around its patches.
+
+    And what each stores; the rest is folded.
+    """
     from farm import plan as plans
     from farm import trace as traces
     from farm.report import show as reports
@@ -168,7 +171,7 @@ def debug(
         float, typer.Option(min=0.1, metavar="SECONDS", help="How long it may take without a terminal")
     ] = 60.0,
 ) -> None:
-    """Run one cell under qemu-user with gdb attached; where that cannot be, print the commands."""
+    """Run a cell under qemu-user with gdb.  Where that cannot be, print the commands."""
     from farm import debug as debugging
     from farm import plan as plans
     from farm.engines.qemu_user import QEMU_USER

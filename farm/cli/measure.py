@@ -52,7 +52,10 @@ def calibrate(
     jobs: Jobs = CPUS,
     output: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write calibration.json there")] = None,
 ) -> None:
-    """Plant each negative control and see who notices: every scenario must, wherever the engine is not blind."""
+    """Plant each negative control and see who notices.
+
+    Every scenario that claims to must, wherever the engine is not blind.
+    """
     import concurrent.futures
 
     from farm import plan as plans
@@ -92,7 +95,7 @@ def cost(
     markdown: Annotated[bool, typer.Option("--markdown", help="A table for a comment or a document")] = False,
     output: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write cost.json there")] = None,
 ) -> None:
-    """Count the instructions that a call executes: of each baseline and of each mechanism."""
+    """Count the instructions that a call executes, by mechanism."""
     from farm import plan as plans
     from farm.cost import measure_all
     from farm.engines.child import kill_all
@@ -126,10 +129,13 @@ def fuzz(
     toolchain: ToolchainNames = None,
     arch_path: ArchPath = None,
     seconds: Annotated[
-        float | None, typer.Option(min=0.1, help="How long, once the guests are built", show_default="10")
+        float | None,
+        typer.Option(min=0.1, metavar="SECONDS", help="How long, once the guests are built", show_default="10"),
     ] = None,
     programs: Annotated[int | None, typer.Option(min=1, metavar="N", help="How many programs")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same programs", show_default="random")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, metavar="NUMBER", help="Same seed, same programs", show_default="random")
+    ] = None,
     first: Annotated[int, typer.Option(min=0, metavar="NUMBER", help="The program to begin with")] = 0,
     control: Annotated[str | None, typer.Option(metavar="NAME", help="Plant this negative control")] = None,
     jobs: Jobs = CPUS,
@@ -137,7 +143,10 @@ def fuzz(
     output: Annotated[Path, typer.Option(metavar="DIR", help="Where a finding goes")] = Path("farm-out"),
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only say how it ended")] = False,
 ) -> None:
-    """Run random programs until a guest does not do as the model says; print that one, shrunk, as a scenario."""
+    """Run random programs until one goes wrong.
+
+    What a guest does not run as the model says is shrunk and printed as a scenario.
+    """
     import random
 
     from farm.fuzz import hunt
