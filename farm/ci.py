@@ -346,15 +346,6 @@ def baseline(path: Path) -> tuple[Recorded | None, str | None]:
         return None, f"nothing is compared: {error}"
 
 
-def compared(before: Recorded, merged: Merged) -> str:
-    """What became of the cells since, for ``summary.md``."""
-    from farm import diff
-    from farm.report import diff as report
-
-    after = Recorded(merged.run, merged.results, [])
-    return report.markdown(diff.compare(before, after, ("before", "now")))
-
-
 def notice(merged: Merged) -> str:
     """For the top of ``summary.md``, which says further down what is not whole."""
     return "# patchfarm: the results are not whole\n\n" if merged.problems else ""

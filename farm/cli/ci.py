@@ -133,7 +133,10 @@ def merge(
 ) -> None:
     """Make one run of its shards.  Cells that are missing or there twice are named, and an error."""
     from farm import ci as forge
+    from farm import diff as diffs
+    from farm.report import diff as reports
     from farm.report import terminal
+    from farm.run import Recorded
 
     if any((output / forge.RESULTS).resolve() == path.resolve() for path in forge.found(folders)):
         raise UsageError(f"--output {output}: its {forge.RESULTS} is one of those to merge; name another folder")
@@ -149,7 +152,8 @@ def merge(
     summary = folder / "summary.md"
     text = forge.notice(merged) + summary.read_text(encoding="utf-8")
     if before:
-        text += f"\n{forge.compared(before, merged)}"
+        after = Recorded(merged.run, merged.results, [])
+        text += "\n" + reports.markdown(diffs.compare(before, after, ("before", "now")))
     write(summary, text.encode())
     console = console_for()
     terminal.show(merged.shown, merged.plan, console)
