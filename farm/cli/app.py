@@ -109,9 +109,21 @@ def selection_of(
         given(toolchain),
         given(scenario),
         given(tag),
-        tuple(path.resolve() for path in arch_path or ()),
-        tuple(path.resolve() for path in scenario_path or ()),
+        resolved(arch_path),
+        resolved(scenario_path),
     )
+
+
+def resolved(paths: Sequence[Path] | None) -> tuple[Path, ...]:
+    """What an option names that may be given several times, wherever one goes from here."""
+    return tuple(path.resolve() for path in paths or ())
+
+
+def as_json(content: Any) -> bytes:
+    """``content`` as JSON, for people too."""
+    import msgspec
+
+    return msgspec.json.format(msgspec.json.encode(content), indent=1)
 
 
 def console_for(*, stderr: bool = False) -> Console:

@@ -22,6 +22,7 @@ from farm.cli.app import (
     Tag,
     ToolchainNames,
     app,
+    as_json,
     console_for,
     output_folder,
     selection_of,
@@ -115,7 +116,7 @@ def plan(
     document: object = forge.gitlab(division, output)
     if kind is Format.JSON:
         document = {"plan": str(output), "sha256": made.sha256, "shards": forge.jobs(division)}
-    typer.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+    typer.echo(as_json(document).decode())
 
 
 @ci.command()

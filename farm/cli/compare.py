@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from farm.cli.app import JsonFlag, app, console_for, write
+from farm.cli.app import JsonFlag, app, as_json, console_for, write
 from farm.errors import FarmError, UsageError
 
 if TYPE_CHECKING:
@@ -45,9 +45,7 @@ def diff(
         typer.echo(complaint, err=True)
     found = diffs.compare(a, b, (str(before), str(after)))
     if format_ is Format.JSON:
-        import msgspec
-
-        text = msgspec.json.format(msgspec.json.encode(found), indent=1).decode() + "\n"
+        text = as_json(found).decode() + "\n"
     else:
         text = reports.markdown(found) if format_ is Format.MARKDOWN else reports.text(found)
     if output:
@@ -129,9 +127,7 @@ def show(
     with histories.History(_file(file)) as opened:
         view = histories.view(opened, last, cell)
     if json:
-        import msgspec
-
-        typer.echo(msgspec.json.format(msgspec.json.encode(view), indent=1).decode())
+        typer.echo(as_json(view).decode())
     else:
         reports.show(view, console_for())
 

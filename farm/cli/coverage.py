@@ -21,6 +21,7 @@ from farm.cli.app import (
     Timeout,
     ToolchainNames,
     app,
+    as_json,
     ci_status,
     close_engines,
     console_for,
@@ -51,7 +52,6 @@ def coverage(
     By line and branch; coverage.json and lcov.info say more.  Exit status 1: a line of arch/*/patch.c is not reached
     and no comment says why, a comment says so of one that is, or a cell does not do as the model says.
     """
-    import msgspec
     from rich.progress import Progress
 
     from farm import plan as plans
@@ -66,7 +66,7 @@ def coverage(
         task = progress.add_task("guests", total=None)
         found = measure_all(plan, jobs, timeout, lambda done, of: progress.update(task, completed=done, total=of))
     close_engines()
-    document = msgspec.json.format(msgspec.json.encode(found), indent=1)
+    document = as_json(found)
     write(folder / "coverage.json", document)
     write(folder / "lcov.info", lcov.render(found).encode())
     if json:

@@ -16,6 +16,7 @@ from farm.cli.app import (
     ScenarioPath,
     ToolchainNames,
     app,
+    as_json,
     selection_of,
 )
 from farm.errors import BuildError, FarmError, UnknownNameError, UsageError
@@ -46,9 +47,7 @@ def list_(
             raise UsageError(f"--controls: {what} have none; it goes with `farm list scenarios`")
         found = [{"name": row["name"], "controls": row["controls"]} for row in found if not row["absent"]]
     if json:
-        import msgspec
-
-        typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=1).decode())
+        typer.echo(as_json(found).decode())
         return
     width = max(len(row["name"]) for row in found)
     for row in found:

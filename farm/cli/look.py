@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from farm.cli.app import ArchPath, JsonFlag, ScenarioPath, app, close_engines, console_for, status_of
+from farm.cli.app import ArchPath, JsonFlag, ScenarioPath, app, close_engines, console_for, resolved, status_of
 from farm.errors import FarmError
 
 if TYPE_CHECKING:
@@ -18,10 +18,6 @@ CellName = Annotated[str, typer.Argument(metavar="CELL", help="VARIANT/MECHANISM
 ControlName = Annotated[str | None, typer.Option(metavar="NAME", help="Plant this negative control")]
 
 _ITEMS = 2000  # of a trace, by default
-
-
-def _paths(given: list[Path] | None) -> tuple[Path, ...]:
-    return tuple(path.resolve() for path in given or ())
 
 
 def _control(name: str | None, plan: Plan) -> str | None:
@@ -61,7 +57,7 @@ def show(
     from farm import run as runs
     from farm.report import show as reports
 
-    arches, suites = _paths(arch_path), _paths(scenario_path)
+    arches, suites = resolved(arch_path), resolved(scenario_path)
     selection = plans.Selection(arch_path=arches, scenario_path=suites)
     known = plans.Plan((), scenarios.load(suites), backend.load(arches), selection)
     recorded = runs.read(folder / "results.jsonl")
@@ -121,7 +117,7 @@ def trace(
     from farm.report import show as reports
     from farm.report import trace as listing
 
-    plan, planned = plans.one(cell, _paths(arch_path), _paths(scenario_path))
+    plan, planned = plans.one(cell, resolved(arch_path), resolved(scenario_path))
     control = _control(control, plan)
     if limit is None and not whole:
         limit = _ITEMS
@@ -179,7 +175,7 @@ def debug(
 
     if script is not None and not script.is_file():
         raise UsageError(f"-x {script}: no such file")
-    plan, planned = plans.one(cell, _paths(arch_path), _paths(scenario_path))
+    plan, planned = plans.one(cell, resolved(arch_path), resolved(scenario_path))
     control = _control(control, plan)
     prepared = debugging.prepare(plan, planned.cell, control)
     found = debugging.find_gdb(gdb)

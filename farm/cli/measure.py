@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -20,6 +20,7 @@ from farm.cli.app import (
     Tag,
     ToolchainNames,
     app,
+    as_json,
     ci_status,
     close_engines,
     console_for,
@@ -29,13 +30,6 @@ from farm.cli.app import (
     write,
 )
 from farm.errors import FarmError
-
-
-def _json(content: Any) -> bytes:
-    """``content`` as JSON, for people too."""
-    import msgspec
-
-    return msgspec.json.format(msgspec.json.encode(content), indent=1)
 
 
 @app.command()
@@ -79,7 +73,7 @@ def calibrate(
         raise FarmError("nothing to calibrate: no selected scenario claims to detect what the selected controls plant")
     table = calibration.table(findings, made, names)
     if folder:
-        write(folder / f"{table.name}.json", _json(table))
+        write(folder / f"{table.name}.json", as_json(table))
     calibration.show(table, console_for())
     raise typer.Exit(0 if all(finding.as_claimed for finding in findings) else 1)
 
@@ -111,9 +105,9 @@ def cost(
         raise
     close_engines()
     if folder:
-        write(folder / "cost.json", _json(costs))
+        write(folder / "cost.json", as_json(costs))
     if json:
-        typer.echo(_json(costs).decode())
+        typer.echo(as_json(costs).decode())
     elif markdown:
         typer.echo(report.markdown(costs))
     else:
