@@ -356,6 +356,14 @@ def test_lists_as_json_are_arrays_of_objects_with_a_name(what):
     assert all(row["name"] for row in rows)
 
 
+@pytest.mark.parametrize("what", ["variants", "instructions", "baselines", "engines", "scenarios", "controls"])
+def test_lists_have_a_line_for_each_and_nothing_of_python_s(what):
+    lines = farm("list", what).stdout.splitlines()
+    rows = json.loads(farm("list", what, "--json").stdout)
+    assert [line.split()[0] for line in lines] == [row["name"] for row in rows]
+    assert not [line for line in lines if re.search(r"\bNone\b|[\[\]{}]", line)]
+
+
 def test_a_shuffled_saved_plan_gives_the_same_traces(tmp_path, default_run):
     import random
 
