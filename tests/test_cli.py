@@ -364,6 +364,27 @@ def test_lists_have_a_line_for_each_and_nothing_of_python_s(what):
     assert not [line for line in lines if re.search(r"\bNone\b|[\[\]{}]", line)]
 
 
+@pytest.mark.parametrize("work", ["coverage.measure_all", "calibrate.calibrate", "cost.measure_all"])
+def test_a_command_that_fails_leaves_no_child_behind(work, tmp_path, monkeypatch):
+    from typer.testing import CliRunner
+
+    from farm.cli import app
+    from farm.engines import engines
+    from farm.errors import FarmError
+
+    def fails(*_):
+        raise FarmError("the disk is full")
+
+    closed = []
+    monkeypatch.setattr(f"farm.{work}", fails)
+    for engine in engines().values():
+        monkeypatch.setattr(engine, "close", lambda name=engine.name: closed.append(name))
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, [work.partition(".")[0], "--arch", "arm64"])
+    assert str(done.exception) == "the disk is full"
+    assert closed == list(engines())
+
+
 def test_a_shuffled_saved_plan_gives_the_same_traces(tmp_path, default_run):
     import random
 

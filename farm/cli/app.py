@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from typer.core import TyperGroup
 from farm.errors import OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from rich.console import Console
 
@@ -175,6 +176,15 @@ def close_engines() -> None:
 
     for engine in engines().values():
         engine.close()
+
+
+@contextlib.contextmanager
+def closing_engines() -> Iterator[None]:
+    """Leave no child behind, however it ends."""
+    try:
+        yield
+    finally:
+        close_engines()
 
 
 def write_reports(results: list[Result], plan: Plan, run: Run, folder: Path, complaints: Sequence[str] = ()) -> None:

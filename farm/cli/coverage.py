@@ -23,7 +23,7 @@ from farm.cli.app import (
     app,
     as_json,
     ci_status,
-    close_engines,
+    closing_engines,
     console_for,
     output_folder,
     selection_of,
@@ -62,10 +62,9 @@ def coverage(
     plan = plans.make(selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path))
     folder = output_folder(output)
     errors = console_for(stderr=True)
-    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
+    with closing_engines(), Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
         task = progress.add_task("guests", total=None)
         found = measure_all(plan, jobs, timeout, lambda done, of: progress.update(task, completed=done, total=of))
-    close_engines()
     document = as_json(found)
     write(folder / "coverage.json", document)
     write(folder / "lcov.info", lcov.render(found).encode())

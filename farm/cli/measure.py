@@ -23,6 +23,7 @@ from farm.cli.app import (
     as_json,
     ci_status,
     close_engines,
+    closing_engines,
     console_for,
     names_option,
     output_folder,
@@ -61,14 +62,13 @@ def calibrate(
     made = plans.make(selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path))
     names = plans.choose(control or (), list(CONTROLS), "control")
     folder = output_folder(output) if output else None
-    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+    with closing_engines(), concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         try:
             findings = measure(made, names, pool, lambda _: None)
         except KeyboardInterrupt:
             kill_all()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    close_engines()
     if not findings:
         raise FarmError("nothing to calibrate: no selected scenario claims to detect what the selected controls plant")
     table = calibration.table(findings, made, names)
@@ -98,12 +98,12 @@ def cost(
 
     made = plans.make(selection_of(arch, ["pointer"], engine, toolchain, list(ANY_SCENARIO), None, arch_path, None))
     folder = output_folder(output) if output else None
-    try:
-        costs = measure_all(made, jobs)
-    except KeyboardInterrupt:
-        kill_all()
-        raise
-    close_engines()
+    with closing_engines():
+        try:
+            costs = measure_all(made, jobs)
+        except KeyboardInterrupt:
+            kill_all()
+            raise
     if folder:
         write(folder / "cost.json", as_json(costs))
     if json:
