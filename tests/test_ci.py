@@ -11,13 +11,14 @@ import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from farm import ci, plan
 from farm.plan import Cell
-from farm.run import Run
+from farm.run import SCHEMA, Run
 from farm.verdict import Result, Verdict
 
 FARM = [sys.executable, "-m", "farm"]
@@ -59,6 +60,19 @@ def edit(folder, change):
 
 def fail(result):
     result.update(verdict="mismatch", reason="event 3: expected [a], seen [b: 100%]", reproduce="farm run --arch x -v")
+
+
+def test_what_was_skipped_tells_no_duration(tmp_path):
+    """It would take none where it runs."""
+    ran, skipped = Cell("a", "arm64", "stub", "zig", "unicorn"), Cell("b", "arm64", "stub", "zig", "unicorn")
+    run = Run(SCHEMA, "0.1.0", "0" * 64, "", {}, "2026-01-01T00:00:00+00:00")
+    results = [
+        Result(cell, verdict, None, None, None, None, None, seconds, sensitive=True)
+        for cell, verdict, seconds in ((ran, Verdict.PASS, 0.5), (skipped, Verdict.NOT_RUN, 0.0))
+    ]
+    path = tmp_path / "results.jsonl"
+    path.write_bytes(b"\n".join(map(msgspec.json.encode, [{"run": run}, *results])) + b"\n")
+    assert ci.known_seconds([path]) == ({ran: 0.5}, [])
 
 
 @pytest.fixture(scope="session")

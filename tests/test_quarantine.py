@@ -106,6 +106,14 @@ def test_cells_that_cannot_run_are_not_in_effect_and_the_entry_says_why(listing,
     assert "apt-get install qemu-user" in known.entries[0].idle.reason
 
 
+def test_of_cells_that_cannot_run_those_that_an_install_would_run_decide(listing, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    known = listing({**GOOD, "cells": "arm64/*/zig/qemu-user/flags_intact"})
+    cells = make(Selection(arch=["arm64"], engine=["qemu-user"], scenario=["flags_intact"])).cells
+    assert [planned.verdict for planned in cells] == ["not-applicable", "not-run", "not-run"]
+    assert known.entries[0].idle.verdict == "not-run"
+
+
 def test_a_list_of_nothing_is_a_list(listing):
     assert listing("# nothing yet\n") == Quarantine(listing("").path)
     assert listing("").sha256 is None
