@@ -1,4 +1,4 @@
-"""What a forge needs: a matrix of shards, one result of what they left, and words where people look.
+"""What a forge needs: a matrix of shards, and one result of what they left.
 
 :func:`merge` trusts no shard to be there: the plan that every shard left beside its results says which cells there must
 be, and each must have exactly one result.  What cannot belong together (another plan, farm, engine or compiler) is
@@ -27,10 +27,7 @@ from farm.verdict import SKIPPED, Result, Verdict, lost
 RESULTS = "results.jsonl"
 PLAN = "plan.json"
 _LISTED = 20  # cells named, of those that are missing
-_ANNOTATED = 10  # more than that GitHub does not show of one step
 _ENDLESS = 86_400.0  # seconds; no cell takes that long, so a file that says so is not to be believed
-_MESSAGE = 4_000  # characters; GitHub cuts a longer one at 4,096, and with it the command at its end
-_COMMENT = 65_000  # bytes of summary.md with its comparison; a comment may have 65,536 characters
 
 _PATHS = '${FARM_ARCH_PATH:+--arch-path "$FARM_ARCH_PATH"} ${FARM_SCENARIO_PATH:+--scenario-path "$FARM_SCENARIO_PATH"}'
 _QUARANTINE = '${FARM_QUARANTINE:+--quarantine "$FARM_QUARANTINE"}'
@@ -355,9 +352,6 @@ def write(merged: Merged, path: Path) -> None:
         journal.close()
 
 
-# Words where people look.
-
-
 def baseline(path: Path) -> tuple[Recorded | None, str | None]:
     """An earlier run to compare with; or why it cannot be one.
 
@@ -370,43 +364,3 @@ def baseline(path: Path) -> tuple[Recorded | None, str | None]:
         return runs.read(file), None
     except UsageError as error:  # of an older farm, say: that must not stop the newer one
         return None, f"nothing is compared: {error}"
-
-
-def summary(text: str, merged: Merged, before: Recorded | None) -> str:
-    """``summary.md``: ``text``, which is about the results, and what became of the cells since ``before``."""
-    from farm import diff
-    from farm.report import diff as report
-
-    if merged.problems:  # text says further down which
-        text = f"# patchfarm: the results are not whole\n\n{text}"
-    if before:
-        after = Recorded(merged.run, merged.results, [])
-        left = _COMMENT - len(text.encode())
-        text += f"\n{report.markdown(diff.compare(before, after, ('before', 'now')), left)}"
-    return text
-
-
-def commands(merged: Merged) -> list[str]:
-    """Annotations for the first that is wrong: what is not whole, then a failure of each kind, then the others."""
-    from farm.report import by_kind
-
-    said = [annotation("the results are not whole", problem) for problem in merged.problems[:_ANNOTATED]]
-    failures = by_kind(result for result in merged.results if result.failed)[: _ANNOTATED - len(said)]
-    return said + [annotation(f"{r.verdict} {r.cell}", r.reason or "", r.reproduce) for r in failures]
-
-
-def annotation(title: str, text: str, command: str | None = None) -> str:
-    """The workflow command that GitHub shows as an error; ``command``, for a shell, stays when ``text`` is cut."""
-    last = f"\n{command}" if text and command else command or ""
-    room = max(0, _MESSAGE - len(last))
-    if len(text) > room:
-        text = f"{text[:room]}…"
-    return f"::error title={_property(title)}::{_data(text + last)}"
-
-
-def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")

@@ -34,7 +34,9 @@ def rows(what: str, arch_path: tuple[Path, ...] = (), scenario_path: tuple[Path,
 
 
 def brief(value: object) -> str:
-    """A value of a row on one line."""
+    """A value of a row on one line; what there is none of is empty."""
+    if value is None:
+        return ""
     if isinstance(value, dict):
         return ", ".join(f"{key}: {item}" for key, item in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

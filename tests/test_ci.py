@@ -18,8 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farm import ci, plan
+from farm.cli.ci import summarised
 from farm.plan import Cell
-from farm.run import Recorded, Run
+from farm.report import github
+from farm.run import SCHEMA, Recorded, Run
 from farm.verdict import Result, Verdict
 
 FARM = [sys.executable, "-m", "farm"]
@@ -61,6 +63,19 @@ def edit(folder, change):
 
 def fail(result):
     result.update(verdict="mismatch", reason="event 3: expected [a], seen [b: 100%]", reproduce="farm run --arch x -v")
+
+
+def test_what_was_skipped_tells_no_duration(tmp_path):
+    """It would take none where it runs."""
+    ran, skipped = Cell("a", "arm64", "stub", "zig", "unicorn"), Cell("b", "arm64", "stub", "zig", "unicorn")
+    run = Run(SCHEMA, "0.1.0", "0" * 64, "", {}, "2026-01-01T00:00:00+00:00")
+    results = [
+        Result(cell, verdict, None, None, None, None, None, seconds, sensitive=True)
+        for cell, verdict, seconds in ((ran, Verdict.PASS, 0.5), (skipped, Verdict.NOT_RUN, 0.0))
+    ]
+    path = tmp_path / "results.jsonl"
+    path.write_bytes(b"\n".join(map(msgspec.json.encode, [{"run": run}, *results])) + b"\n")
+    assert ci.known_seconds([path]) == ({ran: 0.5}, [])
 
 
 @pytest.fixture(scope="session")
@@ -423,6 +438,10 @@ def test_a_cell_that_is_not_run_fails_in_ci(shards):
     assert "CI=true" in done.stdout
 
 
+def annotated(merged):
+    return github.render(merged.results, merged.problems)
+
+
 def failures(texts):
     cells = [Cell(text, "v", "m", "t", "e") for text in texts]
     results = [
@@ -435,7 +454,7 @@ def failures(texts):
 
 @given(st.text() | st.text("%25:,0AD\r\n3C"))
 def test_no_text_breaks_out_of_an_annotation(text):
-    (line,) = ci.commands(failures([text]))
+    (line,) = annotated(failures([text]))
     title, _, message = line.removeprefix("::error title=").partition("::")
     assert not set(line) & set("\r\n")
     assert not set(title) & set(":,")
@@ -451,25 +470,25 @@ def test_no_text_breaks_out_of_an_annotation(text):
 
 def test_at_most_ten_annotations_and_what_is_not_whole_comes_first():
     many = failures(map(str, range(30)))
-    assert len(ci.commands(many)) == 10
-    titles = [line.partition("::")[2].partition("::")[0] for line in ci.commands(replace(many, problems=["a"] * 3))]
+    assert len(annotated(many)) == 10
+    titles = [line.partition("::")[2].partition("::")[0] for line in annotated(replace(many, problems=["a"] * 3))]
     assert titles[:3] == [titles[0]] * 3 == ["error title=the results are not whole"] * 3
-    assert len(ci.commands(replace(many, problems=["a"] * 12))) == len(titles) == 10
+    assert len(annotated(replace(many, problems=["a"] * 12))) == len(titles) == 10
 
 
 def test_each_kind_of_failure_is_annotated_before_a_second_of_its_kind():
     many = failures(map(str, range(30)))
     other = msgspec.structs.replace(many.results[0], cell=Cell("last", "another", "m", "t", "e"))
-    lines = ci.commands(replace(many, results=[*many.results, other]))
+    lines = annotated(replace(many, results=[*many.results, other]))
     assert "another/m/t/e/last" in lines[1]
 
 
 def test_a_long_annotation_is_cut_before_github_cuts_off_its_command():
-    (line,) = ci.commands(replace(failures(["x"]), results=[long_failure(10_000)]))
+    (line,) = annotated(replace(failures(["x"]), results=[long_failure(10_000)]))
     message = line.partition("::")[2].partition("::")[2].replace("%0A", "\n")
     assert len(message) <= 4096
     assert message.endswith("…\nfarm run --arch v")
-    (line,) = ci.commands(replace(failures(["x"]), results=[long_failure(100)]))
+    (line,) = annotated(replace(failures(["x"]), results=[long_failure(100)]))
     assert line.endswith(f"{'r' * 100}%0Afarm run --arch v")
 
 
@@ -502,7 +521,7 @@ def test_the_summary_fits_a_comment_with_its_comparison():
     apart = [msgspec.structs.replace(r, reason=f"{i} {'r' * 300}") for i, r in enumerate(after.results)]
     for size in (100, 60_000):
         after = replace(after, results=apart, problems=["a"])
-        made = ci.summary("x" * size, after, Recorded(after.run, passed, []))
+        made = summarised("x" * size, after, Recorded(after.run, passed, []))
         assert "regression: 3000 new failures" in made
         assert size < len(made.encode()) <= 65_536
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -321,10 +322,29 @@ def test_ctrl_c_ends_the_children_within_a_second_and_keeps_the_results(tmp_path
     assert len(kept) >= 8  # of batches that were never finished
 
 
-def test_help_names_every_command():
-    text = farm("--help").stdout
-    for command in ("run", "plan", "report", "list", "build", "fuzz", "calibrate", "cost", "doctor"):
-        assert command in text
+@pytest.mark.parametrize("group", [(), ("history",), ("ci",)])
+def test_help_says_of_every_command_what_it_does_in_a_line(group):
+    said = farm(*group, "--help", COLUMNS="80").stdout.partition("Commands:\n")[2].splitlines()
+    assert len(said) >= 2
+    assert [line for line in said if not re.fullmatch(r"  [a-z]+ +[A-Z].+[^.]\.", line)] == []
+
+
+def test_help_names_values_in_words():
+    """Not as the types that they have in Python."""
+    from typer.testing import CliRunner
+
+    from farm.cli import app
+
+    def helps(*command):
+        text = CliRunner().invoke(app, [*command, "--help"]).stdout
+        yield text
+        for name in re.findall(r"^  ([a-z]+)  ", text.partition("Commands:")[2], re.MULTILINE):
+            yield from helps(*command, name)
+
+    said = list(helps())
+    assert len(said) >= 24
+    for text in said:
+        assert not re.search(r"<(int|float|str)\b", text.partition("Options:")[2]), text
 
 
 @pytest.mark.parametrize(
@@ -334,6 +354,35 @@ def test_lists_as_json_are_arrays_of_objects_with_a_name(what):
     rows = json.loads(farm("list", what, "--json").stdout)
     assert rows
     assert all(row["name"] for row in rows)
+
+
+@pytest.mark.parametrize("what", ["variants", "instructions", "baselines", "engines", "scenarios", "controls"])
+def test_lists_have_a_line_for_each_and_nothing_of_python_s(what):
+    lines = farm("list", what).stdout.splitlines()
+    rows = json.loads(farm("list", what, "--json").stdout)
+    assert [line.split()[0] for line in lines] == [row["name"] for row in rows]
+    assert not [line for line in lines if re.search(r"\bNone\b|[\[\]{}]", line)]
+
+
+@pytest.mark.parametrize("work", ["coverage.measure_all", "calibrate.calibrate", "cost.measure_all"])
+def test_a_command_that_fails_leaves_no_child_behind(work, tmp_path, monkeypatch):
+    from typer.testing import CliRunner
+
+    from farm.cli import app
+    from farm.engines import engines
+    from farm.errors import FarmError
+
+    def fails(*_):
+        raise FarmError("the disk is full")
+
+    closed = []
+    monkeypatch.setattr(f"farm.{work}", fails)
+    for engine in engines().values():
+        monkeypatch.setattr(engine, "close", lambda name=engine.name: closed.append(name))
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, [work.partition(".")[0], "--arch", "arm64"])
+    assert str(done.exception) == "the disk is full"
+    assert closed == list(engines())
 
 
 def test_a_shuffled_saved_plan_gives_the_same_traces(tmp_path, default_run):

@@ -194,6 +194,11 @@ def test_versions_hosts_images_and_expectations_that_differ_are_told():
     assert not found.nothing
 
 
+def test_shards_of_one_plan_are_no_other_plan():
+    a, b = (recorded(result(), plan=part * 64, whole="c" * 64, shard=f"{n}/2") for n, part in ((1, "a"), (2, "b")))
+    assert [(fact.what, fact.before, fact.after) for fact in compare(a, b).facts] == [("shard", "1/2", "2/2")]
+
+
 def test_of_many_versions_only_those_that_differ_are_shown():
     a = recorded(result(), versions={"gcc": "alpha-gcc 12 and sh4-gcc 12"})
     b = recorded(result(), versions={"gcc": "alpha-gcc 12 and sh4-gcc 13"})
@@ -243,6 +248,12 @@ def test_one_cell_that_is_slower_is_named():
     (slow,) = compare(timed(times), timed(later)).slower
     assert (slow.name, slow.cells) == ("b/stub/zig/unicorn/s7", 1)
     assert slow.factor == pytest.approx(16)
+
+
+def test_what_lost_most_comes_first():
+    times = {variant: [0.1] * 5 for variant in "abcdefgh"}
+    later = {variant: [0.1 * {"b": 3, "d": 9, "f": 6}.get(variant, 1)] * 5 for variant in times}
+    assert [slow.name[0] for slow in compare(timed(times), timed(later)).slower] == ["d", "f", "b"]
 
 
 def test_what_lies_within_the_noise_of_the_pair_is_not_slower():

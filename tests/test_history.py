@@ -30,7 +30,7 @@ from farm.history import LETTERS, History, Lines, record, view
 from farm.plan import Cell
 from farm.report import history as reports
 from farm.run import Run
-from farm.verdict import SKIPPED, Result, Verdict
+from farm.verdict import FAILED, SKIPPED, Result, Verdict
 
 RUN = Run(1, "0.1.0", "0" * 64, "Linux x86_64, 2 CPUs", {"unicorn": "2.1.2"}, "2026-01-01T00:00:00+00:00")
 FARM = [sys.executable, "-m", "farm"]
@@ -130,12 +130,19 @@ def test_the_same_run_is_there_once_and_another_one_beside_it(path):
         assert len(file.runs(last=2)) == 2
 
 
+def test_of_what_did_not_pass_the_reason_is_kept_of_known_bad_cells_too():
+    every = [result(verdict, scenario=str(verdict), reason=f"why {verdict}") for verdict in Verdict]
+    kept = {failure.verdict: failure.reason for failure in record(RUN, every)[0].failures}
+    assert kept == {verdict: f"why {verdict}" for verdict in (*FAILED, Verdict.XFAIL)}
+
+
 def test_coverage_is_added_to_a_run_that_is_there_without(path):
     bare, cells = record(RUN, [result()])
     with History(path, create=True) as file:
         file.add(bare, cells)
         assert not file.add(replace(bare, lines=Lines(3, 4)), cells)
         assert not file.add(bare, cells)
+        assert not file.add(replace(bare, lines=Lines(1, 4)), cells)  # of a later folder, say: the first stays
         (only,) = file.runs()
     assert only.lines == Lines(3, 4)
 

@@ -106,6 +106,14 @@ def test_cells_that_cannot_run_are_not_in_effect_and_the_entry_says_why(listing,
     assert "apt-get install qemu-user" in known.entries[0].idle.reason
 
 
+def test_of_cells_that_cannot_run_those_that_an_install_would_run_decide(listing, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    known = listing({**GOOD, "cells": "arm64/*/zig/qemu-user/flags_intact"})
+    cells = make(Selection(arch=["arm64"], engine=["qemu-user"], scenario=["flags_intact"])).cells
+    assert [planned.verdict for planned in cells] == ["not-applicable", "not-run", "not-run"]
+    assert known.entries[0].idle.verdict == "not-run"
+
+
 def test_a_list_of_nothing_is_a_list(listing):
     assert listing("# nothing yet\n") == Quarantine(listing("").path)
     assert listing("").sha256 is None
@@ -452,6 +460,17 @@ def test_a_known_failure_disagrees_with_the_others_whether_it_left_a_trace_or_no
         known = msgspec.structs.replace(result_of(Verdict.XFAIL, OTHER), trace=trace)
         known = msgspec.structs.replace(known, cell=msgspec.structs.replace(CELL, variant="arm64be"))
         assert agreement([passed, known]) == (1, 0)
+
+
+def test_a_scenario_that_asks_what_the_cpu_has_is_one_scenario_in_agreement():
+    def result(variant, expected, trace):
+        cell = msgspec.structs.replace(CELL, variant=variant)
+        return msgspec.structs.replace(result_of(Verdict.PASS), cell=cell, expected=expected, trace=trace)
+
+    with_it, without = [result("arm64", "a", "a"), result("arm", "a", "a")], result("sh4", "b", "b")
+    assert agreement([*with_it, without, result("m68k", "b", "b")]) == (1, 1)
+    assert agreement([*with_it, without, result("m68k", "b", "c")]) == (1, 0)
+    assert agreement([result("arm64", "a", "c"), with_it[1], without, result("m68k", "b", "b")]) == (1, 0)
 
 
 # Verification.

@@ -287,6 +287,9 @@ def test_a_trace_may_begin_with_a_step_and_end_early():
     assert part.items == whole.items[begin : begin + 5]
     assert part.more
     assert not whole.more
+    exactly = len(recorded(f"arm64/stub/zig/unicorn/{SCENARIO}", whole=True, first=8).items)
+    for limit, more in ((exactly - 1, True), (exactly, False)):
+        assert recorded(f"arm64/stub/zig/unicorn/{SCENARIO}", whole=True, first=8, limit=limit).more is more
 
 
 def test_a_step_that_is_not_there_is_a_sentence():

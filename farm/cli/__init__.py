@@ -27,7 +27,7 @@ _SPELLED = {"✓": "+", "≈": "~", "–": "-", "○": "o", "✗": "X", "…": "
 def _fail(error: FarmError) -> NoReturn:
     typer.echo(f"farm: {error}", err=True)
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        from farm.ci import annotation
+        from farm.report.github import annotation
 
         typer.echo(annotation("farm", str(error)), err=True)  # stdout may be kept for a plan
     raise SystemExit(error.exit_status)

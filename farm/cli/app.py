@@ -76,7 +76,7 @@ Tag = Annotated[list[str] | None, names_option("Tags of scenarios", "--tag")]
 ArchPath = Annotated[list[Path] | None, typer.Option(metavar="DIR", help="Folder with an arch.toml, or with several")]
 ScenarioPath = Annotated[list[Path] | None, typer.Option(metavar="PATH", help="Python file, or folder, of scenarios")]
 CPUS = os.cpu_count() or 1
-Jobs = Annotated[int, typer.Option("-j", "--jobs", min=1, help="Workers", show_default="CPUs")]
+Jobs = Annotated[int, typer.Option("-j", "--jobs", min=1, metavar="N", help="Workers", show_default="CPUs")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Machine-readable output")]
 QuarantineFile = Annotated[
     Path | None,
@@ -110,9 +110,21 @@ def selection_of(
         given(toolchain),
         given(scenario),
         given(tag),
-        tuple(path.resolve() for path in arch_path or ()),
-        tuple(path.resolve() for path in scenario_path or ()),
+        resolved(arch_path),
+        resolved(scenario_path),
     )
+
+
+def resolved(paths: Sequence[Path] | None) -> tuple[Path, ...]:
+    """What an option names that may be given several times, wherever one goes from here."""
+    return tuple(path.resolve() for path in paths or ())
+
+
+def as_json(content: Any) -> bytes:
+    """``content`` as JSON, for people too."""
+    import msgspec
+
+    return msgspec.json.format(msgspec.json.encode(content), indent=1)
 
 
 def console_for(*, stderr: bool = False) -> Console:
@@ -203,6 +215,15 @@ def remove_reports(folder: Path) -> None:
             path.unlink(missing_ok=True)
         except OSError as error:
             raise OutputError(f"{path}: cannot be removed: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def closing_engines() -> Iterator[None]:
+    """Leave no child behind, however it ends."""
+    try:
+        yield
+    finally:
+        close_engines()
 
 
 def write_reports(results: list[Result], plan: Plan, run: Run, folder: Path, complaints: Sequence[str] = ()) -> None:

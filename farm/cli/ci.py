@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,7 @@ from farm.cli.app import (
     Tag,
     ToolchainNames,
     app,
+    as_json,
     console_for,
     output_folder,
     selection_of,
@@ -30,6 +31,12 @@ from farm.cli.app import (
     write_reports,
 )
 from farm.errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    from farm.ci import Merged
+    from farm.run import Recorded
+
+_COMMENT = 65_000  # bytes of summary.md with its comparison; a comment may have 65,536 characters
 
 ci = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(ci, name="ci", help="Run a plan on many machines of a forge, and lose no cell.")
@@ -69,7 +76,10 @@ def plan(
         "farm-plan.json"
     ),
 ) -> None:
-    """Divide a plan into shards of about the same duration, save it, and print the jobs."""
+    """Divide a plan into shards of about the same duration.
+
+    The plan is saved, the jobs are printed.
+    """
     import dataclasses
 
     import msgspec
@@ -114,12 +124,12 @@ def plan(
     document: object = forge.gitlab(division, output)
     if kind is Format.JSON:
         document = {"plan": str(output), "sha256": made.sha256, "shards": forge.jobs(division)}
-    typer.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+    typer.echo(as_json(document).decode())
 
 
 @ci.command()
 def merge(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="What the shards left, however deep")],
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="What the shards left, however deep")],
     arch_path: ArchPath = None,
     scenario_path: ScenarioPath = None,
     output: Annotated[Path, typer.Option(metavar="DIR", help="Where the whole goes")] = Path("farm-out"),
@@ -130,9 +140,9 @@ def merge(
         bool, typer.Option("--allow-mixed", help="Though engines or compilers differ between shards")
     ] = False,
 ) -> None:
-    """Make one run of its shards; fail, and name them, if cells are missing or there twice."""
+    """Make one run of its shards.  Cells that are missing or there twice are named, and an error."""
     from farm import ci as forge
-    from farm.report import terminal
+    from farm.report import github, terminal
 
     if any((output / forge.RESULTS).resolve() == path.resolve() for path in forge.found(folders)):
         raise UsageError(f"--output {output}: its {forge.RESULTS} is one of those to merge; name another folder")
@@ -146,18 +156,33 @@ def merge(
     forge.write(merged, folder / forge.RESULTS)
     write_reports(merged.shown, merged.plan, merged.run, folder, merged.problems)
     summary = folder / "summary.md"
-    write(summary, forge.summary(summary.read_text(encoding="utf-8"), merged, before).encode())
+    write(summary, summarised(summary.read_text(encoding="utf-8"), merged, before).encode())
     console = console_for()
     terminal.show(merged.shown, merged.plan, console)
     if step_summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         _append(Path(step_summary), summary.read_bytes())
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        for line in forge.commands(merged):
+        for line in github.render(merged.results, merged.problems):
             typer.echo(line)
     console.print(f"results in {folder}", highlight=False)
     for problem in merged.problems:
         typer.echo(f"farm: {problem}", err=True)
     raise typer.Exit(3 if merged.problems else status_of(merged.results, console))
+
+
+def summarised(text: str, merged: Merged, before: Recorded | None) -> str:
+    """``summary.md``: ``text``, which is about the results, and what became of the cells since ``before``."""
+    from farm import diff
+    from farm.report import diff as report
+    from farm.run import Recorded
+
+    if merged.problems:  # text says further down which
+        text = f"# patchfarm: the results are not whole\n\n{text}"
+    if before:
+        after = Recorded(merged.run, merged.results, [])
+        left = _COMMENT - len(text.encode())
+        text += f"\n{report.markdown(diff.compare(before, after, ('before', 'now')), left)}"
+    return text
 
 
 def _append(path: Path, content: bytes) -> None:

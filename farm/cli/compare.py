@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from farm.cli.app import JsonFlag, app, console_for, write
+from farm.cli.app import JsonFlag, app, as_json, console_for, write
 from farm.errors import FarmError, UsageError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def diff(
     format_: Annotated[Format, typer.Option("--format", help="How to say it")] = Format.TEXT,
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it there instead")] = None,
 ) -> None:
-    """Say what became of every cell between two runs; exit 1 if any is worse."""
+    """Say what became of every cell between two runs.  Exit status 1: one of them is worse."""
     from farm import diff as diffs
     from farm.report import diff as reports
 
@@ -45,9 +45,7 @@ def diff(
         typer.echo(complaint, err=True)
     found = diffs.compare(a, b, (str(before), str(after)))
     if format_ is Format.JSON:
-        import msgspec
-
-        text = msgspec.json.format(msgspec.json.encode(found), indent=1).decode() + "\n"
+        text = as_json(found).decode() + "\n"
     else:
         text = reports.markdown(found) if format_ is Format.MARKDOWN else reports.text(found)
     if output:
@@ -76,7 +74,6 @@ HistoryFile = Annotated[
     Path | None,
     typer.Option("--file", metavar="PATH", help="The history", show_default="PATCHFARM_HISTORY, else the user's own"),
 ]
-Export = Annotated[Path, typer.Argument(metavar="FILE", help="JSONL; - is standard output or input")]
 _STREAM = Path("-")
 
 
@@ -123,16 +120,14 @@ def show(
     file: HistoryFile = None,
     json: JsonFlag = False,
 ) -> None:
-    """Show the last runs: totals, trends, changed verdicts, cells that may be flaky."""
+    """Show the last runs: totals, trends, changes, suspected flakiness."""
     from farm import history as histories
     from farm.report import history as reports
 
     with histories.History(_file(file)) as opened:
         view = histories.view(opened, last, cell)
     if json:
-        import msgspec
-
-        typer.echo(msgspec.json.format(msgspec.json.encode(view), indent=1).decode())
+        typer.echo(as_json(view).decode())
     else:
         reports.show(view, console_for())
 
@@ -144,7 +139,7 @@ def add(
     ),
     file: HistoryFile = None,
 ) -> None:
-    """Add a run; one that is there already changes nothing."""
+    """Add a run.  One that is there already changes nothing."""
     from farm import diff as diffs
     from farm import history as histories
 
@@ -159,7 +154,10 @@ def add(
 
 
 @history.command("export")
-def export(target: Export, file: HistoryFile = None) -> None:
+def export(
+    target: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; - is standard output")],
+    file: HistoryFile = None,
+) -> None:
     """Write every run as a line of JSON."""
     from farm import history as histories
 
@@ -172,8 +170,11 @@ def export(target: Export, file: HistoryFile = None) -> None:
 
 
 @history.command("import")
-def import_(source: Export, file: HistoryFile = None) -> None:
-    """Add the runs of an export; those that are there already change nothing."""
+def import_(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="An export; - is standard input")],
+    file: HistoryFile = None,
+) -> None:
+    """Add the runs of an export.  Those that are there already change nothing."""
     from farm import history as histories
     from farm.report.history import runs
 

@@ -21,8 +21,9 @@ from farm.cli.app import (
     Timeout,
     ToolchainNames,
     app,
+    as_json,
     ci_status,
-    close_engines,
+    closing_engines,
     console_for,
     output_folder,
     selection_of,
@@ -46,11 +47,11 @@ def coverage(
     output: Annotated[Path, typer.Option(metavar="DIR", help="Where the files go")] = Path("farm-out"),
     json: JsonFlag = False,
 ) -> None:
-    """Measure which lines and branches of the guest's patch code the scenarios reach; leave lcov.info.
+    """Measure which of the guest's patch code the scenarios reach.
 
-    Exit status 1: a line of arch/*/patch.c is not reached and no comment says why, or a comment says so of one that is.
+    By line and branch; coverage.json and lcov.info say more.  Exit status 1: a line of arch/*/patch.c is not reached
+    and no comment says why, a comment says so of one that is, or a cell does not do as the model says.
     """
-    import msgspec
     from rich.progress import Progress
 
     from farm import plan as plans
@@ -61,11 +62,10 @@ def coverage(
     plan = plans.make(selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path))
     folder = output_folder(output)
     errors = console_for(stderr=True)
-    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
+    with closing_engines(), Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
         task = progress.add_task("guests", total=None)
         found = measure_all(plan, jobs, timeout, lambda done, of: progress.update(task, completed=done, total=of))
-    close_engines()
-    document = msgspec.json.format(msgspec.json.encode(found), indent=1)
+    document = as_json(found)
     write(folder / "coverage.json", document)
     write(folder / "lcov.info", lcov.render(found).encode())
     if json:

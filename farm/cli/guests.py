@@ -16,6 +16,7 @@ from farm.cli.app import (
     ScenarioPath,
     ToolchainNames,
     app,
+    as_json,
     selection_of,
 )
 from farm.errors import BuildError, FarmError, UnknownNameError, UsageError
@@ -26,17 +27,18 @@ def list_(
     what: Annotated[
         str,
         typer.Argument(
-            help="variants, mechanisms, instructions, baselines, engines, toolchains, scenarios or controls"
+            metavar="WHAT",
+            help="variants, mechanisms, instructions, baselines, engines, toolchains, scenarios or controls",
         ),
     ],
     arch_path: ArchPath = None,
     scenario_path: ScenarioPath = None,
     controls: Annotated[
-        bool, typer.Option("--controls", help="Of each scenario, the negative controls that turn it red.")
+        bool, typer.Option("--controls", help="Of each scenario, the negative controls that turn it red")
     ] = False,
     json: JsonFlag = False,
 ) -> None:
-    """List what there is; with --json an array of objects, each with a name."""
+    """List what there is.  With --json, an array of objects, each with a name."""
     from farm.listing import brief, rows
 
     found = rows(what, tuple(arch_path or ()), tuple(scenario_path or ()))
@@ -45,9 +47,7 @@ def list_(
             raise UsageError(f"--controls: {what} have none; it goes with `farm list scenarios`")
         found = [{"name": row["name"], "controls": row["controls"]} for row in found if not row["absent"]]
     if json:
-        import msgspec
-
-        typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=1).decode())
+        typer.echo(as_json(found).decode())
         return
     width = max(len(row["name"]) for row in found)
     for row in found:
@@ -94,7 +94,7 @@ def doctor(
     install: Annotated[bool, typer.Option("--install", help="Install what apt can install")] = False,
     tests: Annotated[bool, typer.Option("--tests", help="Also what only the farm's own tests need")] = False,
 ) -> None:
-    """Say what is here, what is missing, and the command that installs it."""
+    """Say what is here, what is missing, and how to install it."""
     from farm import doctor as doctors
 
     findings = doctors.check(tests=tests)

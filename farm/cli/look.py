@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from farm.cli.app import ArchPath, JsonFlag, ScenarioPath, app, close_engines, console_for, status_of
+from farm.cli.app import ArchPath, JsonFlag, ScenarioPath, app, close_engines, console_for, resolved, status_of
 from farm.errors import FarmError
 
 if TYPE_CHECKING:
@@ -18,10 +18,6 @@ CellName = Annotated[str, typer.Argument(metavar="CELL", help="VARIANT/MECHANISM
 ControlName = Annotated[str | None, typer.Option(metavar="NAME", help="Plant this negative control")]
 
 _ITEMS = 2000  # of a trace, by default
-
-
-def _paths(given: list[Path] | None) -> tuple[Path, ...]:
-    return tuple(path.resolve() for path in given or ())
 
 
 def _control(name: str | None, plan: Plan) -> str | None:
@@ -53,7 +49,7 @@ def show(
     json: JsonFlag = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Every event of a long trace")] = False,
 ) -> None:
-    """Show everything recorded of one cell, or of several: the parts of CELL may be globs."""
+    """Show everything recorded of a cell.  The parts of CELL may be globs: then of several."""
     import msgspec
 
     from farm import backend, scenarios
@@ -61,7 +57,7 @@ def show(
     from farm import run as runs
     from farm.report import show as reports
 
-    arches, suites = _paths(arch_path), _paths(scenario_path)
+    arches, suites = resolved(arch_path), resolved(scenario_path)
     selection = plans.Selection(arch_path=arches, scenario_path=suites)
     known = plans.Plan((), scenarios.load(suites), backend.load(arches), selection)
     recorded = runs.read(folder / "results.jsonl")
@@ -112,13 +108,16 @@ def trace(
     ] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Show every instruction that one cell executes around its patches, and what each stores."""
+    """Show every instruction of a cell around its patches.
+
+    And what each stores; the rest is folded.
+    """
     from farm import plan as plans
     from farm import trace as traces
     from farm.report import show as reports
     from farm.report import trace as listing
 
-    plan, planned = plans.one(cell, _paths(arch_path), _paths(scenario_path))
+    plan, planned = plans.one(cell, resolved(arch_path), resolved(scenario_path))
     control = _control(control, plan)
     if limit is None and not whole:
         limit = _ITEMS
@@ -168,7 +167,7 @@ def debug(
         float, typer.Option(min=0.1, metavar="SECONDS", help="How long it may take without a terminal")
     ] = 60.0,
 ) -> None:
-    """Run one cell under qemu-user with gdb attached; where that cannot be, print the commands."""
+    """Run a cell under qemu-user with gdb.  Where that cannot be, print the commands."""
     from farm import debug as debugging
     from farm import plan as plans
     from farm.engines.qemu_user import QEMU_USER
@@ -176,7 +175,7 @@ def debug(
 
     if script is not None and not script.is_file():
         raise UsageError(f"-x {script}: no such file")
-    plan, planned = plans.one(cell, _paths(arch_path), _paths(scenario_path))
+    plan, planned = plans.one(cell, resolved(arch_path), resolved(scenario_path))
     control = _control(control, plan)
     prepared = debugging.prepare(plan, planned.cell, control)
     found = debugging.find_gdb(gdb)

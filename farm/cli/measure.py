@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -20,8 +20,10 @@ from farm.cli.app import (
     Tag,
     ToolchainNames,
     app,
+    as_json,
     ci_status,
     close_engines,
+    closing_engines,
     console_for,
     names_option,
     output_folder,
@@ -29,13 +31,6 @@ from farm.cli.app import (
     write,
 )
 from farm.errors import FarmError
-
-
-def _json(content: Any) -> bytes:
-    """``content`` as JSON, for people too."""
-    import msgspec
-
-    return msgspec.json.format(msgspec.json.encode(content), indent=1)
 
 
 @app.command()
@@ -52,7 +47,10 @@ def calibrate(
     jobs: Jobs = CPUS,
     output: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write calibration.json there")] = None,
 ) -> None:
-    """Plant each negative control and see who notices: every scenario must, wherever the engine is not blind."""
+    """Plant each negative control and see who notices.
+
+    Every scenario that claims to must, wherever the engine is not blind.
+    """
     import concurrent.futures
 
     from farm import plan as plans
@@ -64,19 +62,18 @@ def calibrate(
     made = plans.make(selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path))
     names = plans.choose(control or (), list(CONTROLS), "control")
     folder = output_folder(output) if output else None
-    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+    with closing_engines(), concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         try:
             findings = measure(made, names, pool, lambda _: None)
         except KeyboardInterrupt:
             kill_all()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    close_engines()
     if not findings:
         raise FarmError("nothing to calibrate: no selected scenario claims to detect what the selected controls plant")
     table = calibration.table(findings, made, names)
     if folder:
-        write(folder / f"{table.name}.json", _json(table))
+        write(folder / f"{table.name}.json", as_json(table))
     calibration.show(table, console_for())
     raise typer.Exit(0 if all(finding.as_claimed for finding in findings) else 1)
 
@@ -92,7 +89,7 @@ def cost(
     markdown: Annotated[bool, typer.Option("--markdown", help="A table for a comment or a document")] = False,
     output: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write cost.json there")] = None,
 ) -> None:
-    """Count the instructions that a call executes: of each baseline and of each mechanism."""
+    """Count the instructions that a call executes, by mechanism."""
     from farm import plan as plans
     from farm.cost import measure_all
     from farm.engines.child import kill_all
@@ -101,16 +98,16 @@ def cost(
 
     made = plans.make(selection_of(arch, ["pointer"], engine, toolchain, list(ANY_SCENARIO), None, arch_path, None))
     folder = output_folder(output) if output else None
-    try:
-        costs = measure_all(made, jobs)
-    except KeyboardInterrupt:
-        kill_all()
-        raise
-    close_engines()
+    with closing_engines():
+        try:
+            costs = measure_all(made, jobs)
+        except KeyboardInterrupt:
+            kill_all()
+            raise
     if folder:
-        write(folder / "cost.json", _json(costs))
+        write(folder / "cost.json", as_json(costs))
     if json:
-        typer.echo(_json(costs).decode())
+        typer.echo(as_json(costs).decode())
     elif markdown:
         typer.echo(report.markdown(costs))
     else:
@@ -126,10 +123,13 @@ def fuzz(
     toolchain: ToolchainNames = None,
     arch_path: ArchPath = None,
     seconds: Annotated[
-        float | None, typer.Option(min=0.1, help="How long, once the guests are built", show_default="10")
+        float | None,
+        typer.Option(min=0.1, metavar="SECONDS", help="How long, once the guests are built", show_default="10"),
     ] = None,
     programs: Annotated[int | None, typer.Option(min=1, metavar="N", help="How many programs")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same programs", show_default="random")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, metavar="NUMBER", help="Same seed, same programs", show_default="random")
+    ] = None,
     first: Annotated[int, typer.Option(min=0, metavar="NUMBER", help="The program to begin with")] = 0,
     control: Annotated[str | None, typer.Option(metavar="NAME", help="Plant this negative control")] = None,
     jobs: Jobs = CPUS,
@@ -137,7 +137,10 @@ def fuzz(
     output: Annotated[Path, typer.Option(metavar="DIR", help="Where a finding goes")] = Path("farm-out"),
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only say how it ended")] = False,
 ) -> None:
-    """Run random programs until a guest does not do as the model says; print that one, shrunk, as a scenario."""
+    """Run random programs until one goes wrong.
+
+    What a guest does not run as the model says is shrunk and printed as a scenario.
+    """
     import random
 
     from farm.fuzz import hunt

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from farm.cli.app import ArchPath, ScenarioPath, app, console_for, status_of, write_reports
+from farm.cli.app import ArchPath, ScenarioPath, app, console_for, resolved, status_of, write_reports
 from farm.errors import FarmError, UsageError
 
 if TYPE_CHECKING:
@@ -35,9 +35,7 @@ def report(
     for complaint in complaints:
         typer.echo(complaint, err=True)
     cells = [plans.Planned(result.cell) for result in results]
-    arches = tuple(path.resolve() for path in arch_path or ())
-    suites = tuple(path.resolve() for path in scenario_path or ())
-    made = plans.Plan(tuple(cells), scenarios.load(suites), backend.load(arches))
+    made = plans.Plan(tuple(cells), scenarios.load(resolved(scenario_path)), backend.load(resolved(arch_path)))
     write_reports(results, made, header, output, complaints)
     console = console_for()
     terminal.show(results, made, console, verbose=verbose)

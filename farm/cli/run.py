@@ -107,7 +107,7 @@ def run(
     timeout: Timeout = 5.0,
     shard: Annotated[str | None, typer.Option(metavar="K/N", help="Run one part of the plan")] = None,
     plan_file: Annotated[Path | None, typer.Option("--plan", metavar="FILE", help="Run a saved plan")] = None,
-    executor: Annotated[str, typer.Option(help="local, or dask=ADDRESS")] = "local",
+    executor: Annotated[str, typer.Option(metavar="WHERE", help="local, or dask=ADDRESS")] = "local",
     output: Annotated[Path, typer.Option(metavar="DIR", help="Where results go")] = Path("farm-out"),
     resume: Annotated[bool, typer.Option("--resume", help="Keep the results that are there, run the rest")] = False,
     require: Annotated[list[str] | None, typer.Option(metavar="ENGINE", help="Fail if this engine is missing")] = None,
@@ -242,7 +242,10 @@ def plan(
     shard: Annotated[str | None, typer.Option(metavar="K/N", help="Only one part of the plan")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Show which cells there are, and why some will not run; with --json, a file for `farm run --plan`."""
+    """Show which cells there are, and why some will not run.
+
+    With --json, a file for `farm run --plan`.
+    """
     from farm import plan as plans
 
     selection = selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path)

@@ -134,10 +134,14 @@ def second_attempt(result: Result) -> str:
 def agreement(results: Sequence[Result]) -> tuple[int, int]:
     """How many scenarios ran in more than one cell, and how many of those left one trace everywhere.
 
-    A scenario that asks what the CPU has counts once for each kind of CPU.
+    Of a scenario that asks what the CPU has, one trace on each kind of CPU.
     """
-    compared = [{result.trace for result in ran} for ran in comparable(results).values() if len(ran) > 1]
-    return len(compared), sum(len(traces) == 1 and None not in traces for traces in compared)
+    agree: dict[str, bool] = {}
+    for (name, _), ran in comparable(results).items():
+        if len(ran) > 1:
+            traces = {result.trace for result in ran}
+            agree[name] = agree.get(name, True) and len(traces) == 1 and None not in traces
+    return len(agree), sum(agree.values())
 
 
 def comparable(results: Iterable[Result]) -> dict[tuple[str, str | None], list[Result]]:
