@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import re
 import shutil
 import subprocess
 import sys
 from collections import Counter
+from random import Random
 
 import msgspec
 import pytest
@@ -236,13 +238,51 @@ def test_one_group_that_is_five_times_slower_is_found_through_noise_and_another_
 
 
 def test_one_cell_that_is_slower_is_named():
-    times = {v: [0.01 * (1 + i % 3) for i in range(40)] for v in "ab"}
+    times = {v: [0.1 * (1 + i % 3) for i in range(40)] for v in "ab"}
     later = {v: list(ts) for v, ts in times.items()}
-    later["b"][7] += 0.3
-    later["a"][7] += 0.1  # less than a host may lose anywhere
+    later["b"][7] += 1.2
+    later["a"][7] += 0.5  # less than a host may lose anywhere
     (slow,) = compare(timed(times), timed(later)).slower
     assert (slow.name, slow.cells) == ("b/stub/zig/unicorn/s7", 1)
-    assert slow.factor == pytest.approx(16)
+    assert slow.factor == pytest.approx(7)
+
+
+def engines_and_mechanisms(slower=lambda _: 1.0, noise=lambda: 1.0):
+    """Six variants, each of two mechanisms under two engines, in cells of 20 ms."""
+    return recorded(
+        *(
+            result(variant=v, mechanism=m, engine=e, scenario=f"s{i}", seconds=0.02 * noise() * slower((v, m, e)))
+            for v in "abcdef"
+            for m in ("pointer", "stub")
+            for e in ("unicorn", "qemu-user")
+            for i in range(20)
+        )
+    )
+
+
+@given(st.sampled_from(["unicorn", "qemu-user", "pointer", "stub"]), st.integers(0, 1000))
+def test_a_slower_engine_or_mechanism_is_found_though_it_is_half_of_the_run(which, seed):
+    random = Random(seed)
+
+    def noise():
+        return math.exp(random.gauss(0, 0.3))
+
+    after = engines_and_mechanisms(lambda names: 3 if which in names else 1, noise)
+    (slow,) = compare(engines_and_mechanisms(noise=noise), after).slower
+    assert (slow.name, slow.cells) == (f"*/{which}/*/*" if which in ("pointer", "stub") else f"*/*/*/{which}", 240)
+    assert slow.factor == pytest.approx(3, rel=0.5)
+    assert slow.after / slow.before == pytest.approx(3, rel=0.5)
+
+
+def test_a_slower_engine_hides_no_slower_group():
+    before, after = engines_and_mechanisms(), engines_and_mechanisms(lambda names: 3 if "unicorn" in names else 1)
+    after.results[0] = replace(after.results[0], seconds=2.0)
+    assert [slow.name for slow in compare(before, after).slower] == ["*/*/*/unicorn", "a/pointer/zig/unicorn"]
+
+
+def test_a_host_that_is_busy_while_some_variants_run_makes_no_part_slower():
+    busy = engines_and_mechanisms(lambda names: 9 if names[0] in "ef" else 1)
+    assert not any("*" in slow.name for slow in compare(engines_and_mechanisms(), busy).slower)
 
 
 def test_what_lies_within_the_noise_of_the_pair_is_not_slower():
