@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from farm import paths
+from farm.cli.app import _PLAIN
+from farm.report import LEGEND, MARKS, history
 
 FARM = [sys.executable, "-m", "farm"]
 
@@ -354,3 +356,19 @@ def test_a_shuffled_saved_plan_gives_the_same_traces(tmp_path, default_run):
     for line in results(tmp_path / "out")[1]:
         assert line["trace"] == wanted[cell_id(line)]
     assert msgspec.json.decode((tmp_path / "plan.json").read_bytes())["cells"][0] != msgspec.to_builtins(made.cells[0])
+
+
+def test_a_log_without_unicode_does_not_end_a_run(tmp_path):
+    select = ("--arch", "arm64", "--engine", "unicorn", "--scenario", "BS-01")
+    done = farm("run", *select, "--output", tmp_path, PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "+ pass   ~ pass" in done.stdout
+    assert done.stdout.isascii()
+
+
+def test_every_sign_of_the_reports_has_one_of_its_own_in_ascii():
+    signs = {sign for text in (LEGEND, *MARKS.values(), history._BARS) for sign in text if not sign.isascii()}
+    assert signs < set(_PLAIN)
+    marks = [mark[0] for mark in MARKS.values()]
+    for kind in (set(marks), history._BARS):
+        assert len({_PLAIN.get(sign, sign) for sign in kind}) == len(kind)

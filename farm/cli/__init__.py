@@ -13,7 +13,7 @@ from typing import NoReturn
 import typer
 
 from farm.cli import ci, compare, coverage, guests, look, measure, report, run  # noqa: F401 - each adds its commands
-from farm.cli.app import app
+from farm.cli.app import app, write_in_any_encoding
 from farm.errors import FarmError
 
 
@@ -25,6 +25,7 @@ def _fail(error: FarmError) -> NoReturn:
 def main() -> None:
     """Entry point of the ``farm`` command."""
     gc.set_threshold(100_000)  # there are many results and no cycles: looking for some took a tenth of a run
+    write_in_any_encoding()
     try:
         app()
     except FarmError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import sys
 from pathlib import Path
@@ -13,7 +15,7 @@ from typer.core import TyperGroup
 from farm.errors import OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from rich.console import Console
 
@@ -122,6 +124,23 @@ def console_for(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, width=width)
 
 
+#: The signs of the reports, for a terminal or a log that is not in UTF-8.
+_PLAIN = dict(zip("✓≈–○✗…▁▂▃▄▅▆▇█", "+~-oX._.:-=+*#", strict=True))
+
+
+def write_in_any_encoding() -> None:
+    """Let no sign or name that the terminal has not got end a command: it is replaced by ASCII."""
+
+    def plain(error: UnicodeError) -> tuple[str, int]:
+        assert isinstance(error, UnicodeEncodeError)
+        return "".join(_PLAIN.get(sign, "?") for sign in error.object[error.start : error.end]), error.end
+
+    codecs.register_error("plain", plain)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="plain")
+
+
 def _version(value: bool) -> None:
     if value:
         from farm import __version__
@@ -149,10 +168,11 @@ def output_folder(path: Path) -> Path:
     return path
 
 
-def write(path: Path, content: bytes) -> None:
-    """Write a file.  Raises :class:`~farm.errors.OutputError`."""
+def write(path: Path, content: bytes | Iterable[bytes]) -> None:
+    """Write a file, of one part or of several.  Raises :class:`~farm.errors.OutputError`."""
     try:
-        path.write_bytes(content)
+        with path.open("wb") as file:
+            file.writelines([content] if isinstance(content, bytes) else content)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror}") from None
 
