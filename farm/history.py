@@ -347,11 +347,12 @@ class History:
         """The lines of an export: a head, and each run after the cells that it is the first to need."""
         yield msgspec.json.encode(_Head(SCHEMA))
         told = set()
-        for record in self.runs():
-            if record.cells not in told:
-                told.add(record.cells)
-                yield msgspec.json.encode(Cells(record.cells, self.cells(record.cells)))
-            yield msgspec.json.encode(record)
+        with self._guarded():
+            for sha256, packed in self._db.execute("SELECT cells, record FROM run ORDER BY started, id"):
+                if sha256 not in told:
+                    told.add(sha256)
+                    yield msgspec.json.encode(Cells(sha256, self.cells(sha256)))
+                yield msgspec.json.encode(self._read(packed))
 
     def load(self, lines: Iterable[bytes], name: str) -> tuple[int, list[str]]:
         """Add the runs of an export called ``name``; how many were new, and a sentence for each unusable line.
@@ -512,7 +513,7 @@ def view(history: History, last: int | None = None, pattern: str | None = None) 
     ]
     suspects.sort(key=lambda suspect: -len(suspect.verdicts))
     shown = [Strip(cells[i], strip) for i, strip in enumerate(strips)]
-    return View(SCHEMA, str(history.path), summaries, turns, suspects, shown)
+    return View(SCHEMA, os.fsencode(history.path).decode(errors="replace"), summaries, turns, suspects, shown)
 
 
 def _summary(run: Record, counts: Counter[str]) -> Summary:

@@ -43,7 +43,7 @@ def diff(
     a, b = diffs.load(before), diffs.load(after)
     for complaint in a.complaints + b.complaints:
         typer.echo(complaint, err=True)
-    found = diffs.compare(a, b, (str(before), str(after)))
+    found = diffs.compare(a, b, (typer.format_filename(before), typer.format_filename(after)))
     if format_ is Format.JSON:
         import msgspec
 
@@ -163,12 +163,15 @@ def export(target: Export, file: HistoryFile = None) -> None:
     """Write every run as a line of JSON."""
     from farm import history as histories
 
-    with histories.History(_file(file)) as opened:
+    path = _file(file)
+    with histories.History(path) as opened:
+        if target.exists() and target.samefile(path):
+            raise UsageError(f"{target}: is the history itself: name another file")
+        lines = (line + b"\n" for line in opened.export())
         if target == _STREAM:
-            for line in opened.export():
-                sys.stdout.buffer.write(line + b"\n")
+            sys.stdout.buffer.writelines(lines)
         else:
-            write(target, b"".join(line + b"\n" for line in opened.export()))
+            write(target, lines)
 
 
 @history.command("import")
