@@ -31,7 +31,7 @@ from farm.plan import Cell, Plan
 from farm.quarantine import Quarantine
 from farm.scenario import Scenario
 from farm.toolchain import TOOLCHAINS
-from farm.verdict import PASSED, UNSURE, Judge, Result, Verdict, reproducer, skipped
+from farm.verdict import PASSED, SKIPPED, UNSURE, Judge, Result, Verdict, reproducer, skipped
 
 SCHEMA = 1
 TIMEOUT = 5.0  # seconds a cell
@@ -265,10 +265,48 @@ def describe(plan: Plan, quarantine: Quarantine | None = None) -> Run:
     return run
 
 
-class Journal:
-    """``results.jsonl``: a line a result, flushed as it comes, rewritten in plan order on a clean end."""
+def _other_tool(earlier: Run, run: Run) -> str | None:
+    """What builds or runs the guests and has another version now, in words; the first of these."""
+    was, now = ({"farm": of.farm, **of.versions} for of in (earlier, run))
+    for tool in sorted(was | now):
+        if tool != "python" and was.get(tool) != now.get(tool):
+            return f"{tool} was {was.get(tool, 'missing')} and is {now.get(tool, 'missing')}"
+    return None
 
-    def __init__(self, path: Path, run: Run, *, resume: bool = False) -> None:
+
+def outdated(plan: Plan, workers: int) -> Callable[[Result], bool]:
+    """Whether a result of an earlier run of ``plan`` is of another guest than would be run now.  Builds them all."""
+    specs = list(dict.fromkeys(batch.spec for batch in batches(plan)))
+    built = image.build_all(specs, workers)
+    images = {
+        (spec.variant.name, spec.mechanism, spec.toolchain): made.sha256
+        for spec, made in built.items()
+        if isinstance(made, image.Image)
+    }
+
+    def is_outdated(result: Result) -> bool:
+        cell = result.cell
+        return result.verdict not in SKIPPED and result.image != images.get(
+            (cell.variant, cell.mechanism, cell.toolchain)
+        )
+
+    return is_outdated
+
+
+class Journal:
+    """``results.jsonl``: a line a result, flushed as it comes, rewritten in plan order on a clean end.
+
+    With ``resume`` the results that are there are kept, but for those that are ``outdated``.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        run: Run,
+        *,
+        resume: bool = False,
+        outdated: Callable[[Result], bool] = lambda _: False,
+    ) -> None:
         self.path = path
         self.run = run
         self.results: dict[Cell, Result] = {}
@@ -278,8 +316,10 @@ class Journal:
                 raise UsageError(f"{path}: holds the results of another plan; without --resume it is overwritten")
             if earlier.quarantine != run.quarantine:
                 raise UsageError(f"{path}: another list of known-bad cells applied; without --resume it is overwritten")
+            if other := _other_tool(earlier, run):
+                raise UsageError(f"{path}: {other}; without --resume it is overwritten")
             self.run = earlier
-            self.results = {result.cell: result for result in results}
+            self.results = {result.cell: result for result in results if not outdated(result)}
         # With earlier results at stake the new file takes the old one's place only when it holds them.
         begun = path.with_suffix(".jsonl.partial") if self.results else path
         self._file = self._guarded(lambda: begun.open("wb"))

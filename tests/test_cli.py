@@ -174,6 +174,25 @@ def test_a_one_line_change_that_breaks_the_displacement_is_red_and_explained(tmp
     assert "are not as expected" in (tmp_path / "out" / "summary.md").read_text()
 
 
+def test_a_resumed_run_believes_no_result_of_a_guest_that_has_changed_since(tmp_path):
+    right = "((uint32_t)(to - at) >> 2)"
+    folder = broken(tmp_path, right, right)
+    select = ("--arch-path", folder, "--arch", "broken", "--engine", "unicorn", "--scenario", "BS-0*")
+    command = ("run", *select, "--output", tmp_path / "out", "--resume")
+    assert farm(*command).returncode == 0
+    good = results(tmp_path / "out")[1]
+    source = folder / "patch.c"
+    text = source.read_text()
+    for change, status in (("((uint32_t)(to - at + 4) >> 2)", 1), ("not C", 1), (right, 0)):
+        source.write_text(text.replace(right, change))
+        done = farm(*command)
+        assert done.returncode == status, done.stdout + done.stderr
+    now = results(tmp_path / "out")[1]
+    assert [line["verdict"] for line in now] == [line["verdict"] for line in good]
+    stubs = [(line, other) for line, other in zip(now, good, strict=True) if line["cell"]["mechanism"] == "stub"]
+    assert all(line["image"] == other["image"] for line, other in stubs)
+
+
 def test_a_source_that_does_not_compile_is_a_build_error_with_the_compilers_words(tmp_path):
     folder = broken(tmp_path, "#define NOP 0xd503201fu", "#define NOP 0xd503201fu\nnonsense")
     select = ("--arch", "broken", "--engine", "unicorn", "--scenario", "BS-0*")
