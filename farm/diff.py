@@ -59,7 +59,7 @@ class Change(enum.Enum):
     NEWLY_SKIPPED = "newly skipped"  #: ran in A
     WEAKENED = "weakened"  #: passes as before, but could no longer have shown a defect
     STILL_FAILING = "still failing"  #: in the same way or in another
-    KNOWN_BAD = "known-bad changed"  #: to, or from, a pass or a failure that is listed as known-bad
+    KNOWN_BAD = "known-bad changed"  #: a listed failure: from a pass, to an unexpected one, or to another failure
     FIXED = "fixed"
     NOW_RUN = "now run"  #: was skipped in A, and does not fail
     ADDED = "new cell"  #: in B alone, and does not fail
@@ -216,9 +216,13 @@ def _side(name: str, recorded: Recorded) -> Side:
 
 def _changed(cell: Cell, before: Result | None, after: Result | None) -> Changed:
     was, now = before.verdict if before else None, after.verdict if after else None
+    change = classify(was, now)
+    if was is now is Verdict.XFAIL and before and after:
+        same = (before.excused, before.trace) == (after.excused, after.trace)
+        change = Change.UNCHANGED if same else Change.KNOWN_BAD
     return Changed(
         cell,
-        classify(was, now),
+        change,
         was,
         now,
         before.reason if before else None,
@@ -235,6 +239,7 @@ def _facts(before: Run, after: Run) -> list[Fact]:
             "farm": run.farm,
             "plan": (run.whole or run.plan)[:12],
             "shard": run.shard,
+            "known-bad list": (run.quarantine or "")[:12] or None,
             "host": run.host,
             **run.versions,
         }

@@ -120,7 +120,8 @@ class Quarantine:
                 return result
             verdict, reason = Verdict.XPASS, f"it passes, though it is {entry}: take it out of {self.path}"
         elif result.verdict in expected:
-            verdict, reason = Verdict.XFAIL, f"{entry}: {result.verdict}: {result.reason}"
+            reason = f"{entry}: {result.verdict}: {result.reason}"
+            return msgspec.structs.replace(result, verdict=Verdict.XFAIL, reason=reason, excused=result.verdict)
         else:
             known = " or ".join(str(verdict) for verdict in Verdict if verdict in expected)
             verdict, reason = result.verdict, f"{result.reason}; as {known} alone it is {entry}"

@@ -196,6 +196,27 @@ def test_versions_hosts_images_and_expectations_that_differ_are_told():
     assert not found.nothing
 
 
+def test_a_known_failure_that_is_another_one_now_is_told():
+    was = result(Verdict.XFAIL, "a", "known-bad: mismatch"), result(Verdict.XFAIL, "b"), result(Verdict.XFAIL, "c")
+    a = recorded(*(replace(each, excused=Verdict.MISMATCH) for each in was))
+    crashes = replace(was[0], excused=Verdict.CRASH, reason="known-bad: crash")
+    differs, same = replace(was[1], excused=Verdict.MISMATCH, trace="bb"), a.results[2]
+    found = compare(a, recorded(crashes, differs, same))
+    assert [(each.cell.scenario, each.change) for each in found.cells] == [
+        ("a", Change.KNOWN_BAD),
+        ("b", Change.KNOWN_BAD),
+    ]
+    assert not found.regression
+    assert "1 known-bad changed\n  a: xfail, in another way on arm64" in reports.text(
+        compare(recorded(a.results[0]), recorded(crashes))
+    )
+
+
+def test_another_list_of_known_bad_cells_is_told():
+    a, b = recorded(result()), recorded(result(), quarantine="c" * 64)
+    assert "changed: known-bad list: nothing -> cccccccccccc\n" in reports.text(compare(a, b))
+
+
 def test_of_many_versions_only_those_that_differ_are_shown():
     a = recorded(result(), versions={"gcc": "alpha-gcc 12 and sh4-gcc 12"})
     b = recorded(result(), versions={"gcc": "alpha-gcc 12 and sh4-gcc 13"})
