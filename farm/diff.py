@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import enum
 import math
+import os
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -175,7 +176,7 @@ def load(path: Path) -> Recorded:
 
     Raises :class:`~farm.errors.UsageError` for what is neither, :class:`~farm.errors.FarmError` if it holds no result.
     """
-    file = path / "results.jsonl" if path.is_dir() else path
+    file = path / "results.jsonl" if os.path.isdir(path) else path  # noqa: PTH112 - Path's raises for some
     recorded = read(file)
     if not recorded.results:
         raise FarmError(f"{file}: holds no result")

@@ -206,8 +206,15 @@ class History:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise HistoryError(f"{path}: its folder cannot be made: {error.strerror}") from None
-        elif not path.exists():
-            raise HistoryError(f"{path}: there is no history yet: farm run, or farm history add, begins one")
+        else:
+            try:
+                path.stat()
+            except FileNotFoundError:
+                raise HistoryError(
+                    f"{path}: there is no history yet: farm run, or farm history add, begins one"
+                ) from None
+            except OSError as error:
+                raise HistoryError(f"{path}: cannot be read: {error.strerror}") from None
         mode = "mode=rwc" if create else "mode=rw"
         if not create and not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists():
             mode = "mode=ro&immutable=1"  # else even reading needs a file beside it

@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -605,6 +606,22 @@ def test_what_is_not_there_is_not_made_by_looking(path):
     path.touch()
     assert "holds no run" in farm("history", "show", "--file", path).stderr
     assert path.stat().st_size == 0
+
+
+def test_a_path_that_cannot_even_be_looked_at_is_named(path, tmp_path):
+    name = "x" * 300  # as a folder is that nobody may enter
+    History(path, create=True).__exit__()
+    for command, status in (
+        (("diff", name, name), 2),
+        (("history", "--file", name), 3),
+        (("history", "add", name, "--file", path), 2),
+        (("history", "add", save(tmp_path / "out", RUN, [result()]), "--file", name), 3),
+        (("history", "export", name, "--file", path), 3),
+        (("history", "import", name, "--file", path), 2),
+    ):
+        done = farm(*command)
+        assert (done.returncode, done.stdout) == (status, ""), command
+        assert re.fullmatch(rf"farm: .*{name}.*: .*\n", done.stderr), command
 
 
 def test_an_empty_file_becomes_a_history(path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -165,7 +166,7 @@ def export(target: Export, file: HistoryFile = None) -> None:
 
     path = _file(file)
     with histories.History(path) as opened:
-        if target.exists() and target.samefile(path):
+        if os.path.exists(target) and target.samefile(path):  # noqa: PTH110 - Path's raises for some
             raise UsageError(f"{target}: is the history itself: name another file")
         lines = (line + b"\n" for line in opened.export())
         if target == _STREAM:
