@@ -16,10 +16,9 @@ much slower the whole run is; it is reported, and taken out.  Three things can b
   :data:`SECONDS` and the factor :data:`FACTOR`, and lies further from the median than :data:`DEVIATIONS` times the
   usual distance, which is the median absolute deviation, scaled to be a standard deviation where noise is normal.
 
-A whole variant is no part: a host that was busy while it ran looks the same.
-Medians, because a few cells wait for a child to start and take a thousand times as long as the rest.  So a host that
-is ten times slower makes nothing slower, and neither does what slows down all parts alike: that cannot be told from a
-slower host.
+A whole variant is no part: a host that was busy while it ran looks the same.  Medians, because a few cells wait for a
+child to start and take a thousand times as long as the rest.  So a host that is ten times slower makes nothing slower,
+and neither does what slows down all parts alike: that cannot be told from a slower host.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ import msgspec
 
 from farm.diff import Changed, classify
 from farm.errors import HistoryError, UsageError
-from farm.plan import Cell
+from farm.plan import UNDECODABLE, Cell
 from farm.run import Run
 from farm.verdict import FAILED, PASSED, SKIPPED, Result, Verdict
 
@@ -369,7 +369,7 @@ class History:
         lines = iter(lines)
         try:
             head = msgspec.json.decode(next(lines, b""), type=_Head)
-        except msgspec.DecodeError:
+        except UNDECODABLE:
             raise UsageError(f"{name}: line 1 is no head of an exported history") from None
         if head.schema != SCHEMA:
             raise UsageError(f"{name}: a history of version {head.schema}; this farm reads {SCHEMA}")
@@ -381,7 +381,7 @@ class History:
                 try:
                     found = decoder.decode(line)
                     _check(found, cells)
-                except (msgspec.DecodeError, ValueError) as error:  # of Unicode too
+                except (*UNDECODABLE, ValueError) as error:
                     complaints.append(f"{name}: line {number} is no part of a history ({error}); it is left out")
                     continue
                 if isinstance(found, Record):

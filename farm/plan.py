@@ -27,6 +27,9 @@ from farm.toolchain import TOOLCHAINS
 
 SCHEMA = 1
 
+#: What decoding a file raises that is not what it should be.
+UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 
 class Cell(msgspec.Struct, frozen=True, order=True):
     """The unit that has one verdict."""
@@ -373,7 +376,7 @@ def _decoded(path: Path) -> _File:
         document = msgspec.json.decode(path.read_bytes(), type=_File)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise UsageError(f"{path}: not a plan: {error}") from None
     if document.schema != SCHEMA:
         raise UsageError(f"{path}: a plan of schema {document.schema}; this farm reads {SCHEMA}")

@@ -46,7 +46,7 @@ DEFAULT = Path("quarantine.toml")
 _PARTS = ("arch", "mechanism", "toolchain", "engine", "scenario")  # of a cell as it is written, and of a selection
 _EXCUSABLE = FAILED - {Verdict.XPASS}
 
-_Words = Annotated[str, msgspec.Meta(min_length=1)]
+_Words = Annotated[str, msgspec.Meta(min_length=1, pattern=r"\S")]
 
 
 class When(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -147,7 +147,7 @@ def load(path: Path, selection: Selection, today: date | None = None) -> Quarant
         tables = msgspec.toml.decode(path.read_bytes(), type=_File).known_bad
     except OSError as error:
         raise QuarantineError(f"{path}: cannot be read: {error.strerror}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except plans.UNDECODABLE as error:
         raise QuarantineError(f"{path}: not a list of [[known-bad]] tables: {_words(error)}") from None
     today = today or datetime.now(UTC).date()
     entries: list[Listed] = []

@@ -27,7 +27,7 @@ from farm.backend import Variant
 from farm.engines import Engine, Reply, engines
 from farm.engines.child import Stopping, kill_all, stopping
 from farm.errors import BuildError, FarmError, ImageError, MissingToolError, OutputError, UsageError
-from farm.plan import Cell, Plan
+from farm.plan import UNDECODABLE, Cell, Plan
 from farm.quarantine import Quarantine
 from farm.scenario import Scenario
 from farm.toolchain import TOOLCHAINS
@@ -397,7 +397,7 @@ def read(path: Path) -> Recorded:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     try:
         run = msgspec.json.decode(lines[0], type=_Head).run
-    except msgspec.DecodeError:
+    except UNDECODABLE:
         raise UsageError(f"{path}: line 1 is no run header; is it a results.jsonl?") from None
     if run.schema != SCHEMA:
         raise UsageError(f"{path}: results of schema {run.schema}; this farm reads {SCHEMA}")
@@ -409,7 +409,7 @@ def read(path: Path) -> Recorded:
             continue
         try:
             result = decoder.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNDECODABLE as error:
             what = "was cut off" if number == len(lines) else f"is no result ({error})"  # no newline behind it
             complaints.append(f"{path}: line {number} {what}; it is left out")
             continue

@@ -28,6 +28,7 @@ from farm.report import diff as reports
 from farm.run import Recorded, Run
 from farm.verdict import FAILED, PASSED, SKIPPED, Result, Verdict
 
+DEEP = '{"run": ' * 100_000
 RUN = Run(1, "0.1.0", "0" * 64, "Linux x86_64, 2 CPUs", {"unicorn": "2.1.2"}, "2026-01-01T00:00:00+00:00")
 
 
@@ -575,11 +576,12 @@ def test_broken_lines_of_either_are_named_and_the_rest_is_compared(tmp_path):
     a = save(tmp_path / "a", recorded(result(), result(scenario="b")))
     b = save(tmp_path / "b", recorded(result(), result(scenario="b")))
     with (a / "results.jsonl").open("a") as file:
-        file.write('{"foreign": 1}\n')
+        file.write('{"foreign": 1}\n' + DEEP + "\n")
     whole = (b / "results.jsonl").read_text()
     (b / "results.jsonl").write_text(whole[:-20])
     done = farm("diff", a, b)
     assert f"{a / 'results.jsonl'}: line 4 is no result" in done.stderr
+    assert f"{a / 'results.jsonl'}: line 5 is no result" in done.stderr
     assert f"{b / 'results.jsonl'}: line 3 was cut off" in done.stderr
     assert done.returncode == 1
     assert "  b: pass -> not there on arm64" in done.stdout
@@ -589,6 +591,8 @@ def test_broken_lines_of_either_are_named_and_the_rest_is_compared(tmp_path):
     ("content", "status", "sentence"),
     [
         (None, 2, "cannot be read: No such file or directory"),
+        (b'{"run": {"farm": "\xff"}}', 2, "line 1 is no run header; is it a results.jsonl?"),
+        (DEEP.encode(), 2, "line 1 is no run header; is it a results.jsonl?"),
         (b"no journal\n", 2, "line 1 is no run header; is it a results.jsonl?"),
         (msgspec.json.encode({"run": replace(RUN, schema=2)}), 2, "results of schema 2; this farm reads 1"),
         (msgspec.json.encode({"run": RUN}), 3, "holds no result"),

@@ -406,6 +406,8 @@ def test_lines_that_cannot_be_used_are_named_and_the_rest_is_imported(path, tmp_
     ("content", "sentence"),
     [
         ("", "line 1 is no head of an exported history"),
+        ("{" * 9, "line 1 is no head of an exported history"),
+        ('{"x":' * 100_000, "line 1 is no head of an exported history"),
         ('{"run": {}}\n', "line 1 is no head of an exported history"),
         ('{"type":"history","schema":2}\n', "a history of version 2; this farm reads 1"),
     ],

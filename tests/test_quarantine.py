@@ -196,6 +196,7 @@ def test_entries_for_different_versions_may_list_the_same_cells(listing, qemu, m
         ({key: GOOD[key] for key in GOOD if key != "issue"}, "missing required field `issue`"),
         ({key: GOOD[key] for key in GOOD if key != "review"}, "missing required field `review`"),
         ({**GOOD, "owner": ""}, "entry 1: owner: Expected `str` of length >= 1"),
+        ({**GOOD, "issue": " "}, "entry 1: issue: Expected `str` matching regex"),
         (
             {**GOOD, "ownr": "x"},
             "unknown field `ownr`; its keys are cells, issue, owner, review, when, verdict, reason",
@@ -249,7 +250,10 @@ def test_the_entry_that_is_wrong_is_counted_from_one(listing, bad):
         listing(*others, bad)
 
 
-@pytest.mark.parametrize(("content", "complaint"), [(None, "No such file or directory"), (b"\xff\xfe", "utf-8")])
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [(None, "No such file or directory"), (b"\xff\xfe", "utf-8"), (b"a=" + b"[" * 9999, "depth")],
+)
 def test_a_file_that_cannot_be_read_is_named(tmp_path, content, complaint):
     path = tmp_path / "list.toml"
     if content is not None:
