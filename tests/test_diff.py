@@ -350,7 +350,7 @@ def pair():
         result(Verdict.PASS_INSENSITIVE, "weak"),
         result(Verdict.NOT_RUN, "skipped", reason="qemu-user is missing: apt-get install qemu-user"),
         result(Verdict.FLAKY, "moody", reason="first crash (it died), then pass (as expected)"),
-        result(scenario="slow0", seconds=0.57),
+        result(scenario="slow0", seconds=1.17),
         *(result(scenario=f"slow{i}") for i in range(1, 3)),
         result(scenario="new", variant="ppc64"),
         versions={"unicorn": "2.1.4"},
@@ -389,7 +389,7 @@ changed: unicorn: 2.1.2 -> 2.1.4
 1 new cell
   new: not there -> pass on ppc64 under stub/zig/unicorn
 slower by more than the noise (the median cell took 1.00 times as long)
-  arm64/stub/zig/unicorn: 0.040 s -> 0.600 s, 15.0 times
+  arm64/stub/zig/unicorn: 0.040 s -> 1.200 s, 30.0 times
 regression: 2 new failures, 1 new flaky, 1 vanished, 1 newly skipped, 1 weakened
 """
 
