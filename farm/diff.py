@@ -4,20 +4,28 @@ Each cell of either run has exactly one :class:`Change`, which :func:`classify` 
 versions and images and times, is said beside it and is no regression by itself.
 
 Times differ from host to host and from run to run, so what is *slower* is decided by what this pair shows of itself.
-Only cells that passed in both runs count.  The median of their ratios, B over A, is how much slower the whole run is,
-and is taken out.  What is left of a cell, or of the sum over a group of cells (those of one variant, mechanism,
-toolchain and engine), is slower if three things are true: it lost at least :data:`SECONDS`; it lost at least the
-factor :data:`FACTOR`; and the logarithm of its ratio lies further from the median than :data:`DEVIATIONS` times the
-usual distance, which is the median absolute deviation, scaled to be a standard deviation where noise is normal.
-Medians, because a few cells wait for a child to start and take a thousand times as long as the rest.  So a host that
-is ten times slower makes nothing slower, and neither does what slows down more than half of all cells: that cannot be
-told from a slower host, and the median ratio itself is reported for it.
+Only cells that passed in both runs count, each with the logarithm of its ratio, B over A.  The median of all is how
+much slower the whole run is; it is reported, and taken out.  Three things can be slower:
+
+- a part of the run (what is of one engine, mechanism or toolchain): within each variant, whose cells run at about the
+  same time, the median of its cells is held against that of the others; the part is slower if the median of these
+  distances is at least the factor :data:`FACTOR`, and :data:`DEVIATIONS` times its standard error, and if it lost
+  :data:`SECONDS` altogether.  What is found is taken out before anything else is looked for, so that a slower engine is
+  no noise that hides a slower cell;
+- the sum over a group of cells (those of one variant, mechanism, toolchain and engine), or a cell, if it lost at least
+  :data:`SECONDS` and the factor :data:`FACTOR`, and lies further from the median than :data:`DEVIATIONS` times the
+  usual distance, which is the median absolute deviation, scaled to be a standard deviation where noise is normal.
+
+A whole variant is no part: a host that was busy while it ran looks the same.  Medians, because a few cells wait for a
+child to start and take a thousand times as long as the rest.  So a host that is ten times slower makes nothing slower,
+and neither does what slows down all parts alike: that cannot be told from a slower host.
 """
 
 from __future__ import annotations
 
 import enum
 import math
+import os
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,10 +40,12 @@ from farm.run import Recorded, Run, read
 from farm.verdict import FAILED, PASSED, SKIPPED, Result, Verdict
 
 SCHEMA = 1
-SECONDS = 0.25  # a cell that waits for the host or for a child may well lose half of this
+SECONDS = 1.0  # a cell that waits for a child on a busy host may well lose half of this
 FACTOR = 1.5
 DEVIATIONS = 4
 _GROUPS = 10  # fewer say nothing of how far groups usually are from the median; cells do
+_CELLS = 10  # of a part in one variant, and as many others; fewer are not compared
+_VARIANTS = 5  # fewer that can be compared say nothing of a part
 
 _FAILING = FAILED - {Verdict.XPASS}  # an unexpected pass is a stale list, the guest did right
 
@@ -49,7 +59,7 @@ class Change(enum.Enum):
     NEWLY_SKIPPED = "newly skipped"  #: ran in A
     WEAKENED = "weakened"  #: passes as before, but could no longer have shown a defect
     STILL_FAILING = "still failing"  #: in the same way or in another
-    KNOWN_BAD = "known-bad changed"  #: to, or from, a pass or a failure that is listed as known-bad
+    KNOWN_BAD = "known-bad changed"  #: a listed failure: from a pass, to an unexpected one, or to another failure
     FIXED = "fixed"
     NOW_RUN = "now run"  #: was skipped in A, and does not fail
     ADDED = "new cell"  #: in B alone, and does not fail
@@ -122,9 +132,9 @@ class NewImage(msgspec.Struct, frozen=True):
 
 
 class Slower(msgspec.Struct, frozen=True):
-    """A group ``variant/mechanism/toolchain/engine``, or a cell, that lost more than the noise."""
+    """What lost more than the noise."""
 
-    name: str
+    name: str  #: a part ``*/*/*/unicorn``, a group ``arm64/stub/zig/unicorn``, or a cell
     cells: int
     before: float  #: seconds
     after: float  #: seconds
@@ -165,7 +175,7 @@ def load(path: Path) -> Recorded:
 
     Raises :class:`~farm.errors.UsageError` for what is neither, :class:`~farm.errors.FarmError` if it holds no result.
     """
-    file = path / "results.jsonl" if path.is_dir() else path
+    file = path / "results.jsonl" if os.path.isdir(path) else path  # noqa: PTH112 - Path's raises for some
     recorded = read(file)
     if not recorded.results:
         raise FarmError(f"{file}: holds no result")
@@ -206,9 +216,13 @@ def _side(name: str, recorded: Recorded) -> Side:
 
 def _changed(cell: Cell, before: Result | None, after: Result | None) -> Changed:
     was, now = before.verdict if before else None, after.verdict if after else None
+    change = classify(was, now)
+    if was is now is Verdict.XFAIL and before and after:
+        same = (before.excused, before.trace) == (after.excused, after.trace)
+        change = Change.UNCHANGED if same else Change.KNOWN_BAD
     return Changed(
         cell,
-        classify(was, now),
+        change,
         was,
         now,
         before.reason if before else None,
@@ -225,6 +239,7 @@ def _facts(before: Run, after: Run) -> list[Fact]:
             "farm": run.farm,
             "plan": (run.whole or run.plan)[:12],
             "shard": run.shard,
+            "known-bad list": (run.quarantine or "")[:12] or None,
             "host": run.host,
             **run.versions,
         }
@@ -244,32 +259,80 @@ def _images(before: Iterable[Result], after: Iterable[Result]) -> list[NewImage]
 _K = TypeVar("_K")
 
 
+_Times = dict[Cell, tuple[float, float]]
+
+
 def _slower(common: Sequence[tuple[Result, Result]]) -> tuple[float | None, list[Slower]]:
-    """The median ratio, and the groups and single cells that the module's rule finds, those that lost most first.
+    """The median ratio, and the parts, groups and single cells that the module's rule finds, what lost most first.
 
     A cell of a group that is found is part of it.
     """
-    cells: dict[Cell, tuple[float, float]] = {}
-    groups: dict[tuple[str, str, str, str], tuple[float, float]] = {}
-    sizes: Counter[tuple[str, str, str, str]] = Counter()
-    for x, y in common:
-        if x.verdict in PASSED and y.verdict in PASSED and x.seconds > 0 and y.seconds > 0:
-            cells[x.cell] = (x.seconds, y.seconds)
-            key = _group(x.cell)
-            was, now = groups.get(key, (0.0, 0.0))
-            groups[key] = (was + x.seconds, now + y.seconds)
-            sizes[key] += 1
-    if not cells:
+    times: _Times = {
+        x.cell: (x.seconds, y.seconds)
+        for x, y in common
+        if x.verdict in PASSED and y.verdict in PASSED and x.seconds > 0 and y.seconds > 0
+    }
+    if not times:
         return None, []
+    found, cells = _slower_parts(times)
+    groups, seen = _summed(cells), _summed(times)
+    sizes = Counter(map(_group, times))
     middle = statistics.median(_logarithms(cells))
-    noise = _spread(cells, middle)
-    slow_groups = _beyond(groups, middle, _spread(groups, middle) if len(groups) >= _GROUPS else noise)
+    noise = _deviation(_logarithms(cells), middle)
+    slow_groups = _beyond(groups, middle, _deviation(_logarithms(groups), middle) if len(groups) >= _GROUPS else noise)
     slow_cells = {cell: by for cell, by in _beyond(cells, middle, noise).items() if _group(cell) not in slow_groups}
-    found = [
-        *(Slower("/".join(key), sizes[key], *groups[key], factor) for key, factor in slow_groups.items()),
-        *(Slower(str(cell), 1, *cells[cell], factor) for cell, factor in slow_cells.items()),
-    ]
-    return math.exp(middle), sorted(found, key=lambda slow: slow.before - slow.after)
+    found += [Slower("/".join(key), sizes[key], *seen[key], factor) for key, factor in slow_groups.items()]
+    found += [Slower(str(cell), 1, *times[cell], factor) for cell, factor in slow_cells.items()]
+    ratio = math.exp(statistics.median(_logarithms(times)))
+    return ratio, sorted(found, key=lambda slow: slow.before - slow.after)
+
+
+def _slower_parts(times: _Times) -> tuple[list[Slower], _Times]:
+    """The parts that are slower than the rest, and ``times`` as if in A they had been so slow already."""
+    parts: dict[str, list[Cell]] = {}
+    variants: dict[str, list[Cell]] = {}
+    for cell in times:
+        for name in _parts(cell):
+            parts.setdefault(name, []).append(cell)
+        variants.setdefault(cell.variant, []).append(cell)
+    logarithms = dict(zip(times, _logarithms(times), strict=True))
+    found = []
+    for _ in range(len(parts)):
+        behind, name = max((_behind(name, variants.values(), logarithms), name) for name in parts)
+        cells = parts.pop(name)
+        before, after = (math.fsum(times[cell][side] for cell in cells) for side in (0, 1))
+        if behind and after - before * math.exp(statistics.median(logarithms.values())) >= SECONDS:
+            found.append(Slower(name, len(cells), before, after, math.exp(behind)))
+            for cell in cells:
+                logarithms[cell] -= behind
+    return found, {cell: (now / math.exp(logarithms[cell]), now) for cell, (_, now) in times.items()}
+
+
+def _parts(cell: Cell) -> tuple[str, str, str]:
+    return f"*/*/*/{cell.engine.partition(':')[0]}", f"*/{cell.mechanism}/*/*", f"*/*/{cell.toolchain}/*"
+
+
+def _behind(part: str, variants: Iterable[Sequence[Cell]], logarithms: Mapping[Cell, float]) -> float:
+    """How far ``part`` is above the rest, if that is far enough to be told; else 0."""
+    distances = []
+    for cells in variants:
+        mine = [logarithms[cell] for cell in cells if part in _parts(cell)]
+        others = [logarithms[cell] for cell in cells if part not in _parts(cell)]
+        if min(len(mine), len(others)) >= _CELLS:
+            distances.append(statistics.median(mine) - statistics.median(others))
+    if len(distances) < _VARIANTS:
+        return 0.0
+    behind = statistics.median(distances)
+    error = 1.2533 * _deviation(distances, behind) / math.sqrt(len(distances))
+    return behind if behind >= max(math.log(FACTOR), DEVIATIONS * error) else 0.0
+
+
+def _summed(times: _Times) -> dict[tuple[str, str, str, str], tuple[float, float]]:
+    groups: dict[tuple[str, str, str, str], tuple[float, float]] = {}
+    for cell, (was, now) in times.items():
+        before, after = groups.get(_group(cell), (0.0, 0.0))
+        groups[_group(cell)] = (before + was, after + now)
+    return groups
 
 
 def _group(cell: Cell) -> tuple[str, str, str, str]:
@@ -280,8 +343,8 @@ def _logarithms(times: Mapping[_K, tuple[float, float]]) -> list[float]:
     return [math.log(now / was) for was, now in times.values()]
 
 
-def _spread(times: Mapping[_K, tuple[float, float]], middle: float) -> float:
-    return 1.4826 * statistics.median(abs(value - middle) for value in _logarithms(times))
+def _deviation(values: Iterable[float], middle: float) -> float:
+    return 1.4826 * statistics.median(abs(value - middle) for value in values)
 
 
 def _beyond(times: Mapping[_K, tuple[float, float]], middle: float, noise: float) -> dict[_K, float]:

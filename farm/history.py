@@ -27,7 +27,7 @@ from typing import Self
 import msgspec
 
 from farm.diff import Changed, classify
-from farm.errors import HistoryError, UsageError
+from farm.errors import UNREADABLE, HistoryError, UsageError
 from farm.plan import Cell
 from farm.run import Run
 from farm.verdict import FAILED, PASSED, SKIPPED, Result, Verdict
@@ -206,8 +206,15 @@ class History:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise HistoryError(f"{path}: its folder cannot be made: {error.strerror}") from None
-        elif not path.exists():
-            raise HistoryError(f"{path}: there is no history yet: farm run, or farm history add, begins one")
+        else:
+            try:
+                path.stat()
+            except FileNotFoundError:
+                raise HistoryError(
+                    f"{path}: there is no history yet: farm run, or farm history add, begins one"
+                ) from None
+            except OSError as error:
+                raise HistoryError(f"{path}: cannot be read: {error.strerror}") from None
         mode = "mode=rwc" if create else "mode=rw"
         if not create and not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists():
             mode = "mode=ro&immutable=1"  # else even reading needs a file beside it
@@ -347,11 +354,12 @@ class History:
         """The lines of an export: a head, and each run after the cells that it is the first to need."""
         yield msgspec.json.encode(_Head(SCHEMA))
         told = set()
-        for record in self.runs():
-            if record.cells not in told:
-                told.add(record.cells)
-                yield msgspec.json.encode(Cells(record.cells, self.cells(record.cells)))
-            yield msgspec.json.encode(record)
+        with self._guarded():
+            for sha256, packed in self._db.execute("SELECT cells, record FROM run ORDER BY started, id"):
+                if sha256 not in told:
+                    told.add(sha256)
+                    yield msgspec.json.encode(Cells(sha256, self.cells(sha256)))
+                yield msgspec.json.encode(self._read(packed))
 
     def load(self, lines: Iterable[bytes], name: str) -> tuple[int, list[str]]:
         """Add the runs of an export called ``name``; how many were new, and a sentence for each unusable line.
@@ -361,7 +369,7 @@ class History:
         lines = iter(lines)
         try:
             head = msgspec.json.decode(next(lines, b""), type=_Head)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             raise UsageError(f"{name}: line 1 is no head of an exported history") from None
         if head.schema != SCHEMA:
             raise UsageError(f"{name}: a history of version {head.schema}; this farm reads {SCHEMA}")
@@ -373,7 +381,7 @@ class History:
                 try:
                     found = decoder.decode(line)
                     _check(found, cells)
-                except (msgspec.DecodeError, ValueError) as error:  # of Unicode too
+                except (*UNREADABLE, ValueError) as error:
                     complaints.append(f"{name}: line {number} is no part of a history ({error}); it is left out")
                     continue
                 if isinstance(found, Record):
@@ -512,7 +520,7 @@ def view(history: History, last: int | None = None, pattern: str | None = None) 
     ]
     suspects.sort(key=lambda suspect: -len(suspect.verdicts))
     shown = [Strip(cells[i], strip) for i, strip in enumerate(strips)]
-    return View(SCHEMA, str(history.path), summaries, turns, suspects, shown)
+    return View(SCHEMA, os.fsencode(history.path).decode(errors="replace"), summaries, turns, suspects, shown)
 
 
 def _summary(run: Record, counts: Counter[str]) -> Summary:

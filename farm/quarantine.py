@@ -34,7 +34,7 @@ import msgspec
 
 from farm import plan as plans
 from farm.engines import Hole, engines
-from farm.errors import QuarantineError, UnknownNameError, UsageError
+from farm.errors import UNREADABLE, QuarantineError, UnknownNameError, UsageError
 from farm.plan import Cell, Plan, Selection
 from farm.verdict import FAILED, PASSED, SKIPPED, UNSURE, Result, Verdict
 
@@ -46,7 +46,7 @@ DEFAULT = Path("quarantine.toml")
 _PARTS = ("arch", "mechanism", "toolchain", "engine", "scenario")  # of a cell as it is written, and of a selection
 _EXCUSABLE = FAILED - {Verdict.XPASS}
 
-_Words = Annotated[str, msgspec.Meta(min_length=1)]
+_Words = Annotated[str, msgspec.Meta(min_length=1, pattern=r"\S")]
 
 
 class When(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -120,7 +120,8 @@ class Quarantine:
                 return result
             verdict, reason = Verdict.XPASS, f"it passes, though it is {entry}: take it out of {self.path}"
         elif result.verdict in expected:
-            verdict, reason = Verdict.XFAIL, f"{entry}: {result.verdict}: {result.reason}"
+            reason = f"{entry}: {result.verdict}: {result.reason}"
+            return msgspec.structs.replace(result, verdict=Verdict.XFAIL, reason=reason, excused=result.verdict)
         else:
             known = " or ".join(str(verdict) for verdict in Verdict if verdict in expected)
             verdict, reason = result.verdict, f"{result.reason}; as {known} alone it is {entry}"
@@ -146,7 +147,7 @@ def load(path: Path, selection: Selection, today: date | None = None) -> Quarant
         tables = msgspec.toml.decode(path.read_bytes(), type=_File).known_bad
     except OSError as error:
         raise QuarantineError(f"{path}: cannot be read: {error.strerror}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise QuarantineError(f"{path}: not a list of [[known-bad]] tables: {_words(error)}") from None
     today = today or datetime.now(UTC).date()
     entries: list[Listed] = []

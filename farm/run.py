@@ -32,7 +32,7 @@ from farm.plan import Cell, Plan
 from farm.quarantine import Quarantine
 from farm.scenario import Scenario
 from farm.toolchain import TOOLCHAINS
-from farm.verdict import PASSED, UNSURE, Judge, Result, Verdict, reproducer, skipped
+from farm.verdict import PASSED, SKIPPED, UNSURE, Judge, Result, Verdict, reproducer, skipped
 
 SCHEMA = 1
 TIMEOUT = 5.0  # seconds a cell
@@ -293,10 +293,39 @@ def _foreign(run: Run, earlier: Run) -> str | None:
     return None
 
 
-class Journal:
-    """``results.jsonl``: a line a result, flushed as it comes, rewritten in plan order on a clean end."""
+def outdated(plan: Plan, workers: int) -> Callable[[Result], bool]:
+    """Whether a result of an earlier run of ``plan`` is of another guest than would be run now.  Builds them all."""
+    specs = list(dict.fromkeys(batch.spec for batch in batches(plan)))
+    built = image.build_all(specs, workers)
+    images = {
+        (spec.variant.name, spec.mechanism, spec.toolchain): made.sha256
+        for spec, made in built.items()
+        if isinstance(made, image.Image)
+    }
 
-    def __init__(self, path: Path, run: Run, *, resume: bool = False) -> None:
+    def is_outdated(result: Result) -> bool:
+        cell = result.cell
+        return result.verdict not in SKIPPED and result.image != images.get(
+            (cell.variant, cell.mechanism, cell.toolchain)
+        )
+
+    return is_outdated
+
+
+class Journal:
+    """``results.jsonl``: a line a result, flushed as it comes, rewritten in plan order on a clean end.
+
+    With ``resume`` the results that are there are kept, but for those that are ``outdated``.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        run: Run,
+        *,
+        resume: bool = False,
+        outdated: Callable[[Result], bool] = lambda _: False,
+    ) -> None:
         self.path = path
         self.run = run
         self.results: dict[Cell, Result] = {}
@@ -309,7 +338,7 @@ class Journal:
             if foreign := _foreign(run, earlier):
                 raise UsageError(f"{path}: {foreign}; without --resume it is overwritten")
             self.run = earlier
-            self.results = {result.cell: result for result in results}
+            self.results = {result.cell: result for result in results if not outdated(result)}
         # With earlier results at stake the new file takes the old one's place only when it holds them.
         begun = path.with_suffix(".jsonl.partial") if self.results else path
         self._file = self._guarded(lambda: begun.open("wb"))

@@ -82,6 +82,7 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     reproduce: str | None = None
     began: float = 0.0  #: seconds since the epoch
     retried: str | None = None  #: what the first attempt said, if the emulator failed there
+    excused: Verdict | None = None  #: what an xfail would be, were it not listed as known-bad
 
     @property
     def failed(self) -> bool:

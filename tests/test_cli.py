@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from farm import paths
+from farm.cli import _SPELLED
+from farm.report import LEGEND, MARKS, history
 
 FARM = [sys.executable, "-m", "farm"]
 
@@ -171,6 +173,25 @@ def test_a_one_line_change_that_breaks_the_displacement_is_red_and_explained(tmp
     assert failing["reason"].startswith("event ")
     assert "<failure" in (tmp_path / "out" / "junit.xml").read_text()
     assert "are not as expected" in (tmp_path / "out" / "summary.md").read_text()
+
+
+def test_a_resumed_run_believes_no_result_of_a_guest_that_has_changed_since(tmp_path):
+    right = "((uint32_t)(to - at) >> 2)"
+    folder = broken(tmp_path, right, right)
+    select = ("--arch-path", folder, "--arch", "broken", "--engine", "unicorn", "--scenario", "BS-0*")
+    command = ("run", *select, "--output", tmp_path / "out", "--resume")
+    assert farm(*command).returncode == 0
+    good = results(tmp_path / "out")[1]
+    source = folder / "patch.c"
+    text = source.read_text()
+    for change, status in (("((uint32_t)(to - at + 4) >> 2)", 1), ("not C", 1), (right, 0)):
+        source.write_text(text.replace(right, change))
+        done = farm(*command)
+        assert done.returncode == status, done.stdout + done.stderr
+    now = results(tmp_path / "out")[1]
+    assert [line["verdict"] for line in now] == [line["verdict"] for line in good]
+    stubs = [(line, other) for line, other in zip(now, good, strict=True) if line["cell"]["mechanism"] == "stub"]
+    assert all(line["image"] == other["image"] for line, other in stubs)
 
 
 def test_a_source_that_does_not_compile_is_a_build_error_with_the_compilers_words(tmp_path):
@@ -403,3 +424,19 @@ def test_a_shuffled_saved_plan_gives_the_same_traces(tmp_path, default_run):
     for line in results(tmp_path / "out")[1]:
         assert line["trace"] == wanted[cell_id(line)]
     assert msgspec.json.decode((tmp_path / "plan.json").read_bytes())["cells"][0] != msgspec.to_builtins(made.cells[0])
+
+
+def test_a_log_without_unicode_does_not_end_a_run(tmp_path):
+    select = ("--arch", "arm64", "--engine", "unicorn", "--scenario", "BS-01")
+    done = farm("run", *select, "--output", tmp_path, PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "+ pass   ~ pass" in done.stdout
+    assert done.stdout.isascii()
+
+
+def test_every_sign_of_the_reports_has_one_of_its_own_in_ascii():
+    signs = {sign for text in (LEGEND, *MARKS.values(), history._BARS) for sign in text if not sign.isascii()}
+    assert signs < set(_SPELLED)
+    marks = [mark[0] for mark in MARKS.values()]
+    for kind in (set(marks), history._BARS):
+        assert len({_SPELLED.get(sign, sign) for sign in kind}) == len(kind)

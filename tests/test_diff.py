@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import re
 import shutil
 import subprocess
 import sys
 from collections import Counter
+from random import Random
 
 import msgspec
 import pytest
@@ -26,6 +28,7 @@ from farm.report import diff as reports
 from farm.run import Recorded, Run
 from farm.verdict import FAILED, PASSED, SKIPPED, Result, Verdict
 
+DEEP = '{"run": ' * 100_000
 RUN = Run(1, "0.1.0", "0" * 64, "Linux x86_64, 2 CPUs", {"unicorn": "2.1.2"}, "2026-01-01T00:00:00+00:00")
 
 
@@ -199,6 +202,27 @@ def test_shards_of_one_plan_are_no_other_plan():
     assert [(fact.what, fact.before, fact.after) for fact in compare(a, b).facts] == [("shard", "1/2", "2/2")]
 
 
+def test_a_known_failure_that_is_another_one_now_is_told():
+    was = result(Verdict.XFAIL, "a", "known-bad: mismatch"), result(Verdict.XFAIL, "b"), result(Verdict.XFAIL, "c")
+    a = recorded(*(replace(each, excused=Verdict.MISMATCH) for each in was))
+    crashes = replace(was[0], excused=Verdict.CRASH, reason="known-bad: crash")
+    differs, same = replace(was[1], excused=Verdict.MISMATCH, trace="bb"), a.results[2]
+    found = compare(a, recorded(crashes, differs, same))
+    assert [(each.cell.scenario, each.change) for each in found.cells] == [
+        ("a", Change.KNOWN_BAD),
+        ("b", Change.KNOWN_BAD),
+    ]
+    assert not found.regression
+    assert "1 known-bad changed\n  a: xfail, in another way on arm64" in reports.text(
+        compare(recorded(a.results[0]), recorded(crashes))
+    )
+
+
+def test_another_list_of_known_bad_cells_is_told():
+    a, b = recorded(result()), recorded(result(), quarantine="c" * 64)
+    assert "changed: known-bad list: nothing -> cccccccccccc\n" in reports.text(compare(a, b))
+
+
 def test_of_many_versions_only_those_that_differ_are_shown():
     a = recorded(result(), versions={"gcc": "alpha-gcc 12 and sh4-gcc 12"})
     b = recorded(result(), versions={"gcc": "alpha-gcc 12 and sh4-gcc 13"})
@@ -241,13 +265,51 @@ def test_one_group_that_is_five_times_slower_is_found_through_noise_and_another_
 
 
 def test_one_cell_that_is_slower_is_named():
-    times = {v: [0.01 * (1 + i % 3) for i in range(40)] for v in "ab"}
+    times = {v: [0.1 * (1 + i % 3) for i in range(40)] for v in "ab"}
     later = {v: list(ts) for v, ts in times.items()}
-    later["b"][7] += 0.3
-    later["a"][7] += 0.1  # less than a host may lose anywhere
+    later["b"][7] += 1.2
+    later["a"][7] += 0.5  # less than a host may lose anywhere
     (slow,) = compare(timed(times), timed(later)).slower
     assert (slow.name, slow.cells) == ("b/stub/zig/unicorn/s7", 1)
-    assert slow.factor == pytest.approx(16)
+    assert slow.factor == pytest.approx(7)
+
+
+def engines_and_mechanisms(slower=lambda _: 1.0, noise=lambda: 1.0):
+    """Six variants, each of two mechanisms under two engines, in cells of 20 ms."""
+    return recorded(
+        *(
+            result(variant=v, mechanism=m, engine=e, scenario=f"s{i}", seconds=0.02 * noise() * slower((v, m, e)))
+            for v in "abcdef"
+            for m in ("pointer", "stub")
+            for e in ("unicorn", "qemu-user")
+            for i in range(20)
+        )
+    )
+
+
+@given(st.sampled_from(["unicorn", "qemu-user", "pointer", "stub"]), st.integers(0, 1000))
+def test_a_slower_engine_or_mechanism_is_found_though_it_is_half_of_the_run(which, seed):
+    random = Random(seed)
+
+    def noise():
+        return math.exp(random.gauss(0, 0.3))
+
+    after = engines_and_mechanisms(lambda names: 3 if which in names else 1, noise)
+    (slow,) = compare(engines_and_mechanisms(noise=noise), after).slower
+    assert (slow.name, slow.cells) == (f"*/{which}/*/*" if which in ("pointer", "stub") else f"*/*/*/{which}", 240)
+    assert slow.factor == pytest.approx(3, rel=0.5)
+    assert slow.after / slow.before == pytest.approx(3, rel=0.5)
+
+
+def test_a_slower_engine_hides_no_slower_group():
+    before, after = engines_and_mechanisms(), engines_and_mechanisms(lambda names: 3 if "unicorn" in names else 1)
+    after.results[0] = replace(after.results[0], seconds=2.0)
+    assert [slow.name for slow in compare(before, after).slower] == ["*/*/*/unicorn", "a/pointer/zig/unicorn"]
+
+
+def test_a_host_that_is_busy_while_some_variants_run_makes_no_part_slower():
+    busy = engines_and_mechanisms(lambda names: 9 if names[0] in "ef" else 1)
+    assert not any("*" in slow.name for slow in compare(engines_and_mechanisms(), busy).slower)
 
 
 def test_what_lost_most_comes_first():
@@ -299,7 +361,7 @@ def pair():
         result(Verdict.PASS_INSENSITIVE, "weak"),
         result(Verdict.NOT_RUN, "skipped", reason="qemu-user is missing: apt-get install qemu-user"),
         result(Verdict.FLAKY, "moody", reason="first crash (it died), then pass (as expected)"),
-        result(scenario="slow0", seconds=0.57),
+        result(scenario="slow0", seconds=1.17),
         *(result(scenario=f"slow{i}") for i in range(1, 3)),
         result(scenario="new", variant="ppc64"),
         versions={"unicorn": "2.1.4"},
@@ -338,7 +400,7 @@ changed: unicorn: 2.1.2 -> 2.1.4
 1 new cell
   new: not there -> pass on ppc64 under stub/zig/unicorn
 slower by more than the noise (the median cell took 1.00 times as long)
-  arm64/stub/zig/unicorn: 0.040 s -> 0.600 s, 15.0 times
+  arm64/stub/zig/unicorn: 0.040 s -> 1.200 s, 30.0 times
 regression: 2 new failures, 1 new flaky, 1 vanished, 1 newly skipped, 1 weakened
 """
 
@@ -525,11 +587,12 @@ def test_broken_lines_of_either_are_named_and_the_rest_is_compared(tmp_path):
     a = save(tmp_path / "a", recorded(result(), result(scenario="b")))
     b = save(tmp_path / "b", recorded(result(), result(scenario="b")))
     with (a / "results.jsonl").open("a") as file:
-        file.write('{"foreign": 1}\n')
+        file.write('{"foreign": 1}\n' + DEEP + "\n")
     whole = (b / "results.jsonl").read_text()
     (b / "results.jsonl").write_text(whole[:-20])
     done = farm("diff", a, b)
     assert f"{a / 'results.jsonl'}: line 4 is no result" in done.stderr
+    assert f"{a / 'results.jsonl'}: line 5 is no result" in done.stderr
     assert f"{b / 'results.jsonl'}: line 3 was cut off" in done.stderr
     assert done.returncode == 1
     assert "  b: pass -> not there on arm64" in done.stdout
@@ -539,6 +602,8 @@ def test_broken_lines_of_either_are_named_and_the_rest_is_compared(tmp_path):
     ("content", "status", "sentence"),
     [
         (None, 2, "cannot be read: No such file or directory"),
+        (b'{"run": {"farm": "\xff"}}', 2, "line 1 is no run header; is it a results.jsonl?"),
+        (DEEP.encode(), 2, "line 1 is no run header; is it a results.jsonl?"),
         (b"no journal\n", 2, "line 1 is no run header; is it a results.jsonl?"),
         (msgspec.json.encode({"run": replace(RUN, schema=2)}), 2, "results of schema 2; this farm reads 1"),
         (msgspec.json.encode({"run": RUN}), 3, "holds no result"),

@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -49,10 +50,12 @@ def header(day=1):
     return replace(RUN, started=f"2026-01-{day:02}T00:00:00+00:00")
 
 
-def farm(*arguments, stdin=None, **environment):
+def farm(*arguments, stdin=None, encoding="utf-8", **environment):
     command = [*FARM, *map(str, arguments)]
     env = {**os.environ, "COLUMNS": "160", **environment}
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=env, input=stdin, timeout=300)
+    return subprocess.run(
+        command, capture_output=True, encoding=encoding, check=False, env=env, input=stdin, timeout=300
+    )
 
 
 def save(folder, run, results):
@@ -256,7 +259,7 @@ def test_a_glob_restricts_everything_to_its_cells(remembered):
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30))
 def test_a_sparkline_is_as_high_as_its_values(values):
-    bars = reports.sparkline(values)
+    bars = reports.sparkline(values, 30)
     assert len(bars) == len(values)
     for (a, x), (b, y) in itertools.product(zip(values, bars, strict=True), repeat=2):
         assert (a <= b) <= (x <= y)
@@ -268,6 +271,24 @@ def shown(found):
     out = io.StringIO()
     reports.show(found, Console(file=out, width=160))
     return out.getvalue()
+
+
+@given(st.integers(1, 1000), st.integers(1, 100))
+def test_a_sparkline_of_many_values_fits_and_has_the_shape_of_all(count, width):
+    bars = reports.sparkline(list(range(count)), width)
+    assert len(bars) == min(count, width)
+    assert list(bars) == sorted(bars)
+    assert count == 1 or width == 1 or (bars[0], bars[-1]) == ("▁", "█")
+
+
+@pytest.mark.parametrize("width", [30, 40, 80, 120])
+def test_the_trends_of_many_runs_fit_the_terminal(remembered, width):
+    found = remembered(*({"calls": "pass" if day % 3 else "mismatch"} for day in range(28)))
+    assert max(map(len, reports.trends(found, width))) <= width
+
+
+def test_a_history_without_a_run_says_so(remembered):
+    assert shown(remembered()).endswith(": 0 runs\n")
 
 
 def test_the_trend_leaves_out_runs_that_are_about_something_else(remembered):
@@ -294,6 +315,25 @@ def test_what_is_shown_is_grouped_and_says_why(path):
     assert "  calls: pass -> crash on arm64, ppc32 under stub/zig/unicorn (2 cells): it died\n" in text
     assert "  arm64/stub/zig/unicorn/calls and 1 more: pass -> crash -> pass (2 changes in 3 runs, 100%)\n" in text
     assert "guest lines  ▄▄▄  90.0% -> 90.0%\n" in text
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_terminal_of_any_encoding_gets_the_plots(path, remembered, encoding):
+    remembered({"calls": "pass", "naïve": "pass"}, {"calls": "pass", "naïve": "mismatch"})
+    done = farm("history", "--cell", "*", "--file", path, PYTHONIOENCODING=encoding, LC_ALL="C", encoding=encoding)
+    assert (done.returncode, done.stderr) == (0, "")
+    bars, plus = ("█▁", "✓✗") if encoding == "utf-8" else ("#_", "+X")
+    assert f"passed       {bars}  2 -> 1\n" in done.stdout
+    assert f"{plus}  arm64/stub/zig/unicorn/na{'?' if encoding == 'ascii' else 'ï'}ve\n" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file names are Unicode")
+def test_a_name_that_is_no_text_is_shown_all_the_same(tmp_path):
+    path = tmp_path / os.fsdecode(b"\xff")
+    folder = save(tmp_path / os.fsdecode(b"out-\xfe"), RUN, [result()])
+    assert farm("history", "add", folder, "--file", path).returncode == 0
+    assert json.loads(farm("history", "--json", "--file", path).stdout)["path"] == str(tmp_path / "\ufffd")
+    assert json.loads(farm("diff", folder, folder, "--format", "json").stdout)["before"]["path"].endswith("out-\ufffd")
 
 
 def test_hostile_names_do_not_break_the_lines(path):
@@ -373,6 +413,8 @@ def test_lines_that_cannot_be_used_are_named_and_the_rest_is_imported(path, tmp_
     ("content", "sentence"),
     [
         ("", "line 1 is no head of an exported history"),
+        ("{" * 9, "line 1 is no head of an exported history"),
+        ('{"x":' * 100_000, "line 1 is no head of an exported history"),
         ('{"run": {}}\n', "line 1 is no head of an exported history"),
         ('{"type":"history","schema":2}\n', "a history of version 2; this farm reads 1"),
     ],
@@ -402,6 +444,14 @@ def test_the_commands_export_import_and_prune(path, tmp_path):
     assert farm("history", "prune", "--keep", 0, "--file", other).returncode == 0
     with contextlib.closing(sqlite3.connect(other)) as db:
         assert db.execute("SELECT count(*) FROM cells").fetchone() == (0,)
+
+
+def test_an_export_does_not_replace_the_history(path, remembered):
+    remembered({"calls": "pass"})
+    before = path.read_bytes()
+    done = farm("history", "export", path, "--file", path)
+    assert (done.returncode, done.stderr) == (2, f"farm: {path}: is the history itself: name another file\n")
+    assert path.read_bytes() == before
 
 
 def test_history_alone_shows_and_json_is_the_documented_structure(path, tmp_path):
@@ -565,6 +615,22 @@ def test_what_is_not_there_is_not_made_by_looking(path):
     path.touch()
     assert "holds no run" in farm("history", "show", "--file", path).stderr
     assert path.stat().st_size == 0
+
+
+def test_a_path_that_cannot_even_be_looked_at_is_named(path, tmp_path):
+    name = "x" * 300  # as a folder is that nobody may enter
+    History(path, create=True).__exit__()
+    for command, status in (
+        (("diff", name, name), 2),
+        (("history", "--file", name), 3),
+        (("history", "add", name, "--file", path), 2),
+        (("history", "add", save(tmp_path / "out", RUN, [result()]), "--file", name), 3),
+        (("history", "export", name, "--file", path), 3),
+        (("history", "import", name, "--file", path), 2),
+    ):
+        done = farm(*command)
+        assert (done.returncode, done.stdout) == (status, ""), command
+        assert re.fullmatch(rf"farm: .*{name}.*: .*\n", done.stderr), command
 
 
 def test_an_empty_file_becomes_a_history(path):

@@ -204,6 +204,7 @@ def test_entries_for_different_versions_may_list_the_same_cells(listing, qemu, m
         ({key: GOOD[key] for key in GOOD if key != "issue"}, "missing required field `issue`"),
         ({key: GOOD[key] for key in GOOD if key != "review"}, "missing required field `review`"),
         ({**GOOD, "owner": ""}, "entry 1: owner: Expected `str` of length >= 1"),
+        ({**GOOD, "issue": " "}, "entry 1: issue: Expected `str` matching regex"),
         (
             {**GOOD, "ownr": "x"},
             "unknown field `ownr`; its keys are cells, issue, owner, review, when, verdict, reason",
@@ -257,7 +258,10 @@ def test_the_entry_that_is_wrong_is_counted_from_one(listing, bad):
         listing(*others, bad)
 
 
-@pytest.mark.parametrize(("content", "complaint"), [(None, "No such file or directory"), (b"\xff\xfe", "utf-8")])
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [(None, "No such file or directory"), (b"\xff\xfe", "utf-8"), (b"a=" + b"[" * 9999, "depth")],
+)
 def test_a_file_that_cannot_be_read_is_named(tmp_path, content, complaint):
     path = tmp_path / "list.toml"
     if content is not None:
@@ -319,7 +323,8 @@ def test_a_listed_cell_that_fails_is_an_xfail_with_issue_owner_date_and_all_that
     assert after.verdict is Verdict.XFAIL
     assert not after.failed
     assert after.reason == f"known-bad (https://example.org/17, ada, review by 2031-03-01): {verdict}: so"
-    assert msgspec.structs.replace(after, verdict=before.verdict, reason=before.reason) == before
+    assert after.excused is verdict
+    assert msgspec.structs.replace(after, verdict=before.verdict, reason=before.reason, excused=None) == before
 
 
 @pytest.mark.parametrize("verdict", sorted(PASSED, key=str))
@@ -384,7 +389,8 @@ def test_no_list_makes_a_failure_pass_or_touches_what_it_does_not_list(verdict, 
     else:
         assert after.verdict is (Verdict.XFAIL if verdict in expected else verdict)
         assert before.reason in after.reason
-    assert msgspec.structs.replace(after, verdict=before.verdict, reason=before.reason) == before
+    assert after.excused is (verdict if after.verdict is Verdict.XFAIL else None)
+    assert msgspec.structs.replace(after, verdict=before.verdict, reason=before.reason, excused=None) == before
 
 
 # In a run.

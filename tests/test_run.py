@@ -198,6 +198,24 @@ def test_without_resume_an_earlier_journal_is_overwritten(plan, complete, monkey
     assert len(begun) == len([p for p in plan.cells if p.verdict is None])
 
 
+def test_results_of_another_engine_or_compiler_are_not_resumed(plan, complete):
+    before = complete.read_bytes()
+    for tool in ("unicorn", "zig", "farm"):
+        other = describe(plan)
+        if tool == "farm":
+            other.farm = "99"
+        else:
+            other.versions[tool] = "99"
+        with pytest.raises(
+            UsageError, match=rf"{tool} .* made them, and here is 99; without"
+        ):
+            Journal(complete, other, resume=True)
+    assert complete.read_bytes() == before
+    other = describe(plan)
+    other.versions["python"] = "99"
+    Journal(complete, other, resume=True).close()
+
+
 def test_the_results_of_another_plan_are_not_resumed(plan, complete):
     other = Plan(plan.cells[:2], plan.scenarios, plan.variants)
     before = complete.read_bytes()

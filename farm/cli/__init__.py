@@ -21,7 +21,8 @@ from farm.cli import ci, compare, coverage, guests, look, measure, report, run  
 from farm.cli.app import app
 from farm.errors import FarmError, OutputError
 
-_SPELLED = {"✓": "+", "≈": "~", "–": "-", "○": "o", "✗": "X", "…": "..."}  # where there is but ASCII
+#: The signs of the reports and the plots where there is but ASCII.
+_SPELLED = {**dict(zip("✓≈–○✗▁▂▃▄▅▆▇█", "+~-oX_.:-=+*#", strict=True)), "…": "..."}
 
 
 def _fail(error: FarmError) -> NoReturn:

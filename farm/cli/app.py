@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from farm.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rich.console import Console
 
@@ -167,10 +167,11 @@ def output_folder(path: Path) -> Path:
     return path
 
 
-def write(path: Path, content: bytes) -> None:
-    """Write a file.  Raises :class:`~farm.errors.OutputError`."""
+def write(path: Path, content: bytes | Iterable[bytes]) -> None:
+    """Write a file, of one part or of several.  Raises :class:`~farm.errors.OutputError`."""
     try:
-        path.write_bytes(content)
+        with path.open("wb") as file:
+            file.writelines([content] if isinstance(content, bytes) else content)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror}") from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -43,7 +44,7 @@ def diff(
     a, b = diffs.load(before), diffs.load(after)
     for complaint in a.complaints + b.complaints:
         typer.echo(complaint, err=True)
-    found = diffs.compare(a, b, (str(before), str(after)))
+    found = diffs.compare(a, b, (typer.format_filename(before), typer.format_filename(after)))
     if format_ is Format.JSON:
         text = as_json(found).decode() + "\n"
     else:
@@ -161,12 +162,15 @@ def export(
     """Write every run as a line of JSON."""
     from farm import history as histories
 
-    with histories.History(_file(file)) as opened:
+    path = _file(file)
+    with histories.History(path) as opened:
+        if os.path.exists(target) and target.samefile(path):  # noqa: PTH110 - Path's raises for some
+            raise UsageError(f"{target}: is the history itself: name another file")
+        lines = (line + b"\n" for line in opened.export())
         if target == _STREAM:
-            for line in opened.export():
-                sys.stdout.buffer.write(line + b"\n")
+            sys.stdout.buffer.writelines(lines)
         else:
-            write(target, b"".join(line + b"\n" for line in opened.export()))
+            write(target, lines)
 
 
 @history.command("import")

@@ -109,7 +109,7 @@ def run(
     plan_file: Annotated[Path | None, typer.Option("--plan", metavar="FILE", help="Run a saved plan")] = None,
     executor: Annotated[str, typer.Option(metavar="WHERE", help="local, or dask=ADDRESS")] = "local",
     output: Annotated[Path, typer.Option(metavar="DIR", help="Where results go")] = Path("farm-out"),
-    resume: Annotated[bool, typer.Option("--resume", help="Keep the results that are there, run the rest")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep results of unchanged guests, run the rest")] = False,
     require: Annotated[list[str] | None, typer.Option(metavar="ENGINE", help="Fail if this engine is missing")] = None,
     retries: Annotated[int, typer.Option(min=0, metavar="N", help="Run a cell again whose emulator failed")] = 1,
     quarantine: QuarantineFile = None,
@@ -195,7 +195,11 @@ def _execute(
     if isinstance(pool, concurrent.futures.ThreadPoolExecutor):  # elsewhere the children are not ours
         for name in {p.cell.engine.partition(":")[0] for p in plan.cells if p.verdict is None}:
             engines()[name].warm_up(min(jobs, len({p.cell.variant for p in plan.cells})))
-    journal = runs.Journal(folder / "results.jsonl", runs.describe(plan, known), resume=resume)
+    path, header = folder / "results.jsonl", runs.describe(plan, known)
+    if resume and path.exists():
+        journal = runs.Journal(path, header, resume=True, outdated=runs.outdated(plan, jobs))
+    else:
+        journal = runs.Journal(path, header)
     try:
         remove_reports(folder)
         write(folder / "plan.json", plan.whole.json())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -26,16 +28,22 @@ def runs(number: int) -> str:
     return f"{number} run{'s' * (number != 1)}"
 
 
-def sparkline(values: Sequence[float]) -> str:
-    """A bar a value, the lowest one the smallest of them and the highest the largest."""
+def sparkline(values: Sequence[float], width: int) -> str:
+    """A bar a value, the lowest one the smallest of them and the highest the largest; in ``width`` bars at most.
+
+    If there are more values a bar is the mean of several, each of as many but for rounding.
+    """
+    bars = min(len(values), width)
+    ends = [i * len(values) // bars for i in range(bars + 1)]
+    values = [statistics.fmean(values[a:b]) for a, b in itertools.pairwise(ends)]
     low, high = min(values), max(values)
     if low == high:
         return _BARS[3] * len(values)
     return "".join(_BARS[round((value - low) / (high - low) * (len(_BARS) - 1))] for value in values)
 
 
-def trends(view: View) -> list[str]:
-    """A line for each number that is followed over time: ``passed  ▁▅██  10,600 -> 10,738``.
+def trends(view: View, width: int = 120) -> list[str]:
+    """A line for each number that is followed over time: ``passed  ▁▅██  10,600 -> 10,738``, in ``width`` columns.
 
     Of the runs, those that planned less than half of what the largest did are left out: they are about something else.
     """
@@ -48,11 +56,11 @@ def trends(view: View) -> list[str]:
         ("guest lines", ".1%", [run.lines.reached / run.lines.total for run in whole if run.lines]),
         ("seconds", ",.1f", [run.seconds for run in whole if run.seconds is not None]),
     ]
-    lines = [
-        f"{name:<11}  {sparkline(values)}  {values[0]:{form}} -> {values[-1]:{form}}"
-        for name, form, values in rows
-        if len(values) > 1
-    ]
+    lines = []
+    for name, form, values in rows:
+        if len(values) > 1:
+            ends = f"{values[0]:{form}} -> {values[-1]:{form}}"
+            lines.append(f"{name:<11}  {sparkline(values, max(4, width - 15 - len(ends)))}  {ends}")
     left_out = len(view.runs) - len(whole)
     if lines and left_out:
         lines.append(f"({runs(left_out)} of less than half the cells left out)")
@@ -84,6 +92,10 @@ def _table(view: View) -> Table:
     return made
 
 
+def _cells(number: int) -> str:
+    return "1 cell has" if number == 1 else f"{number} cells have"
+
+
 def _mark(verdict: Verdict | None) -> str:
     """One character."""
     return MARKS[verdict][0] if verdict else " "
@@ -94,7 +106,7 @@ def changes(view: View) -> list[str]:
     lines = []
     for turn in view.turns[::-1][:_TURNS]:
         found = groups(turn.cells)
-        lines.append(f"{brief(turn.started)}: {len(turn.cells)} cells have another verdict")
+        lines.append(f"{brief(turn.started)}: {_cells(len(turn.cells))} another verdict")
         for group in found[:_GROUPS]:
             reason = group.reason()
             lines.append(f"  {group.text()}{f': {reason}' if reason else ''}")
@@ -135,9 +147,11 @@ def strips(view: View) -> list[str]:
 
 def show(view: View, console: Console) -> None:
     """Everything."""
-    console.print(f"{view.path}: {runs(len(view.runs))}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{brief(view.path)}: {runs(len(view.runs))}", markup=False, highlight=False, soft_wrap=True)
+    if not view.runs:
+        return
     console.print(_table(view))
-    for lines in (trends(view), strips(view), changes(view), suspects(view)):
+    for lines in (trends(view, console.width), strips(view), changes(view), suspects(view)):
         if lines:
             console.print()
             for line in lines:
