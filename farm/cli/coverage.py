@@ -67,7 +67,7 @@ def coverage(
     close_engines()
     document = msgspec.json.format(msgspec.json.encode(found), indent=1)
     write(folder / "coverage.json", document)
-    write(folder / "lcov.info", lcov.render(found).encode())
+    write(folder / "lcov.info", lcov.render(found, Path.cwd()).encode())
     if json:
         typer.echo(document.decode())
     else:
