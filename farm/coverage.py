@@ -119,6 +119,7 @@ class Guest:
             for row in table.rows
             if row.begins and (name := names.get(_end(row.path)))
         ]
+        self._places = list(self._without_copies(functions))
         self._addresses = [address for address, _ in self._places]
         self.tells_branches = tells_branches(spec.variant)
         #: Of each conditional branch, where it goes on if it is not taken.
@@ -131,6 +132,15 @@ class Guest:
         self.whose = {
             address: of_line[bisect.bisect_right(starts, address) - 1][1:] for address in sorted(self.conditional)
         }
+
+    def _without_copies(self, functions: list[int]) -> Iterator[tuple[int, _Place]]:
+        """The places but for code of other functions that is inlined in one with an excuse, which is theirs too."""
+        excused = {address for address, (name, line, _) in self._places if line in self._excuses[name]}
+        for address, place in self._places:
+            name, line, _ = place
+            begin = address - _offset(functions, address)
+            if begin not in excused or line in self._excuses[name]:
+                yield address, place
 
     @staticmethod
     def _conditional(variant: Variant, built: Image, table: lines.Table) -> Iterator[tuple[int, int]]:
@@ -187,8 +197,8 @@ def excuses(path: Path, variant: str) -> dict[int, str]:
     """Which lines of a file ``variant`` cannot reach, and why, as its comments ``/* unreached: why */`` say.
 
     A comment at the end of a line excuses that line.  One on a line of its own excuses what is behind it in its block,
-    or, outside of every block, the definition that it precedes.  ``unreached on alpha, sh4:`` is of these variants
-    alone.
+    or, outside of every block, the definition that it precedes, with what is inlined there.  ``unreached on alpha,
+    sh4:`` is of these variants alone.
     """
     text = path.read_text(encoding="utf-8").splitlines()
     found = {}
@@ -345,7 +355,7 @@ def by_variant(coverage: Coverage) -> dict[str, list[Source]]:
 
 
 class Line(msgspec.Struct, frozen=True):
-    """A line of a file that was not reached, or that was and has an excuse for it."""
+    """A line of a file that was not reached, that was and has an excuse for it, or that always went one way."""
 
     path: str
     line: int
@@ -361,13 +371,12 @@ class Line(msgspec.Struct, frozen=True):
         return Path(self.path).name == "patch.c"
 
 
-def _lines(coverage: Coverage, wanted: Callable[[Source, int], bool]) -> list[Line]:
+def _lines(coverage: Coverage, wanted: Callable[[Source], Iterable[int]]) -> list[Line]:
     found: dict[tuple[str, int, str | None], list[str]] = {}
     for variant, of_variant in by_variant(coverage).items():
         for source in of_variant:
-            for line in source.lines:
-                if wanted(source, line):
-                    found.setdefault((source.path, line, source.excused.get(line)), []).append(variant)
+            for line in wanted(source):
+                found.setdefault((source.path, line, source.excused.get(line)), []).append(variant)
     return sorted(
         (Line(*key, tuple(variants)) for key, variants in found.items()), key=lambda line: (line.path, line.line)
     )
@@ -375,12 +384,19 @@ def _lines(coverage: Coverage, wanted: Callable[[Source, int], bool]) -> list[Li
 
 def unreached(coverage: Coverage) -> list[Line]:
     """Lines that no cell reached."""
-    return _lines(coverage, lambda source, line: not source.lines[line])
+    return _lines(coverage, lambda source: (line for line, count in source.lines.items() if not count))
+
+
+def one_way(coverage: Coverage) -> list[Line]:
+    """Lines that were reached, with a conditional branch of which a way was never taken."""
+    return _lines(
+        coverage, lambda source: {way.line for way in source.branches if not way.taken and source.lines[way.line]}
+    )
 
 
 def stale(coverage: Coverage) -> list[Line]:
     """Lines with an excuse that were reached all the same."""
-    return _lines(coverage, lambda source, line: source.lines[line] > 0 and line in source.excused)
+    return _lines(coverage, lambda source: (line for line in source.excused if source.lines[line]))
 
 
 def complaints(coverage: Coverage) -> list[str]:

@@ -288,9 +288,9 @@ class Reference:
 
     def load(self, step: Load | Unload, number: int) -> None:
         loading = isinstance(step, Load)
-        if loading is self.loaded or self.locked or self.failing_poke or self.depth:
+        if loading is self.loaded or self.failing_poke or self.depth:
             raise ScenarioError(
-                "the module is loaded and unloaded in turn, at the outermost level, while text can be written"
+                "the module is loaded and unloaded in turn, at the outermost level, while no store to code is to fail"
             )
         self.loaded = loading
         self.emit("load" if loading else "unload", number)

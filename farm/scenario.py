@@ -264,7 +264,10 @@ class Scribble:
 
 @dataclass(frozen=True, slots=True)
 class LockText:
-    """Make every later attempt to open the text for writing fail (or, with ``locked=False``, succeed again)."""
+    """Make every later attempt to open the text for writing fail (or, with ``locked=False``, succeed again).
+
+    The memory of the module can be filled all the same: it is not text before that.
+    """
 
     locked: bool = True
 

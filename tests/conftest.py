@@ -23,6 +23,14 @@ def _no_child_is_left_behind():
     QEMU_USER.pool.drain()
 
 
+@pytest.fixture
+def unmeasured():
+    """The environment of a process that `tox -e coverage` is not to measure: it may write nothing, or its environment
+    is on the stack of a guest that reads what it should not.
+    """
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+
+
 @pytest.fixture(scope="session")
 def arm64():
     return backend.load()["arm64"]

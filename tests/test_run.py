@@ -206,9 +206,7 @@ def test_results_of_another_engine_or_compiler_are_not_resumed(plan, complete):
             other.farm = "99"
         else:
             other.versions[tool] = "99"
-        with pytest.raises(
-            UsageError, match=rf"{tool} .* made them, and here is 99; without"
-        ):
+        with pytest.raises(UsageError, match=rf"{tool} .* made them, and here is 99; without"):
             Journal(complete, other, resume=True)
     assert complete.read_bytes() == before
     other = describe(plan)

@@ -67,7 +67,7 @@ def coverage(
         found = measure_all(plan, jobs, timeout, lambda done, of: progress.update(task, completed=done, total=of))
     document = as_json(found)
     write(folder / "coverage.json", document)
-    write(folder / "lcov.info", lcov.render(found).encode())
+    write(folder / "lcov.info", lcov.render(found, Path.cwd()).encode())
     if json:
         typer.echo(document.decode())
     else:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from farm.coverage import Coverage, Source, by_variant, complaints, unreached
+from farm.coverage import Coverage, Line, Source, by_variant, complaints, one_way, unreached
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -78,17 +78,19 @@ def _percent(counts: Sequence[int]) -> str:
 
 
 def notes(coverage: Coverage) -> list[str]:
-    """Every line that was not reached, with the reason, and what was not measured."""
+    """Every line that was not reached, with the reason; every one of patch.c with a way not taken; what is missing."""
     everywhere = tuple(by_variant(coverage))
-    found = [
-        f"{line} not reached {where}: {line.excuse or 'no reason is given'}"
-        for line in unreached(coverage)
-        for where in (
-            "anywhere" if line.variants == everywhere and len(everywhere) > 1 else f"on {', '.join(line.variants)}",
-        )
-    ]
+
+    def where(line: Line) -> str:
+        anywhere = line.variants == everywhere and len(everywhere) > 1
+        return "anywhere" if anywhere else f"on {', '.join(line.variants)}"
+
     holes = Counter(unit.reason for unit in coverage.units if unit.reason and not unit.failed)
-    return [*found, *(f"{count} guest{'s' * (count > 1)} not measured: {reason}" for reason, count in holes.items())]
+    return [
+        *(f"{line} not reached {where(line)}: {line.excuse or 'no reason is given'}" for line in unreached(coverage)),
+        *(f"{line}: not every way taken {where(line)}" for line in one_way(coverage) if line.must_be_reached),
+        *(f"{count} guest{'s' * (count > 1)} not measured: {reason}" for reason, count in holes.items()),
+    ]
 
 
 def show(coverage: Coverage, console: Console) -> None:

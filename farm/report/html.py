@@ -314,6 +314,9 @@ def _covered(measured: coverages.Coverage | None) -> dict[str, Any] | None:
     unreached: dict[str, dict[tuple[str | None, tuple[str, ...]], list[int]]] = {path: {} for path in lines}
     for line in coverages.unreached(measured):
         unreached[line.path].setdefault((line.excuse, line.variants), []).append(line.line)
+    one_way: dict[str, dict[tuple[str, ...], list[int]]] = {path: {} for path in lines}
+    for line in coverages.one_way(measured):
+        one_way[line.path].setdefault(line.variants, []).append(line.line)
     rows = [
         {
             "path": path,
@@ -323,6 +326,9 @@ def _covered(measured: coverages.Coverage | None) -> dict[str, Any] | None:
             "unreached": [
                 {"lines": _span(numbers), "why": why, "where": ", ".join(where)}
                 for (why, where), numbers in unreached[path].items()
+            ],
+            "one_way": [
+                {"lines": _span(numbers), "where": ", ".join(where)} for where, numbers in one_way[path].items()
             ],
         }
         for path in sorted(lines)

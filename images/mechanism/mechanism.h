@@ -53,7 +53,7 @@ void text_close(enum text_region region);
 bool has_kernel(void);
 long arch_syscall(long number, uintptr_t a, uintptr_t b, uintptr_t c); /* negative errno on failure */
 
-/* Fault injection: text_open fails; the number of the poke from now that fails (0: none). */
+/* Fault injection: text_open fails, but for the module alone; the number of the poke from now that fails (0: none). */
 extern uint32_t text_locked, failing_poke;
 
 /* poke.c: in the middle of the next request, between two stores, another one asks for function n to lead to target;

@@ -48,8 +48,12 @@ static bool protect_text(enum text_region region, uintptr_t protection)
     return start == end || arch_syscall(ARCH_SYS_MPROTECT, (uintptr_t)start, (uintptr_t)(end - start), protection) == 0;
 }
 
-/* While open the stubs stay executable: another thread may be in one of them. */
-bool text_open(enum text_region region) { return !text_locked && protect_text(region, READ_WRITE_EXECUTE); }
+/* While open the stubs stay executable: another thread may be in one of them.  What locks the text does not lock the
+ * memory that a loader fills before it is text. */
+bool text_open(enum text_region region)
+{
+    return !(text_locked && region != TEXT_MODULE) && protect_text(region, READ_WRITE_EXECUTE);
+}
 
 void text_close(enum text_region region) { protect_text(region, READ_EXECUTE); }
 
