@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import re
 import resource
 import shlex
@@ -36,7 +35,7 @@ import msgspec
 
 from farm import elf, image, paths, wire
 from farm.backend import ENCODERS, Variant
-from farm.engines.qemu_user import QEMU_USER
+from farm.engines.qemu_user import QEMU_USER, start_options
 from farm.errors import FarmError, MissingToolError, UsageError
 from farm.image import Image
 from farm.plan import Cell, Plan, on_engine
@@ -371,17 +370,17 @@ def _split(missing: str) -> tuple[str, str]:
 @contextlib.contextmanager
 def _emulator(prepared: Prepared, server: Path, answer: Path) -> Iterator[None]:
     """The emulator, stopped before the first instruction and listening at ``server``."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("QEMU_")}
+    command = prepared.emulator(str(server))
     said = server.with_name("qemu.err")
     with (prepared.folder / _FRAME).open("rb") as frame, answer.open("wb") as out, said.open("wb") as err:
         process = subprocess.Popen(
-            prepared.emulator(str(server)),
+            command,
             stdin=frame,
             stdout=out,
             stderr=err,
             cwd=prepared.folder,
-            env=environment,
             start_new_session=True,  # Ctrl-C is gdb's
+            **start_options(command),
         )
     try:
         with contextlib.suppress(OSError):  # already gone
@@ -390,7 +389,7 @@ def _emulator(prepared: Prepared, server: Path, answer: Path) -> Iterator[None]:
         while not server.exists():
             if process.poll() is not None or time.monotonic() > deadline:
                 words = said.read_text(errors="replace").strip()
-                raise FarmError(f"{prepared.cell}: {prepared.emulator(str(server))[0]} does not listen: {words}")
+                raise FarmError(f"{prepared.cell}: {command[0]} does not listen: {words}")
             time.sleep(0.01)
         yield
     finally:

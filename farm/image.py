@@ -43,7 +43,7 @@ _MECHANISM_SOURCES = {
     "stub": ("target.c", "poke.c", "stub.c", "no_sites.c"),
     "relocated": ("target.c", "poke.c", "relocated.c"),
 }
-_LAYOUT = 3  # of image.json
+_LAYOUT = 4  # of image.json
 _interrupted = threading.Event()  # no compiler is started any more
 
 
@@ -147,8 +147,11 @@ def _headers(spec: Spec) -> list[Path]:
 
 def _compile_flags(spec: Spec, generated: Path, source: Path) -> list[str]:
     images = paths.data("images")
+    # The same guest wherever it is built.  Of two that fit, the last counts.
     flags = [f"-ffile-prefix-map={images.parent}=.", f"-ffile-prefix-map={generated}=generated"]
     flags += [f"-ffile-prefix-map={spec.variant.folder}=./arch/{spec.variant.architecture}"]
+    if place := TOOLCHAINS[spec.toolchain].place():
+        flags.append(f"-ffile-prefix-map={place}={spec.toolchain}")
     flags += [f"-I{generated}", f"-I{spec.variant.folder}", f"-I{images / 'guest'}", f"-I{images / 'mechanism'}"]
     if spec.source:
         flags.append(f"-ffile-prefix-map={spec.source.parent}=source")
@@ -320,13 +323,15 @@ def _compile(spec: Spec, work: Path) -> list[Path]:
 
 
 def _object_key(spec: Spec, source: Path) -> str:
-    """The content address of one object: what is compiled, of what it could include, how, and by what."""
+    """The content address of one object: what is compiled, of what it could include, how, and by what; not where."""
     toolchain = TOOLCHAINS[spec.toolchain]
     fixed = Path("generated")
-    digest = hashlib.sha256(f"{toolchain.version(spec.variant)} {wire.wire_hash()} {source}".encode())
+    of = (_LAYOUT, toolchain.version(spec.variant), wire.wire_hash(), spec.variant.architecture, source.parent.name)
+    digest = hashlib.sha256(repr(of).encode())
     for path in [source, *_headers(spec)]:
         digest.update(path.name.encode() + _digest_of(path))
-    command = toolchain.compile(spec.variant, _compile_flags(spec, fixed, source), source, fixed)
+    flags = [flag for flag in _compile_flags(spec, fixed, source) if flag.startswith("-D")]
+    command = toolchain.compile(spec.variant, flags, Path(source.name), fixed)
     digest.update(repr(command[1:]).encode())
     return digest.hexdigest()[:32]
 
@@ -345,7 +350,13 @@ def _tool(spec: Spec, complaint: str, command: list[str]) -> None:
     environment = {**os.environ, **TOOLCHAINS[spec.toolchain].environment()}
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, check=False, env=environment, stdin=subprocess.DEVNULL
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            cwd=paths.data("images"),  # the debug information names it; zig names what is below it without the rest
         )
     except OSError as error:
         raise BuildError(complaint, command, f"{command[0]} cannot be started: {error.strerror}") from None

@@ -18,7 +18,7 @@ def cache() -> Path:
     """Where built images live: ``$PATCHFARM_CACHE``, else the user's cache folder."""
     chosen = os.environ.get("PATCHFARM_CACHE")
     if chosen:
-        return Path(chosen)
+        return Path(chosen).absolute()
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("patchfarm"))

@@ -58,6 +58,9 @@ class Toolchain(Protocol):
     def link(self, variant: Variant, flags: list[str], objects: list[Path], output: Path) -> list[str]:
         """The command that links ``objects``."""
 
+    def place(self) -> Path | None:
+        """Where the compiler's own headers are, if that differs from machine to machine."""
+
     def environment(self) -> dict[str, str]:
         """What the commands need in their environment beyond the farm's own."""
 
@@ -101,6 +104,9 @@ class Zig:
         passed = [*LINK_FLAGS, *settings.link_flags, *flags]
         return [self._binary, "ld.lld", "-m", settings.emulation, *passed, "-o", str(output), *inputs]
 
+    def place(self) -> Path | None:
+        return Path(self._binary).parent
+
     def environment(self) -> dict[str, str]:
         folder = str(paths.cache() / "zig")
         return {"ZIG_GLOBAL_CACHE_DIR": folder, "ZIG_LOCAL_CACHE_DIR": folder}
@@ -139,6 +145,9 @@ class Gcc:
         target = [*settings.flags, "-nostdlib", "-no-pie", *passed]
         libraries = [f"-l{name}" for name in settings.libraries]
         return [f"{settings.prefix}gcc", *target, "-o", str(output), *inputs, *libraries]
+
+    def place(self) -> Path | None:
+        return None
 
     def environment(self) -> dict[str, str]:
         return {"LC_ALL": "C"}

@@ -25,9 +25,7 @@ def _no_child_is_left_behind():
 
 @pytest.fixture
 def unmeasured():
-    """The environment of a process that `tox -e coverage` is not to measure: it may write nothing, or its environment
-    is on the stack of a guest that reads what it should not.
-    """
+    """The environment of a process that `tox -e coverage` is not to measure, since it may write nothing."""
     return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
 
 

@@ -195,6 +195,16 @@ def test_a_resumed_run_believes_no_result_of_a_guest_that_has_changed_since(tmp_
     assert all(line["image"] == other["image"] for line, other in stubs)
 
 
+def test_a_run_of_which_no_cell_can_run_is_not_green(tmp_path):
+    select = ("--arch", "loongarch64", "--engine", "unicorn", "--scenario", "BS-01", "--output", tmp_path)
+    for command in (("run", *select), ("report", tmp_path)):
+        done = farm(*command)
+        assert done.returncode == 3
+        assert done.stdout.endswith("no cell ran, so nothing was tested\n")
+    assert (tmp_path / "summary.md").read_text().startswith("# patchfarm: no cell ran\n")
+    assert farm("run", *select, "--shard", "1/1").returncode == 0  # another part may have run some
+
+
 def test_a_source_that_does_not_compile_is_a_build_error_with_the_compilers_words(tmp_path):
     folder = broken(tmp_path, "#define NOP 0xd503201fu", "#define NOP 0xd503201fu\nnonsense")
     select = ("--arch", "broken", "--engine", "unicorn", "--scenario", "BS-0*")

@@ -20,6 +20,7 @@ from farm.backend import load_folder
 from farm.errors import BuildError, ImageError, OutputError
 from farm.image import Spec
 from farm.scenario import DERIVED, FUNCTIONS, WORK, Kind
+from farm.toolchain import TOOLCHAINS
 
 E_MACHINE, E_DATA, E_CLASS = 18, 5, 4  # offsets in an ELF header
 
@@ -201,6 +202,10 @@ def test_the_bytes_do_not_depend_on_the_folder(guest, monkeypatch, own_cache, tm
     for name in ("arch", "images"):
         shutil.copytree(paths.data(name), elsewhere / name)
     monkeypatch.setattr(paths, "data", lambda name: elsewhere / name)
+    compiler = elsewhere / "compiler"
+    compiler.symlink_to(Path(TOOLCHAINS["zig"].place()))
+    monkeypatch.setitem(vars(TOOLCHAINS["zig"]), "_binary", str(compiler / "zig"))
+    monkeypatch.chdir(elsewhere)
     variant, *_ = load_folder(elsewhere / "arch" / "arm64")
     built = image.build(Spec(variant, mechanism))
     assert Path(built.path).is_relative_to(own_cache)

@@ -251,12 +251,15 @@ def write_reports(results: list[Result], plan: Plan, run: Run, folder: Path, com
         raise OutputError(f"{error}; the results are kept, and `farm report {folder}` makes their reports") from None
 
 
-def status_of(results: Sequence[Result], console: Console) -> int:
-    """The exit status that ``results`` deserve."""
-    from farm.verdict import Verdict
+def status_of(results: Sequence[Result], console: Console, *, part: bool = False) -> int:
+    """The exit status that ``results`` deserve.  Where no cell ran nothing was tested, unless they are but a part."""
+    from farm.verdict import SKIPPED, Verdict
 
     if any(result.failed for result in results):
         return 1
+    if not part and all(result.verdict in SKIPPED for result in results):
+        console.print("no cell ran, so nothing was tested", highlight=False)
+        return 3
     return ci_status(any(result.verdict is Verdict.NOT_RUN for result in results), console)
 
 

@@ -75,7 +75,7 @@ def show(
             typer.echo("")
         for line in reports.show(result, known, recorded.run, console.width, whole=verbose):
             typer.echo(line)
-    raise typer.Exit(status_of(found, console_for(stderr=True)))
+    raise typer.Exit(status_of(found, console_for(stderr=True), part=True))
 
 
 def _absent(plan: Plan, name: str, folder: Path) -> FarmError:

@@ -39,7 +39,7 @@ def report(
     write_reports(results, made, header, output, complaints)
     console = console_for()
     terminal.show(results, made, console, verbose=verbose)
-    raise typer.Exit(3 if missing else status_of(results, console))
+    raise typer.Exit(3 if missing else status_of(results, console, part=bool(header.shard)))
 
 
 def _completed(path: Path, header: Run, results: list[Result], complaints: list[str]) -> bool:

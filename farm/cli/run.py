@@ -150,7 +150,9 @@ def run(
         remember(folder, ran, results)
     terminal.show(results, plan, console, verbose=verbose)
     console.print(f"results in {folder}", highlight=False)
-    raise typer.Exit(_verified(known, results, console) if quarantine_verify else status_of(results, console))
+    raise typer.Exit(
+        _verified(known, results, console) if quarantine_verify else status_of(results, console, part=bool(ran.shard))
+    )
 
 
 def _everywhere(selection: Selection, known: Quarantine) -> Selection:
@@ -167,7 +169,7 @@ def _verified(known: Quarantine, results: list[Result], console: Console) -> int
     for line in verified(known, results):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     missing = any(listed.idle is not None and listed.idle.verdict == "not-run" for listed in known.entries)
-    return status_of(results, console) or ci_status(missing, console)
+    return status_of(results, console, part=True) or ci_status(missing, console)
 
 
 def _execute(

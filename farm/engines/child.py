@@ -21,6 +21,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from farm.engines import Reply
 from farm.wire import KEEP
@@ -49,23 +50,22 @@ class ChildDied(Exception):  # noqa: N818 - an event, not a mistake
 
 
 class Child:
-    """One running emulator."""
+    """One running emulator; ``options`` are of :class:`subprocess.Popen`."""
 
-    def __init__(self, command: list[str], *, big_endian: bool = False) -> None:
+    def __init__(self, command: list[str], *, big_endian: bool = False, **options: Any) -> None:
         if _stopping.is_set():
             raise Stopping
         self.kept: dict[str, None] = {}  #: what it has open besides, the last used at the end; of engines whose can
         self._word = struct.Struct(">I" if big_endian else "<I")
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("QEMU_")}
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
             start_new_session=True,
-            env=environment,
             bufsize=0,
+            **options,
         )
         with contextlib.suppress(OSError):  # already gone: the first read will say so
             resource.prlimit(self.process.pid, resource.RLIMIT_CORE, (0, 0))

@@ -21,7 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from farm.backend import QemuUserSettings, Variant
 from farm.engines import Block, Hole, Reply, settings_or_hole
@@ -41,6 +41,14 @@ def _version(binary: str) -> tuple[int, ...]:
     out = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     match = re.search(r"version (\d+(?:\.\d+)*)", out.stdout)
     return tuple(int(part) for part in match[1].split(".")) if match else (0,)
+
+
+def start_options(command: Sequence[str]) -> dict[str, Any]:
+    """How :class:`subprocess.Popen` starts QEMU: with an empty environment.
+
+    What is in it would be on the guest's stack, where a broken guest may find it; and ``QEMU_*`` change what QEMU does.
+    """
+    return {"executable": shutil.which(command[0]), "env": {}}
 
 
 class QemuUser:
@@ -106,7 +114,7 @@ class QemuUser:
 
     def _start(self, key: str, command: list[str], image: Image, *, fresh: bool) -> Child:
         idle = None if fresh else self.pool.take(key)
-        return idle[1] if idle else Child(command, big_endian=image.big_endian)
+        return idle[1] if idle else Child(command, big_endian=image.big_endian, **start_options(command))
 
     def cross_check(
         self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float
@@ -153,7 +161,7 @@ class QemuUser:
                 command = self.command(
                     image, variant, "-d", "in_asm,exec,nochain", "-dfilter", ranges, "-D", str(next(logs))
                 )
-                return Child(command, big_endian=image.big_endian)
+                return Child(command, big_endian=image.big_endian, **start_options(command))
 
             def explain(death: ChildDied) -> Reply:
                 return _explain(death, timeout, silent=silent)
@@ -168,12 +176,15 @@ class QemuUser:
     def locate(self, image: Image, variant: Variant, program: bytes, timeout: float) -> int | None:
         """Start of the last block that the guest began before it died on ``program``, from QEMU's execution log."""
         command = self.command(image, variant, "-d", "exec,nochain")
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("QEMU_")}
         order = ">" if image.big_endian else "<"
         deadline = time.monotonic() + timeout
         tail = b""
         with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            **start_options(command),
         ) as process:
             assert process.stdin
             assert process.stderr
@@ -197,7 +208,7 @@ class QemuUser:
         """From QEMU's execution log, with every instruction a block of its own."""
         with tempfile.NamedTemporaryFile(prefix="patchfarm-") as log:
             command = self.command(image, variant, self._stepping(variant), "-d", "exec,nochain", "-D", log.name)
-            child = Child(command, big_endian=image.big_endian)
+            child = Child(command, big_endian=image.big_endian, **start_options(command))
             try:
                 child.send(program, KEEP)  # it has run nothing before
                 child.receive(time.monotonic() + timeout)

@@ -113,7 +113,7 @@ def _outcome(results: Sequence[Result], failures: Sequence[Result]) -> str:
     if missing:
         return f"# patchfarm: nothing failed, but {missing:,} of {len(results):,} cells were not run"
     ran = sum(result.verdict not in SKIPPED for result in results)
-    return f"# patchfarm: all {ran:,} cells that ran are as expected"
+    return f"# patchfarm: all {ran:,} cells that ran are as expected" if ran else "# patchfarm: no cell ran"
 
 
 def _counts(results: Sequence[Result]) -> str:
