@@ -93,6 +93,10 @@ class Image(msgspec.Struct, frozen=True):
         return any(s.address <= a and b < s.address + s.size for s in self.segments)
 
 
+# Made as this is imported: where two threads are the first to decode a type, msgspec (0.22) may crash.
+_DECODER = msgspec.json.Decoder(Image)
+
+
 @dataclass(frozen=True)
 class Spec:
     """What to build.  Picklable, so that a worker elsewhere can build the same."""
@@ -275,7 +279,7 @@ def _load(folder: Path) -> Image:
 def _verified(folder: Path) -> Image:
     description = (folder / "image.json").read_bytes()
     try:
-        image = msgspec.json.decode(description, type=Image)
+        image = _DECODER.decode(description)
     except msgspec.DecodeError as error:
         raise ImageError(f"image {folder / 'image.json'} is broken ({error})") from None
     try:

@@ -7,6 +7,7 @@ import shutil
 import stat
 import struct
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -211,6 +212,29 @@ def test_the_bytes_do_not_depend_on_the_folder(guest, monkeypatch, own_cache, tm
     assert Path(built.path).is_relative_to(own_cache)
     assert built.sha256 == guest(mechanism).sha256
     assert str(elsewhere).encode() not in built.read()
+
+
+_FIRST_AT_ONCE = """
+import sys, threading
+sys.setswitchinterval(1e-7)
+from farm import backend, image
+variant = backend.load()["arm64"]
+specs = [image.Spec(variant, mechanism) for mechanism in ("pointer", "stub", "relocated")] * 3
+gate, built = threading.Barrier(len(specs)), []
+threads = [threading.Thread(target=lambda s: (gate.wait(), built.append(image.build(s))), args=(s,)) for s in specs]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert len(built) == len(specs)
+"""
+
+
+def test_threads_that_are_the_first_to_load_an_image_do_not_crash(guest):
+    for mechanism in ("pointer", "stub", "relocated"):
+        guest(mechanism)
+    for _ in range(12):  # without a decoder made before, one in four dies
+        subprocess.run([sys.executable, "-c", _FIRST_AT_ONCE], check=True)
 
 
 # Reading ELF.

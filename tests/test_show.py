@@ -275,7 +275,7 @@ def test_a_broken_encoder_is_seen_by_whoever_looks(arm64, tmp_path, monkeypatch)
     said = invoke(name, *options)
     assert said.exit_code == 1
     assert ">>   2 step 1: patch whatever_0 -> fast, ok" in said.output
-    assert f"  farm trace {name} --arch-path '{mine}'" in said.output
+    assert f"  farm trace {name} --arch-path 'their work/mine'\n" in said.output
     traced = CliRunner().invoke(app, ["trace", name, *options])
     assert traced.exit_code == 1
     assert "=> arch_jump makes 0x17ff4bd5, b 0x1002f54 <default_0+0x4>" in traced.output

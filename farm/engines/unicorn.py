@@ -88,6 +88,10 @@ class Steps(msgspec.Struct, frozen=True):
     encoded: list[tuple[int, int, int, int]]
 
 
+# Made as this is imported: where two threads are the first to decode a type, msgspec (0.22) may crash.
+_FAILURE = msgspec.json.Decoder(Failure)
+_STEPS = msgspec.msgpack.Decoder(Steps)
+
 #: Instructions of a program that are recorded at most.
 RECORDED = 2_000_000
 
@@ -131,7 +135,7 @@ class Unicorn:
         def interpret(status: int, payload: bytes) -> Reply:
             if status != STEPS:
                 return _interpret(status, payload)
-            recorded.append(msgspec.msgpack.decode(payload, type=Steps))
+            recorded.append(_STEPS.decode(payload))
             return _interpret(recorded[0].status, recorded[0].payload)
 
         session = self._session(image, variant, timeout, interpret, fresh=False)
@@ -240,7 +244,7 @@ class Unicorn:
             raise
         if status == ERROR:
             child.close()
-            raise CannotOpenError(msgspec.json.decode(payload, type=Failure).detail)
+            raise CannotOpenError(_FAILURE.decode(payload).detail)
         child.kept.pop(key, None)
         child.kept[key] = None
         if len(child.kept) > KEPT:  # as the child itself does
@@ -307,7 +311,7 @@ def _interpret(status: int, payload: bytes) -> Reply:
         (count,) = COUNT.unpack_from(payload)
         end = COUNT.size + count * COUNTED.size
         return Reply(payload[end:], blocks={Block(*b): n for *b, n in COUNTED.iter_unpack(payload[COUNT.size : end])})
-    failure = msgspec.json.decode(payload, type=Failure)
+    failure = _FAILURE.decode(payload)
     kind = {CRASH: "crash", TIMEOUT: "timeout"}.get(status, "engine-error")
     return Reply(failure=kind, detail=failure.detail, pc=failure.pc, code=failure.code)  # type: ignore[arg-type]
 
