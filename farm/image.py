@@ -222,9 +222,9 @@ def build(spec: Spec) -> Image:
             except ImageError as error:
                 sys.stderr.write(f"{error}; building it anew\n")
             return _build(spec, identity, folder)
-    except OSError as error:
+    except (OSError, NotImplementedError) as error:  # the latter: its file system knows no locks
         raise OutputError(
-            f"images cannot be kept in {paths.cache()}: {error.strerror or error}; "
+            f"images cannot be kept in {paths.cache()}: {getattr(error, 'strerror', None) or error}; "
             "set PATCHFARM_CACHE to a folder that can be written"
         ) from None
 

@@ -152,6 +152,16 @@ def test_a_cache_that_cannot_be_written_is_an_error_that_names_its_variable(arm6
     assert caught.value.exit_status == 3
 
 
+def test_a_cache_that_cannot_be_locked_is_an_error_that_names_its_variable(own_cache, arm64, monkeypatch):
+    def refuses(*_, **__):
+        raise NotImplementedError("no flock here")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refuses)
+    with pytest.raises(OutputError, match="no flock here; set PATCHFARM_CACHE to a folder that can be written"):
+        image.build(Spec(arm64, "stub"))
+    assert not list(own_cache.rglob("guest.elf"))
+
+
 def test_a_source_that_does_not_compile_is_a_build_error_with_the_compilers_words(own_cache, edited_arch):
     folder = edited_arch()
     (variant,) = load_folder(folder)

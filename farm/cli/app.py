@@ -186,8 +186,11 @@ def alone(folder: Path) -> Iterator[None]:
 
     lock = FileLock(folder / ".lock", timeout=0)
     try:
-        with contextlib.suppress(NotImplementedError):  # some file systems know no locks
-            lock.acquire()
+        lock.acquire()
+    except NotImplementedError:
+        raise OutputError(
+            f"output folder {folder}: its file system knows no locks; --output names another one"
+        ) from None
     except Timeout:
         raise UsageError(f"output folder {folder}: another run writes there; --output names another one") from None
     except OSError as error:
