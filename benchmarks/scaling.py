@@ -28,7 +28,7 @@ def command(plan: Plan, part: int, jobs: int, options: list[str], output: Path) 
     """``farm run`` over the first of ``part`` shards."""
     cells = plan.shard(1, part).cells
     words = [sys.executable, "-m", "farm", "run", "-j", str(jobs), "--shard", f"1/{part}", *options]
-    return Measurement(len(cells), ([*words, "--output", str(output)],), f"{len(cells)} cells: ")
+    return Measurement(len(cells), ([*words, "--output", str(output)],), f"{len(cells):,} cells: ")
 
 
 def measurements(options: list[str], selection: Selection, folder: Path) -> dict[str, Measurement]:

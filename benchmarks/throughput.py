@@ -258,9 +258,9 @@ def measurements(cells: int, sample: int, folder: Path) -> dict[str, Measurement
     halves = tuple(bare_command(made, half, folder / f"half{half}") for half in (0, 1))
     farm = {name: farm_command(name, scenarios, folder / f"farm-{name}") for name in ("unicorn", "qemu-user")}
     return {
-        "farm-unicorn": Measurement(cells, (farm["unicorn"],), f"{cells} cells: {cells} pass"),
+        "farm-unicorn": Measurement(cells, (farm["unicorn"],), f"{cells:,} cells: {cells:,} pass"),
         "bare-unicorn": Measurement(cells, halves, ""),
-        "farm-qemu-user": Measurement(cells, (farm["qemu-user"],), f"{cells} cells: {cells} pass"),
+        "farm-qemu-user": Measurement(cells, (farm["qemu-user"],), f"{cells:,} cells: {cells:,} pass"),
         "lit": Measurement(len(taken), (lit_command(taken, folder / "lit"),), f"Passed: {len(taken)} "),
         "pytest": Measurement(len(taken), (pytest_command(taken, folder / "pytest"),), f"{len(taken)} passed"),
     }

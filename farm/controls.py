@@ -312,9 +312,14 @@ CONTROLS: dict[str, Control] = {
 
 def needs_probes(scenario: Scenario) -> bool:
     """Only asm that looks at registers around a call can run ``scenario``, or could notice what it is about."""
-    about = [control.probe for control in CONTROLS.values() if control.defect in scenario.detects]
     bare = any(isinstance(step, Call) and step.shape is Shape.BARE for step in walk(scenario.steps))
-    return bare or (bool(about) and all(about))
+    return bare or _only_probes_notice(scenario.detects)
+
+
+@functools.cache
+def _only_probes_notice(defects: frozenset[Defect]) -> bool:
+    about = [control.probe for control in CONTROLS.values() if control.defect in defects]
+    return bool(about) and all(about)
 
 
 def absent(scenario: Scenario, variant: Variant, mechanism: str) -> list[str]:

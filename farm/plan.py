@@ -11,7 +11,7 @@ import functools
 import hashlib
 import itertools
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -206,20 +206,26 @@ def make(selection: Selection) -> Plan:
         names = [name for name in names if any(name in tags[tag] for tag in chosen_tags)]
     if selection.toolchain:
         choose(selection.toolchain, list(TOOLCHAINS), "toolchain")
+    kind_of = {name: _needs(suite[name]) for name in names}
+    kinds = {kind: name for name, kind in kind_of.items()}  # any of those that run in the same places
     cells = []
     for arch in arches:
         variant = variants[arch]
         for mechanism in mechanisms:
-            holes = {name: _scenario_hole(suite[name], variant, mechanism) for name in names}
+            holes = {kind: _scenario_hole(suite[name], variant, mechanism) for kind, name in kinds.items()}
             for toolchain in _toolchains(variant, selection.toolchain):
                 for engine in chosen_engines:
                     profiled = variant.profiled(engine)
                     hole = _hole(profiled, mechanism, toolchain, known_engines[engine.partition(":")[0]])
+                    whys = {
+                        kind: holes[kind] or hole or _cpu_hole(suite[name], variant, engine)
+                        for kind, name in kinds.items()
+                    }
                     for name in names:
                         if ":" in engine and not selection.engine and not suite[name].depends_on_cpu:
                             continue  # by default a profile is only for what depends on the CPU
                         cell = Cell(name, arch, mechanism, toolchain, engine)
-                        why = holes[name] or hole or _cpu_hole(suite[name], variant, engine)
+                        why = whys[kind_of[name]]
                         cells.append(Planned(cell, why.verdict, why.reason) if why else Planned(cell))
     if not cells:
         raise UsageError("nothing is selected: the selectors have no cell in common")
@@ -308,6 +314,11 @@ def _hole(variant: Variant, mechanism: str, toolchain: str, engine: Engine) -> H
 def cannot_run(scenario: Scenario, variant: Variant, mechanism: str, engine: str) -> Hole | None:
     """Why ``scenario`` has no cell there, though others have."""
     return _scenario_hole(scenario, variant, mechanism) or _cpu_hole(scenario, variant, engine)
+
+
+def _needs(scenario: Scenario) -> Hashable:
+    """All of ``scenario`` that decides where it can run: those with the same run in the same places."""
+    return needs_probes(scenario), scenario.only, scenario.abi, scenario.requires, scenario.detects
 
 
 def _scenario_hole(scenario: Scenario, variant: Variant, mechanism: str) -> Hole | None:

@@ -6,6 +6,7 @@ Everything that takes time to import is imported where it is used, so that help 
 
 from __future__ import annotations
 
+import atexit
 import codecs
 import errno
 import gc
@@ -55,6 +56,7 @@ def main() -> None:
     """Entry point of the ``farm`` command."""
     _prepare_output()
     gc.set_threshold(100_000)  # there are many results and no cycles: looking for some took a tenth of a run
+    atexit.register(gc.freeze)  # nor are some looked for at the end, when everything goes
     try:
         app()
     except FarmError as error:

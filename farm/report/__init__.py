@@ -81,22 +81,25 @@ class Grid:
 
 def grid(results: Iterable[Result]) -> Grid:
     """The grid of ``results``; a variant built by several toolchains has a row for each."""
-    results = list(results)
+    counts: Counter[tuple[str, str, str, str, Verdict]] = Counter(
+        (cell.variant, cell.toolchain, cell.mechanism, cell.engine, result.verdict)
+        for result in results
+        for cell in (result.cell,)
+    )
     toolchains: dict[str, set[str]] = {}
-    for result in results:
-        toolchains.setdefault(result.cell.variant, set()).add(result.cell.toolchain)
+    for variant, toolchain, *_ in counts:
+        toolchains.setdefault(variant, set()).add(toolchain)
     made = Grid()
-    for result in results:
-        cell = result.cell
-        several = len(toolchains[cell.variant]) > 1
-        row = f"{cell.variant} ({cell.toolchain})" if several else cell.variant
-        column = (cell.mechanism, cell.engine)
+    for (variant, toolchain, mechanism, engine, verdict), count in counts.items():
+        several = len(toolchains[variant]) > 1
+        row = f"{variant} ({toolchain})" if several else variant
+        column = (mechanism, engine)
         if row not in made.rows:
             made.rows.append(row)
-            made.built[row] = (cell.variant, cell.toolchain if several else None)
+            made.built[row] = (variant, toolchain if several else None)
         if column not in made.columns:
             made.columns.append(column)
-        made.squares.setdefault((row, column), Square()).counts[result.verdict] += 1
+        made.squares.setdefault((row, column), Square()).counts[verdict] += count
     return made
 
 

@@ -6,10 +6,10 @@ of cells, and servers refuse files of tens of megabytes, so not all of them are 
 
 from __future__ import annotations
 
+import html
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
-from xml.sax.saxutils import quoteattr
 
 from farm.report import by_kind, second_attempt
 from farm.report.explain import explain
@@ -54,8 +54,8 @@ def render(results: Sequence[Result], plan: Plan, run: Run) -> bytes:
 def _case(result: Result, plan: Plan, *, explained: bool) -> str:
     """One test case, indented; written by hand, for most carry nothing and there are many."""
     cell = result.cell
-    place = quoteattr(line(f"{cell.variant}.{cell.mechanism}.{cell.toolchain}.{cell.engine}"))
-    start = f'    <testcase classname={place} name={quoteattr(line(cell.scenario))} time="{result.seconds:.6f}"'
+    place = html.escape(line(f"{cell.variant}.{cell.mechanism}.{cell.toolchain}.{cell.engine}"))
+    start = f'    <testcase classname="{place}" name="{html.escape(line(cell.scenario))}" time="{result.seconds:.6f}"'
     children = _children(result, plan, explained=explained)
     if not children:
         return start + " />"
