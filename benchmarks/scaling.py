@@ -62,15 +62,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="How the time of a run grows with cells and with workers.")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (default %(default)s)")
     parser.add_argument("--engine", help="one engine alone")
+    parser.add_argument("--quick", action="store_true", help="does it still work: one scenario, one cold round")
     given = parser.parse_args()
-    options, selection = [], Selection()
-    if given.engine:
-        options, selection = ["--engine", given.engine], Selection(engine=[given.engine])
+    scenarios = ["far_*"] if given.quick else []
+    engines = [given.engine] if given.engine else []
+    selection = Selection(engine=engines, scenario=scenarios)
+    options = [word for name in scenarios for word in ("--scenario", name)]
+    options += [word for name in engines for word in ("--engine", name)]
+    rounds = 1 if given.quick else given.rounds
     try:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             compared = measurements(options, selection, folder)
-            print(json.dumps(report(compared, measure(compared, given.rounds, folder)), indent=1))
+            print(json.dumps(report(compared, measure(compared, rounds, folder, warm_up=not given.quick)), indent=1))
     except NotPossibleError as error:
         print(error, file=sys.stderr)
         return 3
