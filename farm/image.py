@@ -5,9 +5,6 @@ that ``farm cost`` measures.  Its folder in the cache is named by a hash of ever
 flags, compiler version), so a changed source is a new image and an unchanged one is never built twice; objects are kept
 in the same way, since a negative control changes few of them.  Beside the ELF lies ``image.json``: what the engines
 need to know of it, so that running a guest never parses an ELF.
-
-After linking, the bytes that patching changes are copied from the linked code into the guest's own table
-(``farm_pristine``): the reference for "byte for byte as the linker left it" does not come from the encoder under test.
 """
 
 from __future__ import annotations
@@ -17,7 +14,6 @@ import functools
 import hashlib
 import os
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
@@ -28,9 +24,9 @@ from pathlib import Path
 
 import msgspec
 
-from farm import paths, wire
+from farm import link, paths, wire
 from farm.backend import ABI_FILE, MECHANISM_FILES, Variant
-from farm.call_sites import CallSite, survey
+from farm.call_sites import CallSite
 from farm.controls import CONTROLS
 from farm.elf import Segment, bytes_at, inspect
 from farm.errors import BuildError, ImageError, OutputError
@@ -78,7 +74,7 @@ class Image(msgspec.Struct, frozen=True):
     @property
     def patched(self) -> tuple[int, int]:
         """Start and size in bytes of what patching changes: stubs, or pointers."""
-        return _patched(self.symbols, self.mechanism)
+        return link.patched(self.symbols, self.mechanism)
 
     def name_of(self, address: int) -> str:
         """``fast_0+0x4`` for an address of the guest, or for a pointer to a function as C has it."""
@@ -299,7 +295,7 @@ def _build(spec: Spec, identity: str, folder: Path) -> Image:
         linked = work / "guest.elf"
         toolchain = TOOLCHAINS[spec.toolchain]
         _tool(spec, f"{spec} does not link", toolchain.link(spec.variant, _link_flags(spec), objects, linked))
-        sites = _fill(linked, spec)
+        sites = link.fill(linked, str(spec), spec.variant, spec.mechanism)
         final = folder / "guest.elf"
         shutil.move(linked, final)
     image = describe(final, spec, identity, sites)
@@ -384,58 +380,10 @@ def describe(path: Path, spec: Spec, identity: str, sites: tuple[CallSite, ...] 
         word_size=spec.variant.word_size,
         path=str(path),
         sha256=hashlib.sha256(content).hexdigest(),
-        text_digest=_text_digest(content, segments, symbols, big_endian=spec.variant.big_endian),
+        text_digest=link.text_digest(content, segments, symbols, big_endian=spec.variant.big_endian),
         segments=segments,
         symbols=symbols,
         functions=functions,
         sites=sites,
         function_bias=spec.variant.function_bias,
     )
-
-
-def _patched(symbols: dict[str, int], mechanism: str) -> tuple[int, int]:
-    region = "pointer" if mechanism == "pointer" else "stub"
-    start = symbols[f"{region}_start"]
-    return start, symbols[f"{region}_end"] - start
-
-
-def _fill(path: Path, spec: Spec) -> tuple[CallSite, ...]:
-    """Give the linked guest what only the finished link knows: pristine bytes, the module's text, the call sites."""
-    segments, symbols, _ = inspect(path, spec.variant)
-    content = bytearray(path.read_bytes())
-    linked = bytes(content)
-
-    def put(address: int, data: bytes) -> None:
-        home = next(s for s in segments if s.address <= address < s.address + s.file_size)
-        offset = home.offset + address - home.address
-        content[offset : offset + len(data)] = data
-
-    put(symbols["farm_pristine"], bytes_at(linked, segments, *_patched(symbols, spec.mechanism)))
-    module = symbols["module_end"] - symbols["module_start"]
-    if module > wire.MODULE_SIZE:
-        raise ImageError(f"{spec}: the module's text has {module} bytes; MODULE_SIZE in farm/wire.py allows fewer")
-    put(symbols["farm_module"], bytes_at(linked, segments, symbols["module_start"], module))
-    sites: tuple[CallSite, ...] = ()
-    if spec.mechanism == "relocated":
-        found = survey(path, spec.variant)
-        sites = found.sites
-        if len(sites) > wire.SITE_CAPACITY:
-            raise ImageError(f"{spec}: {len(sites)} call sites; SITE_CAPACITY in farm/wire.py allows fewer")
-        order, word = ">" if spec.variant.big_endian else "<", "Q" if spec.variant.word_size == 8 else "I"
-        entry = struct.Struct(f"{order}{word}II")
-        marked = ((s.address, s.word, s.function | (wire.SITE_IN_MODULE if s.module else 0)) for s in sites)
-        put(found.table, b"".join(entry.pack(*fields) for fields in marked))
-        put(found.counter, struct.pack(order + "I", len(sites)))
-    path.write_bytes(content)
-    path.chmod(0o755)
-    return sites
-
-
-def _text_digest(content: bytes, segments: tuple[Segment, ...], symbols: dict[str, int], *, big_endian: bool) -> int:
-    digest = wire.FNV_BASIS
-    for region in ("text", "sites", "stub", "state"):
-        start, end = symbols[f"{region}_start"], symbols[f"{region}_end"]
-        data = bytes_at(content, segments, start, end - start) if end > start else b""
-        words = struct.unpack(f"{'>' if big_endian else '<'}{len(data) // 4}I", data)
-        digest = wire.fnv(words, digest)
-    return digest

@@ -15,6 +15,7 @@ LAYERS = (
     {"scenario"},
     {"model", "wire"},
     {"backend"},
+    {"link"},
     {"image"},
     {"machine", "engines"},
     {"plan"},
