@@ -119,6 +119,28 @@ def test_a_stub_reaches_up_to_its_edges_and_never_cuts_a_displacement_off(varian
         assert all(said), "it reaches everything"
 
 
+#: Those whose jump stays within an aligned region: that of the instruction behind it, which is its delay slot (MIPS
+#: Architecture For Programmers, Volume II-A, "J").
+REGIONS = [variant for variant in SITES if any(form.region for form in variant.call_site)]
+
+
+@pytest.mark.parametrize("expressions", [STUB, SITE], ids=["stub", "site"])
+@pytest.mark.parametrize("variant", REGIONS, ids=lambda variant: variant.name)
+def test_a_jump_takes_the_region_of_its_delay_slot(variant, expressions, tmp_path):
+    (form,) = (form for form in variant.call_site if form.region)
+    edge, jump = 3 * form.region, form.opcode.value
+    places = [edge - 8, edge - 4, edge, edge + form.region - 8, edge + form.region - 4]
+    goals = [edge - form.region, edge - 4, edge, edge + form.region - 4, edge + form.region]
+    questions = [(at, jump, to) for at in places for to in goals]
+    answers = Answers(variant, tmp_path, questions, expressions)
+    for i, (at, _, to) in enumerate(questions):
+        reaches = to in range(at + 4 & -form.region, (at + 4 & -form.region) + form.region)
+        assert bool(answers.ask(i, 0)) == reaches, f"{to:#x} from {at:#x}"
+        if reaches:
+            assert call_sites.leads_to(form, at, answers.ask(i, 1), variant.bits) == to
+            assert answers.target(i) == to
+
+
 @pytest.mark.parametrize("variant", SITES, ids=lambda variant: variant.name)
 def test_a_call_site_reaches_up_to_its_edges_and_keeps_what_is_not_displacement(variant, tmp_path):
     questions = []
