@@ -212,7 +212,7 @@ class CallSiteForm:
     base: int = 0
     region: int | None = None
     #: What one store to the word needs to be atomic; ``never`` is a form that is known and left alone.
-    store: Literal["aligned", "cache-line", "any", "never"] = "aligned"
+    store: Literal["aligned", "quadword", "never"] = "aligned"
     reason: str = ""  #: of ``never``
 
 
@@ -232,6 +232,9 @@ class Variant:
     branch_range: int | None = None  #: bytes that the stub's near jump reaches in either direction; None: everything
     stub_jump: str = ""  #: what the stub's patched instruction may be, for people
     stub_store: str = ""  #: how it changes
+    store_manual: str = ""  #: where the manual says that a store to a naturally aligned word is never seen in parts
+    store_within: int | None = None  #: bytes; within an aligned block of so many, no other 32-bit store is either
+    slot_manual: str = ""  #: where it says that the stub's load needs its data slot aligned; empty: ``store_manual``
     call_site: tuple[CallSiteForm, ...] = ()
     alignment: int  #: bytes; of instructions
     function_bias: int = 0  #: bits of a function's address that are not of its first instruction's (thumb: 1)

@@ -22,8 +22,10 @@ from farm.backend import CallSiteForm, Variant
 from farm.errors import ImageError
 from farm.scenario import FUNCTIONS
 
-_CACHE_LINE = 64  # bytes, x86
-_CODE = (".text", ".sites", ".module", ".far")
+_QUADWORD = 8  # bytes, x86
+
+#: Sections whose code is looked through for call sites; besides the stubs there is no other code.
+CODE = (".text", ".sites", ".module", ".far")
 
 
 class CallSite(msgspec.Struct, frozen=True):
@@ -51,8 +53,6 @@ class Survey:
 
     sites: tuple[CallSite, ...]
     left_alone: tuple[LeftAlone, ...]
-    table: int  #: address of the guest's table
-    counter: int  #: address of its length
 
 
 @functools.cache
@@ -102,7 +102,7 @@ def survey(path: Path, variant: Variant) -> Survey:
     with path.open("rb") as stream:
         elf = ELFFile(stream)
         symbols = {s.name: s["st_value"] for s in elf.get_section_by_name(".symtab").iter_symbols()}
-        sections = {name: elf.get_section_by_name(name) for name in _CODE}
+        sections = {name: elf.get_section_by_name(name) for name in CODE}
         code = {name: _Code(section, variant) for name, section in sections.items() if section}
         stubs = _stubs(symbols, elf, variant)
         sites: dict[int, CallSite] = {}
@@ -121,7 +121,7 @@ def survey(path: Path, variant: Variant) -> Survey:
             reached = stubs[leads_to(form, place, word, variant.bits)]
             if function is not None and function != reached:
                 raise ImageError(
-                    f"{path}: {form.instruction} at {place:#x} leads to whatever_{reached}, its relocation to {symbol}"
+                    f"{form.instruction} at {place:#x} leads to whatever_{reached}, its relocation to {symbol}"
                 )
             refusal = _not_one_store(form, place)
             if refusal:
@@ -132,19 +132,19 @@ def survey(path: Path, variant: Variant) -> Survey:
             for place, form, function in at.branches(stubs):
                 if place not in sites and place not in left:
                     raise ImageError(
-                        f"{path}: {form.instruction} at {place:#x} in {section} leads to whatever_{function}, and no "
+                        f"{form.instruction} at {place:#x} in {section} leads to whatever_{function}, and no "
                         "relocation says so"
                     )
     ordered = tuple(sites[place] for place in sorted(sites))
-    return Survey(ordered, tuple(left.values()), symbols["farm_sites"], symbols["farm_site_count"])
+    return Survey(ordered, tuple(left.values()))
 
 
 def _not_one_store(form: CallSiteForm, address: int) -> str | None:
     """Why the word at ``address`` cannot be replaced in one atomic store; None if it can."""
     if form.store == "aligned" and address % 4:
         return "its word is not aligned"
-    if form.store == "cache-line" and address % _CACHE_LINE > _CACHE_LINE - 4:
-        return "its word crosses a cache line"
+    if form.store == "quadword" and address % _QUADWORD > _QUADWORD - 4:
+        return "its word crosses an aligned quadword"
     return None
 
 

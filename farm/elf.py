@@ -42,6 +42,8 @@ SYMBOLS = [
 #: whose first word is the address of the code.
 _DESCRIPTORS = ("descriptors_start", "descriptors_end")
 
+_LOADED = 2  # SHF_ALLOC
+
 _MILLICODE = "STT_LOPROC"  # STT_PARISC_MILLI
 
 
@@ -53,6 +55,21 @@ class Segment(msgspec.Struct, frozen=True):
     file_size: int
     size: int
     flags: int  #: ELF: 1 execute, 2 write, 4 read
+
+
+class Section(msgspec.Struct, frozen=True):
+    """A part of the guest's memory as the linker made it."""
+
+    name: str
+    address: int
+    size: int
+
+
+class Symbol(msgspec.Struct, frozen=True):
+    """A name that all of the guest's objects share."""
+
+    address: int
+    size: int  #: bytes; 0 for a label
 
 
 @contextlib.contextmanager
@@ -113,6 +130,21 @@ def inspect(path: Path, variant: Variant) -> tuple[tuple[Segment, ...], dict[str
             word = descriptors[address - start : address - start + variant.bits // 8]
             functions[name] = int.from_bytes(word, variant.byte_order)
     return segments, {name: values[name] for name in SYMBOLS}, functions
+
+
+def parts(path: Path) -> tuple[tuple[Section, ...], dict[str, Symbol]]:
+    """The sections that are loaded, and the global symbols by name, of the guest in ``path``."""
+    with opened(path) as elf:
+        sections = tuple(
+            Section(s.name, s["sh_addr"], s["sh_size"]) for s in elf.iter_sections() if s["sh_flags"] & _LOADED
+        )
+        table = elf.get_section_by_name(".symtab")
+        symbols = {
+            s.name: Symbol(s["st_value"], s["st_size"])
+            for s in (table.iter_symbols() if table else ())
+            if s["st_info"]["bind"] != "STB_LOCAL" and s["st_shndx"] != "SHN_UNDEF"
+        }
+    return sections, symbols
 
 
 def bytes_at(content: bytes, segments: tuple[Segment, ...], address: int, size: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Completes a linked guest: what only the finished link knows is filled into its tables.
+"""Completes a linked guest: what only the finished link knows is filled into its tables, and the whole is checked.
 
 The bytes that patching changes are copied from the linked code into the guest's own table (``farm_pristine``): the
 reference for "byte for byte as the linker left it" does not come from the encoder under test.
@@ -7,12 +7,13 @@ reference for "byte for byte as the linker left it" does not come from the encod
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from pathlib import Path
 
-from farm import wire
+from farm import layout, wire
 from farm.backend import Variant
 from farm.call_sites import CallSite, survey
-from farm.elf import Segment, bytes_at, inspect
+from farm.elf import SYMBOLS, Segment, bytes_at
 from farm.errors import ImageError
 
 
@@ -24,32 +25,39 @@ def patched(symbols: dict[str, int], mechanism: str) -> tuple[int, int]:
 
 
 def fill(path: Path, name: str, variant: Variant, mechanism: str) -> tuple[CallSite, ...]:
-    """Give the linked guest what only the finished link knows: pristine bytes, the module's text, the call sites."""
-    segments, symbols, _ = inspect(path, variant)
-    content = bytearray(path.read_bytes())
-    linked = bytes(content)
+    """Give the linked guest what only the finished link knows: pristine bytes, the module's text, the call sites.
 
-    def put(address: int, data: bytes) -> None:
-        home = next(s for s in segments if s.address <= address < s.address + s.file_size)
+    Raises :class:`~farm.errors.ImageError`, with ``name``, if a table is too small for it, or if the guest is not what
+    it must be (:mod:`farm.layout`).
+    """
+    guest = layout.read(path, name, variant, mechanism)
+    content = bytearray(guest.content)
+
+    def put(what: str, data: bytes, table: str, limit: str) -> None:
+        address, room = guest.address(table), guest.symbols[table].size
+        if len(data) > room:
+            raise ImageError(f"{name}: {what} has {len(data)} bytes, and {table} has room for {room} ({limit})")
+        home = next(s for s in guest.segments if s.address <= address < s.address + s.file_size)
         offset = home.offset + address - home.address
         content[offset : offset + len(data)] = data
 
-    put(symbols["farm_pristine"], bytes_at(linked, segments, *patched(symbols, mechanism)))
-    module = symbols["module_end"] - symbols["module_start"]
-    if module > wire.MODULE_SIZE:
-        raise ImageError(f"{name}: the module's text has {module} bytes; MODULE_SIZE in farm/wire.py allows fewer")
-    put(symbols["farm_module"], bytes_at(linked, segments, symbols["module_start"], module))
+    start, size = patched({symbol: guest.address(symbol) for symbol in SYMBOLS}, mechanism)
+    what = "section .data.pointers" if mechanism == "pointer" else "section .stub"
+    put(what, guest.bytes_at(start, size), "farm_pristine", "ARCH_STUB_BYTES for each function")
+    module = guest.region("module")
+    put("section .module", guest.bytes_at(module.start, len(module)), "farm_module", "MODULE_SIZE in farm/wire.py")
     sites: tuple[CallSite, ...] = ()
     if mechanism == "relocated":
-        found = survey(path, variant)
-        sites = found.sites
-        if len(sites) > wire.SITE_CAPACITY:
-            raise ImageError(f"{name}: {len(sites)} call sites; SITE_CAPACITY in farm/wire.py allows fewer")
-        order, word = ">" if variant.big_endian else "<", "Q" if variant.word_size == 8 else "I"
-        entry = struct.Struct(f"{order}{word}II")
+        try:
+            sites = survey(path, variant).sites
+        except ImageError as error:
+            raise ImageError(f"{name}: {error}") from None
         marked = ((s.address, s.word, s.function | (wire.SITE_IN_MODULE if s.module else 0)) for s in sites)
-        put(found.table, b"".join(entry.pack(*fields) for fields in marked))
-        put(found.counter, struct.pack(order + "I", len(sites)))
+        table = b"".join(guest.entry.pack(*fields) for fields in marked)
+        put(f"the table of {len(sites)} call sites", table, "farm_sites", "SITE_CAPACITY in farm/wire.py")
+        count = len(sites).to_bytes(4, variant.byte_order)
+        put("their number", count, "farm_site_count", "one word")
+    layout.check(replace(guest, content=bytes(content)))
     path.write_bytes(content)
     path.chmod(0o755)
     return sites

@@ -96,8 +96,7 @@ def _instructions(arch_path: tuple[Path, ...]) -> list[dict[str, Any]]:
 
 _STORES = {
     "aligned": "one aligned 32-bit word",
-    "cache-line": "one 32-bit word within a cache line",
-    "any": "one 32-bit word",
+    "quadword": "one 32-bit word within an aligned quadword",
 }
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import struct
+from pathlib import Path
 
 import pytest
 
-from farm import backend, call_sites, image, scenarios, wire
+from farm import backend, call_sites, disassemble, image, layout, scenarios, wire
 from farm.backend import CallSiteForm, Opcode
 from farm.elf import bytes_at
 from farm.errors import ImageError, MissingToolError
@@ -49,6 +51,7 @@ def test_every_function_has_call_sites_and_every_asm_call_site_is_one(variant, t
         asm.append("conditional")
     in_asm = {f"{name}_{number}" for name in asm for number, kind in enumerate(FUNCTIONS) if kind is Kind.INT}
     assert in_asm <= {built.name_of(site.address).partition("+")[0] for site in built.sites}
+    assert any(site.module for site in built.sites), "or nothing is seen of a call site that comes late"
 
 
 @pytest.mark.parametrize(("variant", "toolchain"), BUILT)
@@ -57,9 +60,7 @@ def test_the_guest_has_the_table_that_the_host_found(variant, toolchain):
     found = call_sites.survey(image.Path(built.path), variant)
     assert found.sites == built.sites
     order = ">" if variant.big_endian else "<"
-    count = struct.unpack(order + "I", built.bytes_at(found.counter, 4))[0]
-    entry = struct.Struct(f"{order}{'Q' if variant.word_size == 8 else 'I'}II")
-    table = list(entry.iter_unpack(built.bytes_at(found.table, entry.size * count)))
+    table = layout.read(Path(built.path), str(built.path), variant, "relocated").sites
     assert table == [(s.address, s.word, s.function | wire.SITE_IN_MODULE * s.module) for s in built.sites]
     for site in built.sites:
         assert built.bytes_at(site.address, 4) == struct.pack(order + "I", site.word)
@@ -178,6 +179,47 @@ def test_a_call_that_was_led_past_the_stub_is_no_call_site(linked):
 
 # Displacements.
 
+FORMS = [
+    pytest.param(variant, form, id=f"{variant.name}-{form.instruction}")
+    for variant in backend.load().values()
+    for form in variant.call_site
+    if form.store != "never"
+]
+
+
+def scattered(form, value):
+    """``value`` in the bits that ``form`` names, and how many they are; what the host reads, the other way round."""
+    bits = []  # and whether the bit is compared with the sign; the most significant first
+    for part in form.displacement.split():
+        high, _, low = part.lstrip("=").partition(":")
+        bits += [(bit, part.startswith("=")) for bit in range(int(high), int(low or high) - 1, -1)]
+    word = 0
+    for weight, (bit, compared) in enumerate(reversed(bits)):
+        one = bool(value >> weight & 1)
+        word |= (one == (value < 0) if compared else one) << bit
+    return word, len(bits)
+
+
+@pytest.mark.parametrize(("variant", "form"), FORMS)
+def test_a_displacement_is_signed_in_every_opcode_up_to_both_extremes(variant, form):
+    """The disassembler is asked where the same bytes lead."""
+    address, before = 0x40001000, min(form.opcode.at, 0)
+    for value in (-1 << call_sites.width(form) - 1, -1, 1, (1 << call_sites.width(form) - 1) - 1):
+        word, bits = scattered(form, value)
+        assert bits == call_sites.width(form)
+        code = bytearray(-before) + word.to_bytes(4, variant.byte_order)
+        opcode = slice(form.opcode.at - before, form.opcode.at - before + form.opcode.size)
+        made = int.from_bytes(code[opcode], variant.byte_order) | form.opcode.value
+        code[opcode] = made.to_bytes(form.opcode.size, variant.byte_order)
+        (line,) = disassemble.instructions(variant, bytes(code), address + before)
+        target = int(re.findall(r"-?(?:0x|\$)[0-9a-f]+", line)[-1].replace("$", "0x"), 16)
+        word = int.from_bytes(code[-4:], variant.byte_order)
+        assert (call_sites.leads_to(form, address, word, variant.bits) - target) % (1 << 32) == 0, line
+        if not form.region:
+            reached = (address + form.base + value * form.scale) % (1 << variant.bits)
+            assert call_sites.leads_to(form, address, word, variant.bits) == reached
+
+
 FORM = CallSiteForm(instruction="b", relocations=(1,), opcode=Opcode(mask=0, value=0), displacement="25:0", scale=4)
 
 
@@ -210,7 +252,7 @@ def test_addresses_wrap_at_the_width_of_the_architecture():
     assert call_sites.leads_to(form, 0xFFFFFFF0, 0x20, 32) == 0x14
 
 
-@pytest.mark.parametrize("store", ["aligned", "cache-line"])
+@pytest.mark.parametrize("store", ["aligned", "quadword"])
 def test_a_word_that_one_store_cannot_replace_is_left_on_the_stub(store):
     form = CallSiteForm(instruction="call", relocations=(), opcode=FORM.opcode, displacement="31:0", store=store)
     assert (call_sites._not_one_store(form, 0x103D) is None) is False

@@ -15,7 +15,7 @@ LAYERS = (
     {"scenario"},
     {"model", "wire"},
     {"backend"},
-    {"link"},
+    {"link", "layout"},
     {"image"},
     {"machine", "engines"},
     {"plan"},

@@ -27,6 +27,7 @@
 #define ARCH_FUNCTION_BIAS 1
 #define ARCH_CODE(function) ((function) & ~(uintptr_t)1)
 #define ARCH_FUNCTION_ALIGNMENT 2
+#define ARCH_MODULE_NOP "nop"
 #else
 #define ARCH_FUNCTION_BIAS 0
 #define ARCH_FUNCTION_ALIGNMENT 4

@@ -23,7 +23,7 @@
 #define ARCH_CONDITIONAL_CALL_SITES /* in abi.S: compilers make few of them */
 
 #define ARCH_FUNCTION_ALIGNMENT 2
-#define ARCH_HALF_WORD_NOP "nop"
+#define ARCH_MODULE_NOP "nop"
 #define ARCH_ENTRY_INSTRUCTION 6 /* size of the first instruction of a target's entry */
 
 /* stub.S: one stub each ARCH_STUB_BYTES; the word that is poked, from the stub's address.  There is no data slot: the

@@ -30,7 +30,7 @@
 #define STACK_ARGUMENT 160 /* the sixth: the first that is not in a register */
 
 #define ARCH_FUNCTION_ALIGNMENT 2
-#define ARCH_HALF_WORD_NOP "nopr %r0"
+#define ARCH_MODULE_NOP "nopr %r0"
 #define ARCH_ENTRY_INSTRUCTION 6 /* size of the first instruction of a target's entry */
 
 /* stub.S: one stub each ARCH_STUB_BYTES; the byte that is poked, and the data slot, from the stub's address. */

@@ -88,7 +88,7 @@ abi_call:
  * pointer of the target is filled, as if it were in use.  Nothing here writes a flag. */
     .section .sites, "ax"
     .irp n, INT_NUMBERS
-    .balign 64                      /* so that no call's operand crosses a cache line */
+    .balign 16
     .globl bare_\n
     .type bare_\n, @function
 bare_\n:
@@ -104,9 +104,11 @@ bare_\n:
     movl    $(BARE_HIDDEN + 1), %r10d
 #ifdef CONTROL_RELIES_ON_SCRATCH
     movl    $1, %r9d
+    .balign 8                       /* nops: the operand crosses no aligned quadword */
     call    whatever_\n
 1:  leal    -1(%rax,%r9), %eax      /* nobody promised that r9 is still 1 */
 #else
+    .balign 8                       /* nops: the operand crosses no aligned quadword */
     call    whatever_\n
 1:
 #endif
@@ -120,6 +122,7 @@ bare_\n:
 conditional_\n:
     movl    %edi, %eax
     testb   $1, %al
+    .balign 8
     jne     whatever_\n
     ret
     .endr

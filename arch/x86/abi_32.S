@@ -79,7 +79,7 @@ abi_call:
  * flag. */
     .section .sites, "ax"
     .irp n, INT_NUMBERS
-    .balign 64                      /* so that no call's operand crosses a cache line */
+    .balign 16
     .globl bare_\n
     .type bare_\n, @function
 bare_\n:
@@ -91,9 +91,11 @@ bare_\n:
     movl    $(BARE_HIDDEN + 1), %ebx
 #ifdef CONTROL_RELIES_ON_SCRATCH
     movl    $1, %edx
+    .balign 8                       /* nops: the operand crosses no aligned quadword */
     call    whatever_\n
 1:  leal    -1(%eax,%edx), %eax     /* nobody promised that edx is still 1 */
 #else
+    .balign 8                       /* nops: the operand crosses no aligned quadword */
     call    whatever_\n
 1:
 #endif
@@ -108,6 +110,7 @@ bare_\n:
 conditional_\n:
     movl    4(%esp), %eax
     testb   $1, %al
+    .balign 8
     jne     whatever_\n
     ret
     .endr

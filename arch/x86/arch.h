@@ -37,6 +37,7 @@
 
 /* Instructions start anywhere, functions of this guest do not: any other address is the middle of one. */
 #define ARCH_FUNCTION_ALIGNMENT 16
+#define ARCH_MODULE_NOP ".fill 4, 1, 0x90"
 
 /* stub.S: one stub each ARCH_STUB_BYTES; the word that is poked, and the data slot, from the stub's address. */
 #define ARCH_STUB_BYTES 32

@@ -1,8 +1,9 @@
 /* x86: call sites.  `call`, `jmp` and `jcc` have a 32-bit operand that is relative to its own end; the opcode never
  * changes.
  *
- * The operand lies anywhere, but within one cache line, where a store is not torn (Intel SDM volume 3A, "Guaranteed
- * Atomic Operations"): those that cross one are left on the stub (arch.toml). */
+ * The operand lies anywhere, but within one aligned quadword, where a store is not torn whoever made the CPU: AMD
+ * promises no more (APM volume 2, "Access Atomicity"), Intel a whole cache line (SDM volume 3A, "Guaranteed Atomic
+ * Operations").  Those that cross one are left on the stub (arch.toml). */
 #include "patch.h"
 
 #define OPERAND_BYTES 4

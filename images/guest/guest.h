@@ -22,8 +22,8 @@
 #ifndef ARCH_REGISTER
 #define ARCH_REGISTER(value) (value) /* what a register holds that passes a uint32_t */
 #endif
-#ifndef ARCH_HALF_WORD_NOP
-#define ARCH_HALF_WORD_NOP "" /* an instruction of 16 bits that does nothing, where a call may begin at half a word */
+#ifndef ARCH_MODULE_NOP
+#define ARCH_MODULE_NOP "" /* instructions that do nothing and move the next call to another alignment, if it has any */
 #endif
 #ifndef ARCH_LOW_ARGUMENT /* the low half of a 64-bit argument is its first word (0) or its second (1) */
 #define ARCH_LOW_ARGUMENT (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__)

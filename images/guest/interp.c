@@ -12,7 +12,7 @@ struct {
 /* The bytes that patching changes, as the linker left them: filled in by the host after linking, so that they do not
  * depend on the encoder under test. */
 extern const uint8_t farm_pristine[ARCH_STUB_BYTES * FUNCTION_COUNT];
-const uint8_t farm_pristine[ARCH_STUB_BYTES * FUNCTION_COUNT] = {1};
+const uint8_t farm_pristine[ARCH_STUB_BYTES * FUNCTION_COUNT] __attribute__((aligned(16))) = {1};
 
 /* Real work: where it stands, and where CHACHA writes. */
 struct work work;

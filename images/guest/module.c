@@ -15,14 +15,14 @@ void arch_sync_code(uintptr_t word) __attribute__((weak));
 extern const uint8_t farm_module[MODULE_SIZE];
 const uint8_t farm_module[MODULE_SIZE] __attribute__((aligned(16))) = {1};
 
-/* Every other function has its call half a word further on: whatever alignment a store to a call site needs, some of
- * them have it. */
+/* Every other function has its call a little further on: whatever alignment a store to a call site needs, some of them
+ * have it. */
 #define MODULE(n, kind)                                                                                                \
     PROTOTYPE_INT(module_##n);                                                                                         \
     IN_MODULE PROTOTYPE_INT(module_##n)                                                                                \
     {                                                                                                                  \
         if ((n) % 2)                                                                                                   \
-            __asm__ volatile(ARCH_HALF_WORD_NOP);                                                                      \
+            __asm__ volatile(ARCH_MODULE_NOP);                                                                      \
         return whatever_##n(x) + 1u;                                                                                   \
     }
 FOR_EACH_INT_FUNCTION(MODULE)

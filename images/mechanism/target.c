@@ -7,6 +7,19 @@ extern const uint8_t descriptors_start[], descriptors_end[];
 extern const uint8_t text_start[], text_end[], far_start[], far_end[];
 #endif
 
+/* What the host checks of the finished image (farm/layout.py): where functions begin; of stubs, if there are any, how
+ * many bytes one has, where its word is and how large; and its data slot, if it has one. */
+extern const uint32_t farm_layout[5];
+const uint32_t farm_layout[5] = {
+    ARCH_FUNCTION_ALIGNMENT,
+#ifdef ARCH_STUB_WORD
+    ARCH_STUB_BYTES, ARCH_STUB_WORD, sizeof(code_word),
+#ifdef ARCH_STUB_SLOT
+    ARCH_STUB_SLOT,
+#endif
+#endif
+};
+
 #define REGION(name) {(uintptr_t)name##_start, (uintptr_t)name##_end}
 
 /* Where functions begin.  Read from memory, since no instruction that makes an address need reach the far text. */
