@@ -107,6 +107,14 @@ def test_every_guest_keeps_what_is_not_in_the_text(patchable):
     assert patchable.query() == "other"
 
 
+@pytest.mark.patchable(arch="arm64")
+def test_the_fixture_refuses_what_a_file_of_scenarios_may_not_have(patchable):
+    with pytest.raises(UsageError, match=r"^step 2: patch: function 99 found; expected a whole number from 0 to 17$"):
+        patchable.run(call(0, inside=(query(0), patch(99, "fast"))))
+    assert patchable.steps == []
+    assert patchable.call(1, shape="tail") == 1001
+
+
 def test_every_guest_shows_its_code_before_and_after(patchable):
     assert patchable.code() == ["no patched byte differs from the linked image"]
     patchable.patch("fast")
