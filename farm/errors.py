@@ -36,6 +36,10 @@ class UnknownNameError(UsageError):
         super().__init__(f"unknown {what} {name!r}: {hint}")
 
 
+class NothingSelectedError(UsageError):
+    """Selectors that are right each by itself have no cell in common."""
+
+
 class BackendError(UsageError):
     """An ``arch.toml`` is broken."""
 

@@ -11,23 +11,20 @@ behind (:data:`farm.wire.KEEP`).  Nothing is judged; what the guest observed is 
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self
 
-from farm import disassemble, image, plan, scenario, wire
+from farm import check, disassemble, image, plan, scenario, wire
 from farm.engines import Reply, engines
-from farm.errors import FarmError, MissingToolError, UnknownNameError, UsageError
+from farm.errors import FarmError, MissingToolError, UsageError
 from farm.model import size
-from farm.scenario import FUNCTIONS, Call, Defect, Scenario, Shape, Status, Step, Target, has_call_site, walk
+from farm.scenario import FUNCTIONS, Defect, Scenario, Shape, Status, Step, Target
 from farm.wire import Event
 
 #: The scenario to plan with when only the rest of a cell is wanted: every mechanism can express it.
 ANY_SCENARIO = ("supersede_then_restore",)
 TIMEOUT = 5.0  # seconds a program
-
-_Name = TypeVar("_Name", bound=enum.Enum)
 
 
 class GuestDied(FarmError):  # noqa: N818 - an event, not a mistake
@@ -78,18 +75,18 @@ class Guest:
             self._death = f"the guest {self.name} was closed"
             (self._session.release if self._pooled else self._session.close)()
 
-    def call(self, x: int = 0, function: int = 0, shape: Shape | str = Shape.TAIL, **options: object) -> int:
+    def call(self, x: int = 0, function: int = 0, shape: Shape | str = Shape.TAIL, **options: Any) -> int:
         """What the call site returns: for the shape ``tail`` what the function does, for ``used`` one more.
 
         ``options`` are those of :func:`farm.scenario.call`: ``count``, ``at``, ``inside``.
         """
-        events = self.run(scenario.call(function, x, _known("shape", shape, Shape), **options))
+        events = self.run(scenario.call(function, x, shape, **options))
         self.entered = next((_target(event) for event in events if event.kind == "enter"), None)
         return events[-1].value
 
     def patch(self, target: Target | str, function: int = 0) -> None:
         """Lead ``function`` to ``target``.  Raises :class:`PatchRefused`, as the three below do."""
-        self._request(scenario.patch(function, _known("target", target, Target)))
+        self._request(scenario.patch(function, target))
 
     def restore(self, function: int = 0) -> None:
         """Lead ``function`` back to its default."""
@@ -117,18 +114,14 @@ class Guest:
 
         Raises :class:`GuestDied`, or :class:`~farm.errors.UsageError` for steps that no guest could run.
         """
-        for step in walk(steps):
-            function = getattr(step, "function", None)
-            if function not in (None, *range(len(FUNCTIONS))):
-                raise UsageError(f"no function {function}: a guest has 0 to {len(FUNCTIONS) - 1}")
-            if isinstance(step, Call) and not has_call_site(step.function, step.shape):
-                raise UsageError(f"no call of whatever_{step.function} has the shape {step.shape.name.lower()}")
+        check.steps(steps, first=self._numbers)
         return self._send(steps, keep=True)
 
     def code(self, function: int | None = None) -> list[str]:
         """What is patched, disassembled: as linked and as it is now, of ``function`` or of all that differ."""
         before, after = self._before, self._after
         if function is not None:
+            check.steps((scenario.code(function),), first=self._numbers)
             each = len(before) // len(FUNCTIONS)
             mine = slice(function * each, (function + 1) * each)
             after = before[: mine.start] + after[mine] + before[mine.stop :]
@@ -214,15 +207,6 @@ def boot(
     cell, own = planned.cell, Path(source).resolve() if source else None
     spec = image.Spec(made.variants[cell.variant], cell.mechanism, cell.toolchain, source=own)
     return Guest(spec, cell.engine, timeout)
-
-
-def _known(what: str, value: _Name | str, valid: type[_Name]) -> _Name:
-    """The member of ``valid`` that ``value`` is or names."""
-    if isinstance(value, valid):
-        return value
-    if str(value).upper() not in valid.__members__:
-        raise UnknownNameError(what, str(value), map(str.lower, valid.__members__))
-    return valid[str(value).upper()]
 
 
 def _target(event: Event) -> str:

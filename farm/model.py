@@ -59,7 +59,16 @@ ANY_TARGET = 0xFF
 
 
 class ScenarioError(ValueError):
-    """The scenario asks for something that the specification leaves open."""
+    """The scenario asks for something that the specification leaves open.
+
+    ``step`` is the number of the step that does, where that is known.
+    """
+
+    step: int | None = None
+
+    def __str__(self) -> str:
+        words = super().__str__()
+        return words if self.step is None else f"step {self.step}: {words}"
 
 
 def _halves(*values: int) -> tuple[int, ...]:
@@ -201,7 +210,11 @@ class Reference:
 
     def run(self, steps: tuple[Step, ...], first: int) -> None:
         for step in steps:
-            self.execute(step, first)
+            try:
+                self.execute(step, first)
+            except ScenarioError as error:
+                error.step = first if error.step is None else error.step
+                raise
             first += size(step)
 
     def execute(self, step: Step, number: int) -> None:
@@ -424,9 +437,7 @@ def predict(scenario: Scenario, features: frozenset[str] = frozenset()) -> tuple
     guest = Reference(features, only_relocated=scenario.only is not None and scenario.only[0] == {"relocated"})
     guest.run(scenario.steps, 0)
     if not guest.events:
-        raise ScenarioError(f"scenario {scenario.id} has no events: it would prove nothing")
+        raise ScenarioError("no events: it would prove nothing")
     if len(guest.events) > TRACE_EVENTS:
-        raise ScenarioError(
-            f"scenario {scenario.id} has {len(guest.events)} events, a guest holds {TRACE_EVENTS}: use loop()"
-        )
+        raise ScenarioError(f"{len(guest.events)} events; a guest holds {TRACE_EVENTS}: use loop()")
     return tuple(guest.events)

@@ -21,7 +21,7 @@ from farm import backend, scenarios, shards, wire
 from farm.backend import ABI_FILE, MECHANISM_FILES, Unavailable, Variant
 from farm.controls import absent, needs_probes
 from farm.engines import Engine, Hole, engines
-from farm.errors import UNREADABLE, MissingToolError, UnknownNameError, UsageError
+from farm.errors import UNREADABLE, MissingToolError, NothingSelectedError, UnknownNameError, UsageError
 from farm.scenario import Scenario
 from farm.toolchain import TOOLCHAINS
 
@@ -228,7 +228,7 @@ def make(selection: Selection) -> Plan:
                         why = whys[kind_of[name]]
                         cells.append(Planned(cell, why.verdict, why.reason) if why else Planned(cell))
     if not cells:
-        raise UsageError("nothing is selected: the selectors have no cell in common")
+        raise NothingSelectedError("nothing is selected: the selectors have no cell in common")
     return Plan(tuple(cells), suite, variants, selection)
 
 
@@ -257,9 +257,7 @@ def named(name: str, arch_path: tuple[Path, ...] = (), scenario_path: tuple[Path
     selection = Selection((variant,), (mechanism,), (engine,), (toolchain,), (scenario,), (), arch_path, scenario_path)
     try:
         return make(selection)
-    except UnknownNameError:
-        raise
-    except UsageError:  # all parts exist, and only a toolchain can be absent from what another part names
+    except NothingSelectedError:  # all parts exist, and only a toolchain can be absent from what another part names
         variants = backend.load(arch_path)
         able = sorted(
             {tool for v in choose((variant,), list(variants), "architecture") for tool in variants[v].toolchain}

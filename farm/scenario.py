@@ -13,9 +13,14 @@ from __future__ import annotations
 
 import enum
 import functools
+import reprlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, TypeAlias, TypeVar
+
+from farm.errors import UnknownNameError, UsageError
+
+_Name = TypeVar("_Name", bound=enum.Enum)
 
 
 class Kind(enum.Enum):
@@ -355,7 +360,7 @@ class Scenario:
     """One behaviour that every correct mechanism shows on every architecture.
 
     ``detects`` must not be empty.  ``only`` restricts the scenario to some mechanisms and says why the others cannot
-    express it.
+    express it.  What else must hold is checked when a suite is loaded (:mod:`farm.check`), not here.
     """
 
     id: str  #: group and number, ``BS-03``
@@ -393,12 +398,6 @@ class Scenario:
     def __hash__(self) -> int:
         return hash((self.id, self.name))  # a key of caches: not every step each time
 
-    def __post_init__(self) -> None:
-        if self.id.partition("-")[0] not in self.GROUPS:
-            raise ValueError(f"scenario {self.id}: the group must be one of {', '.join(self.GROUPS)}")
-        if not self.detects:
-            raise ValueError(f"scenario {self.id}: it detects nothing, so it proves nothing")
-
 
 #: The mechanisms that store to code.
 POKING = frozenset({"stub", "relocated"})
@@ -411,22 +410,57 @@ def walk(steps: Iterable[Step]) -> Iterator[Step]:
         yield from walk(substeps(step))
 
 
+# What is said of a wrong value.
+
+_SHORT = reprlib.Repr()
+_SHORT.maxother = _SHORT.maxstring = 60  # characters
+
+
+def shown(value: object) -> str:
+    """``value`` as an error shows it: in short, whatever it is."""
+    try:
+        return _SHORT.repr(value)
+    except Exception:  # noqa: BLE001 - anything may be in a user's file, numbers too long to print among it
+        return f"a {type(value).__name__}"
+
+
+def whole_number(what: str, value: object, most: int, least: int = 0) -> None:
+    """Raise :class:`~farm.errors.UsageError` unless ``value``, which is called ``what``, is an int in this range."""
+    if type(value) is not int or not least <= value <= most:  # True is no number here
+        limits = (str(limit) if abs(limit) < 100_000 else f"{limit:#x}" for limit in (least, most))
+        raise UsageError(f"{what} {shown(value)} found; expected a whole number from {' to '.join(limits)}")
+
+
+def named(what: str, value: _Name | str, valid: type[_Name]) -> _Name:
+    """The member of ``valid`` that ``value`` is or names.  Raises :class:`~farm.errors.UnknownNameError`."""
+    if isinstance(value, valid):
+        return value
+    name = value if isinstance(value, str) else shown(value)
+    if name.upper() not in valid.__members__:
+        raise UnknownNameError(what, name, map(str.lower, valid.__members__))
+    return valid[name.upper()]
+
+
 # The words a scenario is written in.
 
 
-def _target(target: Target | str) -> Target:
-    return target if isinstance(target, Target) else Target[target.upper()]
-
-
-def call(function: int, x: int = 0, shape: Shape | str = Shape.USED, **options: object) -> Call:
+def call(
+    function: int,
+    x: int = 0,
+    shape: Shape | str = Shape.USED,
+    *,
+    count: int = 1,
+    at: int = 0,
+    inside: tuple[Step, ...] = (),
+    stride: int = 0,
+) -> Call:
     """``call(0, 5)``, ``call(0, 5, "tail")``, ``call(0, 5, inside=(patch(0, "fast"),))``."""
-    shape = shape if isinstance(shape, Shape) else Shape[shape.upper()]
-    return Call(function, x, shape, **options)  # type: ignore[arg-type]
+    return Call(function, x, named("shape", shape, Shape), count, at, inside, stride)
 
 
 def patch(function: int, target: Target | str, offset: int = 0) -> Patch:
     """``patch(0, "fast")``."""
-    return Patch(function, _target(target), offset)
+    return Patch(function, named("target", target, Target), offset)
 
 
 def null(function: int) -> Patch:
@@ -460,6 +494,8 @@ def piece(length: int, start: int = 0, *, more: bool = False, in_place: bool = F
     ``more`` goes on where the last call ended instead of beginning anew; ``in_place`` lets CHACHA read from where it
     writes; ``wrap`` begins CHACHA at the last value of its block counter.
     """
+    whole_number("length of a piece:", length, PATTERN_SIZE)
+    whole_number("start of a piece:", start, PATTERN_SIZE)
     return length | start << 16 | more << 32 | in_place << 33 | wrap << 34
 
 

@@ -154,6 +154,15 @@ VIOLATIONS = {
 #: Kinds of events whose value is a status.
 ANSWERED = ("patch", "restore", "scribble", "interrupt")
 
+#: What the values from 0 on of an event mean.
+_VALUES = {
+    "code": ("pristine", "changed"),
+    "lock": ("unlocked", "locked"),
+    "address": ("the same everywhere", "not the same everywhere"),
+    "load": ("done", "failed"),
+    "protection": ("read-only", "writable"),
+}
+
 #: Target word of an event that names no target, and of a target the guest does not know.
 NO_TARGET = 0xFFFF
 UNKNOWN_TARGET = 0xFFFE
@@ -176,9 +185,9 @@ class Event(NamedTuple):
     """One thing that the guest observed: :data:`EVENT_WORDS` words.
 
     ``value`` is how many bytes go through accelerated code (``enter`` of CRC), the value returned (``return``), a
-    :class:`~farm.scenario.Status` (``patch``, ``restore``), 0 or 1 (``code``: 1 if the bytes are not pristine;
-    ``address``: 1 if two addresses differ) or a digest (``output``; ``loop``, of the folded events).  ``stack`` is the
-    difference in bytes between the stack pointer after and before the call.
+    :class:`~farm.scenario.Status` (:data:`ANSWERED`), 0 or 1 (``code``: 1 if the bytes are not pristine; ``address``: 1
+    if two addresses differ; ``lock``, ``load``, ``protection``: :data:`_VALUES`) or a digest (``output``; ``loop``, of
+    the folded events).  ``stack`` is the difference in bytes between the stack pointer after and before the call.
 
     ``abi`` is a mask of violations (:data:`VIOLATIONS`); which register each is about, an architecture's ``arch.h``
     and ``abi.S`` say, and a bit is never set where the ABI has no such thing. At ``enter``: bits 0 to 15 are the
@@ -200,21 +209,14 @@ class Event(NamedTuple):
     depth: int
 
     def __str__(self) -> str:
+        """The event in words, which are those of no other event."""
         parts = [f"step {self.step}: {self.kind} {target_name(self.target)}"]
+        arguments, value = f"arguments {self.arguments:#x}" if self.arguments else "", self._value_words()
         if self.kind == "enter":
-            parts.append(f"arguments {self.arguments:#010x}")
-            if self.value:
-                parts.append(f"{self.value} bytes accelerated")
-        elif self.kind in ANSWERED:
-            parts.append(status_name(self.value))
-        elif self.kind == "code":
-            parts.append("changed" if self.value else "pristine")
-        elif self.kind == "output":
-            parts.append(f"{self.arguments} bytes, digest {self.value:#x}")
-        elif self.kind == "loop":
-            parts.append(f"{self.arguments} events, digest {self.value:#x}")
-        elif self.kind == "return":
-            parts.append(f"value {self.value:#x}")
+            arguments = f"arguments {self.arguments:#010x}"
+        elif self.kind in ("output", "loop"):
+            arguments = f"{self.arguments} {'bytes' if self.kind == 'output' else 'events'}"
+        parts += [part for part in (arguments, value) if part]
         if self.stack:
             parts.append(f"stack {self.stack:+d}")
         if self.abi:
@@ -222,6 +224,18 @@ class Event(NamedTuple):
         if self.depth:
             parts.append(f"depth {self.depth}")
         return ", ".join(parts)
+
+    def _value_words(self) -> str:
+        """What ``value`` means in an event of this kind; nothing for a 0 that means nothing."""
+        if self.kind == "enter":
+            return f"{self.value} bytes accelerated" if self.value else ""
+        if self.kind in ANSWERED:
+            return status_name(self.value)
+        if self.kind in ("output", "loop"):
+            return f"digest {self.value:#x}"
+        if self.value < len(named := _VALUES.get(self.kind, ())):
+            return named[self.value]
+        return f"value {self.value:#x}" if self.value or self.kind == "return" else ""
 
     def words(self) -> tuple[int, ...]:
         """The event as the guest writes it."""
@@ -348,7 +362,7 @@ def encode(scenario: Scenario, *, big_endian: bool) -> bytes:
         return swapped(encode(scenario, big_endian=False))
     words = program_words(scenario.steps)
     if len(words) > PROGRAM_WORDS - 3:
-        raise ValueError(f"scenario {scenario.id} has {len(words)} words, a guest takes {PROGRAM_WORDS - 3}")
+        raise ValueError(f"a program of {len(words)} words; a guest takes {PROGRAM_WORDS - 3}")
     words = [PROGRAM_MAGIC, wire_hash(), len(words), *words]
     return struct.pack(f"<{len(words)}I", *words)
 

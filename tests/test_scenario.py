@@ -10,21 +10,20 @@ import pytest
 from farm import backend, scenarios
 from farm.controls import CONTROLS, has_control
 from farm.engines import engines
-from farm.errors import ScenarioFileError
+from farm.errors import ScenarioFileError, UsageError
 from farm.scenario import (
     FUNCTIONS,
     Call,
-    Defect,
     Kind,
     Loop,
     Patch,
-    Scenario,
     Shape,
     Target,
     call,
     loop,
     null,
     patch,
+    piece,
     query,
     restore,
     ret0,
@@ -36,6 +35,8 @@ SOURCE = """
 from farm.scenario import Defect, Scenario, call
 SCENARIOS = (Scenario("{id}", "{name}", "", (call(0, 1),), frozenset({{Defect.LOST_PATCH}})),)
 """
+
+TWICE = SOURCE.format(id="BS-90", name="twice") + SOURCE.format(id="BS-91", name="twice").replace("= (", "+= (")
 
 
 def test_the_words_are_short_for_steps():
@@ -54,20 +55,23 @@ def test_only_calls_and_loops_have_steps_of_their_own():
     assert substeps(patch(0, "fast")) == ()
 
 
-@pytest.mark.parametrize("word", [lambda: patch(0, "faster"), lambda: call(0, 1, "sideways")])
-def test_a_word_that_does_not_exist_is_an_error_where_it_is_written(word):
-    with pytest.raises(KeyError):
+@pytest.mark.parametrize(
+    ("word", "complaint"),
+    [
+        (lambda: patch(0, "faster"), "unknown target 'faster': did you mean fast"),
+        (lambda: patch(0, "qqq"), "unknown target 'qqq': valid are default, fast, other, far, null, ret0, stub"),
+        (lambda: patch("fast", 0), "unknown target '0': valid are default"),
+        (lambda: call(0, 1, "qqq"), "unknown shape 'qqq': valid are used, ignored, tail"),
+        (lambda: call(0, 1, None), "unknown shape 'None'"),
+        (lambda: piece(4097), "length of a piece: 4097 found; expected a whole number from 0 to 4096"),
+        (lambda: piece(1.5), "length of a piece: 1.5 found"),
+        (lambda: piece(1, -1), "start of a piece: -1 found"),
+    ],
+)
+def test_a_word_that_does_not_exist_is_an_error_where_it_is_written(word, complaint):
+    with pytest.raises(UsageError) as caught:
         word()
-
-
-def test_a_scenario_of_an_unknown_group_is_refused():
-    with pytest.raises(ValueError, match="scenario XX-01: the group must be one of BS, AB, CS"):
-        Scenario("XX-01", "x", "", (call(0),), frozenset({Defect.LOST_PATCH}))
-
-
-def test_a_scenario_that_detects_nothing_is_refused():
-    with pytest.raises(ValueError, match="BS-01: it detects nothing, so it proves nothing"):
-        Scenario("BS-01", "x", "", (call(0),), frozenset())
+    assert str(caught.value).startswith(complaint)
 
 
 def test_there_is_a_function_of_every_kind():
@@ -146,13 +150,30 @@ def test_a_folder_of_scenarios_joins_the_suite(tmp_path):
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        (SOURCE.format(id="BS-03", name="mine"), "scenario BS-03 mine: name or id is taken already"),
-        (SOURCE.format(id="BS-90", name="tail_call"), "scenario BS-90 tail_call: name or id is taken already"),
-        (SOURCE.format(id="QQ-90", name="mine"), "ValueError: scenario QQ-90: the group must be one of"),
+        (
+            SOURCE.format(id="BS-03", name="mine"),
+            "scenario BS-03 mine: its id is taken already, by scenario BS-03 supersede_then_restore of farm.",
+        ),
+        (
+            SOURCE.format(id="BS-90", name="tail_call"),
+            "scenario BS-90 tail_call: its name is taken already, by scenario CS-03 tail_call",
+        ),
+        (
+            SOURCE.format(id="QQ-90", name="mine"),
+            "SCENARIOS[0]: scenario QQ-90 mine: id: the group must be one of BS, AB, CS",
+        ),
+        (TWICE, "scenario BS-91 twice: its name is taken already, by scenario BS-90 twice of "),
         ("SCENARIOS = [1]", "expected a tuple SCENARIOS of farm.scenario.Scenario"),
+        ("SCENARIOS = (1,)", "SCENARIOS[0]: 1 found; expected a farm.scenario.Scenario"),
         ("", "expected a tuple SCENARIOS"),
         ("def", "SyntaxError"),
-        ("import nonsense_that_is_nowhere", "ModuleNotFoundError"),
+        ("import nonsense_that_is_nowhere", "line 1: ModuleNotFoundError"),
+        ("from farm.scenario import patch\npatch(0, 'qqq')", "line 2: unknown target 'qqq': valid are default, fast"),
+        ("import sys\nsys.exit(0)", "line 2: SystemExit: 0"),
+        ("\nraise GeneratorExit", "line 2: GeneratorExit"),
+        ("class Odd(BaseException):\n    def __str__(self): raise RuntimeError\nraise Odd", "line 3: Odd"),
+        ("def __getattr__(name): raise SystemExit(0)", "line 1: SystemExit: 0"),
+        ("def deeper(): deeper()\ndeeper()", "line 1: RecursionError"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named_with_the_reason(tmp_path, text, complaint):
@@ -160,7 +181,14 @@ def test_a_file_that_cannot_be_used_is_named_with_the_reason(tmp_path, text, com
     file.write_text(text, encoding="utf-8")
     with pytest.raises(ScenarioFileError, match=re.escape(complaint)) as caught:
         scenarios.load((file,))
-    assert str(caught.value).startswith(str(file))
+    assert str(caught.value).startswith(f"{file}: ")
+
+
+def test_ctrl_c_while_a_file_is_imported_is_not_held_against_it(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("raise KeyboardInterrupt", encoding="utf-8")
+    with pytest.raises(KeyboardInterrupt):
+        scenarios.load((file,))
 
 
 def test_a_path_that_leads_nowhere_is_named(tmp_path):

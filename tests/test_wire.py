@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import struct
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from farm import scenarios, wire
 from farm.scenario import Target, call, patch, query, restore
+from farm.verdict import first_difference
 from farm.wire import Event
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -130,7 +133,7 @@ def test_a_program_as_large_as_a_guest_takes_is_encoded_and_one_word_more_is_ref
     three, five = query(0), patch(0, "fast")  # words
     largest = wire.encode(scenario(*(three,) * 1361, *(five,) * 2), big_endian=False)
     assert len(largest) == 4 * wire.PROGRAM_WORDS
-    with pytest.raises(ValueError, match=rf"scenario BS-99 has {room + 1} words, a guest takes {room}"):
+    with pytest.raises(ValueError, match=rf"a program of {room + 1} words; a guest takes {room}"):
         wire.encode(scenario(*(three,) * 1363, five), big_endian=False)
 
 
@@ -192,6 +195,44 @@ def test_no_two_names_share_a_number(table):
 )
 def test_an_event_reads_as_a_sentence(event, text):
     assert str(event) == text
+
+
+_unknown = st.integers(77, 0xFFFF).map("kind {}".format)
+_any_event = st.builds(
+    Event,
+    kind=st.sampled_from(sorted(wire.KINDS)) | _unknown,
+    step=_half,
+    target=st.sampled_from([0, 0xFF, 0x1FF, 0xF0, 0x77, wire.NO_TARGET, wire.UNKNOWN_TARGET]) | _word,
+    arguments=st.integers(0, 3) | _word,
+    value=st.integers(0, 8) | st.integers(0, 2**64 - 1),
+    stack=st.integers(-8, 8) | st.integers(-(2**31), 2**31 - 1),
+    abi=st.integers(0, 3) | _word,
+    depth=st.integers(0, 3) | _word,
+)
+
+
+@given(_any_event, st.data())
+@settings(max_examples=500)
+def test_two_events_that_differ_have_different_words(event, data):
+    other = data.draw(_any_event)
+    changed = data.draw(st.sampled_from(Event._fields))
+    assert (str(event) == str(other)) == (event == other)
+    other = event._replace(**{changed: getattr(other, changed)})
+    assert (str(event) == str(other)) == (event == other)
+
+
+def test_small_events_that_differ_have_different_words():
+    kinds, targets = [*wire.KINDS, "kind 77"], [0, 1, 0xFF, 0x100, wire.NO_TARGET, wire.UNKNOWN_TARGET]
+    events = [Event(*parts, 0, 0, 0) for parts in itertools.product(kinds, [0, 1], targets, range(3), range(9))]
+    assert len(set(map(str, events))) == len(events)
+
+
+@pytest.mark.parametrize("kind", wire.KINDS)
+def test_a_difference_in_the_value_alone_is_told(kind):
+    right = Event(kind, 4, wire.NO_TARGET, 0, 0, 0, 0, 0)
+    words = first_difference([right], [right._replace(value=1)])
+    expected, seen = re.fullmatch(r"event 0: expected \[(.*)\], seen \[(.*)\]", words).groups()
+    assert expected != seen
 
 
 def test_targets_are_named_by_function_and_number():

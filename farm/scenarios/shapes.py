@@ -9,17 +9,17 @@ _VOID = FUNCTIONS.index(Kind.VOID)
 _MANY = FUNCTIONS.index(Kind.MANY)
 
 
-def _each(shape: str, **options: int) -> tuple[Step, ...]:
+def _each(shape: str) -> tuple[Step, ...]:
     """Every function called in ``shape`` before, under and after a patch."""
     return tuple(
         step
         for f in EVERYWHERE
         for step in (
-            call(f, 3, shape, **options),
+            call(f, 3, shape),
             patch(f, "other"),
-            call(f, 0x2_0000_0003, shape, **options),
+            call(f, 0x2_0000_0003, shape),
             restore(f),
-            call(f, 4, shape, **options),
+            call(f, 4, shape),
         )
     )
 
