@@ -193,10 +193,10 @@ def _link_flags(spec: Spec) -> list[str]:
 
 
 @functools.cache
-def _host() -> bytes:
-    """The digest of :data:`HOST_MODULES`."""
+def _host(modules: tuple[str, ...]) -> bytes:
+    """The digest of modules of the farm."""
     digest = hashlib.sha256()
-    for name in HOST_MODULES:
+    for name in modules:
         digest.update(hashlib.sha256(Path(__file__).with_name(f"{name}.py").read_bytes()).digest())
     return digest.digest()
 
@@ -209,8 +209,8 @@ def _settings(variant: Variant, toolchain: str) -> str:
 
 def _request(spec: Spec, files: Files) -> str:
     """The digest of all that is known of an image before its sources are read: hexadecimal, 32 characters."""
-    digest, places = hashlib.sha256(_host() + wire.header().encode()), _places(spec)
-    asked = (spec.mechanism, spec.toolchain, spec.baselines, spec.control and CONTROLS[spec.control])
+    digest, places = hashlib.sha256(_host(HOST_MODULES)), _places(spec)
+    asked = (wire.wire_hash(), spec.mechanism, spec.toolchain, spec.baselines, spec.control and CONTROLS[spec.control])
     digest.update(repr((asked, TOOLCHAINS[spec.toolchain].identity(spec.variant))).encode())
     digest.update(_settings(spec.variant, spec.toolchain).encode())
     digest.update("\n".join([places.name(str(path)) for path in sources(spec, files)]).encode())
@@ -391,8 +391,8 @@ def _object(spec: Spec, source: Path, work: Path, places: Places, began: int) ->
         flags = [f"-D{macro}"]
     flags += _compile_flags(spec, generated)
     fixed = toolchain.compile(spec.variant, flags, source, Path("object"))
-    request = hashlib.sha256((wire.header() + toolchain.identity(spec.variant)).encode())
-    request.update(places.without_paths(fixed).encode())
+    request = hashlib.sha256(_host(("inputs",)))
+    request.update(repr((wire.wire_hash(), toolchain.identity(spec.variant), places.without_paths(fixed))).encode())
     made = _made(request.hexdigest()[:32])
     try:
         if kept := _kept_object(made, request.digest(), places):
