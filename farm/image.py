@@ -1,15 +1,26 @@
 """Builds guests and keeps them.
 
 An image is one guest ELF: variant x mechanism x toolchain, plus a negative control if one is planted, or the baselines
-that ``farm cost`` measures.  Its folder in the cache is named by a hash of everything that goes into it (sources,
-flags, compiler version), so a changed source is a new image and an unchanged one is never built twice; objects are kept
+that ``farm cost`` measures.  Its folder in the cache is named by a hash of everything that goes into it: what is asked
+for and by which compiler, the farm's own code that fills it (:data:`HOST_MODULES`), and every file that the tools read
+(:mod:`farm.inputs`).  So a changed source is a new image and an unchanged one is never built twice.  Objects are kept
 in the same way, since a negative control changes few of them.  Beside the ELF lies ``image.json``: what the engines
 need to know of it, so that running a guest never parses an ELF.
+
+The cache::
+
+    made/REQUEST.json      what the last builds of it were made of, and the hash of what came of them (inputs.Record)
+    images/KEY/image.json  whose hash is there, and which has the hash of
+    images/KEY/guest.elf
+    objects/KEY.o
+
+Nothing in it is believed before its hash is checked; what has a wrong one is built anew.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import os
@@ -19,17 +30,18 @@ import sys
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 
-from farm import link, paths, wire
+from farm import inputs, link, paths, wire
 from farm.backend import ABI_FILE, MECHANISM_FILES, Variant
 from farm.call_sites import CallSite
 from farm.controls import CONTROLS
 from farm.elf import Segment, bytes_at, inspect
-from farm.errors import BuildError, ImageError, OutputError
+from farm.errors import UNREADABLE, BuildError, ImageError, OutputError
+from farm.inputs import Files, Places
 from farm.toolchain import RETPOLINE_SOURCE, TOOLCHAINS
 
 PLATFORM = "linux"
@@ -39,14 +51,26 @@ _MECHANISM_SOURCES = {
     "stub": ("target.c", "poke.c", "stub.c", "no_sites.c"),
     "relocated": ("target.c", "poke.c", "relocated.c"),
 }
-_LAYOUT = 4  # of image.json
+
+#: The farm's code that makes a guest of what the compilers made, and describes it.
+HOST_MODULES = ("backend", "call_sites", "elf", "image", "inputs", "layout", "link", "scenario", "toolchain", "wire")
+
+#: What compilers see of the environment: all else could change what they make and is in no key.
+_ENVIRONMENT = ("PATH", "HOME", "LD_LIBRARY_PATH")
+
+#: What they say when it is not the source's fault.
+_NO_ROOM = {
+    number: (os.strerror(number), name) for number, name in ((errno.ENOSPC, "NoSpaceLeft"), (errno.EDQUOT, "DiskQuota"))
+}
+
+_ATTEMPTS = 3  # to build from sources that hold still
+_DESCRIPTION, _ELF = "image.json", "guest.elf"
 _interrupted = threading.Event()  # no compiler is started any more
 
 
 class Image(msgspec.Struct, frozen=True):
     """A built guest."""
 
-    layout: int
     key: str
     variant: str
     mechanism: str
@@ -109,13 +133,13 @@ class Spec:
         return f"{self.variant.name}/{self.mechanism}/{self.toolchain}{planted}"
 
 
-def sources(spec: Spec) -> list[Path]:
+def sources(spec: Spec, files: Files | None = None) -> list[Path]:
     """The C and asm files of the guest."""
-    images, variant = paths.data("images"), spec.variant
-    guest = sorted((images / "guest").glob("*.[cS]"))
+    images, variant, files = paths.data("images"), spec.variant, files or Files()
+    guest = files.matching(images / "guest", "*.[cS]")
     mechanism = [images / "mechanism" / name for name in _MECHANISM_SOURCES[spec.mechanism]]
     asm = [variant.source(f"start_{PLATFORM}.S")]
-    asm += [variant.source(ABI_FILE)] if variant.looks_at_registers else sorted((images / "portable").glob("*.c"))
+    asm += [variant.source(ABI_FILE)] if variant.looks_at_registers else files.matching(images / "portable", "*.c")
     if variant.source("crc_t10dif.c").is_file():
         asm.append(variant.source("crc_t10dif.c"))
     asm += [variant.source(name) for name in MECHANISM_FILES[spec.mechanism]]
@@ -134,18 +158,17 @@ def has_retpoline(variant: Variant, toolchain: str) -> bool:
     return bool(variant.toolchain[toolchain].retpoline_flags)
 
 
-def _headers(spec: Spec) -> list[Path]:
+def _places(spec: Spec, generated: Path | None = None) -> Places:
     images = paths.data("images")
-    own = sorted(spec.source.parent.glob("*.h")) if spec.source else []
-    return [
-        *sorted(images.glob("*/*.h")),
-        *sorted(spec.variant.folder.glob("*.h")),
-        images / "platform" / "link.ld",
-        *own,
-    ]
+    folders = {"farm": images.parent, "images": images, "arch": spec.variant.folder}
+    if spec.source:
+        folders["source"] = spec.source.parent
+    if generated:
+        folders["generated"] = generated
+    return Places(**folders, compiler=TOOLCHAINS[spec.toolchain].root(spec.variant))
 
 
-def _compile_flags(spec: Spec, generated: Path, source: Path) -> list[str]:
+def _compile_flags(spec: Spec, generated: Path) -> list[str]:
     images = paths.data("images")
     # The same guest wherever it is built.  Of two that fit, the last counts.
     flags = [f"-ffile-prefix-map={images.parent}=.", f"-ffile-prefix-map={generated}=generated"]
@@ -155,8 +178,6 @@ def _compile_flags(spec: Spec, generated: Path, source: Path) -> list[str]:
     flags += [f"-I{generated}", f"-I{spec.variant.folder}", f"-I{images / 'guest'}", f"-I{images / 'mechanism'}"]
     if spec.source:
         flags.append(f"-ffile-prefix-map={spec.source.parent}=source")
-    if spec.control and _plants(spec, source):
-        flags.append(f"-D{CONTROLS[spec.control].macro}")
     return flags
 
 
@@ -167,57 +188,60 @@ def _link_flags(spec: Spec) -> list[str]:
     return [*flags, "-T", str(paths.data("images") / "platform" / "link.ld")]
 
 
-@functools.lru_cache(maxsize=1024)
-def _file_digest(path: Path, stamp: tuple[int, int]) -> bytes:
-    del stamp  # only there so that a changed file is read again
-    return hashlib.sha256(path.read_bytes()).digest()
+@functools.cache
+def _host(modules: tuple[str, ...]) -> bytes:
+    """The digest of modules of the farm."""
+    digest = hashlib.sha256()
+    for name in modules:
+        digest.update(hashlib.sha256(Path(__file__).with_name(f"{name}.py").read_bytes()).digest())
+    return digest.digest()
 
 
-def _digest_of(path: Path) -> bytes:
-    stat = path.stat()
-    return _file_digest(path, (stat.st_mtime_ns, stat.st_size))
+@functools.lru_cache(maxsize=256)
+def _settings(variant: Variant, toolchain: str) -> str:
+    """What of an ``arch.toml`` can be in an image."""
+    return repr(replace(variant, folder=Path(), toolchain={toolchain: variant.toolchain[toolchain]}, engine={}))
 
 
-def key(spec: Spec) -> str:
-    """The content address of the image: hexadecimal, 24 characters."""
-    toolchain = TOOLCHAINS[spec.toolchain]
-    fixed = Path("generated")
-    made_of = (_LAYOUT, toolchain.version(spec.variant), wire.wire_hash(), spec.control, spec.variant.architecture)
-    digest = hashlib.sha256(repr(made_of).encode())
-    files = sources(spec)
-    for path in [*files, *_headers(spec)]:
-        try:
-            digest.update(path.name.encode() + _digest_of(path))
-        except FileNotFoundError:
-            raise ImageError(f"{spec}: source {path} is missing") from None
-    commands = [toolchain.compile(spec.variant, [], Path(path.name), fixed)[1:] for path in files]
-    commands.append(toolchain.link(spec.variant, [], [], fixed)[1:])
-    digest.update(repr((commands, [flag for flag in _link_flags(spec) if flag.startswith("--defsym")])).encode())
-    return digest.hexdigest()[:24]
+def _request(spec: Spec, files: Files) -> str:
+    """The digest of all that is known of an image before its sources are read: hexadecimal, 32 characters."""
+    digest, places = hashlib.sha256(_host(HOST_MODULES)), _places(spec)
+    asked = (wire.wire_hash(), spec.mechanism, spec.toolchain, spec.baselines, spec.control and CONTROLS[spec.control])
+    digest.update(repr((asked, TOOLCHAINS[spec.toolchain].identity(spec.variant))).encode())
+    digest.update(_settings(spec.variant, spec.toolchain).encode())
+    digest.update("\n".join([places.name(str(path)) for path in sources(spec, files)]).encode())
+    return digest.hexdigest()[:32]
 
 
-def build(spec: Spec) -> Image:
+def _made(request: str) -> Path:
+    return paths.cache() / "made" / f"{request}.json"
+
+
+def build(spec: Spec, files: Files | None = None) -> Image:
     """The image of ``spec``: from the cache if it is there and sound, else built.
 
-    Raises :class:`~farm.errors.BuildError`, :class:`~farm.errors.MissingToolError` or
+    With ``files``, those are believed to be as they were when ``files`` first looked.
+
+    Raises :class:`~farm.errors.BuildError`, :class:`~farm.errors.ImageError`, :class:`~farm.errors.MissingToolError` or
     :class:`~farm.errors.OutputError`.
     """
-    identity = key(spec)
-    folder = paths.cache() / "images" / identity
     from filelock import FileLock
 
     try:
-        with contextlib.suppress(FileNotFoundError, ImageError):  # under the lock they are looked into
-            return _load(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "lock"):
+        with contextlib.suppress(ImageError):  # under the lock it is looked into
+            if image := kept(spec, files):
+                return image
+        made = _made(_request(spec, files or Files()))
+        made.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(made.with_suffix(".lock")):
             try:
-                return _load(folder)
-            except FileNotFoundError:
-                pass
+                if image := kept(spec):
+                    return image
             except ImageError as error:
                 sys.stderr.write(f"{error}; building it anew\n")
-            return _build(spec, identity, folder)
+            for left in made.parent.glob(f"{made.stem}-*"):  # by a farm that was killed
+                shutil.rmtree(left, ignore_errors=True)
+            return _build(spec, made.stem)
     except (OSError, NotImplementedError) as error:  # the latter: its file system knows no locks
         raise OutputError(
             f"images cannot be kept in {paths.cache()}: {getattr(error, 'strerror', None) or error}; "
@@ -230,10 +254,11 @@ def build_all(specs: list[Spec], workers: int | None = None) -> dict[Spec, Image
 
     Ctrl-C ends it after the commands that are running.
     """
+    files = Files()
 
     def attempt(spec: Spec) -> Image | Exception:
         try:
-            return build(spec)
+            return build(spec, files)
         except Exception as error:  # noqa: BLE001 - handed to whoever asked, one cell's failure is not another's
             return error
 
@@ -245,114 +270,183 @@ def build_all(specs: list[Spec], workers: int | None = None) -> dict[Spec, Image
             raise
 
 
-_Stamp = tuple[int, int, int]
+def kept(spec: Spec, files: Files | None = None) -> Image | None:
+    """The image that was made of what the sources are now, if there is one.
 
-
-def _stamp(path: Path) -> _Stamp:
-    stat = path.stat()
-    return stat.st_ino, stat.st_mtime_ns, stat.st_size
-
-
-#: Images that this process has found sound, by folder, with the stamps of their two files.
-_sound: dict[Path, tuple[_Stamp, _Stamp, Image]] = {}
-
-
-def _load(folder: Path) -> Image:
-    """The image in ``folder``.
-
-    Raises :class:`FileNotFoundError` if there is none and :class:`~farm.errors.ImageError` if it is not sound.
+    Raises :class:`~farm.errors.ImageError` if it is not sound.
     """
-    described = _stamp(folder / "image.json")
-    known = _sound.get(folder)
-    with contextlib.suppress(FileNotFoundError):
-        if known and known[:2] == (described, _stamp(Path(known[2].path))):
-            return known[2]
-    image = _verified(folder)
-    _sound[folder] = (described, _stamp(Path(image.path)), image)
-    return image
+    files, places = files or Files(), _places(spec)
+    request = _request(spec, files)
+    for record in inputs.records(_made(request)):
+        identity = inputs.key(request.encode(), record.inputs, places, files)
+        folder = paths.cache() / "images" / identity
+        if identity in record.built and folder.is_dir():
+            image = _load(folder, record.built[identity])
+            if (image.key, *_described(image)) != (identity, *_described(spec)):
+                raise ImageError(f"image {folder} is another: {image.variant}/{image.mechanism}/{image.toolchain}")
+            return image
+    return None
 
 
-def _verified(folder: Path) -> Image:
-    description = (folder / "image.json").read_bytes()
+def _described(of: Image | Spec) -> tuple[str, str, str, str | None]:
+    variant = of.variant if isinstance(of, Image) else of.variant.name
+    return variant, of.mechanism, of.toolchain, of.control
+
+
+#: Images that this process has found sound, by folder, with the hash of the description and the two files' stamps.
+_sound: dict[Path, tuple[str, inputs.Stamp, inputs.Stamp, Image]] = {}
+
+
+def _load(folder: Path, sha256: str) -> Image:
+    """The image in ``folder``, whose description has this hash.
+
+    Raises :class:`~farm.errors.ImageError` if it is not sound.
+    """
+    description, elf = folder / _DESCRIPTION, folder / _ELF
     try:
-        image = _DECODER.decode(description)
-    except msgspec.DecodeError as error:
-        raise ImageError(f"image {folder / 'image.json'} is broken ({error})") from None
+        stamps = inputs.stamp(description.stat()), inputs.stamp(elf.stat())
+        known = _sound.get(folder)
+        if known and known[:3] == (sha256, *stamps):
+            return known[3]
+        if hashlib.sha256(description.read_bytes()).hexdigest() != sha256:
+            raise ImageError(f"image {description} has a wrong hash")
+        image = described(description)
+        if inputs.digest_of(elf) != image.sha256:
+            raise ImageError(f"image {elf} has a wrong hash")
+    except FileNotFoundError as error:
+        raise ImageError(f"image {error.filename} is gone") from None
+    _sound[folder] = (sha256, *stamps, image)
+    return image
+
+
+def described(path: Path) -> Image:
+    """The image that the ``image.json`` in ``path`` describes.  Raises :class:`~farm.errors.ImageError`."""
     try:
-        digest = hashlib.sha256(image.read()).hexdigest()
-    except FileNotFoundError:
-        raise ImageError(f"image {image.path} is gone") from None
-    if digest != image.sha256 or image.layout != _LAYOUT:
-        raise ImageError(f"image {image.path} has a wrong hash ({digest[:12]}, expected {image.sha256[:12]})")
-    return image
+        return msgspec.structs.replace(_DECODER.decode(path.read_bytes()), path=str(path.with_name(_ELF)))
+    except UNREADABLE as error:
+        raise ImageError(f"image {path} is broken ({error})") from None
 
 
-def _build(spec: Spec, identity: str, folder: Path) -> Image:
-    with tempfile.TemporaryDirectory(dir=folder, prefix="build-") as name:
-        work = Path(name)
-        (work / "wire.h").write_text(wire.header(), encoding="utf-8")
-        objects = _compile(spec, work)
-        linked = work / "guest.elf"
-        toolchain = TOOLCHAINS[spec.toolchain]
-        _tool(spec, f"{spec} does not link", toolchain.link(spec.variant, _link_flags(spec), objects, linked))
-        sites = link.fill(linked, str(spec), spec.variant, spec.mechanism)
-        final = folder / "guest.elf"
-        shutil.move(linked, final)
-    image = describe(final, spec, identity, sites)
-    partial = folder / "image.json.partial"
-    partial.write_bytes(msgspec.json.encode(image))
-    partial.replace(folder / "image.json")
-    return image
-
-
-def _compile(spec: Spec, work: Path) -> list[Path]:
-    """The objects, from the cache where they are there: a negative control changes one or two of them."""
+def _build(spec: Spec, request: str) -> Image:
     toolchain = TOOLCHAINS[spec.toolchain]
-    folder = paths.cache() / "objects"
+    for source in sources(spec):
+        if not source.is_file():
+            raise ImageError(f"{spec}: source {source} is missing")
+    for _ in range(_ATTEMPTS):
+        with tempfile.TemporaryDirectory(dir=_made(request).parent, prefix=f"{request}-") as name:
+            work = Path(name)
+            (work / "wire.h").write_text(wire.header(), encoding="utf-8")
+            began, places = (work / "wire.h").stat().st_ctime_ns, _places(spec, work)
+            objects, names = _compile(spec, work, places, began)
+            linked, told = work / _ELF, work / "link.d"
+            flags = [*_link_flags(spec), f"--dependency-file={told}"]
+            command = toolchain.link(spec.variant, flags, objects, linked)
+            _tool(spec, f"{spec} does not link", command, work)
+            names |= inputs.linked(told, command, paths.data("images"), places, objects)
+            sites = link.fill(linked, str(spec), spec.variant, spec.mechanism)
+            content = linked.read_bytes()
+            names = {name for name in names if not name.startswith("generated/")}  # the request has what they hold
+            identity = inputs.key(request.encode(), sorted(names), places, Files())
+            moving = inputs.changed(names, places, began)
+            if moving is None:
+                return _keep(spec, request, identity, sorted(names), content, sites)
+    raise ImageError(f"{spec}: {moving} changes while it is built")
+
+
+def _keep(
+    spec: Spec, request: str, identity: str, names: list[str], content: bytes, sites: tuple[CallSite, ...]
+) -> Image:
+    folder = paths.cache() / "images" / identity
     folder.mkdir(parents=True, exist_ok=True)
-    objects = []
+    inputs.write(folder / _ELF, content, 0o755)
+    image = describe(folder / _ELF, spec, identity, sites)
+    description = msgspec.json.encode(msgspec.structs.replace(image, path=_ELF))  # wherever the cache lies
+    inputs.write(folder / _DESCRIPTION, description)
+    inputs.remember(_made(request), names, identity, hashlib.sha256(description).hexdigest())
+    return image
+
+
+def _compile(spec: Spec, work: Path, places: Places, began: int) -> tuple[list[Path], set[str]]:
+    """The objects, and the names of what they were made of."""
+    objects, names = [], set()
     for number, source in enumerate(sources(spec)):
-        output = folder / f"{_object_key(spec, source)}.o"
-        if not output.is_file():
-            partial = work / f"{number}-{source.name}.o"  # a source of the user's may be named as one of ours
-            command = toolchain.compile(spec.variant, _compile_flags(spec, work, source), source, partial)
-            _tool(spec, f"{source} does not compile for {spec.variant.name}", command)
-            partial.replace(output)
-        objects.append(output)
-    return objects
+        path, of = _object(spec, source, work / str(number), places, began)
+        objects.append(path)
+        names |= of
+    return objects, names
 
 
-def _object_key(spec: Spec, source: Path) -> str:
-    """The content address of one object: what is compiled, of what it could include, how, and by what; not where."""
-    toolchain = TOOLCHAINS[spec.toolchain]
-    fixed = Path("generated")
-    of = (_LAYOUT, toolchain.version(spec.variant), wire.wire_hash(), spec.variant.architecture, source.parent.name)
-    digest = hashlib.sha256(repr(of).encode())
-    for path in [source, *_headers(spec)]:
-        digest.update(path.name.encode() + _digest_of(path))
-    flags = [flag for flag in _compile_flags(spec, fixed, source) if flag.startswith("-D")]
-    command = toolchain.compile(spec.variant, flags, Path(source.name), fixed)
-    digest.update(repr(command[1:]).encode())
-    return digest.hexdigest()[:32]
+def _object(spec: Spec, source: Path, work: Path, places: Places, began: int) -> tuple[Path, set[str]]:
+    """One object, and the names of what it was made of, from the cache if it is there."""
+    toolchain, generated, flags = TOOLCHAINS[spec.toolchain], work.parent, []
+    if spec.control:
+        plain, names = _object(replace(spec, control=None), source, work.with_name(f"{work.name}-plain"), places, began)
+        macro = CONTROLS[spec.control].macro
+        if not _named(macro, names, places):
+            return plain, names  # a negative control changes few of them
+        flags = [f"-D{macro}"]
+    flags += _compile_flags(spec, generated)
+    fixed = toolchain.compile(spec.variant, flags, source, Path("object"))
+    request = hashlib.sha256(_host(("inputs",)))
+    request.update(repr((wire.wire_hash(), toolchain.identity(spec.variant), places.without_paths(fixed))).encode())
+    made = _made(request.hexdigest()[:32])
+    try:
+        if kept := _kept_object(made, request.digest(), places):
+            return kept
+    except ImageError as error:
+        sys.stderr.write(f"{error}; building it anew\n")
+    output, told = work.with_suffix(".o"), work.with_suffix(".d")
+    flags += ["-MD", "-MT", "object", "-MF", str(told)]
+    command = toolchain.compile(spec.variant, flags, source, output)
+    _tool(spec, f"{source} does not compile for {spec.variant.name}", command, generated)
+    names = inputs.compiled(told, command, paths.data("images"), places)
+    names = {name for name in names if not name.startswith("generated/")}
+    identity = inputs.key(request.digest(), sorted(names), places, Files())
+    if inputs.changed(names, places, began):
+        return output, names  # which is told of the whole image, too
+    path, content = paths.cache() / "objects" / f"{identity}.o", output.read_bytes()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    inputs.write(path, content)
+    inputs.remember(made, sorted(names), identity, hashlib.sha256(content).hexdigest())
+    return path, names
 
 
-def _plants(spec: Spec, source: Path) -> bool:
-    """The negative control of ``spec`` is planted in ``source``, or in a header that it could include."""
-    if spec.control is None:
-        return False
-    macro = CONTROLS[spec.control].macro.encode()
-    return any(macro in path.read_bytes() for path in [source, *_headers(spec)])
+def _kept_object(made: Path, request: bytes, places: Places) -> tuple[Path, set[str]] | None:
+    """The object that was made of what the sources are now, if there is one, and the names of what it was made of.
+
+    Raises :class:`~farm.errors.ImageError` if it is not sound.
+    """
+    for record in inputs.records(made):
+        identity = inputs.key(request, record.inputs, places, Files())
+        path = paths.cache() / "objects" / f"{identity}.o"
+        if identity in record.built and path.is_file():
+            if inputs.digest_of(path) != record.built[identity]:
+                raise ImageError(f"object {path} has a wrong hash")
+            return path, set(record.inputs)
+    return None
 
 
-def _tool(spec: Spec, complaint: str, command: list[str]) -> None:
+def _named(macro: str, names: set[str], places: Places) -> bool:
+    """``macro`` occurs in one of the files."""
+    paths_ = (Path(places.path(name)) for name in names if not name.startswith(inputs.COMPILER))
+    return any(macro.encode() in path.read_bytes() for path in paths_ if path.is_file())
+
+
+def _tool(spec: Spec, complaint: str, command: list[str], work: Path) -> None:
+    """Run a compiler or linker, whose own files of passage are in ``work``.
+
+    Raises :class:`~farm.errors.BuildError`, or :class:`OSError` if the disk is full.
+    """
     if _interrupted.is_set():
         raise BuildError(complaint, command, "interrupted")
-    environment = {**os.environ, **TOOLCHAINS[spec.toolchain].environment()}
+    environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    environment |= {"TMPDIR": str(work), "LC_ALL": "C", **TOOLCHAINS[spec.toolchain].environment()}
     try:
         done = subprocess.run(
             command,
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -361,7 +455,11 @@ def _tool(spec: Spec, complaint: str, command: list[str]) -> None:
     except OSError as error:
         raise BuildError(complaint, command, f"{command[0]} cannot be started: {error.strerror}") from None
     if done.returncode:
-        raise BuildError(complaint, command, done.stderr + done.stdout)
+        output = done.stderr + done.stdout
+        for number, words in _NO_ROOM.items():
+            if any(word in output for word in words):
+                raise OSError(number, os.strerror(number))
+        raise BuildError(complaint, command, output)
 
 
 def describe(path: Path, spec: Spec, identity: str, sites: tuple[CallSite, ...] = ()) -> Image:
@@ -369,7 +467,6 @@ def describe(path: Path, spec: Spec, identity: str, sites: tuple[CallSite, ...] 
     segments, symbols, functions = inspect(path, spec.variant)
     content = path.read_bytes()
     return Image(
-        layout=_LAYOUT,
         key=identity,
         variant=spec.variant.name,
         mechanism=spec.mechanism,

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
+import stat
+import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
+
+from farm.errors import OutputError
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -15,20 +23,54 @@ def data(name: str) -> Path:
 
 
 def cache() -> Path:
-    """Where built images live: ``$PATCHFARM_CACHE``, else the user's cache folder."""
+    """Where built images live: ``$PATCHFARM_CACHE``, else the user's cache folder, else one of the user's in ``/tmp``.
+
+    Raises :class:`~farm.errors.OutputError` if there is none that can be trusted.
+    """
     chosen = os.environ.get("PATCHFARM_CACHE")
     if chosen:
         return Path(chosen).absolute()
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("patchfarm"))
+    return _usable(_own(platformdirs.user_cache_dir))
+
+
+def _own(kind: Callable[[str], str]) -> Path | None:
+    """A folder of the user's; None for a user without a home."""
+    with contextlib.suppress(RuntimeError):
+        folder = Path(kind("patchfarm"))
+        return folder if folder.is_absolute() else None  # else it begins with a "~" that nothing is known of
+    return None
+
+
+@functools.cache
+def _usable(folder: Path | None) -> Path:
+    """``folder``; where it cannot be made, for want of a home, one for temporary files, and that is said."""
+    with contextlib.suppress(OSError):
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
+            return folder
+    try:
+        temporary = Path(tempfile.gettempdir()) / f"patchfarm-{os.getuid()}"
+        temporary.mkdir(mode=0o700, exist_ok=True)
+        status = temporary.lstat()
+    except OSError as error:
+        raise OutputError(f"no folder for built images ({error.strerror}); set PATCHFARM_CACHE to one") from None
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
+        raise OutputError(f"{temporary}: others can write there; set PATCHFARM_CACHE to a folder for built images")
+    sys.stderr.write(f"no home folder: built images are kept in {temporary}; PATCHFARM_CACHE chooses another folder\n")
+    return temporary
 
 
 def history() -> Path | None:
-    """Where runs are remembered: ``$PATCHFARM_HISTORY``, or nowhere if it is ``off`` or empty; else the user's data."""
+    """Where runs are remembered: ``$PATCHFARM_HISTORY``, or nowhere if it is ``off`` or empty; else the user's data.
+
+    Nowhere, too, if the user has no home.
+    """
     chosen = os.environ.get("PATCHFARM_HISTORY")
     if chosen is not None:
         return Path(chosen) if chosen not in ("", "off") else None
     import platformdirs
 
-    return Path(platformdirs.user_data_dir("patchfarm")) / "history.sqlite"
+    folder = _own(platformdirs.user_data_dir)
+    return folder / "history.sqlite" if folder else None

@@ -14,7 +14,7 @@ import importlib.util
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from farm import paths
 from farm.backend import GccSettings, ToolchainSettings, Variant, ZigSettings
@@ -50,7 +50,13 @@ class Toolchain(Protocol):
     name: str
 
     def version(self, variant: Variant) -> str:
-        """Part of every image's key.  Raises :class:`~farm.errors.MissingToolError`."""
+        """What people are told.  Raises :class:`~farm.errors.MissingToolError`."""
+
+    def identity(self, variant: Variant) -> str:
+        """Part of every image's key: another one for another compiler, of the same version too."""
+
+    def root(self, variant: Variant) -> Path:
+        """The folder that it is installed in: what lies below is the compiler's own."""
 
     def compile(self, variant: Variant, flags: list[str], source: Path, output: Path) -> list[str]:
         """The command that compiles ``source`` (C or asm)."""
@@ -91,6 +97,17 @@ class Zig:
         del variant  # one compiler for all of them
         return self._version
 
+    def identity(self, variant: Variant) -> str:
+        return f"{self.version(variant)} {_identity(self._binary)}"
+
+    @functools.cached_property
+    def _root(self) -> Path:
+        return Path(self._binary).resolve().parent
+
+    def root(self, variant: Variant) -> Path:
+        del variant
+        return self._root
+
     def compile(self, variant: Variant, flags: list[str], source: Path, output: Path) -> list[str]:
         settings = variant.toolchain[self.name]
         assert isinstance(settings, ZigSettings)
@@ -128,8 +145,19 @@ class Gcc:
         settings = self.settings(variant)
         return _stamp(f"{settings.prefix}gcc") or self._missing(settings)
 
+    def identity(self, variant: Variant) -> str:
+        settings = self.settings(variant)
+        if not _installed(f"{settings.prefix}gcc"):
+            self._missing(settings)
+        return " ".join(_identity(f"{settings.prefix}{tool}") for tool in ("gcc", "as", "ld"))
+
+    def root(self, variant: Variant) -> Path:
+        settings = self.settings(variant)
+        binary = _installed(f"{settings.prefix}gcc") or self._missing(settings)
+        return binary.parent.parent
+
     @staticmethod
-    def _missing(settings: GccSettings) -> str:
+    def _missing(settings: GccSettings) -> NoReturn:
         raise MissingToolError(f"{settings.prefix}gcc", f"apt-get install {settings.package}")
 
     def compile(self, variant: Variant, flags: list[str], source: Path, output: Path) -> list[str]:
@@ -140,7 +168,7 @@ class Gcc:
 
     def link(self, variant: Variant, flags: list[str], objects: list[Path], output: Path) -> list[str]:
         settings = self.settings(variant)
-        passed = [f"-Wl,{','.join(group)}" for group in _grouped([*LINK_FLAGS, *settings.link_flags, *flags])]
+        passed = [word for flag in (*LINK_FLAGS, *settings.link_flags, *flags) for word in ("-Xlinker", flag)]
         inputs = [str(path) for path in objects]
         target = [*settings.flags, "-nostdlib", "-no-pie", *passed]
         libraries = [f"-l{name}" for name in settings.libraries]
@@ -162,26 +190,28 @@ def _target_flags(settings: ToolchainSettings, source: Path) -> list[str]:
     return flags
 
 
-def _grouped(flags: list[str]) -> list[list[str]]:
-    """Linker flags, each with its value."""
-    groups: list[list[str]] = []
-    for flag in flags:
-        if flag.startswith("-") or not groups:
-            groups.append([flag])
-        else:
-            groups[-1].append(flag)
-    return groups
+@functools.cache
+def _installed(command: str) -> Path | None:
+    """The file that ``command`` is in the end."""
+    path = shutil.which(command)
+    return Path(path).resolve() if path else None
 
 
 @functools.cache
 def _stamp(command: str) -> str | None:
-    """Tells one version of an installed command from another; None if it is not there."""
-    found = shutil.which(command)
-    if found is None:
-        return None
-    path = Path(found).resolve()
-    built = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    return f"{path.name} of {built:%Y-%m-%d}"
+    """Tells people one version of an installed command from another; None if it is not there."""
+    path = _installed(command)
+    return f"{path.name} of {datetime.fromtimestamp(path.stat().st_mtime, UTC):%Y-%m-%d}" if path else None
+
+
+@functools.cache
+def _identity(command: str) -> str:
+    """Tells a key one build of an installed command from another."""
+    path = _installed(command)
+    if path is None:
+        return f"no {command}"
+    status = path.stat()
+    return f"{path.name} of {status.st_size} bytes, {status.st_mtime_ns}"
 
 
 TOOLCHAINS: dict[str, Toolchain] = {"zig": Zig(), "gcc": Gcc()}

@@ -164,14 +164,28 @@ def edited_arch(arm64, tmp_path):
     return copy
 
 
-@pytest.fixture
-def own_cache(monkeypatch, tmp_path):
-    """An empty image cache; the compiler's own cache is shared, for it is slow to fill."""
+@pytest.fixture(scope="session")
+def objects(arm64, tmp_path_factory):
+    """A cache that has what the arm64 guests are linked from, and no image; with the compiler's own, slow to fill."""
     compiler = paths.cache() / "zig"
     compiler.mkdir(parents=True, exist_ok=True)
-    folder = tmp_path / "cache"
+    folder = tmp_path_factory.mktemp("objects") / "cache"
     folder.mkdir()
     (folder / "zig").symlink_to(compiler)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATCHFARM_CACHE", str(folder))
+        for mechanism in ("pointer", "stub"):
+            image.build(image.Spec(arm64, mechanism))
+    shutil.rmtree(folder / "images")
+    for lock in folder.glob("made/*.lock"):
+        lock.unlink()
+    return folder
+
+
+@pytest.fixture
+def own_cache(objects, monkeypatch, tmp_path):
+    """A cache of images that is empty, so that they are linked anew."""
+    folder = shutil.copytree(objects, tmp_path / "cache", symlinks=True)
     monkeypatch.setenv("PATCHFARM_CACHE", str(folder))
     return folder
 

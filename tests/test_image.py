@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 import shutil
 import stat
@@ -12,12 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import capstone
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from farm import backend, disassemble, elf, image, lines, paths, wire
+from farm import backend, disassemble, elf, image, lines, paths, toolchain, wire
 from farm.backend import load_folder
+from farm.controls import CONTROLS
 from farm.errors import BuildError, ImageError, OutputError
 from farm.image import Spec
 from farm.scenario import DERIVED, FUNCTIONS, WORK, Kind
@@ -63,14 +67,16 @@ def test_the_same_guest_is_never_built_twice(own_cache, arm64, monkeypatch):
 def test_a_changed_source_is_another_image(edited_arch):
     folder = edited_arch()
     (variant,) = load_folder(folder)
-    before = {mechanism: image.key(Spec(variant, mechanism)) for mechanism in ("pointer", "stub")}
+    pointer, stub = Spec(variant, "pointer"), Spec(variant, "stub")
+    made = image.build_all([pointer, stub])
+    assert [image.kept(spec) for spec in (pointer, stub)] == list(made.values())
     with (folder / "stub.S").open("a", encoding="utf-8") as file:
         file.write("/* changed */\n")
-    assert image.key(Spec(variant, "stub")) != before["stub"]
-    assert image.key(Spec(variant, "pointer")) == before["pointer"]  # which has no stub.S
+    assert image.kept(stub) != made[stub]
+    assert image.kept(pointer) == made[pointer]  # which has no stub.S
     with (folder / "arch.h").open("a", encoding="utf-8") as file:
         file.write("/* changed */\n")
-    assert image.key(Spec(variant, "pointer")) != before["pointer"]
+    assert image.kept(pointer) != made[pointer]
 
 
 @pytest.mark.parametrize(
@@ -79,12 +85,15 @@ def test_a_changed_source_is_another_image(edited_arch):
         ("far_base = 0x20000000", "far_base = 0x30000000"),
         ('target = "aarch64-linux-musl"', 'target = "aarch64-linux-gnu"'),
         ('flags = ["-mgeneral-regs-only"]', 'flags = ["-DX"]'),
+        ('displacement = "23:5"', 'displacement = "23:6"'),  # what the host looks for in it
     ],
 )
 def test_changed_settings_are_another_image(edited_arch, old, new):
     (before,) = load_folder(edited_arch(name="before/same"))
     (after,) = load_folder(edited_arch((old, new), name="after/same"))
-    assert image.key(Spec(before, "stub")) != image.key(Spec(after, "stub"))
+    built = image.build(Spec(before, "stub"))
+    assert image.kept(Spec(before, "stub")) == built
+    assert image.kept(Spec(after, "stub")) != built
 
 
 def test_the_folder_of_an_architecture_is_in_the_image_by_its_name_alone(edited_arch, tmp_path):
@@ -100,11 +109,10 @@ def test_the_folder_of_an_architecture_is_in_the_image_by_its_name_alone(edited_
     assert not any("first" in path or path.startswith("/") for path in files)
 
 
-def test_mechanism_control_and_wire_format_are_part_of_the_key(arm64, monkeypatch):
-    keys = {image.key(Spec(arm64, *rest)) for rest in (("stub",), ("pointer",), ("stub", "zig", "no-patch"))}
+def test_mechanism_control_and_wire_format_are_part_of_the_key(guest, arm64, monkeypatch):
+    assert len({guest(*what).key for what in (("stub",), ("pointer",), ("stub", "no-patch"))}) == 3
     monkeypatch.setattr(wire, "wire_hash", lambda: 1)
-    keys.add(image.key(Spec(arm64, "stub")))
-    assert len(keys) == 4
+    assert image.kept(Spec(arm64, "stub")) is None
 
 
 def test_a_missing_source_is_named(edited_arch):
@@ -128,7 +136,9 @@ def _corrupt(path):
         pytest.param(lambda path: path.write_bytes(path.read_bytes()[:-100]), "has a wrong hash", id="truncated"),
         pytest.param(lambda path: path.unlink(), "is gone", id="gone"),
         pytest.param(
-            lambda path: (path.parent / "image.json").write_text("{}", encoding="utf-8"), "is broken", id="description"
+            lambda path: (path.parent / "image.json").write_text("{}", encoding="utf-8"),
+            "has a wrong hash",
+            id="description",
         ),
     ],
 )
@@ -140,6 +150,256 @@ def test_a_damaged_image_of_our_own_is_named_and_built_anew(own_cache, arm64, ca
     assert str(Path(good.path).parent) in said
     assert complaint in said
     assert "building it anew" in said
+
+
+def test_an_image_of_another_guest_in_its_place_is_found_out(own_cache, arm64, capfd):
+    """A false green once: every cell of the one passed on the guest of the other."""
+    pointer, stub = image.build_all([Spec(arm64, "pointer"), Spec(arm64, "stub")]).values()
+    for files in (["image.json"], ["guest.elf"], ["image.json", "guest.elf"]):
+        for name in files:
+            shutil.copy(Path(pointer.path).with_name(name), Path(stub.path).with_name(name))
+        assert image.build(Spec(arm64, "stub")) == stub
+        said = capfd.readouterr().err
+        assert said.count("building it anew") == 1
+        assert str(Path(stub.path).parent) in said
+        assert image.build(Spec(arm64, "stub")) == stub
+        assert capfd.readouterr().err == ""
+
+
+def test_a_description_with_a_damaged_field_is_built_anew(own_cache, arm64, capfd):
+    good = image.build(Spec(arm64, "pointer"))
+    path = Path(good.path).with_name("image.json")
+    whole = path.read_bytes()
+    for fields in (
+        {"control": "no-patch"},
+        {"mechanism": "stub"},
+        {"variant": "x86_64"},
+        {"toolchain": "gcc"},
+        {"key": "0"},
+        {"symbols": {}},
+        {"word_size": "8"},
+        {"text_digest": -1},
+        {"segments": [{"address": 0, "offset": 1 << 40, "file_size": 1 << 40, "size": 1, "flags": 7}]},
+        {"sites": None},
+    ):
+        path.write_bytes(msgspec.json.encode(msgspec.json.decode(whole) | fields))
+        assert image.build(Spec(arm64, "pointer")) == good, fields
+        assert capfd.readouterr().err.count("building it anew") == 1, fields
+        assert path.read_bytes() == whole, fields
+
+
+def test_an_image_whose_description_is_another_guests_by_its_record_too_is_found_out(own_cache, arm64, capfd):
+    pointer, stub = image.build_all([Spec(arm64, "pointer"), Spec(arm64, "stub")]).values()
+    for name in ("image.json", "guest.elf"):
+        shutil.copy(Path(pointer.path).with_name(name), Path(stub.path).with_name(name))
+    digest = hashlib.sha256(Path(stub.path).with_name("image.json").read_bytes()).hexdigest()
+    for made in own_cache.glob("made/*.json"):
+        made.write_text(re.sub(f'("{stub.key}":)"[0-9a-f]+"', rf'\1"{digest}"', made.read_text()), encoding="utf-8")
+    assert image.build(Spec(arm64, "stub")) == stub
+    assert "is another: arm64/pointer/zig; building it anew" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"", b'[{"inputs": 3}]'])
+def test_an_object_or_a_list_that_is_damaged_is_made_anew(own_cache, arm64, capfd, content):
+    """An object that a power failure had left empty did not compile for ever."""
+    for folder in ("objects", "made"):
+        shutil.rmtree(own_cache / folder)
+    good = image.build(Spec(arm64, "pointer"))
+    for what in ("objects/*.o", "made/*.json"):
+        damaged = list(own_cache.glob(what))
+        for path in damaged:
+            path.write_bytes(content)
+        shutil.rmtree(own_cache / "images")
+        assert image.build(Spec(arm64, "pointer")) == good
+        said = capfd.readouterr().err.splitlines()
+        assert len(said) == len(set(said)) == len(damaged)
+        assert all(line.endswith("; building it anew") for line in said)
+        shutil.rmtree(own_cache / "images")
+        assert image.build(Spec(arm64, "pointer")) == good
+        assert capfd.readouterr().err == ""
+
+
+def test_a_cache_can_be_moved(own_cache, arm64, monkeypatch, tmp_path):
+    good = image.build(Spec(arm64, "pointer"))
+    moved = own_cache.rename(tmp_path / "moved")
+    monkeypatch.setenv("PATCHFARM_CACHE", str(moved))
+    monkeypatch.setattr(image, "_tool", lambda *_: pytest.fail("a compiler was run"))
+    assert replace_path(image.build(Spec(arm64, "pointer"))) == replace_path(good)
+
+
+def replace_path(built):
+    return msgspec.structs.replace(built, path=str(Path(built.path).relative_to(Path(built.path).parents[2])))
+
+
+_AT_ONCE = """
+import sys
+from farm import backend, image
+built = image.build_all([image.Spec(backend.load()["arm64"], mechanism) for mechanism in ("stub", "pointer")])
+print([made.sha256 for made in built.values()])
+"""
+
+
+def test_farms_that_build_into_one_cache_at_once_build_each_image_once(own_cache, arm64):
+    started = [
+        subprocess.Popen([sys.executable, "-c", _AT_ONCE], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    try:
+        ended = [process.communicate(timeout=300) for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    assert {err for _, err in ended} == {""}
+    (shas,) = {out for out, _ in ended}
+    built = [image.build(Spec(arm64, mechanism)) for mechanism in ("stub", "pointer")]
+    assert shas.strip() == str([made.sha256 for made in built])
+    assert len(list(own_cache.glob("images/*"))) == 2
+    assert {path.suffix for path in own_cache.glob("made/*")} == {".json", ".lock"}
+
+
+def test_what_a_farm_that_was_killed_left_behind_is_cleared_away(own_cache, arm64):
+    image.build(Spec(arm64, "pointer"))
+    (lock,) = own_cache.glob("made/*.lock")  # of an image
+    left = lock.with_name(f"{lock.stem}-left")
+    left.mkdir()
+    shutil.rmtree(own_cache / "images")
+    image.build(Spec(arm64, "pointer"))
+    assert not left.exists()
+
+
+# The host's part in the key.
+
+
+def test_the_farms_code_that_fills_and_describes_guests_is_part_of_the_key(guest, arm64, monkeypatch, tmp_path):
+    """With a survey that finds no call site the old image was used once, and stayed green."""
+    good = guest("pointer")
+    package = tmp_path / "farm"
+    package.mkdir()
+    for name in image.HOST_MODULES:
+        shutil.copy(Path(image.__file__).with_name(f"{name}.py"), package)
+    monkeypatch.setattr(image, "__file__", str(package / "image.py"))
+    for name in image.HOST_MODULES:
+        with (package / f"{name}.py").open("a", encoding="utf-8") as file:
+            file.write("# changed\n")
+        image._host.cache_clear()
+        assert image.kept(Spec(arm64, "pointer")) is None, name
+    monkeypatch.undo()
+    image._host.cache_clear()
+    assert image.kept(Spec(arm64, "pointer")) == good
+
+
+def test_every_module_that_makes_an_image_is_part_of_the_key():
+    """But those that only say things, and those whose part in it is in the commands and in what is asked for."""
+    names, reached = ["image"], set()
+    while names:
+        name = names.pop()
+        if name not in reached:
+            reached.add(name)
+            source = Path(image.__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
+            for line in re.findall(r"^ *from farm(?:\.(\w+))? import (.*)$", source, re.MULTILINE):
+                names += [line[0]] if line[0] else re.findall(r"\w+", line[1])
+    assert reached - set(image.HOST_MODULES) == {"errors", "paths", "controls"}
+
+
+def test_another_compiler_of_the_same_version_is_another_compiler(tmp_path, monkeypatch):
+    variant = backend.load()["arm64"]
+    for tool in ("gcc", "as", "ld"):
+        path = tmp_path / f"aarch64-linux-gnu-{tool}"
+        path.write_text("#!/bin/sh\n", encoding="utf-8")
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    seen = set()
+    for tool in ("gcc", "as", "ld", "none"):
+        for cached in (toolchain._installed, toolchain._identity):
+            cached.cache_clear()
+        seen.add(TOOLCHAINS["gcc"].identity(variant))
+        (tmp_path / f"aarch64-linux-gnu-{tool}").write_text(f"#!/bin/sh\n# {tool}\n", encoding="utf-8")
+    assert len(seen) == 4
+    monkeypatch.undo()
+    for cached in (toolchain._installed, toolchain._identity):
+        cached.cache_clear()
+
+
+def test_a_control_in_a_header_of_a_subfolder_is_planted(own_cache, edited_arch):
+    folder = edited_arch()
+    (variant,) = load_folder(folder)
+    (folder / "deeper").mkdir()
+    header = folder / "arch.h"
+    macro = CONTROLS["no-patch"].macro
+    (folder / "deeper" / "arch.inc").write_text(f"#ifdef {macro}\n#define ABSENT 1\n#endif\n", encoding="utf-8")
+    header.write_text(header.read_text(encoding="utf-8") + '#include "deeper/arch.inc"\n', encoding="utf-8")
+    source = folder / "stub.S"
+    text = source.read_text(encoding="utf-8")
+    source.write_text(f"{text}\n#ifdef ABSENT\n#error it is planted\n#endif\n", encoding="utf-8")
+    image.build(Spec(variant, "stub"))
+    with pytest.raises(BuildError, match="it is planted"):
+        image.build(Spec(variant, "stub", control="no-patch"))
+
+
+# Faults of the machine's.
+
+
+def test_a_folder_for_temporary_files_that_is_not_there_is_not_needed(own_cache, guest, arm64, monkeypatch, tmp_path):
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "nowhere"))
+    for toolchain_ in [name for name in ("zig", "gcc") if shutil.which("aarch64-linux-gnu-gcc") or name == "zig"]:
+        assert image.build(Spec(arm64, "pointer", toolchain_)).sha256
+
+
+@pytest.mark.parametrize(
+    "words", ["LLVM ERROR: IO failure on output stream: No space left on device", "error: NoSpaceLeft"]
+)
+def test_a_full_disk_is_not_the_guests_fault(own_cache, arm64, monkeypatch, words):
+    full = subprocess.CompletedProcess([], 1, stdout="", stderr=f"pattern.S: {words}")
+    monkeypatch.setattr(image.subprocess, "run", lambda *_, **__: full)
+    with pytest.raises(OutputError, match=f"images cannot be kept in {own_cache}: No space left on device") as caught:
+        image.build(Spec(arm64, "stub"))
+    assert caught.value.exit_status == 3
+
+
+# Where the cache is.
+
+
+@pytest.fixture
+def homeless(monkeypatch, tmp_path):
+    """A user without a home, whose folder for temporary files is ``tmp_path``."""
+
+    def nowhere(_):
+        raise RuntimeError("could not determine the home directory")
+
+    for name in ("PATCHFARM_CACHE", "PATCHFARM_HISTORY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("platformdirs.user_cache_dir", nowhere)
+    monkeypatch.setattr("platformdirs.user_data_dir", nowhere)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    paths._usable.cache_clear()
+    yield tmp_path / f"patchfarm-{os.getuid()}"
+    paths._usable.cache_clear()
+
+
+def test_without_a_home_the_cache_is_among_the_temporary_files_and_that_is_said_once(homeless, capfd):
+    assert paths.cache() == paths.cache() == homeless
+    assert homeless.stat().st_mode & 0o777 == 0o700
+    assert capfd.readouterr().err == (
+        f"no home folder: built images are kept in {homeless}; PATCHFARM_CACHE chooses another folder\n"
+    )
+    assert paths.history() is None
+
+
+def test_a_home_that_cannot_be_made_is_none(homeless, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda _: str(tmp_path / "file" / "cache"))
+    assert paths.cache() == homeless
+
+
+def test_a_cache_that_others_can_write_is_not_trusted(homeless):
+    homeless.mkdir()
+    homeless.chmod(0o777)
+    with pytest.raises(OutputError, match="others can write there; set PATCHFARM_CACHE"):
+        paths.cache()
+    homeless.rmdir()
+    homeless.symlink_to("/tmp")
+    with pytest.raises(OutputError, match="others can write there; set PATCHFARM_CACHE"):
+        paths.cache()
 
 
 def test_a_cache_that_cannot_be_written_is_an_error_that_names_its_variable(arm64, tmp_path, monkeypatch):

@@ -40,7 +40,7 @@ from farm.engines.unicorn import (
     Open,
     Steps,
 )
-from farm.image import Image
+from farm.image import described
 from farm.machine import GuestFault, Machine
 from farm.wire import KEEP
 
@@ -51,7 +51,7 @@ class Opened:
     """An image and the machine that runs it."""
 
     def __init__(self, request: Open) -> None:
-        self.image = msgspec.json.decode(Path(request.image).read_bytes(), type=Image)
+        self.image = described(Path(request.image))
         self.settings = request.settings
         self.timeout = request.timeout
         self.watched = request.watched
