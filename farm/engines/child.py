@@ -35,7 +35,7 @@ _IN_FLIGHT = 32 * 1024  # bytes; half of a pipe's capacity
 _NAP = 0.0005  # seconds; to be woken for every answer costs parent and child more than the answer itself
 _WORTH_A_NAP = 16  # programs in flight
 _LARGEST = 1 << 28  # bytes of a frame; the largest is a recording of all that a program did
-_WRITTEN = 16 << 20  # bytes of a file that a child may write at most: of its standard error, or of its log
+_WRITTEN = 4 << 20  # bytes of a file that a child may write at most: of its standard error, or of its log
 _STDERR_KEPT = 4000  # bytes; QEMU may dump registers and memory map behind the line that says whose death it was
 
 _live: set[Child] = set()
