@@ -199,6 +199,20 @@ def test_what_a_guest_leaves_in_its_memory_does_not_reach_the_next_cell(misbehav
     assert [verdicts(results)[i] for i in (0, 2, 3)] == ["pass"] * 3
 
 
+@pytest.mark.usefixtures("qemu")
+def test_a_live_guest_does_not_inherit_what_another_could_not_put_back(broken):
+    spec = image.Spec(broken, "relocated")
+    last = Guest(spec, "qemu-user", pooled=True)
+    last.run(call(0, _CHOICE + list(MISDEEDS).index("sites")), patch(0, "far"))
+    child = last._session.child
+    last.close()
+    assert child.alive()
+    guest = Guest(spec, "qemu-user", pooled=True)
+    assert guest._session.child is not child
+    assert guest.call(5) == 1005
+    guest.close()
+
+
 @pytest.mark.parametrize(
     ("misdeed", "store"),
     [
