@@ -1,6 +1,6 @@
 """Guests and children that send what nobody should: it is judged in words, costs one cell, and leaves nothing behind.
 
-The tests of mangled messages take ``PATCHFARM_MANGLED`` of them each: with 25000 they take minutes.
+``PATCHFARM_MANGLED`` is how many mangled messages are tried beside those that hypothesis finds: 100000 take minutes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import struct
 import sys
 import time
 import zlib
+from collections import Counter
 
 import msgspec
 import pytest
@@ -33,15 +34,17 @@ from farm.scenario import call, code, patch, query, restore
 from farm.text import printable
 from farm.verdict import LEFT_BEHIND, PASSED, Judge, Result, Verdict
 
-MANGLED = int(os.environ.get("PATCHFARM_MANGLED", "300"))
+MANGLED = int(os.environ.get("PATCHFARM_MANGLED", "3000"))
 mangling = settings(
-    max_examples=MANGLED, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None
 )
 PLENTY = 10.0  # seconds
 
-_words = st.sampled_from([0, 1, 4, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF]) | st.integers(0, 0xFFFFFFFF)
+WAYS = ("cut", "word", "byte", "insert", "repeat", "drop")
+SPECIAL = (0, 1, 4, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
+_words = st.sampled_from(SPECIAL) | st.integers(0, 0xFFFFFFFF)
 _edits = st.lists(
-    st.tuples(st.sampled_from(["cut", "word", "byte", "insert", "repeat", "drop"]), st.integers(0, 1 << 16), _words),
+    st.tuples(st.sampled_from(WAYS), st.integers(0, 1 << 16), _words),
     min_size=1,
     max_size=4,
 )
@@ -386,7 +389,7 @@ def test_the_blocks_of_a_reply_come_back():
     assert (told.trace, told.blocks) == (b"trace", {Block(1, 2, 3): 4})
 
 
-@settings(mangling, max_examples=min(MANGLED, 5000) // 3)
+@settings(mangling, max_examples=100)
 @given(edits=_edits)
 def test_whatever_comes_out_of_a_pipe_is_a_frame_or_the_death_of_who_wrote_it(edits):
     frame = struct.pack("<II", 12, 0) + b"payload."
@@ -444,6 +447,34 @@ def test_a_log_without_line_ends_is_read_a_piece_at_a_time():
         Block(0x1000000, 0x1000005, 0x1000000): 1,
         Block(0x1000000, 0x1000005, 0): 1,
     }
+
+
+def test_many_mangled_messages_raise_nothing(traces, made, fake_engine):
+    """Traces, replies of Unicorn's child and logs of QEMU's in turn; every 500th trace is explained too."""
+    resetting, features = fake_engine([]), frozenset({"clmul", "float"})
+    resetting.guest_resets = True
+    judges = [(Judge(built, resetting, features), qemu_user._interpreter(built), *rest) for built, *rest in traces]
+    chosen, found = random.Random(1), Counter()
+    for number in range(MANGLED):
+        count = chosen.randint(1, 4)
+        words = [chosen.choice(SPECIAL) if chosen.random() < 0.5 else chosen.getrandbits(32) for _ in range(count)]
+        edits = [(chosen.choice(WAYS), chosen.getrandbits(16), word) for word in words]
+        if number % 4 == 0:
+            status, message = chosen.choice(_REPLIES)
+            found[str(unicorn.interpret_reply(status, mangled(message, edits)).failure)] += 1
+            unicorn.decode_steps(mangled(message, edits))
+        elif number % 4 == 1:
+            log = list(qemu_user._lines(io.BytesIO(mangled(_LOG, edits))))
+            found[f"{len(qemu_user._blocks(log))} blocks"] += bool(qemu_user._executed(log))
+        else:
+            judge, interpret, cell, program, trace = chosen.choice(judges)
+            result = judge.judge(cell, program, interpret(0, mangled(trace, edits)), 0.0)
+            assert msgspec.json.decode(msgspec.json.encode(result), type=Result) == result
+            if number % 500 == 2:
+                assert printable(explain(result, made)) == explain(result, made)
+            found[str(result.verdict)] += 1
+    assert found["mismatch"] > found["pass"]
+    assert set(found) >= {"None", "engine-error", "mismatch", "2 blocks", "0 blocks"}
 
 
 # An event that nobody knows.
