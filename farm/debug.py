@@ -101,7 +101,8 @@ def prepare(plan: Plan, cell: Cell, control: str | None = None) -> Prepared:
     built = image.build(image.Spec(variant, cell.mechanism, cell.toolchain, control))
     scenario = plan.scenarios[cell.scenario]
     program = wire.encode(scenario, big_endian=built.big_endian)
-    frame = struct.pack(">I" if built.big_endian else "<I", len(program)) + program
+    head = len(program) | wire.KEEP  # a reset behind it would stop at every word that it puts back
+    frame = struct.pack(">I" if built.big_endian else "<I", head) + program
     name = f"{built.key}-{hashlib.sha256(frame).hexdigest()[:8]}"
     folder = _filled(
         paths.cache() / "debug" / name,

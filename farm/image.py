@@ -81,7 +81,7 @@ class Image(msgspec.Struct, frozen=True):
     word_size: int
     path: str
     sha256: str
-    text_digest: int  #: of text, stubs and state, as the guest itself computes it after a reset
+    text_digest: int  #: of text and state, as the guest itself computes it after a reset
     segments: tuple[Segment, ...]
     symbols: dict[str, int]
     functions: dict[str, int]  #: every function of the guest, for naming addresses
@@ -99,6 +99,12 @@ class Image(msgspec.Struct, frozen=True):
     def patched(self) -> tuple[int, int]:
         """Start and size in bytes of what patching changes: stubs, or pointers."""
         return link.patched(self.symbols, self.mechanism)
+
+    def decoder(self) -> wire.Decoder:
+        """What reads its traces."""
+        return wire.Decoder(
+            machine=self.machine, big_endian=self.big_endian, word_size=self.word_size, mechanism=self.mechanism
+        )
 
     def name_of(self, address: int) -> str:
         """``fast_0+0x4`` for an address of the guest, or for a pointer to a function as C has it."""

@@ -66,7 +66,7 @@ def fill(path: Path, name: str, variant: Variant, mechanism: str) -> tuple[CallS
 def text_digest(content: bytes, segments: tuple[Segment, ...], symbols: dict[str, int], *, big_endian: bool) -> int:
     """The digest of text, stubs and state of the guest whose file is ``content``, as the guest itself computes it."""
     digest = wire.FNV_BASIS
-    for region in ("text", "sites", "stub", "state"):
+    for region in ("text", "module", "sites", "stub", "far", "state"):
         start, end = symbols[f"{region}_start"], symbols[f"{region}_end"]
         data = bytes_at(content, segments, start, end - start) if end > start else b""
         words = struct.unpack(f"{'>' if big_endian else '<'}{len(data) // 4}I", data)

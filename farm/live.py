@@ -19,7 +19,8 @@ from farm import check, disassemble, image, plan, scenario, wire
 from farm.engines import Reply, engines
 from farm.errors import FarmError, MissingToolError, UsageError
 from farm.model import size
-from farm.scenario import FUNCTIONS, Defect, Scenario, Shape, Status, Step, Target
+from farm.scenario import FUNCTIONS, Defect, Restore, Scenario, Shape, Status, Step, Target
+from farm.verdict import LEFT_BEHIND
 from farm.wire import Event
 
 #: The scenario to plan with when only the rest of a cell is wanted: every mechanism can express it.
@@ -57,7 +58,11 @@ class Guest:
         self._engine, self._image = engines()[engine.partition(":")[0]], image.build(spec)
         self._before = self._after = self._image.bytes_at(*self._image.patched)
         self._when = "now"  # is when ``_after`` was read
+        self._decoder = self._image.decoder()
         self._session = self._engine.session(self._image, self._variant, timeout, fresh=not pooled)
+        if pooled and not self._is_pristine():  # what another guest left there is not this one's fault
+            self._session.close()
+            self._session = self._engine.session(self._image, self._variant, timeout, fresh=True)
         self._send((), keep=False)
 
     def __repr__(self) -> str:
@@ -80,7 +85,7 @@ class Guest:
 
         ``options`` are those of :func:`farm.scenario.call`: ``count``, ``at``, ``inside``.
         """
-        events = self.run(scenario.call(function, x, shape, **options))
+        events = self._ask("return", scenario.call(function, x, shape, **options))
         self.entered = next((_target(event) for event in events if event.kind == "enter"), None)
         return events[-1].value
 
@@ -101,13 +106,22 @@ class Guest:
         self._request(scenario.ret0(function))
 
     def _request(self, step: Step) -> None:
-        (event,) = self.run(step)
+        event = self._ask("restore" if isinstance(step, Restore) else "patch", step)[-1]
         if event.value != Status.OK:
             raise PatchRefused(event)
 
     def query(self, function: int = 0) -> str:
         """The name of the target that ``function`` reaches now, as the mechanism itself answers."""
-        return _target(*self.run(scenario.query(function)))
+        return _target(self._ask("query", scenario.query(function))[-1])
+
+    def _ask(self, kind: str, step: Step) -> list[Event]:
+        """The events of ``step``, the last of which is its answer, of this kind.  Raises as :meth:`run`."""
+        first = self._numbers
+        events = self.run(step)
+        if not events or (events[-1].kind, events[-1].step) != (kind, first):
+            seen = f"[{events[-1]}]" if events else "nothing"
+            raise self._died(Reply(), first, f"it answered with {seen} where a {kind} is due")
+        return events
 
     def run(self, *steps: Step) -> list[Event]:
         """The events of ``steps`` (:mod:`farm.scenario`), run as one program.
@@ -137,18 +151,24 @@ class Guest:
         self.steps += steps
         self._numbers += sum(map(size, steps))
         reply = self._session.run(program, keep=keep)
-        header = wire.decode_header(reply.trace, big_endian=self._image.big_endian)
-        if header is None or header[:2] != (wire.TRACE_MAGIC, wire.wire_hash()):
-            raise self._died(reply, first)
-        if not keep and self._engine.guest_resets and header.text_digest != self._image.text_digest:
-            raise self._died(Reply(failure="engine-error", detail="it did not start from the pristine image"), first)
-        events = wire.decode_events(reply.trace, header.events, big_endian=self._image.big_endian)
-        events = [event._replace(step=first + event.step) for event in events]
+        trace = self._decoder.decode(reply.trace)
+        if reply.failure or trace.complaint or trace.header is None:
+            raise self._died(reply, first, trace.complaint)
+        if reply.spoils:
+            raise self._died(reply, first, LEFT_BEHIND)
+        events = [event._replace(step=first + event.step) for event in trace.events]
         self.trace += events
-        self._after = reply.trace[len(reply.trace) - header.code_bytes :]
-        if header.dropped:
-            raise UsageError(f"the guest has no room for {header.dropped} events: fewer steps at once, or loop()")
+        self._after = trace.code
+        if trace.header.dropped:
+            raise UsageError(
+                f"the guest has no room for {trace.header.dropped:,} events: fewer steps at once, or loop()"
+            )
         return events
+
+    def _is_pristine(self) -> bool:
+        """Whether the session's child can be brought back to the linked image."""
+        reply = self._session.run(self._program(()), keep=False)
+        return not reply.failure and not reply.spoils
 
     def _program(self, steps: Iterable[Step]) -> bytes:
         anonymous = Scenario("BS-00", "live", "", tuple(steps), frozenset(Defect))
@@ -157,14 +177,14 @@ class Guest:
         except ValueError as error:
             raise UsageError(f"too many steps at once: {error}") from None
 
-    def _died(self, reply: Reply, step: int) -> GuestDied:
+    def _died(self, reply: Reply, step: int, complaint: str = "") -> GuestDied:
         self._session.close()
         if reply.code is None:
             self._when = "before the step that it died in"
         self._after = reply.code or self._after
         pc = self._locate() if reply.failure == "crash" and reply.pc is None else reply.pc
         where = f" in {self._image.name_of(pc)} (pc {pc:#x})" if pc is not None else ""
-        how = f"{reply.failure}: {reply.detail}" if reply.failure else "what it wrote is no trace"
+        how = f"{reply.failure}: {reply.detail}" if reply.failure else complaint
         self._death = f"the guest {self.name} died in step {step}: {how}{where}"
         return GuestDied(self._death)
 

@@ -50,6 +50,11 @@ _CHANGES_A_BUFFER = 4096  # of code, after which all translations are dropped: s
 
 _EXECUTE, _WRITE, _READ = 1, 2, 4
 
+_DOORBELL_SIZE = 4  # bytes of a store
+_ANY_PERMISSION = 7
+_ALL_TEXT = 2  # the region that is all of what is patched
+_READ_EXECUTE = uc_const.UC_PROT_READ | uc_const.UC_PROT_EXEC
+
 _NOWHERE = (0, 0)  # the block before the first
 #: Bytes of an instruction at most; of one that is none, Unicorn tells a size that is none.
 LONGEST = 16
@@ -85,6 +90,7 @@ class _Memory(NamedTuple):
 
     start: int
     data: mmap.mmap
+    is_writable: bool
 
 
 class _Place(NamedTuple):
@@ -133,6 +139,8 @@ class Machine:
         self._pc = self._register(settings.program_counter)
         self._fault_address: int | None = None
         self._fault: int | None = None  # the kind of a refusal that Unicorn does not tell
+        self._refused: str | None = None  # what the guest asked of the doorbell that it does not do
+        self._left_changed: set[int] = set()  # regions whose protection is not as the image was loaded
         self._changes = 0  # of code since translations were last dropped
         self._pages: dict[int, int] | None = None  # permissions
         self._swapped = False
@@ -142,6 +150,7 @@ class Machine:
         self._load()
         features = sum(FEATURES[name] for name in settings.features)
         self.uc.mem_write(image.symbols["farm_features"], struct.pack(self._order + "I", features))
+        self._initial = [(memory.data, memory.data[:]) for memory in self._memory if memory.is_writable]
         for quirk in settings.quirks:
             getattr(self, "_quirk_" + quirk.replace("-", "_"))()
         self.uc.hook_add(uc_const.UC_HOOK_MEM_INVALID, self._on_invalid)
@@ -167,20 +176,16 @@ class Machine:
         for s in self.image.segments:
             start = s.address & -self._page
             size = -(-(s.address + s.size) // self._page) * self._page - start
-            data = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            data = bytearray(size)
             data[s.address - start : s.address - start + s.file_size] = content[s.offset : s.offset + s.file_size]
-            self._memory.append(_Memory(start, data))
-            pointer = ctypes.addressof(ctypes.c_char.from_buffer(data))
-            self.uc.mem_map_ptr(start, size, _protection(s.flags), pointer)
+            self._lend(start, data, s.flags)
         names = ("text", "module", "sites", "stub", "far")
         regions = [self._place(symbols[f"{name}_start"], symbols[f"{name}_end"]) for name in names]
         self._pristine = [(place, place.read()) for place in regions if place.size]  # what is executable
-        state = self._place(symbols["state_start"], symbols["state_end"])
-        self._state = (state, state.read())
         self._program = self._place(symbols["farm_program"])
         self._trace = self._place(symbols["farm_trace"])
         base = symbols["text_start"]
-        self.uc.mem_map(base + _STACK_OFFSET, _STACK_SIZE, uc_const.UC_PROT_READ | uc_const.UC_PROT_WRITE)
+        self._lend(base + _STACK_OFFSET, bytearray(_STACK_SIZE), _READ | _WRITE)
         self._doorbell = range(base + _DOORBELL_OFFSET, base + _DOORBELL_OFFSET + self._page)
         self.uc.mmio_map(self._doorbell.start, self._page, None, None, self._on_doorbell, None)
         self._opened = [
@@ -193,6 +198,14 @@ class Machine:
         self._order = order
         self._head = struct.Struct(f"{order}{HEADER_WORDS}I")
 
+    def _lend(self, start: int, content: bytearray, flags: int) -> None:
+        """Memory of the guest's with these ELF segment flags, which is the host's own."""
+        data = mmap.mmap(-1, len(content), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        data[:] = content
+        self._memory.append(_Memory(start, data, bool(flags & _WRITE)))
+        pointer = ctypes.addressof(ctypes.c_char.from_buffer(data))
+        self.uc.mem_map_ptr(start, len(content), _protection(flags), pointer)
+
     def _place(self, start: int, end: int | None = None) -> _Place:
         """Where in the host's memory ``start`` to ``end`` lies; without an end, as far as its segment goes."""
         home = next(m for m in self._memory if m.start <= start <= m.start + len(m.data))
@@ -200,16 +213,28 @@ class Machine:
         return _Place(start, home.data, start - home.start, end - home.start)
 
     def _on_doorbell(self, uc: Any, offset: int, size: int, value: int, user_data: object) -> None:
-        del offset, user_data
+        del user_data
+        value &= (1 << 8 * size) - 1
         if self._swapped:
             value = int.from_bytes(value.to_bytes(size, "little"), "big")
+        region = value >> DOORBELL_REGION
+        if offset or size != _DOORBELL_SIZE or region >= len(self._opened) or value & 0xF & ~_ANY_PERMISSION:
+            self._refused = f"a store of {value:#x} ({size} bytes) to the doorbell, which takes no such value"
+            self._fault_address = self._doorbell.start + offset
+            uc.emu_stop()
+            return
         self._changes += 1
-        start, length = self._opened[value >> DOORBELL_REGION]
+        start, length = self._opened[region]
         if self._recorder:
-            self._recorder.on_protection(start, length, value & 7)
+            self._recorder.on_protection(start, length, value & _ANY_PERMISSION)
+        permissions = _protection(4 | (value & 2) | (value >> 2 & 1))
+        self._protect(region, permissions)
+        (self._left_changed.discard if permissions == _READ_EXECUTE else self._left_changed.add)(region)
+
+    def _protect(self, region: int, permissions: int) -> None:
+        start, length = self._opened[region]
         if length:
-            permissions = _protection(4 | (value & 2) | (value >> 2 & 1))
-            uc.mem_protect(start, length, permissions)
+            self.uc.mem_protect(start, length, permissions)
             if self._pages is not None:
                 self._pages.update(dict.fromkeys(range(start, start + length, self._page), permissions))
 
@@ -362,12 +387,15 @@ class Machine:
     # Running.
 
     def reset(self) -> None:
-        """Back to the pristine image: all code is compared, and what differs is rewritten."""
+        """Back to the pristine image: all code is compared, and what differs is rewritten; all data is as loaded."""
+        if self._left_changed:
+            self._protect(_ALL_TEXT, _READ_EXECUTE)
+            self._left_changed.clear()
         for place, pristine in self._pristine:
             if place.read() != pristine:
                 self._rewrite(place, pristine)
-        place, initial = self._state
-        place.data[place.first : place.end] = initial
+        for data, initial in self._initial:
+            data[:] = initial
         self.rewind()
 
     def rewind(self) -> None:
@@ -401,6 +429,8 @@ class Machine:
             self.uc.emu_start(self.image.symbols["farm_enter"], self._until)
         except unicorn.UcError as error:
             raise GuestFault(_fault_name(error, self._fault), self.pc, self._fault_address) from None
+        if self._refused is not None:
+            raise GuestFault(self._refused, self.pc, self._fault_address)
         if self._trap is not None:
             raise GuestFault(f"trap {self._trap:#x}", self.pc, None)
         place = self._trace
@@ -408,13 +438,23 @@ class Machine:
         size = self._head.size + 4 * EVENT_WORDS * events + code
         return place.data[place.first : min(place.first + size, place.end)]
 
-    def path(self, program: bytes) -> list[int]:
+    def path(self, program: bytes, limit: int) -> list[int]:
         """The address of every instruction that ``program`` executes, in order.
 
         Only on a machine that has run nothing yet: code that is translated already calls no hook.
+
+        Raises :class:`GuestFault`, also if there are more than ``limit``.
         """
         executed: list[int] = []
-        self.uc.hook_add(uc_const.UC_HOOK_CODE, lambda _uc, address, _size, _data: executed.append(address))
+
+        def on_instruction(uc: Any, address: int, size: int, user_data: object) -> None:
+            del size, user_data
+            executed.append(address)
+            if len(executed) > limit:
+                self._refused = f"more than {limit:,} instructions, which is as many as are recorded,"
+                uc.emu_stop()
+
+        self.uc.hook_add(uc_const.UC_HOOK_CODE, on_instruction)
         self.run(program)
         return with_skipped(executed, self._halfword) if self._is_thumb else executed
 
@@ -513,15 +553,22 @@ class Recorder:
         self._at = 0
 
     def on_instruction(self, uc: Any, address: int, size: int, user_data: object) -> None:
-        del user_data
+        del uc, user_data
         self.settle()
         if self._encoding or address in self._encoders.starts:
             self._follow(address)
         self.count += 1
         if self.count <= self._limit:
             size = min(size, LONGEST) if self._sized else LONGEST
-            key = address, bytes(uc.mem_read(address, size))
+            key = address, self._read(address, size)
             self.executed.append(self.code.setdefault(key, len(self.code)))
+
+    def _read(self, address: int, size: int) -> bytes:
+        """What is there, as far as the guest's memory goes; pages begin at multiples of less than a page."""
+        try:
+            return bytes(self._uc.mem_read(address, size))
+        except unicorn.UcError:
+            return bytes(self._uc.mem_read(address, min(size, -address % _PAGE)))
 
     def _follow(self, address: int) -> None:
         """Note what an encoder returns, at the first instruction behind it."""

@@ -1,7 +1,7 @@
 """Verdicts: a trace against the model.
 
 The model is the only judge.  Before the events are looked at, the header must prove that the right guest wrote the
-trace, and that it lost nothing.
+trace, and that it lost nothing.  Whatever is wrong with a trace is the guest's: it wrote it.
 """
 
 from __future__ import annotations
@@ -52,6 +52,11 @@ FAILED = frozenset(Verdict) - PASSED - SKIPPED - {Verdict.XFAIL}
 
 #: Failures that say nothing of the guest's behaviour.
 ERRORS = frozenset({Verdict.BUILD_ERROR, Verdict.ENGINE_ERROR})
+
+#: Why the events are as expected and the cell still fails, where the guest resets itself.
+LEFT_BEHIND = (
+    "the guest left bytes changed that its own reset does not put back: after it, text or state is not as linked"
+)
 
 #: Run once more on fresh state before they are believed.
 UNSURE = frozenset({Verdict.MISMATCH, Verdict.CRASH, Verdict.TIMEOUT})
@@ -132,8 +137,19 @@ def _predicted(scenario: Scenario, features: frozenset[str]) -> tuple[tuple[Even
 class Judge:
     """Judges the traces of one image: what is the same for all of its cells is worked out once."""
 
-    def __init__(self, image: Image, engine: Engine, features: frozenset[str] = frozenset(), options: str = "") -> None:
+    def __init__(
+        self,
+        image: Image,
+        engine: Engine,
+        features: frozenset[str] = frozenset(),
+        options: str = "",
+        *,
+        kept: bool = False,
+    ) -> None:
+        """``kept``: the programs were sent with :data:`farm.wire.KEEP`, so the guest did not reset itself."""
         self._image = image
+        self._decoder = image.decoder()
+        self._text_digest = image.text_digest if engine.guest_resets and not kept else None
         self._options = options
         self._features = features
         self._engine = engine
@@ -143,11 +159,12 @@ class Judge:
         events, body, wanted = expected(scenario, self._features, big_endian=self._image.big_endian)
         sensitive = is_sensitive(scenario, self._engine)
         image = self._image
-        verdict, reason, seen = self.compare(reply, events, body)
+        verdict, reason, trace = self.compare(reply, events, body)
         common = {"instructions": None, "seconds": round(seconds, 6), "began": round(began, 6), "sensitive": sensitive}
         if verdict is None:
             verdict = Verdict.PASS if sensitive else Verdict.PASS_INSENSITIVE
             return Result(cell, verdict, None, wanted, wanted, image.sha256, **common)  # type: ignore[arg-type]
+        seen = trace.events if trace else None
         return Result(
             cell,
             verdict,
@@ -157,53 +174,31 @@ class Judge:
             image.sha256,
             **common,  # type: ignore[arg-type]
             observed=seen,
-            code=self._code(reply, seen),
+            code=self._code(reply, trace),
             reproduce=reproducer(cell, self._options),
         )
 
     def compare(
         self, reply: Reply, events: tuple[Event, ...], body: bytes
-    ) -> tuple[Verdict | None, str, list[Event] | None]:
-        """None if the reply is as expected, else what it is, why, and the events that can be read from it."""
+    ) -> tuple[Verdict | None, str, wire.Trace | None]:
+        """None if the reply is as expected, else what it is, why, and what can be read of the trace."""
         if reply.failure:
             where = f" in {self._image.name_of(reply.pc)} (pc {reply.pc:#x})" if reply.pc is not None else ""
             return Verdict(reply.failure), reply.detail + where, None
-        header = wire.decode_header(reply.trace, big_endian=self._image.big_endian)
-        complaint = self._header_complaint(header)
-        if complaint:
-            return Verdict.MISMATCH, f"the trace does not come from this guest: {complaint}", None
-        assert header
-        start = 4 * wire.HEADER_WORDS
-        if header.events == len(events) and reply.trace[start : start + len(body)] == body and not header.dropped:
-            if self._engine.guest_resets and header.text_digest != self._image.text_digest:
-                return Verdict.ENGINE_ERROR, "the guest did not start from the pristine image", None
+        if self._decoder.agrees(reply.trace, body, self._text_digest):
             return None, "", None
-        seen = wire.decode_events(reply.trace, header.events, big_endian=self._image.big_endian)
-        if header.dropped:
-            return Verdict.MISMATCH, f"{header.dropped} events were dropped: the trace is full", seen
-        return Verdict.MISMATCH, first_difference(events, seen), seen
+        trace = self._decoder.decode(reply.trace)
+        if trace.complaint:
+            return Verdict.MISMATCH, trace.complaint, trace if trace.header else None
+        if trace.header and trace.header.dropped:
+            return Verdict.MISMATCH, f"{trace.header.dropped:,} events were dropped: the trace is full", trace
+        if tuple(trace.events) != events:
+            return Verdict.MISMATCH, first_difference(events, trace.events), trace
+        return Verdict.MISMATCH, LEFT_BEHIND, trace
 
-    def _header_complaint(self, header: wire.Header | None) -> str | None:
-        image = self._image
-        if header is None:
-            return "it is empty"
-        identity = wire.identity(big_endian=image.big_endian, word_size=image.word_size, mechanism=image.mechanism)
-        for what, seen, wanted in (
-            ("magic", header.magic, wire.TRACE_MAGIC),
-            ("wire hash", header.wire_hash, wire.wire_hash()),
-            ("machine", header.machine, image.machine),
-            ("byte order, word size and mechanism", header.identity, identity),
-        ):
-            if seen != wanted:
-                return f"its {what} is {seen:#x}, expected {wanted:#x}"
-        return None
-
-    def _code(self, reply: Reply, seen: list[Event] | None) -> Code:
+    def _code(self, reply: Reply, trace: wire.Trace | None) -> Code:
         start, size = self._image.patched
-        after = reply.code
-        if seen is not None:
-            offset = 4 * (wire.HEADER_WORDS + wire.EVENT_WORDS * len(seen))
-            after = reply.trace[offset:] or None
+        after = (trace.code or None) if trace else reply.code
         return Code(start, self._image.bytes_at(start, size).hex(), after.hex() if after is not None else None)
 
 

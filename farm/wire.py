@@ -12,8 +12,11 @@ Program::
 Trace::
 
     magic, wire hash, machine (ELF e_machine), byte order | word size << 8 | mechanism << 16,
-    number of events, dropped events, text digest, number of code bytes,
+    number of events, dropped events, digest after the guest's own reset, number of code bytes,
     events of EVENT_WORDS words each, code bytes
+
+Nothing in a trace is to be believed: a guest is broken until it is shown to be sound.  :class:`Decoder` reads whatever
+bytes come, and says what is wrong with them.
 
 A program travels to an engine's child as a frame: its length in bytes, then the program.  With :data:`KEEP` set in the
 length it runs on what the one before it left behind; without, on the pristine image.
@@ -61,7 +64,7 @@ from farm.scenario import (
 PROGRAM_MAGIC = 0x50465047
 TRACE_MAGIC = 0x50465452
 
-#: Set in a frame's length: no reset before this program.
+#: Set in a frame's length: no reset before this program, nor after it.
 KEEP = 1 << 30
 
 #: Words a guest can take and events it can hold; ``wire.h`` gets both.
@@ -70,6 +73,7 @@ TRACE_EVENTS = 1024
 
 HEADER_WORDS = 8
 EVENT_WORDS = 8
+_HEAD = 4 * HEADER_WORDS  # bytes
 
 OPS: dict[type, int] = {
     Call: 1,
@@ -108,6 +112,7 @@ KINDS = {
     "protection": 16,
 }
 _KIND_NAMES = {number: name for name, number in KINDS.items()}
+_NO_KIND = "kind "  # and its number
 
 MECHANISMS = {"pointer": 1, "stub": 2, "relocated": 3}
 
@@ -238,9 +243,10 @@ class Event(NamedTuple):
         return f"value {self.value:#x}" if self.value or self.kind == "return" else ""
 
     def words(self) -> tuple[int, ...]:
-        """The event as the guest writes it."""
+        """The event as the guest writes it, also one of a kind that nobody knows."""
+        number = KINDS.get(self.kind)
         return (
-            KINDS[self.kind] | self.step << 16,
+            (int(self.kind.removeprefix(_NO_KIND)) if number is None else number) | self.step << 16,
             self.target,
             self.arguments,
             self.value & 0xFFFFFFFF,
@@ -383,6 +389,11 @@ def encode_events(events: Sequence[Event], *, big_endian: bool) -> bytes:
     return struct.pack(f"{'>' if big_endian else '<'}{len(words)}I", *words)
 
 
+def trace_limit(code_bytes: int) -> int:
+    """The size in bytes of the largest trace of a guest in which patching changes ``code_bytes`` and call sites."""
+    return 4 * (HEADER_WORDS + TRACE_EVENTS * EVENT_WORDS + SITE_CAPACITY) + code_bytes
+
+
 def decode_header(trace: bytes, *, big_endian: bool) -> Header | None:
     """The header of ``trace``, or None if it is too short to have one."""
     if len(trace) < 4 * HEADER_WORDS:
@@ -391,16 +402,93 @@ def decode_header(trace: bytes, *, big_endian: bool) -> Header | None:
 
 
 def decode_events(trace: bytes, count: int, *, big_endian: bool) -> list[Event]:
-    """The first ``count`` events of ``trace``, or as many of them as it holds."""
+    """The first ``count`` events of ``trace``, or as many of them as it holds and a guest has room for."""
     order = ">" if big_endian else "<"
-    count = min(count, (len(trace) - 4 * HEADER_WORDS) // (4 * EVENT_WORDS))
+    count = min(count, TRACE_EVENTS, (len(trace) - 4 * HEADER_WORDS) // (4 * EVENT_WORDS))
     events = []
     for i in range(count):
         offset = 4 * (HEADER_WORDS + i * EVENT_WORDS)
         head, target, arguments, low, high, stack, abi, depth = struct.unpack_from(f"{order}5Ii2I", trace, offset)
-        kind = _KIND_NAMES.get(head & 0xFFFF, f"kind {head & 0xFFFF}")
+        kind = _KIND_NAMES.get(head & 0xFFFF) or f"{_NO_KIND}{head & 0xFFFF}"
         events.append(Event(kind, head >> 16, target, arguments, low | high << 32, stack, abi, depth))
     return events
+
+
+class Trace(NamedTuple):
+    """What a guest sent, as far as it can be read."""
+
+    header: Header | None  #: None: another guest wrote it, or none
+    events: list[Event]
+    code: bytes  #: what patching changes, as it was then; of ``relocated`` also the words of the call sites
+    complaint: str  #: why it is not to be believed; empty if it is
+
+
+class Decoder:
+    """Reads the traces of one guest; whatever bytes a broken one sends, nothing is raised."""
+
+    def __init__(self, *, machine: int, big_endian: bool, word_size: int, mechanism: str) -> None:
+        self._big_endian = big_endian
+        self._machine = machine
+        self._identity = identity(big_endian=big_endian, word_size=word_size, mechanism=mechanism)
+        order = ">" if big_endian else "<"
+        self._counts = struct.Struct(f"{order}4I")
+        self._proof = self._counts.pack(TRACE_MAGIC, wire_hash(), machine, self._identity)
+
+    def agrees(self, trace: bytes, body: bytes, text_digest: int | None) -> bool:
+        """Whether ``trace`` is sound and its events are exactly those of ``body``, as almost always.
+
+        ``text_digest`` is what it must report; None: whatever it reports.
+        """
+        if len(trace) < _HEAD or not trace.startswith(self._proof) or not trace.startswith(body, _HEAD):
+            return False
+        events, dropped, digest, code = self._counts.unpack_from(trace, self._counts.size)
+        if dropped or 4 * EVENT_WORDS * events != len(body) or len(trace) != _HEAD + len(body) + code:
+            return False
+        return text_digest is None or digest == text_digest
+
+    def is_undone(self, trace: bytes, text_digest: int) -> bool:
+        """Whether this guest wrote ``trace``, and reports that its reset has undone what it had changed."""
+        return (
+            len(trace) >= _HEAD
+            and trace.startswith(self._proof)
+            and self._counts.unpack_from(trace, self._counts.size)[2] == text_digest
+        )
+
+    def decode(self, trace: bytes) -> Trace:
+        """What can be read of ``trace``, and what is wrong with it."""
+        header = decode_header(trace, big_endian=self._big_endian)
+        foreign = self._foreign(trace, header)
+        if header is None or foreign:
+            return Trace(None, [], b"", f"the trace does not come from this guest: {foreign}")
+        events = decode_events(trace, header.events, big_endian=self._big_endian)
+        return Trace(header, events, trace[_HEAD + 4 * EVENT_WORDS * len(events) :], _contradiction(trace, header))
+
+    def _foreign(self, trace: bytes, header: Header | None) -> str:
+        """What shows that another guest, or none, wrote the trace."""
+        if header is None:
+            return f"it has {len(trace)} bytes, and its header alone should have {_HEAD}" if trace else "it is empty"
+        for what, seen, wanted in (
+            ("magic", header.magic, TRACE_MAGIC),
+            ("wire hash", header.wire_hash, wire_hash()),
+            ("machine", header.machine, self._machine),
+            ("byte order, word size and mechanism", header.identity, self._identity),
+        ):
+            if seen != wanted:
+                return f"its {what} is {seen:#x}, expected {wanted:#x}"
+        return ""
+
+
+def _contradiction(trace: bytes, header: Header) -> str:
+    """Why the counts in ``header`` cannot be; empty if they can."""
+    if header.events > TRACE_EVENTS:
+        return f"the trace says that it has {header.events:,} events, and a guest has room for {TRACE_EVENTS:,}"
+    if header.dropped and header.events < TRACE_EVENTS:
+        return f"the trace says that {header.dropped:,} events were dropped, though it has only {header.events:,}"
+    need, have = 4 * EVENT_WORDS * header.events + header.code_bytes, len(trace) - _HEAD
+    if need != have:
+        said = f"{header.events:,} events and {header.code_bytes:,} bytes of code, {need:,} bytes in all"
+        return f"the trace says that it has {said}, and {have:,} follow its header"
+    return ""
 
 
 # The guest's header.

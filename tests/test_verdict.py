@@ -89,11 +89,14 @@ def test_a_trace_of_another_guest_is_a_mismatch(judged, trace, word, seen, compl
     assert complaint in result.reason
 
 
-@pytest.mark.parametrize("length", [0, 1, 4 * wire.HEADER_WORDS - 1])
-def test_an_empty_trace_is_a_mismatch(judged, trace, length):
+@pytest.mark.parametrize(
+    ("length", "complaint"),
+    [(0, "it is empty"), *((n, f"it has {n} bytes, and its header alone should have 32") for n in (1, 31))],
+)
+def test_a_trace_too_short_for_its_header_is_a_mismatch(judged, trace, length, complaint):
     result = judged(Reply(trace()[:length]))
     assert result.verdict is Verdict.MISMATCH
-    assert result.reason == "the trace does not come from this guest: it is empty"
+    assert result.reason == f"the trace does not come from this guest: {complaint}"
 
 
 def test_a_trace_without_events_is_a_mismatch(judged, trace):
@@ -106,13 +109,21 @@ def test_a_trace_without_events_is_a_mismatch(judged, trace):
 def test_dropped_events_are_a_mismatch_though_all_others_are_right(judged, trace):
     result = judged(Reply(trace(dropped=3)))
     assert result.verdict is Verdict.MISMATCH
-    assert result.reason == "3 events were dropped: the trace is full"
+    assert result.reason == "the trace says that 3 events were dropped, though it has only 6"
 
 
-def test_a_trace_that_is_cut_off_is_a_mismatch(judged, trace):
+def test_a_trace_that_is_full_says_how_many_events_were_dropped(judged, trace, scenario):
+    events = [predict(scenario(*STEPS))[0]] * wire.TRACE_EVENTS
+    assert judged(Reply(trace(events=events, dropped=3))).reason == "3 events were dropped: the trace is full"
+
+
+def test_a_trace_that_is_cut_off_is_a_mismatch_with_the_events_that_are_whole(judged, trace, scenario):
     result = judged(Reply(trace()[: 4 * wire.HEADER_WORDS + 40]))
     assert result.verdict is Verdict.MISMATCH
-    assert "the trace ends" in result.reason
+    assert result.reason == (
+        "the trace says that it has 6 events and 576 bytes of code, 768 bytes in all, and 40 follow its header"
+    )
+    assert result.observed == list(predict(scenario(*STEPS)))[:1]
 
 
 # The events.
@@ -185,13 +196,14 @@ def test_the_digest_of_a_trace_does_not_depend_on_byte_order(trace_of, guest, sc
 # What a guest that resets itself reports.
 
 
-def test_a_wrong_text_digest_of_a_guest_that_resets_itself_is_an_engine_error(judged, trace, fake_engine):
+def test_bytes_that_a_guest_cannot_put_back_are_its_own_fault(judged, trace, fake_engine, scenario):
     engine = fake_engine([])
     engine.guest_resets = True
     assert judged(Reply(trace()), engine).verdict is Verdict.PASS
     result = judged(Reply(trace(text_digest=1)), engine)
-    assert result.verdict is Verdict.ENGINE_ERROR
-    assert result.reason == "the guest did not start from the pristine image"
+    assert result.verdict is Verdict.MISMATCH
+    assert result.reason.startswith("the guest left bytes changed that its own reset does not put back")
+    assert result.observed == list(predict(scenario(*STEPS)))
 
 
 def test_a_text_digest_does_not_matter_where_the_engine_resets_the_guest(judged, trace):

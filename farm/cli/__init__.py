@@ -21,13 +21,14 @@ import typer
 from farm.cli import ci, compare, coverage, guests, look, measure, report, run  # noqa: F401 - each adds its commands
 from farm.cli.app import app
 from farm.errors import FarmError, OutputError
+from farm.text import printable
 
 #: The signs of the reports and the plots where there is but ASCII.
 _SPELLED = {**dict(zip("✓≈–○✗▁▂▃▄▅▆▇█", "+~-oX_.:-=+*#", strict=True)), "…": "..."}
 
 
 def _fail(error: FarmError) -> NoReturn:
-    typer.echo(f"farm: {error}", err=True)
+    typer.echo(f"farm: {printable(str(error))}", err=True)
     if os.environ.get("GITHUB_ACTIONS") == "true":
         from farm.report.github import annotation
 

@@ -210,7 +210,7 @@ def _say_outcome(plan: Plan, cell: Cell, answer: bytes, control: str | None) -> 
         return True
     variant = plan.variants[cell.variant]
     built = image.build(image.Spec(variant, cell.mechanism, cell.toolchain, control))
-    judge = Judge(built, QEMU_USER, variant.features(cell.engine), plan.selection.path_options())
+    judge = Judge(built, QEMU_USER, variant.features(cell.engine), plan.selection.path_options(), kept=True)
     result = judge.judge(cell, plan.scenarios[cell.scenario], Reply(answer), 0.0)
     for line in reports.outcome(result, plan, console_for().width, control):
         typer.echo(line)

@@ -49,6 +49,7 @@ class Reply:
     detail: str = ""
     pc: int | None = None  #: of the guest, where it failed
     code: bytes | None = None  #: what patching had changed, if it can still be read
+    spoils: bool = False  #: the child that sent it is not to be believed any more
     path: Sequence[int] = ()  #: the address of every instruction executed, in order, where that was asked for
     blocks: Mapping[Block, int] = field(default_factory=dict)  #: and how often, where that was asked for
 

@@ -7,6 +7,9 @@ A child reads programs from its standard input and answers each with one frame. 
 Chosen: plain pipes, several programs in flight, one deadline a reply.  In flight are never more bytes than a pipe
 holds, so a write never blocks and no second thread is needed.  Rejected: process pools, which lose the work of other
 cells when a worker is killed.  The first unanswered program is the guilty one; the rest go to a new child.
+
+What comes back may be anything, since a guest writes it or has been in the way: a frame of a size that cannot be ends
+the child before more of it is read, and so does what is written to standard error without end.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import contextlib
 import os
 import resource
 import select
+import signal
 import struct
 import subprocess
 import tempfile
@@ -24,11 +28,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from farm.engines import Reply
+from farm.text import printable
 from farm.wire import KEEP
 
 _IN_FLIGHT = 32 * 1024  # bytes; half of a pipe's capacity
 _NAP = 0.0005  # seconds; to be woken for every answer costs parent and child more than the answer itself
 _WORTH_A_NAP = 16  # programs in flight
+_LARGEST = 1 << 28  # bytes of a frame; the largest is a recording of all that a program did
+_WRITTEN = 4 << 20  # bytes of a file that a child may write at most: of its standard error, or of its log
 _STDERR_KEPT = 4000  # bytes; QEMU may dump registers and memory map behind the line that says whose death it was
 
 _live: set[Child] = set()
@@ -41,22 +48,45 @@ class Stopping(Exception):  # noqa: N818 - not a mistake
 
 
 class ChildDied(Exception):  # noqa: N818 - an event, not a mistake
-    """The child ended, or was ended because it missed the deadline."""
+    """The child ended, or was ended because it missed the deadline or broke the protocol."""
 
-    def __init__(self, status: int | None, stderr: str) -> None:
+    def __init__(self, status: int | None, stderr: str, breach: str = "") -> None:
         self.status = status  #: as of :class:`subprocess.Popen`; None: the deadline passed
         self.stderr = stderr
+        self.breach = breach  #: what it did, in words, that no child should: it was ended for that
         super().__init__(stderr)
+
+    @property
+    def signal(self) -> str:
+        """The name of the signal that it died of; empty if it did not."""
+        if self.status is None or self.status >= 0:
+            return ""
+        try:
+            return signal.Signals(-self.status).name
+        except ValueError:  # a real-time signal
+            return f"signal {-self.status}"
 
 
 class Child:
-    """One running emulator; ``options`` are of :class:`subprocess.Popen`."""
+    """One running emulator; ``options`` are of :class:`subprocess.Popen`.
 
-    def __init__(self, command: list[str], *, big_endian: bool = False, **options: Any) -> None:
+    ``largest`` is the size in bytes of its largest frame, ``written`` that of the largest file that it may write.
+    """
+
+    def __init__(
+        self,
+        command: list[str],
+        *,
+        big_endian: bool = False,
+        largest: int = _LARGEST,
+        written: int = _WRITTEN,
+        **options: Any,
+    ) -> None:
         if _stopping.is_set():
             raise Stopping
         self.kept: dict[str, None] = {}  #: what it has open besides, the last used at the end; of engines whose can
         self._word = struct.Struct(">I" if big_endian else "<I")
+        self._largest = largest
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         self.process = subprocess.Popen(
             command,
@@ -69,6 +99,7 @@ class Child:
         )
         with contextlib.suppress(OSError):  # already gone: the first read will say so
             resource.prlimit(self.process.pid, resource.RLIMIT_CORE, (0, 0))
+            resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (written, written))
         assert self.process.stdin
         assert self.process.stdout
         self._in = self.process.stdin.fileno()
@@ -99,7 +130,10 @@ class Child:
         Raises :class:`ChildDied`.
         """
         self._need(4, deadline, nap)
-        end = 4 + self._word.unpack_from(self._buffer)[0]
+        (size,) = self._word.unpack_from(self._buffer)
+        if not 4 <= size <= self._largest:
+            raise self.ended(f"it wrote a frame of {size:,} bytes; 4 to {self._largest:,} are valid")
+        end = 4 + size
         self._need(end, deadline)
         status, payload = self._word.unpack_from(self._buffer, 4)[0], bytes(self._buffer[8:end])
         del self._buffer[:end]
@@ -146,15 +180,23 @@ class Child:
         try:
             status = self.process.wait(2)
         except subprocess.TimeoutExpired:
-            self.kill()
-            status = self.process.returncode
+            return self.ended("it closed its standard input or output and went on")
         return ChildDied(status, self.stderr())
 
+    def ended(self, breach: str) -> ChildDied:
+        """End the child for its ``breach`` of the protocol."""
+        self.kill()
+        return ChildDied(self.process.returncode, self.stderr(), breach)
+
     def stderr(self) -> str:
-        """The end of what the child said."""
+        """The end of what the child said, or its guest, as it can be shown to people."""
         end = self._stderr.seek(0, os.SEEK_END)
         self._stderr.seek(max(0, end - _STDERR_KEPT))
-        return self._stderr.read().decode(errors="replace").strip()
+        return printable(self._stderr.read().decode(errors="replace")).strip()
+
+    def is_silent(self) -> bool:
+        """Whether it has written nothing since its last frame."""
+        return not self._buffer and not self._poll.poll(0)
 
     def alive(self) -> bool:
         return self.process.poll() is None
@@ -265,8 +307,12 @@ def converse(
         try:
             for status, payload in child.stream(programs[answered:], seconds):
                 answered += 1
-                yield interpret(status, payload)
-            healthy = True
+                reply = interpret(status, payload)
+                yield reply
+                if reply.spoils:
+                    break
+            else:
+                healthy = child.is_silent()
         except ChildDied as death:
             answered += 1
             yield explain(death)
@@ -306,12 +352,13 @@ class Session:
             frame = self.child.receive(time.monotonic() + self._seconds)
         except ChildDied as death:
             return self._explain(death)
-        self._answered = True
-        return self._interpret(*frame)
+        reply = self._interpret(*frame)
+        self._answered = not reply.spoils
+        return reply
 
     def release(self) -> None:
-        """Leave the child to whoever needs one next and will reset it; one that still owes an answer is closed."""
-        if self._answered and self.child.alive():
+        """Leave the child to whoever needs one next and will reset it; one that is not idle and sound is closed."""
+        if self._answered and self.child.is_silent() and self.child.alive():
             self._give_back(self.child)
         else:
             self.close()

@@ -12,6 +12,7 @@ import functools
 import itertools
 import os
 import re
+import select
 import shutil
 import signal
 import struct
@@ -19,21 +20,23 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from farm.backend import QemuUserSettings, Variant
 from farm.engines import Block, Hole, Reply, settings_or_hole
 from farm.engines.child import Child, ChildDied, Pool, Session, converse
 from farm.errors import MissingToolError
 from farm.scenario import Defect
-from farm.wire import KEEP
+from farm.wire import KEEP, trace_limit
 
 if TYPE_CHECKING:
     from farm.image import Image
 
 _LOG_KEPT = 4096
+_LOG_WRITTEN = 1 << 30  # bytes that a log may have
+_LINE = 4096  # bytes of a line of it at most
 
 
 @functools.cache
@@ -107,14 +110,14 @@ class QemuUser:
         return Session(
             child,
             timeout,
-            lambda _, trace: Reply(trace),
+            _interpreter(image),
             lambda death: _explain(death, timeout, silent=silent),
             lambda child: self.pool.give(key, child),
         )
 
     def _start(self, key: str, command: list[str], image: Image, *, fresh: bool) -> Child:
         idle = None if fresh else self.pool.take(key)
-        return idle[1] if idle else Child(command, big_endian=image.big_endian, **start_options(command))
+        return idle[1] if idle else _child(image, command)
 
     def cross_check(
         self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float
@@ -145,7 +148,7 @@ class QemuUser:
             return _explain(death, timeout, silent=silent)
 
         return converse(
-            start, lambda child: self.pool.give(key, child), programs, timeout, lambda _, trace: Reply(trace), explain
+            start, lambda child: self.pool.give(key, child), programs, timeout, _interpreter(image), explain
         )
 
     def blocks(
@@ -161,16 +164,16 @@ class QemuUser:
                 command = self.command(
                     image, variant, "-d", "in_asm,exec,nochain", "-dfilter", ranges, "-D", str(next(logs))
                 )
-                return Child(command, big_endian=image.big_endian, **start_options(command))
+                return _child(image, command, written=_LOG_WRITTEN)
 
             def explain(death: ChildDied) -> Reply:
                 return _explain(death, timeout, silent=silent)
 
-            replies = list(converse(start, Child.retire, programs, timeout, lambda _, trace: Reply(trace), explain))
+            replies = list(converse(start, Child.retire, programs, timeout, _interpreter(image), explain))
             counts = Counter[Block]()
             for path in Path(folder).iterdir():
                 with path.open("rb") as log:
-                    counts.update(_blocks(log))
+                    counts.update(_blocks(_lines(log)))
         return replies, counts
 
     def locate(self, image: Image, variant: Variant, program: bytes, timeout: float) -> int | None:
@@ -191,13 +194,14 @@ class QemuUser:
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.write(struct.pack(f"{order}I", len(program)) + program)
                 process.stdin.close()
-            while time.monotonic() < deadline:
-                data = os.read(process.stderr.fileno(), 1 << 16)
+            output = process.stderr.fileno()
+            while (left := deadline - time.monotonic()) > 0 and select.select([output], [], [], left)[0]:
+                data = os.read(output, 1 << 16)
                 if not data:
                     break
                 tail = (tail + data)[-_LOG_KEPT:]
             process.kill()
-        blocks = _executed(tail)
+        blocks = _executed([tail])
         return blocks[-1] if blocks else None
 
     def tells_path(self, variant: Variant) -> bool:
@@ -208,7 +212,7 @@ class QemuUser:
         """From QEMU's execution log, with every instruction a block of its own."""
         with tempfile.NamedTemporaryFile(prefix="patchfarm-") as log:
             command = self.command(image, variant, self._stepping(variant), "-d", "exec,nochain", "-D", log.name)
-            child = Child(command, big_endian=image.big_endian, **start_options(command))
+            child = _child(image, command, written=_LOG_WRITTEN)
             try:
                 child.send(program, KEEP)  # it has run nothing before
                 child.receive(time.monotonic() + timeout)
@@ -218,15 +222,39 @@ class QemuUser:
                 return _explain(death, timeout)
             finally:
                 child.close()
-            return Reply(path=_executed(Path(log.name).read_bytes()))
+            with Path(log.name).open("rb") as lines:
+                return Reply(path=_executed(_lines(lines)))
 
 
-def _executed(log: bytes) -> list[int]:
+def _child(image: Image, command: Sequence[str], **options: Any) -> Child:
+    largest = 4 + trace_limit(image.patched[1])
+    return Child(list(command), big_endian=image.big_endian, largest=largest, **options, **start_options(command))
+
+
+def _interpreter(image: Image) -> Callable[[int, bytes], Reply]:
+    """What a frame is.  After one that shows a guest out of order, nothing of that process is to be believed."""
+    decoder, text_digest = image.decoder(), image.text_digest
+
+    def interpret(status: int, trace: bytes) -> Reply:
+        if status:
+            return Reply(failure="crash", detail=f"the guest answered with status {status:#x}, not 0", spoils=True)
+        return Reply(trace, spoils=not decoder.is_undone(trace, text_digest))
+
+    return interpret
+
+
+#: What QEMU's execution log says of a block; the guest has the file open too, and may have written into it.
+_TRACE = re.compile(rb"Trace \d+: \S+ \[[0-9a-f]+/([0-9a-f]{1,16})/")
+_INSTRUCTION = re.compile(rb"0x([0-9a-f]{1,16}):")
+
+
+def _lines(log: BinaryIO) -> Iterator[bytes]:
+    return iter(lambda: log.readline(_LINE), b"")
+
+
+def _executed(log: Iterable[bytes]) -> list[int]:
     """The addresses of the blocks that QEMU's execution log names."""
-    return [int(address, 16) for address in re.findall(rb"Trace \d+: \S+ \[[0-9a-f]+/([0-9a-f]+)/", log)]
-
-
-_TRACE = re.compile(rb"Trace \d+: \S+ \[[0-9a-f]+/([0-9a-f]+)/")
+    return [int(address, 16) for line in log for address in _TRACE.findall(line)]
 
 
 def _blocks(log: Iterable[bytes]) -> Counter[Block]:
@@ -242,7 +270,8 @@ def _blocks(log: Iterable[bytes]) -> Counter[Block]:
         if line.startswith(b"Trace "):
             followed[before, line] += 1
             if last:
-                ends[line] = int(last.partition(b":")[0], 16) + 1
+                if begins := _INSTRUCTION.match(last):
+                    ends[line] = int(begins[1], 16) + 1
                 last = b""
             before = line
         elif line.startswith(b"0x"):
@@ -264,19 +293,26 @@ _OF_A_GUEST = ("uncaught target signal", "Failing executable: ")
 
 
 def _explain(death: ChildDied, timeout: float, *, silent: bool = False) -> Reply:
+    if death.breach:
+        return Reply(failure="crash", detail=f"the guest broke the protocol: {death.breach}")
     if death.status is None:
         return Reply(failure="timeout", detail=f"no answer within {timeout:g} s")
     if death.status < 0:
-        number = signal.Signals(-death.status)
         said = any(words in death.stderr for words in _OF_A_GUEST) or (silent and not death.stderr)
-        if number in _GUEST_SIGNALS and said:
-            return Reply(failure="crash", detail=f"guest died of {number.name}")
-        return Reply(failure="engine-error", detail=f"qemu died of {number.name} {death.stderr}".rstrip())
+        if -death.status in _GUEST_SIGNALS and said:
+            return Reply(failure="crash", detail=f"guest died of {death.signal}")
+        if -death.status == signal.SIGXFSZ:
+            return Reply(failure="crash", detail=f"the guest wrote without end ({death.signal})")
+        return Reply(failure="engine-error", detail=f"qemu died of {death.signal} {death.stderr}".rstrip())
     if death.status in (3, 4):
         return Reply(failure="crash", detail="the guest lost the connection")
+    if death.status == 0:  # which QEMU has no reason to end with by itself
+        return Reply(failure="crash", detail="the guest ended before it had answered")
     trap = re.match(r"Unhandled trap: (\w+)", death.stderr)
     if trap:  # QEMU makes no signal of it; the registers follow
         return Reply(failure="crash", detail=f"guest died of trap {trap[1]}")
+    if not death.stderr:  # QEMU says why it ends
+        return Reply(failure="crash", detail=f"the guest ended with status {death.status}")
     return Reply(failure="engine-error", detail=f"qemu ended with status {death.status}: {death.stderr}")
 
 

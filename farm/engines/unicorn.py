@@ -13,21 +13,20 @@ import functools
 import importlib.metadata
 import importlib.util
 import re
-import signal
 import struct
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
 from farm.backend import REGISTER_MODULES, UnicornSettings, Variant
 from farm.engines import Block, Hole, Reply, settings_or_hole
 from farm.engines.child import Child, ChildDied, Pool, Session, converse
-from farm.errors import BackendError, ImageError
+from farm.errors import UNREADABLE, BackendError, ImageError
 from farm.scenario import Defect
 
 if TYPE_CHECKING:
@@ -65,11 +64,16 @@ class Open(msgspec.Struct):
     watched: tuple[tuple[int, int], ...] = ()  #: addresses whose blocks are to be counted
 
 
+#: An address, a size, a word, a place in an array: JSON and msgpack have no larger one than 64 bits.
+_Number = Annotated[int, msgspec.Meta(ge=0)]
+_Word = Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFF)]
+
+
 class Failure(msgspec.Struct):
     """Payload of a reply that is not a trace."""
 
     detail: str
-    pc: int | None = None
+    pc: _Number | None = None
     code: bytes | None = None
 
 
@@ -78,14 +82,16 @@ class Steps(msgspec.Struct, frozen=True):
 
     status: int  #: and payload, of the reply that the program alone would have had
     payload: bytes
-    count: int  #: of instructions executed, those that are not recorded too
+    count: _Number  #: of instructions executed, those that are not recorded too
     #: each instruction met: its address, and its bytes then; 16, if how long it is the emulator does not tell
-    code: list[tuple[int, bytes]]
+    code: list[tuple[_Number, bytes]]
     executed: bytes  #: places in ``code``, in order: an array of unsigned 32-bit numbers
-    stores: list[tuple[int, int, bytes, bytes]]  #: place in ``executed``, address, bytes before, bytes after
-    protections: list[tuple[int, int, int, int]]  #: place in ``executed``, address, size, 1 read, 2 write, 4 execute
+    stores: list[tuple[_Number, _Number, bytes, bytes]]  #: place in ``executed``, address, bytes before, bytes after
+    protections: list[
+        tuple[_Number, _Number, _Number, _Number]
+    ]  #: place in ``executed``, address, size, 1 read, 2 write, 4 execute
     #: place in ``executed``, where the encoder begins, its first argument (0: not known), the word of code it returned
-    encoded: list[tuple[int, int, int, int]]
+    encoded: list[tuple[_Number, _Number, _Number, _Number]]
 
 
 # Made as this is imported: where two threads are the first to decode a type, msgspec (0.22) may crash.
@@ -134,9 +140,12 @@ class Unicorn:
 
         def interpret(status: int, payload: bytes) -> Reply:
             if status != STEPS:
-                return _interpret(status, payload)
-            recorded.append(_STEPS.decode(payload))
-            return _interpret(recorded[0].status, recorded[0].payload)
+                return interpret_reply(status, payload)
+            steps = decode_steps(payload)
+            if steps is None:
+                return _NO_REPLY
+            recorded.append(steps)
+            return interpret_reply(steps.status, steps.payload)
 
         session = self._session(image, variant, timeout, interpret, fresh=False)
         try:
@@ -203,7 +212,7 @@ class Unicorn:
 
         answered = 0
         try:
-            for reply in converse(start, finish, programs, timeout + _GRACE, _interpret, _explain):
+            for reply in converse(start, finish, programs, timeout + _GRACE, interpret_reply, _explain):
                 answered += 1
                 yield reply
         except (CannotOpenError, ChildDied) as error:
@@ -211,7 +220,7 @@ class Unicorn:
             yield from (failure for _ in programs[answered:])
 
     def session(self, image: Image, variant: Variant, timeout: float, *, fresh: bool = False) -> Session:
-        return self._session(image, variant, timeout, _interpret, fresh=fresh)
+        return self._session(image, variant, timeout, interpret_reply, fresh=fresh)
 
     def _session(
         self, image: Image, variant: Variant, timeout: float, interpret: Callable[[int, bytes], Reply], *, fresh: bool
@@ -242,9 +251,9 @@ class Unicorn:
         except ChildDied:
             child.close()
             raise
-        if status == ERROR:
+        if status != TRACE:
             child.close()
-            raise CannotOpenError(_FAILURE.decode(payload).detail)
+            raise CannotOpenError(interpret_reply(status, payload).detail)
         child.kept.pop(key, None)
         child.kept[key] = None
         if len(child.kept) > KEPT:  # as the child itself does
@@ -302,24 +311,53 @@ class CannotOpenError(Exception):
     """The emulator refuses the guest."""
 
 
-def _interpret(status: int, payload: bytes) -> Reply:
+_FAILURES: dict[int, Literal["crash", "timeout", "engine-error"]] = {
+    CRASH: "crash",
+    TIMEOUT: "timeout",
+    ERROR: "engine-error",
+}
+
+#: What the child sent is nothing that it should ever send.
+_NO_REPLY = Reply(failure="engine-error", detail="unicorn answered what is no reply", spoils=True)
+
+
+def interpret_reply(status: int, payload: bytes) -> Reply:
+    """What a frame of the child's is; whatever is in it, nothing is raised."""
     if status == TRACE:
         return Reply(payload)
-    if status == PATH:
-        return Reply(path=array.array("Q", payload))
-    if status == BLOCKS:
-        (count,) = COUNT.unpack_from(payload)
-        end = COUNT.size + count * COUNTED.size
-        return Reply(payload[end:], blocks={Block(*b): n for *b, n in COUNTED.iter_unpack(payload[COUNT.size : end])})
-    failure = _FAILURE.decode(payload)
-    kind = {CRASH: "crash", TIMEOUT: "timeout"}.get(status, "engine-error")
-    return Reply(failure=kind, detail=failure.detail, pc=failure.pc, code=failure.code)  # type: ignore[arg-type]
+    try:
+        if status == PATH:
+            return Reply(path=array.array("Q", payload))
+        if status == BLOCKS:
+            (count,) = COUNT.unpack_from(payload)
+            end = COUNT.size + count * COUNTED.size
+            counted = COUNTED.iter_unpack(payload[COUNT.size : end])
+            blocks = {Block(*block): number for *block, number in counted}
+            return Reply(payload[end:], blocks=blocks) if len(payload) >= end else _NO_REPLY
+        if status not in _FAILURES:
+            return _NO_REPLY
+        failure = _FAILURE.decode(payload)
+    except (struct.error, ValueError, *UNREADABLE):
+        return _NO_REPLY
+    return Reply(failure=_FAILURES[status], detail=failure.detail, pc=failure.pc, code=failure.code)
+
+
+def decode_steps(payload: bytes) -> Steps | None:
+    """The recording in the payload of a frame; None if it is none, or what it refers to is not there."""
+    try:
+        steps = _STEPS.decode(payload)
+        executed = array.array("I", steps.executed)
+    except (ValueError, *UNREADABLE):
+        return None
+    return steps if max(executed, default=-1) < len(steps.code) else None
 
 
 def _explain(death: ChildDied) -> Reply:
+    if death.breach:
+        return Reply(failure="engine-error", detail=f"unicorn broke the protocol: {death.breach}")
     if death.status is None:
         return Reply(failure="engine-error", detail="unicorn hung: even its watchdog did not answer")
-    how = f"died of {signal.Signals(-death.status).name}" if death.status < 0 else f"ended with {death.status}"
+    how = f"died of {death.signal}" if death.signal else f"ended with {death.status}"
     return Reply(failure="engine-error", detail=f"unicorn {how} {death.stderr}".rstrip())
 
 

@@ -19,7 +19,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-from unicorn import UcError
 
 from farm.engines.unicorn import (
     BLOCKS,
@@ -110,7 +109,9 @@ class Server:
         current = self.current
         assert current
         machine = current.boot()
-        answer = self._guarded(current, machine, lambda: (PATH, array.array("Q", machine.path(program)).tobytes()))
+        answer = self._guarded(
+            current, machine, lambda: (PATH, array.array("Q", machine.path(program, RECORDED)).tobytes())
+        )
         current.machine = None
         return answer
 
@@ -162,7 +163,9 @@ class Server:
             if head & STEPS_OF:
                 return self.steps(frame)
             return self.run(frame, keep=bool(head & KEEP))
-        except (UcError, OSError, msgspec.MsgspecError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the parent is owed an answer, and the guest a new machine
+            if self.current:
+                self.current.machine = None
             return ERROR, msgspec.json.encode(Failure(f"{type(error).__name__}: {error}"))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
 from farm.report.explain import outcome
+from farm.report.text import printable
 from farm.verdict import Result
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ class Progress:
         if self._verbose:
             for result in results:
                 why = f"  {result.reason}" if result.reason else f"  {outcome(result, self._plan)}"
-                line = f"{result.verdict!s:<16} {result.cell}{why}"
-                self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+                said = printable(f"{result.verdict!s:<16} {result.cell}{why}")
+                self._console.print(said, markup=False, highlight=False, soft_wrap=True)
         elif not self._live and (self._done - self._said >= self._total / 4 or self._done == self._total):
             self._said = self._done
             self._console.print(f"{self._done:,}/{self._total:,} cells, {self._failed:,} failed", highlight=False)

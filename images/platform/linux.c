@@ -1,19 +1,20 @@
 /* The guest as a Linux process, and as it runs under an engine that has no operating system.
  *
- * As a process it answers programs from standard input with traces on standard output, one frame each, and starts every
- * program from the pristine state, or from what the last one left if FRAME_KEEP is set in the length:
+ * As a process it answers programs from standard input with traces on standard output, one frame each.  Every program
+ * starts from the pristine state, to which the guest goes back before it answers, so that what cannot be undone is told
+ * of the program that did it; with FRAME_KEEP in the length it runs on what the last one left, and leaves all as it is:
  *     in:  length in bytes, program        out: length in bytes of what follows, status 0, trace
  * An engine without an operating system calls farm_enter instead, resets the guest itself, and sets farm_doorbell to
  * the address where a store changes the protection of the stubs, and farm_features to what its CPU model has. */
 #include "mechanism.h"
 
 extern uint8_t text_start[], text_end[], module_start[], module_end[], sites_start[], sites_end[];
-extern uint8_t stub_start[], stub_end[], state_start[], state_end[], state_copy[];
+extern uint8_t stub_start[], stub_end[], far_start[], far_end[], state_start[], state_end[], state_copy[];
 extern uint32_t farm_program[PROGRAM_WORDS];
 extern struct {
     uint32_t magic, wire_hash, machine, identity, events, dropped, text_digest, code_bytes;
 } farm_trace;
-extern const uint8_t farm_pristine[];
+extern const uint8_t farm_pristine[], farm_module[];
 
 /* Not part of the state that a reset rewrites. */
 uintptr_t farm_doorbell __attribute__((section(".data.doorbell"))) = 0;
@@ -63,23 +64,41 @@ static void copy(uint8_t *to, const uint8_t *from, size_t size)
         ((volatile uintptr_t *)to)[i] = ((const volatile uintptr_t *)from)[i];
 }
 
-/* Stubs that differ from the linked image are rewritten, and the state becomes what it was at the start. */
-static void reset(void)
+/* An architecture without patch.c runs where nothing has to be done. */
+void arch_sync_code(uintptr_t word) __attribute__((weak));
+
+/* Text of a region becomes what it was; only what differs is written. */
+static void rewrite(enum text_region region, uint8_t *start, const uint8_t *end, const uint8_t *from)
 {
-    const volatile uint32_t *pristine = (const volatile uint32_t *)farm_pristine;
+    const volatile uint32_t *pristine = (const volatile uint32_t *)from;
     bool open = false;
-    text_locked = 0;
-    for (volatile uint32_t *word = (volatile uint32_t *)stub_start; word < (volatile uint32_t *)stub_end;
-         word++, pristine++) {
+    for (volatile uint32_t *word = (volatile uint32_t *)start; word < (const volatile uint32_t *)end; word++, pristine++) {
         if (*word == *pristine)
             continue;
         if (!open)
-            open = text_open(TEXT_STUBS);
+            open = text_open(region);
         *word = *pristine;
+        if (arch_sync_code)
+            arch_sync_code((uintptr_t)word);
     }
     if (open)
-        text_close(TEXT_STUBS);
+        text_close(region);
+}
+
+/* Everything becomes what it was at the start, as far as a guest that is not broken can have changed it. */
+static void reset(uint32_t features)
+{
+    farm_doorbell = 0;
+    farm_features = features;
+    text_locked = 0;
+    if (text_is_writable())
+        text_close(TEXT_ALL);
+    rewrite(TEXT_MODULE, module_start, module_end, farm_module);
+    rewrite(TEXT_STUBS, stub_start, stub_end, farm_pristine);
     sites_reset();
+    if (work.position)
+        for (size_t i = 0; i < sizeof work_out / sizeof(uint32_t); i++)
+            ((volatile uint32_t *)work_out)[i] = 0;
     copy(state_start, state_copy, (size_t)(state_end - state_start));
 }
 
@@ -90,10 +109,13 @@ static uint32_t digest(uint32_t seed, const uint8_t *start, const uint8_t *end)
     return seed;
 }
 
-/* What the host digests too. */
-static const struct {
+/* What the host digests too.  Read from memory, since no instruction that makes an address need reach the far text. */
+static const volatile struct {
     const uint8_t *start, *end;
-} digested[] = {{text_start, text_end}, {sites_start, sites_end}, {stub_start, stub_end}, {state_start, state_end}};
+} digested[] = {
+    {text_start, text_end}, {module_start, module_end}, {sites_start, sites_end},
+    {stub_start, stub_end}, {far_start, far_end},       {state_start, state_end},
+};
 
 static bool transfer(long number, uintptr_t descriptor, uint8_t *buffer, size_t size)
 {
@@ -118,26 +140,30 @@ static const uintptr_t *auxiliary_vector(const uintptr_t *stack)
 
 void linux_main(const uintptr_t *stack)
 {
-    uint32_t length, head[2];
+    uint32_t length, head[2], features = FEATURE_FLOAT; /* the kernel lets every process have what it was compiled for */
+    bool dirty = false; /* the last program was not undone */
     copy(state_copy, state_start, (size_t)(state_end - state_start));
-    farm_features = FEATURE_FLOAT; /* the kernel lets every process have what its target was compiled for */
 #ifdef ARCH_CRC_T10DIF
-    farm_features |= arch_features(auxiliary_vector(stack));
+    features |= arch_features(auxiliary_vector(stack));
 #else
     (void)auxiliary_vector, (void)stack;
 #endif
+    farm_features = features;
     while (transfer(ARCH_SYS_READ, 0, (uint8_t *)&length, sizeof length)) {
         bool keep = length & FRAME_KEEP;
         length &= ~FRAME_KEEP;
         if (length > sizeof farm_program || !transfer(ARCH_SYS_READ, 0, (uint8_t *)farm_program, length))
             arch_syscall(ARCH_SYS_EXIT_GROUP, 3, 0, 0);
+        if (dirty && !keep)
+            reset(features);
+        farm_run();
+        dirty = keep;
         if (!keep) {
-            reset();
+            reset(features);
             farm_trace.text_digest = FNV_BASIS;
             for (size_t i = 0; i < sizeof digested / sizeof *digested; i++)
                 farm_trace.text_digest = digest(farm_trace.text_digest, digested[i].start, digested[i].end);
         }
-        farm_run();
         size_t size = 4 * HEADER_WORDS + 4 * EVENT_WORDS * farm_trace.events + farm_trace.code_bytes;
         head[0] = (uint32_t)size + 4;
         head[1] = 0;
