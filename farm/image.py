@@ -14,17 +14,14 @@ import functools
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from farm import link, paths, wire
+from farm import link, paths, processes, wire
 from farm.backend import ABI_FILE, MECHANISM_FILES, Variant
 from farm.call_sites import CallSite
 from farm.controls import CONTROLS
@@ -40,7 +37,6 @@ _MECHANISM_SOURCES = {
     "relocated": ("target.c", "poke.c", "relocated.c"),
 }
 _LAYOUT = 4  # of image.json
-_interrupted = threading.Event()  # no compiler is started any more
 
 
 class Image(msgspec.Struct, frozen=True):
@@ -226,10 +222,7 @@ def build(spec: Spec) -> Image:
 
 
 def build_all(specs: list[Spec], workers: int | None = None) -> dict[Spec, Image | Exception]:
-    """Every image, built in parallel; a failed one is its exception.
-
-    Ctrl-C ends it after the commands that are running.
-    """
+    """Every image, built in parallel; a failed one is its exception."""
 
     def attempt(spec: Spec) -> Image | Exception:
         try:
@@ -237,12 +230,8 @@ def build_all(specs: list[Spec], workers: int | None = None) -> dict[Spec, Image
         except Exception as error:  # noqa: BLE001 - handed to whoever asked, one cell's failure is not another's
             return error
 
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-        try:
-            return dict(zip(specs, pool.map(attempt, specs), strict=True))
-        except KeyboardInterrupt:
-            _interrupted.set()
-            raise
+    with processes.workers(workers or os.cpu_count() or 1) as pool:
+        return dict(zip(specs, pool.map(attempt, specs), strict=True))
 
 
 _Stamp = tuple[int, int, int]
@@ -345,23 +334,14 @@ def _plants(spec: Spec, source: Path) -> bool:
 
 
 def _tool(spec: Spec, complaint: str, command: list[str]) -> None:
-    if _interrupted.is_set():
-        raise BuildError(complaint, command, "interrupted")
     environment = {**os.environ, **TOOLCHAINS[spec.toolchain].environment()}
     try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            check=False,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            cwd=paths.data("images"),  # the debug information names it; zig names what is below it without the rest
-        )
+        # The debug information names the folder; zig names what is below it without the rest.
+        status, said = processes.run(command, env=environment, cwd=paths.data("images"))
     except OSError as error:
         raise BuildError(complaint, command, f"{command[0]} cannot be started: {error.strerror}") from None
-    if done.returncode:
-        raise BuildError(complaint, command, done.stderr + done.stdout)
+    if status:
+        raise BuildError(complaint, command, said)
 
 
 def describe(path: Path, spec: Spec, identity: str, sites: tuple[CallSite, ...] = ()) -> Image:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import os
+import signal
 import sys
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
@@ -228,6 +229,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = kept
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Let SIGTERM and SIGHUP end the session as Ctrl-C does, if it has guests."""
+    if not any("patchable" in getattr(item, "fixturenames", ()) for item in session.items):
+        return (yield)
+    from farm.interrupts import Ended, interruptible, status_of
+    from farm.processes import die_with
+
+    if hasattr(session.config, "workerinput"):  # of pytest-xdist, which would let the item end first
+        die_with(os.getppid(), signal.SIGTERM)
+    try:
+        with interruptible():
+            return (yield)
+    except Ended as ended:
+        pytest.exit(f"ended by {ended}", returncode=status_of(ended))
 
 
 # From an item to a guest.

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from farm import processes
 from farm.engines import Reply, child
-from farm.engines.child import Child, ChildDied, Pool, Stopping, converse
+from farm.engines.child import Child, ChildDied, Pool, converse
 
 #: Answers each program: ``die N`` with signal N, ``sleep``, ``exit N``, ``env NAME``, else an echo.
 SERVER = """
@@ -102,7 +103,7 @@ def test_a_stream_of_programs_is_answered_in_order_without_a_deadlock(served, co
 
 
 def test_what_a_child_says_on_stderr_is_kept_but_not_all_of_it(served):
-    served.process.kill()
+    os.kill(served.process.pid, signal.SIGKILL)
     loud = Child([sys.executable, "-c", "import sys; sys.stderr.write('x' * 100000 + 'the end')"])
     with pytest.raises(ChildDied) as caught:
         loud.receive(soon())
@@ -235,30 +236,7 @@ def test_a_closed_child_leaves_neither_process_nor_open_file():
     served.close()
     assert not Path(f"/proc/{pid}").exists()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
-    assert served not in child._live
-
-
-# The end of a run.
-
-
-def test_after_kill_all_every_child_is_dead_and_none_is_started(monkeypatch):
-    served, idle = start(), start()
-    others = {other for other in child._live - {served, idle} if other.alive()}
-    child._live.difference_update((served, idle))
-    monkeypatch.setattr(child, "_live", {served, idle})
-    try:
-        before = time.monotonic()
-        child.kill_all()
-        assert time.monotonic() - before < 1
-        assert not served.alive()
-        assert not idle.alive()
-        with pytest.raises(Stopping):
-            start()
-    finally:
-        child._stopping.clear()
-        served.close()
-        idle.close()
-    assert all(other.alive() for other in others)
+    assert served.process not in processes._children.live
 
 
 # The pool.

@@ -14,10 +14,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from farm import backend, image, model, scenarios, wire
+from farm import backend, image, model, processes, scenarios, wire
 from farm.backend import QemuUserSettings, Unavailable, UnicornSettings
 from farm.controls import CONTROLS
-from farm.engines import child, engines, qemu_user
+from farm.engines import engines, qemu_user
 from farm.engines.child import ChildDied
 from farm.engines.unicorn import UNICORN
 from farm.errors import BackendError
@@ -152,11 +152,11 @@ def test_a_program_larger_than_the_guest_takes_ends_the_guest_and_nothing_else(q
 
 def _killed(engine, built, arm64, programs, number):
     """The replies when the child is killed with signal ``number`` after the first one."""
-    before = set(child._live)
+    before = set(processes._children.live)
     replies = engine.run(built, arm64, programs, PLENTY, fresh=True)
     first = next(replies)
-    (running,) = set(child._live) - before
-    os.kill(running.process.pid, number)
+    (running,) = set(processes._children.live) - before
+    os.kill(running.pid, number)
     return [first, *replies]
 
 
@@ -202,11 +202,11 @@ def test_what_qemu_says_of_an_exception_of_the_guest_is_the_guest_s_death():
 
 def test_a_hanging_unicorn_is_an_engine_error(guest, arm64, good, endless, right, monkeypatch):
     monkeypatch.setattr("farm.engines.unicorn._GRACE", 1.0)
-    before = set(child._live)
+    before = set(processes._children.live)
     replies = UNICORN.run(guest(), arm64, [good, endless, good], 1.0, fresh=True)
     assert right(next(replies))
-    (running,) = set(child._live) - before
-    os.kill(running.process.pid, signal.SIGSTOP)
+    (running,) = set(processes._children.live) - before
+    os.kill(running.pid, signal.SIGSTOP)
     hung, last = replies
     assert (hung.failure, hung.detail) == ("engine-error", "unicorn hung: even its watchdog did not answer")
     assert right(last)
@@ -232,12 +232,12 @@ def test_an_image_that_goes_away_in_mid_run_leaves_one_reply_a_program(
     folder = shutil.copytree(Path(guest().path).parent, tmp_path / "image")
     built = with_fields(guest(), path=str(folder / "guest.elf"), sha256="going")
     (folder / "image.json").write_bytes(msgspec.json.encode(built))
-    before = set(child._live)
+    before = set(processes._children.live)
     replies = UNICORN.run(built, arm64, [good, endless, good], PLENTY, fresh=True)
     first = next(replies)
-    (running,) = set(child._live) - before
+    (running,) = set(processes._children.live) - before
     shutil.rmtree(folder)
-    running.kill()
+    running.end()
     assert [reply.failure for reply in (first, *replies)] == [None, "engine-error", "engine-error"]
 
 
@@ -294,8 +294,8 @@ def test_a_child_that_died_while_it_was_idle_costs_nothing(engine, guest, arm64,
     engine.pool.drain()
     assert all(right(reply) for reply in engine.run(guest(), arm64, [good], PLENTY))
     for _, idle in engine.pool._idle:
-        idle.process.kill()
-        idle.process.wait()
+        os.kill(idle.process.pid, signal.SIGKILL)
+        assert idle.process.wait(5)
     try:
         assert all(right(reply) for reply in engine.run(guest(), arm64, [good, good], PLENTY))
     finally:
@@ -306,8 +306,8 @@ def test_a_child_that_died_with_another_image_open_costs_nothing(guest, arm64, g
     UNICORN.pool.drain()
     assert all(right(reply) for reply in UNICORN.run(guest("stub"), arm64, [good], PLENTY))
     ((_, idle),) = UNICORN.pool._idle
-    idle.process.kill()
-    idle.process.wait()
+    os.kill(idle.process.pid, signal.SIGKILL)
+    assert idle.process.wait(5)
     try:
         assert all(right(reply) for reply in UNICORN.run(guest("pointer"), arm64, [good, good], PLENTY))
     finally:

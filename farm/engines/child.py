@@ -12,6 +12,7 @@ cells when a worker is killed.  The first unanswered program is the guilty one; 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import resource
 import select
@@ -21,23 +22,17 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from farm.engines import Reply
+from farm.processes import Process
 from farm.wire import KEEP
 
 _IN_FLIGHT = 32 * 1024  # bytes; half of a pipe's capacity
 _NAP = 0.0005  # seconds; to be woken for every answer costs parent and child more than the answer itself
 _WORTH_A_NAP = 16  # programs in flight
+_CPU_SECONDS = 60  # after which a child is replaced; the kernel ends it, and what it forked, some time later
+_STILLBORN = 3  # children in a row that have died as they opened an image: the next would too
 _STDERR_KEPT = 4000  # bytes; QEMU may dump registers and memory map behind the line that says whose death it was
-
-_live: set[Child] = set()
-_live_lock = threading.Lock()
-_stopping = threading.Event()
-
-
-class Stopping(Exception):  # noqa: N818 - not a mistake
-    """The run is being ended; no child is started any more."""
 
 
 class ChildDied(Exception):  # noqa: N818 - an event, not a mistake
@@ -50,25 +45,20 @@ class ChildDied(Exception):  # noqa: N818 - an event, not a mistake
 
 
 class Child:
-    """One running emulator; ``options`` are of :class:`subprocess.Popen`."""
+    """One running emulator; ``ties_itself`` as of :class:`~farm.processes.Process`."""
 
-    def __init__(self, command: list[str], *, big_endian: bool = False, **options: Any) -> None:
-        if _stopping.is_set():
-            raise Stopping
+    def __init__(self, command: list[str], *, big_endian: bool = False, ties_itself: bool = False) -> None:
         self.kept: dict[str, None] = {}  #: what it has open besides, the last used at the end; of engines whose can
         self._word = struct.Struct(">I" if big_endian else "<I")
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
-        self.process = subprocess.Popen(
+        self.process = Process(
             command,
+            ties_itself=ties_itself,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
-            start_new_session=True,
             bufsize=0,
-            **options,
         )
-        with contextlib.suppress(OSError):  # already gone: the first read will say so
-            resource.prlimit(self.process.pid, resource.RLIMIT_CORE, (0, 0))
         assert self.process.stdin
         assert self.process.stdout
         self._in = self.process.stdin.fileno()
@@ -76,8 +66,25 @@ class Child:
         self._poll = select.poll()
         self._poll.register(self._out, select.POLLIN)
         self._buffer = bytearray()
-        with _live_lock:
-            _live.add(self)
+
+    def allow(self, seconds: float) -> None:
+        """Limit the CPU time of the child, and of each process that it may fork, to more than another ``seconds``."""
+        most = math.ceil(self._spent() + 2 * max(_CPU_SECONDS, seconds))
+        with contextlib.suppress(OSError):  # it is gone
+            _, hard = resource.prlimit(self.process.pid, resource.RLIMIT_CPU)
+            soft = most if hard == resource.RLIM_INFINITY else min(most, hard)
+            resource.prlimit(self.process.pid, resource.RLIMIT_CPU, (soft, hard))
+
+    def worn(self) -> bool:
+        """It has used so much CPU time that another should go on."""
+        return self._spent() > _CPU_SECONDS
+
+    def _spent(self) -> float:
+        """Seconds of CPU time."""
+        try:
+            return time.clock_gettime(~self.process.pid << 3 | 2)  # as of clock_getcpuclockid(3)
+        except OSError:  # it is gone
+            return 0.0
 
     def send(self, data: bytes, head: int = 0) -> None:
         """One frame; ``head`` is or-ed into its length.  Raises :class:`ChildDied`."""
@@ -122,6 +129,7 @@ class Child:
 
     def stream(self, programs: Sequence[bytes], seconds: float) -> Iterator[tuple[int, bytes]]:
         """A frame for each program, in order; ``seconds`` is the deadline of each."""
+        self.allow(seconds)
         sent = answered = in_flight = 0
         limit = len(programs)
         while answered < len(programs):
@@ -143,12 +151,8 @@ class Child:
 
     def died(self) -> ChildDied:
         """How the child ended; it is given a moment to do so."""
-        try:
-            status = self.process.wait(2)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            status = self.process.returncode
-        return ChildDied(status, self.stderr())
+        self.process.wait(2)
+        return ChildDied(self.process.end(), self.stderr())
 
     def stderr(self) -> str:
         """The end of what the child said."""
@@ -157,13 +161,11 @@ class Child:
         return self._stderr.read().decode(errors="replace").strip()
 
     def alive(self) -> bool:
-        return self.process.poll() is None
+        return not self.process.ended()
 
     def kill(self) -> None:
-        """End the child at once."""
-        with contextlib.suppress(ProcessLookupError):
-            self.process.kill()
-        self.process.wait()
+        """End the child at once, with whatever it has started."""
+        self.process.end()
 
     def hang_up(self) -> None:
         """End the child's input; an idle child then ends by itself."""
@@ -173,32 +175,13 @@ class Child:
     def retire(self) -> None:
         """Let an idle child end by itself, then :meth:`close`."""
         self.hang_up()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(0.5)
+        self.process.wait(0.5)
         self.close()
 
     def close(self) -> None:
         """End the child and give back what it held."""
-        self.kill()
-        with _live_lock:
-            _live.discard(self)
-        for stream in (self.process.stdin, self.process.stdout, self._stderr):
-            if stream:
-                stream.close()
-
-
-def stopping() -> bool:
-    """The run is being ended: what children answer now is not to be believed."""
-    return _stopping.is_set()
-
-
-def kill_all() -> None:
-    """End every child at once and start no more (Ctrl-C)."""
-    _stopping.set()
-    with _live_lock:
-        children = list(_live)
-    for child in children:
-        child.kill()
+        self.process.close()
+        self._stderr.close()
 
 
 class Pool:
@@ -231,7 +214,10 @@ class Pool:
             return choice
 
     def give(self, key: str, child: Child) -> None:
-        """Back to the pool; beyond the limit the oldest is closed."""
+        """Back to the pool, unless it is worn; beyond the limit the oldest is closed."""
+        if child.worn():
+            child.retire()
+            return
         with self._lock:
             self._idle.append((key, child))
             surplus = self._idle[: -self._limit]
@@ -257,16 +243,32 @@ def converse(
     interpret: Callable[[int, bytes], Reply],
     explain: Callable[[ChildDied], Reply],
 ) -> Iterator[Reply]:
-    """One reply a program, starting as many children as it takes."""
-    answered = 0
+    """One reply a program, starting as many children as it takes.
+
+    A child that dies before its first program, as it opens the image, costs one too.  Raises :class:`ChildDied` when
+    that has happened to several in a row.
+    """
+    answered = stillborn = 0
     while answered < len(programs):
-        child = start()
+        try:
+            child = start()
+        except ChildDied as death:
+            stillborn += 1
+            if stillborn == _STILLBORN:
+                raise
+            answered += 1
+            yield explain(death)
+            continue
+        stillborn = 0
         healthy = False
         try:
             for status, payload in child.stream(programs[answered:], seconds):
                 answered += 1
                 yield interpret(status, payload)
-            healthy = True
+                if child.worn():
+                    break
+            else:
+                healthy = True
         except ChildDied as death:
             answered += 1
             yield explain(death)
@@ -301,6 +303,7 @@ class Session:
         ``head`` is or-ed into the frame's length: what else the child is asked.
         """
         self._answered = False
+        self.child.allow(self._seconds)
         try:
             self.child.send(program, head | (KEEP if keep else 0))
             frame = self.child.receive(time.monotonic() + self._seconds)

@@ -12,6 +12,7 @@ import functools
 import itertools
 import os
 import re
+import select
 import shutil
 import signal
 import struct
@@ -21,12 +22,13 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from farm.backend import QemuUserSettings, Variant
 from farm.engines import Block, Hole, Reply, settings_or_hole
 from farm.engines.child import Child, ChildDied, Pool, Session, converse
 from farm.errors import MissingToolError
+from farm.processes import Process
 from farm.scenario import Defect
 from farm.wire import KEEP
 
@@ -43,12 +45,13 @@ def _version(binary: str) -> tuple[int, ...]:
     return tuple(int(part) for part in match[1].split(".")) if match else (0,)
 
 
-def start_options(command: Sequence[str]) -> dict[str, Any]:
-    """How :class:`subprocess.Popen` starts QEMU: with an empty environment.
+def bare(command: Sequence[str]) -> list[str]:
+    """The ``command`` that starts QEMU, with an empty environment.
 
     What is in it would be on the guest's stack, where a broken guest may find it; and ``QEMU_*`` change what QEMU does.
     """
-    return {"executable": shutil.which(command[0]), "env": {}}
+    program = shutil.which(command[0]) or command[0]  # there is no PATH any more to find it by
+    return ["env", "-i", program, *command[1:]]
 
 
 class QemuUser:
@@ -114,7 +117,7 @@ class QemuUser:
 
     def _start(self, key: str, command: list[str], image: Image, *, fresh: bool) -> Child:
         idle = None if fresh else self.pool.take(key)
-        return idle[1] if idle else Child(command, big_endian=image.big_endian, **start_options(command))
+        return idle[1] if idle else Child(bare(command), big_endian=image.big_endian)
 
     def cross_check(
         self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float
@@ -161,7 +164,7 @@ class QemuUser:
                 command = self.command(
                     image, variant, "-d", "in_asm,exec,nochain", "-dfilter", ranges, "-D", str(next(logs))
                 )
-                return Child(command, big_endian=image.big_endian, **start_options(command))
+                return Child(bare(command), big_endian=image.big_endian)
 
             def explain(death: ChildDied) -> Reply:
                 return _explain(death, timeout, silent=silent)
@@ -179,24 +182,21 @@ class QemuUser:
         order = ">" if image.big_endian else "<"
         deadline = time.monotonic() + timeout
         tail = b""
-        with subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            **start_options(command),
+        with Process(
+            bare(command), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, bufsize=0
         ) as process:
             assert process.stdin
             assert process.stderr
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.write(struct.pack(f"{order}I", len(program)) + program)
                 process.stdin.close()
-            while time.monotonic() < deadline:
+            log = select.poll()
+            log.register(process.stderr, select.POLLIN)
+            while (remaining := deadline - time.monotonic()) > 0 and log.poll(remaining * 1000):
                 data = os.read(process.stderr.fileno(), 1 << 16)
                 if not data:
                     break
                 tail = (tail + data)[-_LOG_KEPT:]
-            process.kill()
         blocks = _executed(tail)
         return blocks[-1] if blocks else None
 
@@ -208,7 +208,7 @@ class QemuUser:
         """From QEMU's execution log, with every instruction a block of its own."""
         with tempfile.NamedTemporaryFile(prefix="patchfarm-") as log:
             command = self.command(image, variant, self._stepping(variant), "-d", "exec,nochain", "-D", log.name)
-            child = Child(command, big_endian=image.big_endian, **start_options(command))
+            child = Child(bare(command), big_endian=image.big_endian)
             try:
                 child.send(program, KEEP)  # it has run nothing before
                 child.receive(time.monotonic() + timeout)
