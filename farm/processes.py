@@ -145,13 +145,13 @@ def run(command: Sequence[str], **options: Any) -> tuple[int, str]:
     return status, said
 
 
-def die_with(parent: int, number: int = signal.SIGKILL) -> None:
-    """Let this process get a signal when the thread that started it ends; at once if ``parent`` has ended already."""
+def die_with(parent: int) -> None:
+    """Let this process be killed when the thread that started it ends; at once if ``parent`` has ended already."""
     import ctypes
 
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
-        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 #: As :func:`die_with`, where this module cannot be imported; then the program that is named.

@@ -17,7 +17,6 @@ from __future__ import annotations
 import dataclasses
 import enum
 import os
-import signal
 import sys
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
@@ -240,7 +239,7 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     from farm.processes import die_with
 
     if hasattr(session.config, "workerinput"):  # of pytest-xdist, which would let the item end first
-        die_with(os.getppid(), signal.SIGTERM)
+        die_with(os.getppid())
     try:
         with interruptible():
             return (yield)

@@ -71,6 +71,17 @@ def qemu():
     return QEMU_USER
 
 
+@pytest.fixture(scope="session")
+def gdb(qemu):
+    """The debugger."""
+    from farm import debug
+
+    del qemu
+    if shutil.which("gdb-multiarch") is None:
+        pytest.skip("gdb-multiarch is missing: apt-get install gdb-multiarch")
+    return debug.find_gdb()
+
+
 @pytest.fixture(scope="session", params=["unicorn", "qemu-user"])
 def engine(request):
     return UNICORN if request.param == "unicorn" else request.getfixturevalue("qemu")

@@ -16,6 +16,7 @@ import pytest
 
 FARM = [sys.executable, "-P", "-m", "farm"]
 _PR_SET_CHILD_SUBREAPER = 36
+SOON = 3.0  # seconds: it takes less than one, but where all tests run at once
 PLENTY = "100"  # seconds: no timeout of the farm's own is to end anything
 
 BOTH = ("--arch", "mine", "--mechanism", "stub", "--engine", "unicorn,qemu-user")
@@ -42,7 +43,7 @@ COMMANDS = {
     "coverage": (*FARM, "coverage", *BOTH, "--timeout", PLENTY, "--output", "out"),
     "cost": (*FARM, "cost", "--arch", "mine", "--engine", "qemu-user"),
     "trace": (*FARM, "trace", ONE),
-    "debug": (*FARM, "debug", ONE.replace("unicorn", "qemu-user"), "-x", "wait.gdb"),
+    "debug": (*FARM, "debug", ONE.replace("unicorn", "qemu-user"), "-x", "go_on.gdb"),
 }
 
 
@@ -60,7 +61,7 @@ def folder(tmp_path_factory, arm64):
     assert start in patch.read_text()
     patch.write_text(patch.read_text().replace(start, f"{start}    for (;;) {{\n    }}\n"))
     (made / "test_mine.py").write_text(TESTS)
-    (made / "wait.gdb").write_text("shell sleep 60\n")
+    (made / "go_on.gdb").write_text("delete\ncontinue\n")
     return made
 
 
@@ -131,8 +132,8 @@ def hanging(launch, folder, left):
 
 
 def busy(pid):
-    """The emulators and debuggers below ``pid`` that are at it, and have been for a while."""
-    return [each for each in below(pid) if re.search("unicorn_child|qemu-|wait.gdb", words(each)) and works(each)]
+    """The emulators below ``pid`` that are at it, and have been for a while."""
+    return [each for each in below(pid) if re.search("unicorn_child|qemu-", words(each)) and works(each)]
 
 
 def works(pid):
@@ -142,7 +143,7 @@ def works(pid):
         return False
     ticks = int(fields[11]) + int(fields[12])
     enough = 0.6 if "unicorn" in words(pid) else 0.1  # seconds: to import it, and to start, takes less
-    return ticks >= enough * os.sysconf("SC_CLK_TCK") or "wait.gdb" in words(pid)
+    return ticks >= enough * os.sysconf("SC_CLK_TCK")
 
 
 ALL = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL]
@@ -153,7 +154,7 @@ ALL = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL]
 def test_a_run_leaves_nothing_behind_and_keeps_its_results(hanging, left, tmp_path, number):
     process = hanging("run", "--output", str(tmp_path), "-j", "2", emulators=2)
     process.send_signal(number)
-    until(lambda: not left(), 1.0 if number == signal.SIGKILL else 2.0)
+    until(lambda: not left(), SOON)
     output, errors = process.communicate(timeout=5)
     assert "Traceback" not in output + errors
     if number == signal.SIGKILL:
@@ -174,7 +175,7 @@ def test_no_command_leaves_anything_behind(hanging, left, request, tmp_path, nam
         request.getfixturevalue("gdb")
     process = hanging(name)
     process.send_signal(number)
-    until(lambda: not left(), 2.0)
+    until(lambda: not left(), SOON)
     output, errors = process.communicate(timeout=5)
     assert "Traceback" not in output + errors
     by_itself = number == signal.SIGTERM and name != "xdist"
