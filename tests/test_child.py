@@ -15,7 +15,7 @@ from farm import processes
 from farm.engines import Reply, child
 from farm.engines.child import Child, ChildDied, Pool, converse
 
-#: Answers each program: ``die N`` with signal N, ``sleep``, ``exit N``, ``env NAME``, else an echo.
+#: Answers each program: ``die N`` with signal N, ``sleep``, ``exit N``, ``env NAME``, ``burn SECONDS``, else an echo.
 SERVER = """
 import os, struct, sys, time
 order = ">" if len(sys.argv) > 1 else "<"
@@ -32,6 +32,9 @@ while head := read(4):
         time.sleep(60)
     elif verb == b"env":
         program = repr(os.environ.get(rest.decode())).encode()
+    elif verb == b"burn":
+        while time.process_time() < float(rest):
+            pass
     elif verb == b"pid":
         program = str(os.getpid()).encode()
     write.write(struct.pack(order + "II", len(program) + 4, 7) + program)
@@ -77,6 +80,13 @@ def talk():
                 one.close()
 
     return run
+
+
+@pytest.fixture
+def pool():
+    made = Pool(limit=2)
+    yield made
+    made.drain()
 
 
 # Frames.
@@ -204,6 +214,61 @@ def test_a_conversation_that_is_given_up_ends_its_child():
     assert finished == []
 
 
+def dying(deaths):
+    """``begin()``: a server, but first so many that die before they take a program."""
+    begun = []
+
+    def begin():
+        if len(begun) < deaths:
+            begun.append(None)
+            raise ChildDied(-signal.SIGKILL, "")
+        begun.append(start())
+        return begun[-1]
+
+    return begin
+
+
+@pytest.mark.parametrize("deaths", [1, 2])
+def test_a_child_that_dies_as_it_opens_its_image_costs_one_program(deaths):
+    def explain(death):
+        return Reply(failure="engine-error", detail=str(death.status))
+
+    programs = [b"a", b"b", b"c", b"d"]
+    replies = list(converse(dying(deaths), Child.close, programs, 10, lambda _, payload: Reply(payload), explain))
+    assert [reply.failure for reply in replies] == ["engine-error"] * deaths + [None] * (4 - deaths)
+    assert [reply.trace for reply in replies[deaths:]] == programs[deaths:]
+
+
+def test_an_image_that_kills_every_child_is_not_opened_for_ever():
+    with pytest.raises(ChildDied):
+        list(converse(dying(99), Child.close, [b"a"] * 99, 10, lambda _, payload: Reply(payload), str))
+
+
+# The CPU time of a child.
+
+
+def test_the_cpu_time_of_a_child_is_limited_with_room_for_its_next_program(served):
+    assert list(served.stream([b"burn 0.3"], 200)) == [(7, b"burn 0.3")]
+    soft, _ = resource.prlimit(served.process.pid, resource.RLIMIT_CPU)
+    assert soft == 400 + 1  # twice the deadline, and what Python took to start, rounded up
+    served.allow(1)
+    soft, _ = resource.prlimit(served.process.pid, resource.RLIMIT_CPU)
+    assert soft == 2 * child._CPU_SECONDS + 1
+
+
+def test_a_child_that_has_used_its_cpu_time_is_replaced_before_it_is_ended(talk, monkeypatch, pool):
+    monkeypatch.setattr(child, "_CPU_SECONDS", 0.3)
+    replies, children = talk([b"pid", b"burn 0.4", b"pid", b"pid"])
+    assert [reply.failure for reply in replies] == [None] * 4
+    assert children == 2
+    assert replies[0].trace != replies[2].trace == replies[3].trace
+    worn = start()
+    list(worn.stream([b"burn 0.4"], 10))
+    pool.give("one", worn)
+    assert pool.take("one") is None
+    assert not worn.alive()
+
+
 # What a child gets from its parent.
 
 
@@ -240,13 +305,6 @@ def test_a_closed_child_leaves_neither_process_nor_open_file():
 
 
 # The pool.
-
-
-@pytest.fixture
-def pool():
-    made = Pool(limit=2)
-    yield made
-    made.drain()
 
 
 def test_a_pool_gives_back_what_has_the_same_thing_open(pool):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import random
@@ -14,10 +15,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from farm import backend, image, model, processes, scenarios, wire
+from farm import backend, image, live, model, processes, scenarios, wire
 from farm.backend import QemuUserSettings, Unavailable, UnicornSettings
 from farm.controls import CONTROLS
-from farm.engines import engines, qemu_user
+from farm.engines import engines, qemu_user, unicorn
 from farm.engines.child import ChildDied
 from farm.engines.unicorn import UNICORN
 from farm.errors import BackendError
@@ -241,6 +242,21 @@ def test_an_image_that_goes_away_in_mid_run_leaves_one_reply_a_program(
     assert [reply.failure for reply in (first, *replies)] == [None, "engine-error", "engine-error"]
 
 
+def test_a_unicorn_that_is_killed_as_it_opens_an_image_costs_one_program(guest, arm64, good, right, monkeypatch):
+    real, begun = unicorn._child, []
+
+    def child():
+        begun.append(real())
+        if len(begun) == 1:
+            os.kill(begun[0].process.pid, signal.SIGKILL)
+        return begun[-1]
+
+    monkeypatch.setattr(unicorn, "_child", child)
+    killed, *rest = UNICORN.run(guest(), arm64, [good] * 4, PLENTY, fresh=True)
+    assert (killed.failure, killed.detail) == ("engine-error", "unicorn died of SIGKILL")
+    assert [right(reply) for reply in rest] == [True] * 3
+
+
 @pytest.mark.parametrize("wrong", [{"stack_pointer": "SQ"}, {"mode": ("NONSENSE",)}, {"arch": "ARM65"}, {"cpu": "Z80"}])
 def test_settings_that_unicorn_does_not_know_are_an_engine_error(guest, arm64, good, wrong):
     settings = dataclasses.replace(arm64.engine["unicorn"], **wrong)
@@ -327,6 +343,56 @@ def test_no_variable_reaches_the_emulator_or_the_stack_of_its_guest(qemu, guest,
     environment = Path(f"/proc/{idle.process.pid}/environ").read_bytes()
     assert environment == b""
     assert idle.stderr() == ""
+
+
+FORKS = """
+#include "patchfarm.h"
+
+static long forked(void)
+{
+    register long x8 __asm__("x8") = 220;
+    register long x0 __asm__("x0") = 17;
+    register long x1 __asm__("x1") = 0;
+    __asm__ volatile("svc #0" : "+r"(x0) : "r"(x8), "r"(x1) : "memory");
+    return x0;
+}
+
+TARGET(fast, 0)
+{
+    if (forked() == 0) {
+        for (;;) {
+        }
+    }
+    return x;
+}
+"""
+
+
+def _parents():
+    """The live processes of this machine: who started each, by number."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+            if state != "Z":
+                found[int(entry.name)] = int(parent)
+    return found
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_what_a_guest_has_forked_ends_with_it(qemu, arm64, tmp_path, pooled):
+    (tmp_path / "forks.c").write_text(FORKS)
+    spec = image.Spec(arm64, "stub", source=tmp_path / "forks.c")
+    with live.Guest(spec, "qemu-user", pooled=pooled) as running:
+        running.patch("fast")
+        assert running.call(5) == 5
+        child = running._session.child.process.pid
+        (forked,) = (pid for pid, parent in _parents().items() if parent == child)
+    qemu.pool.drain()
+    deadline = time.monotonic() + 2
+    while forked in _parents():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_a_crash_leaves_no_core_file(engine, guest, arm64, scenario, monkeypatch, tmp_path):
