@@ -53,22 +53,20 @@ os.register_at_fork(after_in_child=_children.begin)
 class Process:
     """A running program: the leader of a session of its own that ends with it, tied to the life of this process.
 
-    ``session=False`` leaves it in this one, for a program that the terminal belongs to; ``ties_itself`` is for one that
-    calls :func:`die_with` itself.  ``options`` are of :class:`subprocess.Popen`.
+    ``session=False`` leaves it in this one, for a program that the terminal belongs to.  ``options`` are of
+    :class:`subprocess.Popen`.
 
     Raises :class:`OSError` if the program cannot be started, and :class:`Stopping`.
     """
 
-    def __init__(
-        self, command: Sequence[str], *, session: bool = True, ties_itself: bool = False, **options: Any
-    ) -> None:
+    def __init__(self, command: Sequence[str], *, session: bool = True, **options: Any) -> None:
         program = shutil.which(command[0])
         if program is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command[0])
-        tie = () if ties_itself else (*_tie(), str(os.getpid()))
+        command = [*_tie(), str(os.getpid()), str(Path(program).absolute()), *command[1:]]
         self._session = session
         self._lock = threading.Lock()
-        _children.starter.submit(self._start, [*tie, str(Path(program).absolute()), *command[1:]], options).result()
+        _children.starter.submit(self._start, command, options).result()
         self.stdin, self.stdout, self.stderr = self._popen.stdin, self._popen.stdout, self._popen.stderr
 
     def _start(self, command: list[str], options: Mapping[str, Any]) -> None:
@@ -145,16 +143,14 @@ def run(command: Sequence[str], **options: Any) -> tuple[int, str]:
     return status, said
 
 
-def die_with(parent: int) -> None:
-    """Let this process be killed when the thread that started it ends; at once if ``parent`` has ended already."""
+def die_with_parent() -> None:
+    """Let this process be killed when the thread that started it ends."""
     import ctypes
 
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
-#: As :func:`die_with`, where this module cannot be imported; then the program that is named.
+#: What a process does before it becomes the program that is named: it asks, and looks whether its parent is there.
 _TIE = (
     f"import ctypes, os, sys; ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, {int(signal.SIGKILL)}, 0, 0, 0); "
     "os.execv(sys.argv[2], sys.argv[2:]) if os.getppid() == int(sys.argv[1]) else sys.exit(1)"

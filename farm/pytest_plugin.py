@@ -236,10 +236,10 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     if not any("patchable" in getattr(item, "fixturenames", ()) for item in session.items):
         return (yield)
     from farm.interrupts import Ended, interruptible, status_of
-    from farm.processes import die_with
+    from farm.processes import die_with_parent
 
     if hasattr(session.config, "workerinput"):  # of pytest-xdist, which would let the item end first
-        die_with(os.getppid())
+        die_with_parent()
     try:
         with interruptible():
             return (yield)

@@ -19,7 +19,7 @@ from farm import backend, image, live, model, processes, scenarios, wire
 from farm.backend import QemuUserSettings, Unavailable, UnicornSettings
 from farm.controls import CONTROLS
 from farm.engines import engines, qemu_user, unicorn
-from farm.engines.child import ChildDied
+from farm.engines.child import Child, ChildDied
 from farm.engines.unicorn import UNICORN
 from farm.errors import BackendError
 from farm.scenario import Loop, Scribble, call, null, patch, query
@@ -243,15 +243,15 @@ def test_an_image_that_goes_away_in_mid_run_leaves_one_reply_a_program(
 
 
 def test_a_unicorn_that_is_killed_as_it_opens_an_image_costs_one_program(guest, arm64, good, right, monkeypatch):
-    real, begun = unicorn._child, []
+    begun = []
 
-    def child():
-        begun.append(real())
+    def start(command):
+        begun.append(Child(command))
         if len(begun) == 1:
             os.kill(begun[0].process.pid, signal.SIGKILL)
         return begun[-1]
 
-    monkeypatch.setattr(unicorn, "_child", child)
+    monkeypatch.setattr(unicorn, "Child", start)
     killed, *rest = UNICORN.run(guest(), arm64, [good] * 4, PLENTY, fresh=True)
     assert (killed.failure, killed.detail) == ("engine-error", "unicorn died of SIGKILL")
     assert [right(reply) for reply in rest] == [True] * 3

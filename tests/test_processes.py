@@ -163,15 +163,6 @@ def test_a_child_whose_parent_died_before_it_could_ask_does_not_begin(tie, tmp_p
     assert trace.exists()
 
 
-def test_a_unicorn_whose_parent_died_before_it_could_ask_ends_by_itself():
-    command = [sys.executable, "-P", "-m", "farm.engines.unicorn_child", "1"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as orphan:
-        try:
-            assert orphan.wait(10) == -signal.SIGKILL
-        finally:
-            orphan.kill()
-
-
 def test_a_child_outlives_the_thread_that_asked_for_it(start):
     thread = threading.Thread(target=start)
     thread.start()

@@ -45,15 +45,14 @@ class ChildDied(Exception):  # noqa: N818 - an event, not a mistake
 
 
 class Child:
-    """One running emulator; ``ties_itself`` as of :class:`~farm.processes.Process`."""
+    """One running emulator."""
 
-    def __init__(self, command: list[str], *, big_endian: bool = False, ties_itself: bool = False) -> None:
+    def __init__(self, command: list[str], *, big_endian: bool = False) -> None:
         self.kept: dict[str, None] = {}  #: what it has open besides, the last used at the end; of engines whose can
         self._word = struct.Struct(">I" if big_endian else "<I")
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         self.process = Process(
             command,
-            ties_itself=ties_itself,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,

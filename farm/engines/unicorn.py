@@ -12,7 +12,6 @@ import difflib
 import functools
 import importlib.metadata
 import importlib.util
-import os
 import re
 import signal
 import struct
@@ -49,6 +48,8 @@ COUNT, COUNTED = struct.Struct("<I"), struct.Struct("<4Q")
 TRACE, CRASH, TIMEOUT, ERROR, PATH, BLOCKS, STEPS = range(7)  # statuses of a reply
 
 _NO_CODE_HOOKS = frozenset({"SPARC"})  # with one, `jmpl` goes to address 5
+
+_COMMAND = [sys.executable, "-P", "-m", "farm.engines.unicorn_child"]
 
 _GRACE = 5.0  # seconds that the host waits beyond the child's own watchdog
 
@@ -147,7 +148,7 @@ class Unicorn:
     def warm_up(self, count: int) -> None:
         """Start children that have nothing open yet; loading the emulator takes them 0.2 s."""
         for _ in range(count):
-            self.pool.give("", _child())
+            self.pool.give("", Child(_COMMAND))
 
     def hole(self, variant: Variant) -> Hole | None:
         settings = settings_or_hole(variant, self.name)
@@ -232,7 +233,7 @@ class Unicorn:
         idle = None if fresh else self.pool.take(key, any_other=True)
         if idle and idle[0] == key:
             return idle[1]
-        child = idle[1] if idle else _child()
+        child = idle[1] if idle else Child(_COMMAND)
         description = image.path.removesuffix("guest.elf") + "image.json"
         request = Open(description, settings, timeout, tuple((span.start, span.stop) for span in watched))
         try:
@@ -257,11 +258,6 @@ class Unicorn:
     ) -> Iterator[Reply] | None:
         del image, variant, programs, timeout
         return None  # stepping is another mode of the same translator, and some architectures cannot
-
-
-def _child() -> Child:
-    """A child that has nothing open yet; it is told whose it is."""
-    return Child([sys.executable, "-P", "-m", "farm.engines.unicorn_child", str(os.getpid())], ties_itself=True)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

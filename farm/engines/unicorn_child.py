@@ -1,4 +1,4 @@
-"""The child process of the ``unicorn`` engine: ``python -m farm.engines.unicorn_child PARENT``.
+"""The child process of the ``unicorn`` engine: ``python -m farm.engines.unicorn_child``.
 
 Reads frames from standard input: one that opens an image (:class:`farm.engines.unicorn.Open`), then programs.  A
 watchdog thread ends a run that takes too long; that costs nothing measurable, unlike Unicorn's own limits.
@@ -42,7 +42,6 @@ from farm.engines.unicorn import (
 )
 from farm.image import Image
 from farm.machine import GuestFault, Machine
-from farm.processes import die_with
 from farm.wire import KEEP
 
 _TICK = 0.05  # seconds
@@ -168,8 +167,7 @@ class Server:
 
 
 def main() -> None:
-    """Answer frames until standard input or the parent ends."""
-    die_with(int(sys.argv[1]))
+    """Answer frames until standard input ends."""
     server = Server()
     stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
     while head := stdin.read(4):
