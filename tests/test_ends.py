@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
+import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -13,9 +15,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from kill import adopt_orphans, below, words
 
 FARM = [sys.executable, "-P", "-m", "farm"]
-_PR_SET_CHILD_SUBREAPER = 36
 SOON = 3.0  # seconds: it takes less than one, but where all tests run at once
 PLENTY = "100"  # seconds: no timeout of the farm's own is to end anything
 
@@ -65,36 +67,6 @@ def folder(tmp_path_factory, arm64):
     return made
 
 
-def processes():
-    """The live processes of this machine: who started each, by number."""
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if fields[0] != "Z":
-                parents[int(entry.name)] = int(fields[1])
-    return parents
-
-
-def below(pid):
-    """The live processes that ``pid``, or one below it, has started."""
-    parents = processes()
-    found, level = set(), {pid}
-    while level := {child for child, parent in parents.items() if parent in level}:
-        found |= level
-    return found
-
-
-def words(pid):
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    except OSError:
-        return ""
-
-
 def until(condition, seconds):
     deadline = time.monotonic() + seconds
     while not (value := condition()):
@@ -106,12 +78,13 @@ def until(condition, seconds):
 @pytest.fixture
 def left():
     """``left()``: the processes below this one that the test has started, orphans too: they become this one's."""
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    adopt_orphans()
     before = below(os.getpid())
     yield lambda: below(os.getpid()) - before
     for pid in below(os.getpid()) - before:
-        os.kill(pid, signal.SIGKILL)
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    adopt_orphans(yes=False)
 
 
 @pytest.fixture
@@ -123,7 +96,8 @@ def hanging(launch, folder, left):
         command = [*COMMANDS[name], *more]
         if command[:4] == FARM:
             command += ["--arch-path", "mine"]
-        process = launch(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
+        process = launch(command, cwd=folder, **options)
         until(lambda: len(busy(process.pid)) >= emulators or process.poll() is not None, 60)
         assert process.poll() is None, process.communicate()
         return process
@@ -180,3 +154,54 @@ def test_no_command_leaves_anything_behind(hanging, left, request, tmp_path, nam
     assert "Traceback" not in output + errors
     by_itself = number == signal.SIGTERM and name != "xdist"
     assert process.returncode == (128 + number if by_itself else -number)
+
+
+@pytest.mark.usefixtures("qemu")
+def test_nohup_lets_a_run_go_on_and_sigterm_still_ends_it(hanging, left, tmp_path):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = hanging("run", "--output", str(tmp_path))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    process.send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    until(lambda: not left(), SOON)
+    assert process.wait(5) == 128 + signal.SIGTERM
+
+
+@pytest.mark.usefixtures("qemu")
+def test_a_terminal_that_is_closed_ends_a_run(hanging, left, tmp_path):
+    """Where it can say nothing any more: the terminal is gone."""
+    ours, theirs = pty.openpty()
+    process = hanging(
+        "run", "--output", str(tmp_path), stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    )
+    os.close(theirs)
+    os.close(ours)
+    process.send_signal(signal.SIGHUP)
+    until(lambda: not left(), SOON)
+    assert process.wait(5) == 128 + signal.SIGHUP
+
+
+def test_handlers_are_as_they_were_after_a_command():
+    from typer.testing import CliRunner
+
+    from farm.cli import app
+
+    before = [signal.getsignal(number) for number in ALL]
+    assert CliRunner().invoke(app, ["list", "controls"]).exit_code == 0
+    assert [signal.getsignal(number) for number in ALL] == before
+
+
+@pytest.mark.usefixtures("qemu")
+def test_kills_at_random_moments_lose_nothing():
+    """The short form of ``tests/kill.py``."""
+    command = [sys.executable, str(Path(__file__).with_name("kill.py")), "--moments", "4", "--arch", "arm64"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    figures = json.loads(done.stdout)
+    assert figures["faults"] == []
+    assert figures["results recorded before a kill"] > 0
+    assert figures["children killed"] == 4

@@ -176,19 +176,23 @@ def cmdline(process):
     return Path(f"/proc/{process.pid}/cmdline").read_bytes()
 
 
-def test_a_forked_process_starts_children_of_its_own_and_leaves_its_parents_alone(start):
-    mine = start()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            assert not processes._children.live
-            mine.end()  # is not its to end
-            other = Process(SLEEPS)
-            os._exit(0 if other.end() == -signal.SIGKILL else 1)
-        finally:
-            os._exit(2)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    assert not mine.ended()
+FORK = """
+import os
+from farm import processes
+mine = processes.Process(["sleep", "60"])
+pid = os.fork()
+if pid == 0:
+    assert not processes._children.live
+    mine.end()  # which is not its to end
+    other = processes.Process(["sleep", "60"])
+    os._exit(other.end() + 9)
+assert os.waitpid(pid, 0)[1] == 0
+assert not mine.ended()
+"""
+
+
+def test_a_forked_process_starts_children_of_its_own_and_leaves_its_parents_alone():
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORK], check=True, timeout=20)
 
 
 # The end of the farm.
