@@ -44,25 +44,20 @@ SOON = 1.0  # second
 _PR_SET_CHILD_SUBREAPER = 36
 
 
-def parents() -> dict[int, int]:
-    """The live processes of this machine: who started each, by number."""
-    found = {}
+def below(pid: int) -> set[int]:
+    """The live processes that ``pid``, or one below it, has started; one below a dead one too, until it is adopted."""
+    parents, dead = {}, set()
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
-            if state != "Z":
-                found[int(entry.name)] = int(parent)
-    return found
-
-
-def below(pid: int) -> set[int]:
-    """The live processes that ``pid``, or one below it, has started."""
-    known = parents()
+            parents[int(entry.name)] = int(parent)
+            if state == "Z":
+                dead.add(int(entry.name))
     found: set[int] = set()
     level = {pid}
-    while level := {child for child, parent in known.items() if parent in level}:
+    while level := {child for child, parent in parents.items() if parent in level}:
         found |= level
-    return found
+    return found - dead
 
 
 def words(pid: int) -> str:
