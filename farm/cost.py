@@ -13,7 +13,6 @@ on data.
 
 from __future__ import annotations
 
-import concurrent.futures
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from farm.engines import engines
 from farm.errors import FarmError
 from farm.image import Image
 from farm.plan import Plan
+from farm.processes import workers
 from farm.scenario import Defect, Scenario, Step, call, patch
 from farm.toolchain import TOOLCHAINS
 
@@ -210,5 +210,5 @@ def measure_all(plan: Plan, jobs: int) -> list[Cost]:
     ways = ((plan.variants[name], toolchain, way) for name, toolchain in chosen for way in WAYS)
     specs = dict.fromkeys(way.spec(variant, tool) for variant, tool, way in ways if way.exists(variant, tool))
     image.build_all(list(specs), jobs)
-    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+    with workers(jobs) as pool:
         return list(pool.map(one, holes))

@@ -15,7 +15,6 @@ the kernel's, and a guest that resets itself does so by code of its own.
 from __future__ import annotations
 
 import bisect
-import concurrent.futures
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,9 +26,9 @@ import msgspec
 from farm import __version__, image, lines, paths, wire
 from farm.disassemble import decoded, is_conditional, tells_branches
 from farm.engines import Block, engines
-from farm.engines.child import kill_all
 from farm.errors import UNREADABLE, BuildError, ImageError, MissingToolError, UsageError
 from farm.image import Spec
+from farm.processes import workers
 from farm.run import Batch, batches
 from farm.verdict import Judge, Verdict
 
@@ -274,14 +273,10 @@ def measure_all(plan: Plan, jobs: int, timeout: float, on_images: Callable[[int,
     units = []
     on_images(0, len(work))
     image.build_all(list(work), jobs)
-    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        try:
-            for done, measured in enumerate(pool.map(_measure_image, work.values()), 1):
-                units += measured
-                on_images(done, len(work))
-        except KeyboardInterrupt:
-            kill_all()
-            raise
+    with workers(jobs) as pool:
+        for done, measured in enumerate(pool.map(_measure_image, work.values()), 1):
+            units += measured
+            on_images(done, len(work))
     holes: dict[Spec, dict[str, Counter[str]]] = {}
     for planned in plan.cells:
         spec = Spec(plan.variants[planned.cell.variant], planned.cell.mechanism, planned.cell.toolchain)

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import re
-import resource
 import shlex
 import shutil
 import signal
@@ -29,16 +29,16 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 import msgspec
 
 from farm import elf, image, paths, wire
 from farm.backend import ENCODERS, Variant
-from farm.engines.qemu_user import QEMU_USER, start_options
+from farm.engines.qemu_user import QEMU_USER, bare
 from farm.errors import FarmError, MissingToolError, UsageError
 from farm.image import Image
 from farm.plan import Cell, Plan, on_engine
+from farm.processes import Process
 from farm.scenario import REAL_TARGETS, Call, Interrupted, Patch, Restore, Scenario, Scribble, Target, walk
 
 TIMEOUT = 60.0  # seconds of a session that nobody attends
@@ -349,7 +349,7 @@ def run(
     why = refusal(gdb, prepared)
     if why:
         raise FarmError(f"{prepared.cell} cannot be debugged: {why}")
-    with tempfile.TemporaryDirectory(prefix="patchfarm-") as name, _ending():
+    with tempfile.TemporaryDirectory(prefix="patchfarm-") as name:
         server, answer = Path(name, "gdb"), Path(name, "trace.bin")
         with _emulator(prepared, server, answer):
             command = prepared.debugger(gdb, str(server))
@@ -371,72 +371,36 @@ def _split(missing: str) -> tuple[str, str]:
 @contextlib.contextmanager
 def _emulator(prepared: Prepared, server: Path, answer: Path) -> Iterator[None]:
     """The emulator, stopped before the first instruction and listening at ``server``."""
-    command = prepared.emulator(str(server))
+    command = bare(prepared.emulator(str(server)))
     said = server.with_name("qemu.err")
     with (prepared.folder / _FRAME).open("rb") as frame, answer.open("wb") as out, said.open("wb") as err:
-        process = subprocess.Popen(
-            command,
-            stdin=frame,
-            stdout=out,
-            stderr=err,
-            cwd=prepared.folder,
-            start_new_session=True,  # Ctrl-C is gdb's
-            **start_options(command),
-        )
-    try:
-        with contextlib.suppress(OSError):  # already gone
-            resource.prlimit(process.pid, resource.RLIMIT_CORE, (0, 0))
+        process = Process(command, stdin=frame, stdout=out, stderr=err, cwd=prepared.folder)
+    with process:
         deadline = time.monotonic() + _LISTEN
         while not server.exists():
-            if process.poll() is not None or time.monotonic() > deadline:
+            if process.ended() or time.monotonic() > deadline:
                 words = said.read_text(errors="replace").strip()
-                raise FarmError(f"{prepared.cell}: {command[0]} does not listen: {words}")
+                raise FarmError(f"{prepared.cell}: {command[2]} does not listen: {words}")
             time.sleep(0.01)
         yield
-    finally:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(0.5)  # what it has answered is on its way to the file
-        process.kill()
-        process.wait()
+        process.wait(0.5)  # what it has answered is on its way to the file
 
 
 def _attend(command: list[str], folder: Path, timeout: float | None) -> None:
     """Run gdb to its end.  Raises :class:`~farm.errors.FarmError` if it takes longer than ``timeout`` seconds."""
     sys.stdout.flush()
-    unattended = timeout is not None
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        stdin=subprocess.DEVNULL if unattended else None,
-        stderr=subprocess.STDOUT if unattended else None,
-    )
     before = signal.getsignal(signal.SIGINT)
-    if not unattended:
+    if timeout is None:
+        gdb = Process(command, session=False, cwd=folder)
         signal.signal(signal.SIGINT, lambda *_: None)  # gdb's, which takes it to stop the guest
+    else:
+        gdb = Process(command, cwd=folder, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT)
     try:
-        process.wait(timeout)
-    except subprocess.TimeoutExpired:
-        raise FarmError(f"gdb was still running after {timeout:g} s: the guest does not end (--timeout)") from None
+        with gdb:
+            if not gdb.wait(math.inf if timeout is None else timeout):
+                raise FarmError(f"gdb was still running after {timeout:g} s: the guest does not end (--timeout)")
     finally:
         signal.signal(signal.SIGINT, before)
-        process.kill()
-        process.wait()
-
-
-@contextlib.contextmanager
-def _ending() -> Iterator[None]:
-    """SIGTERM and a closed terminal end the session as Ctrl-C does: with everything that belongs to it."""
-
-    def end(number: int, frame: FrameType | None) -> None:
-        del frame
-        raise SystemExit(128 + number)
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _answered(frame: bytes, *, big_endian: bool) -> bytes:

@@ -25,17 +25,14 @@ import functools
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 
-from farm import inputs, link, paths, wire
+from farm import inputs, link, paths, processes, wire
 from farm.backend import ABI_FILE, MECHANISM_FILES, Variant
 from farm.call_sites import CallSite
 from farm.controls import CONTROLS
@@ -65,7 +62,6 @@ _NO_ROOM = {
 
 _ATTEMPTS = 3  # to build from sources that hold still
 _DESCRIPTION, _ELF = "image.json", "guest.elf"
-_interrupted = threading.Event()  # no compiler is started any more
 
 
 class Image(msgspec.Struct, frozen=True):
@@ -256,10 +252,7 @@ def build(spec: Spec, files: Files | None = None) -> Image:
 
 
 def build_all(specs: list[Spec], workers: int | None = None) -> dict[Spec, Image | Exception]:
-    """Every image, built in parallel; a failed one is its exception.
-
-    Ctrl-C ends it after the commands that are running.
-    """
+    """Every image, built in parallel; a failed one is its exception."""
     files = Files()
 
     def attempt(spec: Spec) -> Image | Exception:
@@ -268,12 +261,8 @@ def build_all(specs: list[Spec], workers: int | None = None) -> dict[Spec, Image
         except Exception as error:  # noqa: BLE001 - handed to whoever asked, one cell's failure is not another's
             return error
 
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-        try:
-            return dict(zip(specs, pool.map(attempt, specs), strict=True))
-        except KeyboardInterrupt:
-            _interrupted.set()
-            raise
+    with processes.workers(workers or os.cpu_count() or 1) as pool:
+        return dict(zip(specs, pool.map(attempt, specs), strict=True))
 
 
 def kept(spec: Spec, files: Files | None = None) -> Image | None:
@@ -443,25 +432,14 @@ def _tool(spec: Spec, complaint: str, command: list[str], work: Path) -> None:
 
     Raises :class:`~farm.errors.BuildError`, or :class:`OSError` if the disk is full.
     """
-    if _interrupted.is_set():
-        raise BuildError(complaint, command, "interrupted")
     environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     environment |= {"TMPDIR": str(work), "LC_ALL": "C", **TOOLCHAINS[spec.toolchain].environment()}
     try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            cwd=paths.data("images"),  # the debug information names it; zig names what is below it without the rest
-        )
+        # The debug information names the folder; zig names what is below it without the rest.
+        status, output = processes.run(command, env=environment, cwd=paths.data("images"))
     except OSError as error:
         raise BuildError(complaint, command, f"{command[0]} cannot be started: {error.strerror}") from None
-    if done.returncode:
-        output = done.stderr + done.stdout
+    if status:
         for number, words in _NO_ROOM.items():
             if any(word in output for word in words):
                 raise OSError(number, os.strerror(number))

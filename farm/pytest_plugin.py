@@ -230,6 +230,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = kept
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Let SIGTERM and SIGHUP end the session as Ctrl-C does, if it has guests."""
+    if not any("patchable" in getattr(item, "fixturenames", ()) for item in session.items):
+        return (yield)
+    from farm.interrupts import Ended, interruptible, status_of
+    from farm.processes import die_with_parent
+
+    if hasattr(session.config, "workerinput"):  # of pytest-xdist, which would let the item end first
+        die_with_parent()
+    try:
+        with interruptible():
+            return (yield)
+    except Ended as ended:
+        pytest.exit(f"ended by {ended}", returncode=status_of(ended))
+
+
 # From an item to a guest.
 
 

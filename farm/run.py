@@ -26,9 +26,9 @@ import msgspec
 from farm import __version__, image, wire
 from farm.backend import Variant
 from farm.engines import Engine, Reply, engines
-from farm.engines.child import Stopping, kill_all, stopping
 from farm.errors import UNREADABLE, BuildError, FarmError, ImageError, MissingToolError, OutputError, UsageError
 from farm.plan import Cell, Plan
+from farm.processes import Stopping, kill_all, stopping
 from farm.quarantine import Quarantine
 from farm.scenario import Scenario
 from farm.toolchain import TOOLCHAINS
@@ -100,6 +100,8 @@ def run_batch(batch: Batch, built: image.Image | None = None) -> list[Result]:
     """
     try:
         built = built or image.build(batch.spec)
+    except Stopping:
+        return []
     except BuildError as error:
         return [_failed(cell, Verdict.BUILD_ERROR, str(error), batch.options) for cell in batch.cells]
     except MissingToolError as error:
@@ -121,7 +123,7 @@ def _failed(cell: Cell, verdict: Verdict, reason: str, options: str) -> Result:
 
 
 def _judge(batch: Batch, built: image.Image, engine: Engine, results: list[Result]) -> None:
-    """Fill ``results``.  Raises :class:`~farm.engines.child.Stopping`."""
+    """Fill ``results``.  Raises :class:`~farm.processes.Stopping`."""
     judge = Judge(built, engine, batch.spec.variant.features(batch.engine), batch.options)
     variant = batch.variant
     programs = [wire.encode(scenario, big_endian=built.big_endian) for scenario in batch.scenarios]

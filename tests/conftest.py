@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import struct
+import subprocess
 
 import msgspec
 import pytest
@@ -67,6 +69,17 @@ def qemu():
     if shutil.which("qemu-aarch64") is None:
         pytest.skip("qemu-aarch64 is missing: apt-get install qemu-user")
     return QEMU_USER
+
+
+@pytest.fixture(scope="session")
+def gdb(qemu):
+    """The debugger."""
+    from farm import debug
+
+    del qemu
+    if shutil.which("gdb-multiarch") is None:
+        pytest.skip("gdb-multiarch is missing: apt-get install gdb-multiarch")
+    return debug.find_gdb()
 
 
 @pytest.fixture(scope="session", params=["unicorn", "qemu-user"])
@@ -193,3 +206,28 @@ def own_cache(objects, monkeypatch, tmp_path):
 @pytest.fixture(scope="session")
 def with_fields():
     return msgspec.structs.replace
+
+
+@pytest.fixture
+def launch():
+    """``launch(command, **options)``: a process that Ctrl-C interrupts, even if this one ignores it; it ends here.
+
+    What a shell starts in the background ignores SIGINT, and so does all that is started by that.
+    """
+    begun = []
+
+    def start(command, **options):
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            begun.append(subprocess.Popen(command, **options))
+        finally:
+            signal.signal(signal.SIGINT, before)
+        return begun[-1]
+
+    yield start
+    for process in begun:
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream:
+                stream.close()

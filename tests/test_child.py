@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from farm import processes
 from farm.engines import Reply, child
-from farm.engines.child import Child, ChildDied, Pool, Stopping, converse
+from farm.engines.child import Child, ChildDied, Pool, converse
 
-#: Answers each program: ``die N`` with signal N, ``sleep``, ``exit N``, ``env NAME``, else an echo.
+#: Answers each program: ``die N`` with signal N, ``sleep``, ``exit N``, ``env NAME``, ``burn SECONDS``, else an echo.
 SERVER = """
 import os, struct, sys, time
 order = ">" if len(sys.argv) > 1 else "<"
@@ -31,6 +32,9 @@ while head := read(4):
         time.sleep(60)
     elif verb == b"env":
         program = repr(os.environ.get(rest.decode())).encode()
+    elif verb == b"burn":
+        while time.process_time() < float(rest):
+            pass
     elif verb == b"pid":
         program = str(os.getpid()).encode()
     write.write(struct.pack(order + "II", len(program) + 4, 7) + program)
@@ -78,6 +82,13 @@ def talk():
     return run
 
 
+@pytest.fixture
+def pool():
+    made = Pool(limit=2)
+    yield made
+    made.drain()
+
+
 # Frames.
 
 
@@ -102,7 +113,7 @@ def test_a_stream_of_programs_is_answered_in_order_without_a_deadlock(served, co
 
 
 def test_what_a_child_says_on_stderr_is_kept_but_not_all_of_it(served):
-    served.process.kill()
+    os.kill(served.process.pid, signal.SIGKILL)
     loud = Child([sys.executable, "-c", "import sys; sys.stderr.write('x' * 100000 + 'the end')"])
     with pytest.raises(ChildDied) as caught:
         loud.receive(soon())
@@ -203,6 +214,61 @@ def test_a_conversation_that_is_given_up_ends_its_child():
     assert finished == []
 
 
+def dying(deaths):
+    """``begin()``: a server, but first so many that die before they take a program."""
+    begun = []
+
+    def begin():
+        if len(begun) < deaths:
+            begun.append(None)
+            raise ChildDied(-signal.SIGKILL, "")
+        begun.append(start())
+        return begun[-1]
+
+    return begin
+
+
+@pytest.mark.parametrize("deaths", [1, 2])
+def test_a_child_that_dies_as_it_opens_its_image_costs_one_program(deaths):
+    def explain(death):
+        return Reply(failure="engine-error", detail=str(death.status))
+
+    programs = [b"a", b"b", b"c", b"d"]
+    replies = list(converse(dying(deaths), Child.close, programs, 10, lambda _, payload: Reply(payload), explain))
+    assert [reply.failure for reply in replies] == ["engine-error"] * deaths + [None] * (4 - deaths)
+    assert [reply.trace for reply in replies[deaths:]] == programs[deaths:]
+
+
+def test_an_image_that_kills_every_child_is_not_opened_for_ever():
+    with pytest.raises(ChildDied):
+        list(converse(dying(99), Child.close, [b"a"] * 99, 10, lambda _, payload: Reply(payload), str))
+
+
+# The CPU time of a child.
+
+
+def test_the_cpu_time_of_a_child_is_limited_with_room_for_its_next_program(served):
+    assert list(served.stream([b"burn 0.3"], 200)) == [(7, b"burn 0.3")]
+    soft, _ = resource.prlimit(served.process.pid, resource.RLIMIT_CPU)
+    assert soft == 400 + 1  # twice the deadline, and what Python took to start, rounded up
+    served.allow(1)
+    soft, _ = resource.prlimit(served.process.pid, resource.RLIMIT_CPU)
+    assert soft == 2 * child._CPU_SECONDS + 1
+
+
+def test_a_child_that_has_used_its_cpu_time_is_replaced_before_it_is_ended(talk, monkeypatch, pool):
+    monkeypatch.setattr(child, "_CPU_SECONDS", 0.3)
+    replies, children = talk([b"pid", b"burn 0.4", b"pid", b"pid"])
+    assert [reply.failure for reply in replies] == [None] * 4
+    assert children == 2
+    assert replies[0].trace != replies[2].trace == replies[3].trace
+    worn = start()
+    list(worn.stream([b"burn 0.4"], 10))
+    pool.give("one", worn)
+    assert pool.take("one") is None
+    assert not worn.alive()
+
+
 # What a child gets from its parent.
 
 
@@ -235,40 +301,10 @@ def test_a_closed_child_leaves_neither_process_nor_open_file():
     served.close()
     assert not Path(f"/proc/{pid}").exists()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
-    assert served not in child._live
-
-
-# The end of a run.
-
-
-def test_after_kill_all_every_child_is_dead_and_none_is_started(monkeypatch):
-    served, idle = start(), start()
-    others = {other for other in child._live - {served, idle} if other.alive()}
-    child._live.difference_update((served, idle))
-    monkeypatch.setattr(child, "_live", {served, idle})
-    try:
-        before = time.monotonic()
-        child.kill_all()
-        assert time.monotonic() - before < 1
-        assert not served.alive()
-        assert not idle.alive()
-        with pytest.raises(Stopping):
-            start()
-    finally:
-        child._stopping.clear()
-        served.close()
-        idle.close()
-    assert all(other.alive() for other in others)
+    assert served.process not in processes._children.live
 
 
 # The pool.
-
-
-@pytest.fixture
-def pool():
-    made = Pool(limit=2)
-    yield made
-    made.drain()
 
 
 def test_a_pool_gives_back_what_has_the_same_thing_open(pool):

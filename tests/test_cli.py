@@ -334,12 +334,12 @@ def wait_for(condition, seconds=20):
     raise AssertionError("it never happened")
 
 
-def test_ctrl_c_ends_the_children_within_a_second_and_keeps_the_results(tmp_path):
+def test_ctrl_c_ends_the_children_within_a_second_and_keeps_the_results(tmp_path, launch):
     (tmp_path / "endless.py").write_text(ENDLESS)
     out = tmp_path / "out"
     select = ("--arch", "arm64", "--mechanism", "stub", "--scenario", "BS-0*,endless", "--scenario-path")
     arguments = [*FARM, "run", *select, str(tmp_path / "endless.py"), "--timeout", "60", "--output", str(out)]
-    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = launch(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     children = wait_for(lambda: len(found := descendants(process.pid)) >= 2 and found)
     time.sleep(1)
     process.send_signal(signal.SIGINT)

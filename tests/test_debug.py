@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pty
 import re
@@ -28,15 +27,6 @@ ENDLESS = "target_is_own_stub"  # where the stub leads to itself if nothing is c
 ARM64 = f"arm64/stub/zig/qemu-user/{SCENARIO}"
 
 
-@pytest.fixture(scope="module")
-def gdb(qemu):
-    """The debugger."""
-    del qemu
-    if shutil.which("gdb-multiarch") is None:
-        pytest.skip("gdb-multiarch is missing: apt-get install gdb-multiarch")
-    return debug.find_gdb()
-
-
 @pytest.fixture(autouse=True)
 def _no_emulator_stays_behind():
     yield
@@ -53,7 +43,7 @@ def emulators():
                 inside = (entry / "cwd").readlink()
             except OSError:
                 continue
-            if words[0].startswith(b"qemu-") and b"-g" in words and inside.parent.name == "debug" and mine(entry):
+            if b"/qemu-" in words[0] and b"-g" in words and inside.parent.name == "debug" and mine(entry):
                 found.append(entry.name)
     return found
 
@@ -308,25 +298,21 @@ def test_an_endless_guest_does_not_outlive_its_debugger(gdb):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_nothing_stays_behind_when_it_is_ended(gdb, tmp_path, number):
+def test_nothing_stays_behind_when_it_is_ended(gdb, tmp_path, launch, number):
     del gdb
     waits = tmp_path / "waits.gdb"
     waits.write_text("echo waiting\\n\nshell sleep 60\n", encoding="utf-8")
     command = [sys.executable, "-P", "-m", "farm", "debug", ARM64, "-x", str(waits)]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
-    ) as process:
-        assert process.stdout
-        while b"waiting" not in process.stdout.readline():
-            assert process.poll() is None
-        children = [int(word) for word in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
-        assert len(children) == 2  # the emulator and gdb
-        process.send_signal(number)
-        assert process.wait(20) == 128 + number
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # gdb's sleeping shell
+    process = launch(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
+    while b"waiting" not in process.stdout.readline():
+        assert process.poll() is None
+    threads = Path(f"/proc/{process.pid}/task").iterdir()
+    children = [int(word) for thread in threads for word in (thread / "children").read_text().split()]
+    assert len(children) == 2  # the emulator and gdb
+    process.send_signal(number)
+    assert process.wait(20) == 128 + number
     deadline = time.monotonic() + 5
-    while any(Path(f"/proc/{child}").exists() for child in children):
+    while any(Path(f"/proc/{each}").exists() for each in children):
         assert time.monotonic() < deadline
         time.sleep(0.05)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import random
@@ -14,11 +15,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from farm import backend, image, model, scenarios, wire
+from farm import backend, image, live, model, processes, scenarios, wire
 from farm.backend import QemuUserSettings, Unavailable, UnicornSettings
 from farm.controls import CONTROLS
-from farm.engines import child, engines, qemu_user
-from farm.engines.child import ChildDied
+from farm.engines import engines, qemu_user, unicorn
+from farm.engines.child import Child, ChildDied
 from farm.engines.unicorn import UNICORN
 from farm.errors import BackendError
 from farm.scenario import Loop, Scribble, call, null, patch, query
@@ -152,11 +153,11 @@ def test_a_program_larger_than_the_guest_takes_ends_the_guest_and_nothing_else(q
 
 def _killed(engine, built, arm64, programs, number):
     """The replies when the child is killed with signal ``number`` after the first one."""
-    before = set(child._live)
+    before = set(processes._children.live)
     replies = engine.run(built, arm64, programs, PLENTY, fresh=True)
     first = next(replies)
-    (running,) = set(child._live) - before
-    os.kill(running.process.pid, number)
+    (running,) = set(processes._children.live) - before
+    os.kill(running.pid, number)
     return [first, *replies]
 
 
@@ -202,11 +203,11 @@ def test_what_qemu_says_of_an_exception_of_the_guest_is_the_guest_s_death():
 
 def test_a_hanging_unicorn_is_an_engine_error(guest, arm64, good, endless, right, monkeypatch):
     monkeypatch.setattr("farm.engines.unicorn._GRACE", 1.0)
-    before = set(child._live)
+    before = set(processes._children.live)
     replies = UNICORN.run(guest(), arm64, [good, endless, good], 1.0, fresh=True)
     assert right(next(replies))
-    (running,) = set(child._live) - before
-    os.kill(running.process.pid, signal.SIGSTOP)
+    (running,) = set(processes._children.live) - before
+    os.kill(running.pid, signal.SIGSTOP)
     hung, last = replies
     assert (hung.failure, hung.detail) == ("engine-error", "unicorn hung: even its watchdog did not answer")
     assert right(last)
@@ -232,13 +233,28 @@ def test_an_image_that_goes_away_in_mid_run_leaves_one_reply_a_program(
     folder = shutil.copytree(Path(guest().path).parent, tmp_path / "image")
     built = with_fields(guest(), path=str(folder / "guest.elf"), sha256="going")
     (folder / "image.json").write_bytes(msgspec.json.encode(built))
-    before = set(child._live)
+    before = set(processes._children.live)
     replies = UNICORN.run(built, arm64, [good, endless, good], PLENTY, fresh=True)
     first = next(replies)
-    (running,) = set(child._live) - before
+    (running,) = set(processes._children.live) - before
     shutil.rmtree(folder)
-    running.kill()
+    running.end()
     assert [reply.failure for reply in (first, *replies)] == [None, "engine-error", "engine-error"]
+
+
+def test_a_unicorn_that_is_killed_as_it_opens_an_image_costs_one_program(guest, arm64, good, right, monkeypatch):
+    begun = []
+
+    def start(command):
+        begun.append(Child(command))
+        if len(begun) == 1:
+            os.kill(begun[0].process.pid, signal.SIGKILL)
+        return begun[-1]
+
+    monkeypatch.setattr(unicorn, "Child", start)
+    killed, *rest = UNICORN.run(guest(), arm64, [good] * 4, PLENTY, fresh=True)
+    assert (killed.failure, killed.detail) == ("engine-error", "unicorn died of SIGKILL")
+    assert [right(reply) for reply in rest] == [True] * 3
 
 
 @pytest.mark.parametrize("wrong", [{"stack_pointer": "SQ"}, {"mode": ("NONSENSE",)}, {"arch": "ARM65"}, {"cpu": "Z80"}])
@@ -294,8 +310,8 @@ def test_a_child_that_died_while_it_was_idle_costs_nothing(engine, guest, arm64,
     engine.pool.drain()
     assert all(right(reply) for reply in engine.run(guest(), arm64, [good], PLENTY))
     for _, idle in engine.pool._idle:
-        idle.process.kill()
-        idle.process.wait()
+        os.kill(idle.process.pid, signal.SIGKILL)
+        assert idle.process.wait(5)
     try:
         assert all(right(reply) for reply in engine.run(guest(), arm64, [good, good], PLENTY))
     finally:
@@ -306,8 +322,8 @@ def test_a_child_that_died_with_another_image_open_costs_nothing(guest, arm64, g
     UNICORN.pool.drain()
     assert all(right(reply) for reply in UNICORN.run(guest("stub"), arm64, [good], PLENTY))
     ((_, idle),) = UNICORN.pool._idle
-    idle.process.kill()
-    idle.process.wait()
+    os.kill(idle.process.pid, signal.SIGKILL)
+    assert idle.process.wait(5)
     try:
         assert all(right(reply) for reply in UNICORN.run(guest("pointer"), arm64, [good, good], PLENTY))
     finally:
@@ -327,6 +343,56 @@ def test_no_variable_reaches_the_emulator_or_the_stack_of_its_guest(qemu, guest,
     environment = Path(f"/proc/{idle.process.pid}/environ").read_bytes()
     assert environment == b""
     assert idle.stderr() == ""
+
+
+FORKS = """
+#include "patchfarm.h"
+
+static long forked(void)
+{
+    register long x8 __asm__("x8") = 220;
+    register long x0 __asm__("x0") = 17;
+    register long x1 __asm__("x1") = 0;
+    __asm__ volatile("svc #0" : "+r"(x0) : "r"(x8), "r"(x1) : "memory");
+    return x0;
+}
+
+TARGET(fast, 0)
+{
+    if (forked() == 0) {
+        for (;;) {
+        }
+    }
+    return x;
+}
+"""
+
+
+def _parents():
+    """The live processes of this machine: who started each, by number."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+            if state != "Z":
+                found[int(entry.name)] = int(parent)
+    return found
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_what_a_guest_has_forked_ends_with_it(qemu, arm64, tmp_path, pooled):
+    (tmp_path / "forks.c").write_text(FORKS)
+    spec = image.Spec(arm64, "stub", source=tmp_path / "forks.c")
+    with live.Guest(spec, "qemu-user", pooled=pooled) as running:
+        running.patch("fast")
+        assert running.call(5) == 5
+        child = running._session.child.process.pid
+        (forked,) = (pid for pid, parent in _parents().items() if parent == child)
+    qemu.pool.drain()
+    deadline = time.monotonic() + 2
+    while forked in _parents():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_a_crash_leaves_no_core_file(engine, guest, arm64, scenario, monkeypatch, tmp_path):

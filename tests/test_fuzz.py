@@ -568,9 +568,9 @@ def test_programs_that_no_selected_guest_can_run_are_no_success():
     assert "nothing was run: seed 1: 1 programs (1 of them need what no selected guest has)" in done.stderr
 
 
-def test_ctrl_c_ends_it_soon_and_says_how_far_it_came():
+def test_ctrl_c_ends_it_soon_and_says_how_far_it_came(launch):
     arguments = [*FARM, "--arch", "arm64", "--seconds", "120", "--seed", "5"]
-    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = launch(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "seed 5, 3 guests\n"
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)

@@ -747,7 +747,7 @@ for one in kept:
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_a_writer_that_is_ended_on_the_way_leaves_all_or_nothing(path, tmp_path, how):
+def test_a_writer_that_is_ended_on_the_way_leaves_all_or_nothing(path, tmp_path, launch, how):
     with History(path, create=True) as file:
         file.add(*record(header(1), [result()]))
     before = exported(path)
@@ -764,7 +764,7 @@ def test_a_writer_that_is_ended_on_the_way_leaves_all_or_nothing(path, tmp_path,
         "with History(Path(sys.argv[1])) as file, open(sys.argv[2], 'rb', buffering=0) as lines:\n"
         "    file.load(lines, 'feed')\n"
     )
-    child = subprocess.Popen([sys.executable, "-c", script, path, feed], stderr=subprocess.DEVNULL)
+    child = launch([sys.executable, "-c", script, path, feed], stderr=subprocess.DEVNULL)
     with feed.open("wb", buffering=0) as pipe:
         for line in lines[:-1]:
             pipe.write(line + b"\n")

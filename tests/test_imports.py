@@ -11,7 +11,7 @@ import farm
 
 ROOT = Path(farm.__file__).parent
 LAYERS = (
-    {"errors", "paths"},
+    {"errors", "paths", "interrupts", "processes"},
     {"scenario"},
     {"model", "wire"},
     {"backend"},

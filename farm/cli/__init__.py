@@ -1,6 +1,7 @@
 """The command line, ``farm``: a function a command.
 
-Exit status: 0 all as expected, 1 some cell is not, 2 usage, 3 the farm itself could not do its work, 130 interrupted.
+Exit status: 0 all as expected, 1 some cell is not, 2 usage, 3 the farm itself could not do its work, 130, 143 and 129
+ended by Ctrl-C, SIGTERM and SIGHUP.
 Everything that takes time to import is imported where it is used, so that help and lists come at once.
 """
 

@@ -43,7 +43,16 @@ _ORDER = [
 
 
 class _Commands(TyperGroup):
-    """Lists the commands in the order in which one meets them."""
+    """Lists the commands in the order in which one meets them, and gives one that was interrupted its exit status."""
+
+    def invoke(self, ctx: Any) -> Any:
+        from farm.interrupts import interruptible, status_of
+
+        try:
+            with interruptible():
+                return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:
+            raise typer.Exit(status_of(interrupt)) from None
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(super().list_commands(ctx), key=_ORDER.index)

@@ -51,24 +51,17 @@ def calibrate(
 
     Every scenario that claims to must, wherever the engine is not blind.
     """
-    import concurrent.futures
-
     from farm import plan as plans
     from farm.calibrate import calibrate as measure
     from farm.controls import CONTROLS
-    from farm.engines.child import kill_all
+    from farm.processes import workers
     from farm.report import calibration
 
     made = plans.make(selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path))
     names = plans.choose(control or (), list(CONTROLS), "control")
     folder = output_folder(output) if output else None
-    with closing_engines(), concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        try:
-            findings = measure(made, names, pool, lambda _: None)
-        except KeyboardInterrupt:
-            kill_all()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    with closing_engines(), workers(jobs) as pool:
+        findings = measure(made, names, pool, lambda _: None)
     if not findings:
         raise FarmError("nothing to calibrate: no selected scenario claims to detect what the selected controls plant")
     table = calibration.table(findings, made, names)
@@ -92,18 +85,13 @@ def cost(
     """Count the instructions that a call executes, by mechanism."""
     from farm import plan as plans
     from farm.cost import measure_all
-    from farm.engines.child import kill_all
     from farm.live import ANY_SCENARIO
     from farm.report import cost as report
 
     made = plans.make(selection_of(arch, ["pointer"], engine, toolchain, list(ANY_SCENARIO), None, arch_path, None))
     folder = output_folder(output) if output else None
     with closing_engines():
-        try:
-            costs = measure_all(made, jobs)
-        except KeyboardInterrupt:
-            kill_all()
-            raise
+        costs = measure_all(made, jobs)
     if folder:
         write(folder / "cost.json", as_json(costs))
     if json:
@@ -163,7 +151,7 @@ def fuzz(
                 if hunter.suspect is not None:
                     outcome = f"but program {hunter.suspect} has failed once"
                 typer.echo(f"interrupted: seed {seed}: {hunter.tally}, {outcome}", err=True)
-                raise SystemExit(130) from None
+                raise
             if finding:
                 progress.say(f"program {finding.number} of seed {seed} fails on {finding.guest}; shrinking it")
                 hunter.shrink(finding)

@@ -191,7 +191,7 @@ def _execute(
     from farm import image
     from farm import run as runs
     from farm.engines import engines
-    from farm.engines.child import kill_all
+    from farm.processes import kill_all
     from farm.report.progress import Progress
 
     if isinstance(pool, concurrent.futures.ThreadPoolExecutor):  # elsewhere the children are not ours
@@ -229,7 +229,7 @@ def _execute(
         done, planned = len(journal.results), len(plan.cells)
         rest = "--resume runs the rest" if done < planned else f"`farm report {folder}` makes their reports"
         typer.echo(f"interrupted: {done:,} of {planned:,} results are in {journal.path}; {rest}", err=True)
-        raise SystemExit(130) from None
+        raise
     finally:
         journal.close()
     return journal.run, results

@@ -15,6 +15,7 @@ the child before more of it is read, and so does what is written to standard err
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import resource
 import select
@@ -25,9 +26,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from farm.engines import Reply
+from farm.processes import Process
 from farm.text import printable
 from farm.wire import KEEP
 
@@ -36,15 +37,9 @@ _NAP = 0.0005  # seconds; to be woken for every answer costs parent and child mo
 _WORTH_A_NAP = 16  # programs in flight
 _LARGEST = 1 << 28  # bytes of a frame; the largest is a recording of all that a program did
 _WRITTEN = 4 << 20  # bytes of a file that a child may write at most: of its standard error, or of its log
+_CPU_SECONDS = 60  # after which a child is replaced; the kernel ends it, and what it forked, some time later
+_STILLBORN = 3  # children in a row that have died as they opened an image: the next would too
 _STDERR_KEPT = 4000  # bytes; QEMU may dump registers and memory map behind the line that says whose death it was
-
-_live: set[Child] = set()
-_live_lock = threading.Lock()
-_stopping = threading.Event()
-
-
-class Stopping(Exception):  # noqa: N818 - not a mistake
-    """The run is being ended; no child is started any more."""
 
 
 class ChildDied(Exception):  # noqa: N818 - an event, not a mistake
@@ -68,37 +63,26 @@ class ChildDied(Exception):  # noqa: N818 - an event, not a mistake
 
 
 class Child:
-    """One running emulator; ``options`` are of :class:`subprocess.Popen`.
+    """One running emulator.
 
     ``largest`` is the size in bytes of its largest frame, ``written`` that of the largest file that it may write.
     """
 
     def __init__(
-        self,
-        command: list[str],
-        *,
-        big_endian: bool = False,
-        largest: int = _LARGEST,
-        written: int = _WRITTEN,
-        **options: Any,
+        self, command: list[str], *, big_endian: bool = False, largest: int = _LARGEST, written: int = _WRITTEN
     ) -> None:
-        if _stopping.is_set():
-            raise Stopping
         self.kept: dict[str, None] = {}  #: what it has open besides, the last used at the end; of engines whose can
         self._word = struct.Struct(">I" if big_endian else "<I")
         self._largest = largest
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
-        self.process = subprocess.Popen(
+        self.process = Process(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
-            start_new_session=True,
             bufsize=0,
-            **options,
         )
         with contextlib.suppress(OSError):  # already gone: the first read will say so
-            resource.prlimit(self.process.pid, resource.RLIMIT_CORE, (0, 0))
             resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (written, written))
         assert self.process.stdin
         assert self.process.stdout
@@ -107,8 +91,25 @@ class Child:
         self._poll = select.poll()
         self._poll.register(self._out, select.POLLIN)
         self._buffer = bytearray()
-        with _live_lock:
-            _live.add(self)
+
+    def allow(self, seconds: float) -> None:
+        """Limit the CPU time of the child, and of each process that it may fork, to more than another ``seconds``."""
+        most = math.ceil(self._spent() + 2 * max(_CPU_SECONDS, seconds))
+        with contextlib.suppress(OSError):  # it is gone
+            _, hard = resource.prlimit(self.process.pid, resource.RLIMIT_CPU)
+            soft = most if hard == resource.RLIM_INFINITY else min(most, hard)
+            resource.prlimit(self.process.pid, resource.RLIMIT_CPU, (soft, hard))
+
+    def worn(self) -> bool:
+        """It has used so much CPU time that another should go on."""
+        return self._spent() > _CPU_SECONDS
+
+    def _spent(self) -> float:
+        """Seconds of CPU time."""
+        try:
+            return time.clock_gettime(~self.process.pid << 3 | 2)  # as of clock_getcpuclockid(3)
+        except OSError:  # it is gone
+            return 0.0
 
     def send(self, data: bytes, head: int = 0) -> None:
         """One frame; ``head`` is or-ed into its length.  Raises :class:`ChildDied`."""
@@ -156,6 +157,7 @@ class Child:
 
     def stream(self, programs: Sequence[bytes], seconds: float) -> Iterator[tuple[int, bytes]]:
         """A frame for each program, in order; ``seconds`` is the deadline of each."""
+        self.allow(seconds)
         sent = answered = in_flight = 0
         limit = len(programs)
         while answered < len(programs):
@@ -177,16 +179,13 @@ class Child:
 
     def died(self) -> ChildDied:
         """How the child ended; it is given a moment to do so."""
-        try:
-            status = self.process.wait(2)
-        except subprocess.TimeoutExpired:
+        if not self.process.wait(2):
             return self.ended("it closed its standard input or output and went on")
-        return ChildDied(status, self.stderr())
+        return ChildDied(self.process.end(), self.stderr())
 
     def ended(self, breach: str) -> ChildDied:
         """End the child for its ``breach`` of the protocol."""
-        self.kill()
-        return ChildDied(self.process.returncode, self.stderr(), breach)
+        return ChildDied(self.process.end(), self.stderr(), breach)
 
     def stderr(self) -> str:
         """The end of what the child said, or its guest, as it can be shown to people."""
@@ -199,13 +198,11 @@ class Child:
         return not self._buffer and not self._poll.poll(0)
 
     def alive(self) -> bool:
-        return self.process.poll() is None
+        return not self.process.ended()
 
     def kill(self) -> None:
-        """End the child at once."""
-        with contextlib.suppress(ProcessLookupError):
-            self.process.kill()
-        self.process.wait()
+        """End the child at once, with whatever it has started."""
+        self.process.end()
 
     def hang_up(self) -> None:
         """End the child's input; an idle child then ends by itself."""
@@ -215,32 +212,13 @@ class Child:
     def retire(self) -> None:
         """Let an idle child end by itself, then :meth:`close`."""
         self.hang_up()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(0.5)
+        self.process.wait(0.5)
         self.close()
 
     def close(self) -> None:
         """End the child and give back what it held."""
-        self.kill()
-        with _live_lock:
-            _live.discard(self)
-        for stream in (self.process.stdin, self.process.stdout, self._stderr):
-            if stream:
-                stream.close()
-
-
-def stopping() -> bool:
-    """The run is being ended: what children answer now is not to be believed."""
-    return _stopping.is_set()
-
-
-def kill_all() -> None:
-    """End every child at once and start no more (Ctrl-C)."""
-    _stopping.set()
-    with _live_lock:
-        children = list(_live)
-    for child in children:
-        child.kill()
+        self.process.close()
+        self._stderr.close()
 
 
 class Pool:
@@ -273,7 +251,10 @@ class Pool:
             return choice
 
     def give(self, key: str, child: Child) -> None:
-        """Back to the pool; beyond the limit the oldest is closed."""
+        """Back to the pool, unless it is worn; beyond the limit the oldest is closed."""
+        if child.worn():
+            child.retire()
+            return
         with self._lock:
             self._idle.append((key, child))
             surplus = self._idle[: -self._limit]
@@ -299,17 +280,30 @@ def converse(
     interpret: Callable[[int, bytes], Reply],
     explain: Callable[[ChildDied], Reply],
 ) -> Iterator[Reply]:
-    """One reply a program, starting as many children as it takes."""
-    answered = 0
+    """One reply a program, starting as many children as it takes.
+
+    A child that dies before its first program, as it opens the image, costs one too.  Raises :class:`ChildDied` when
+    that has happened to several in a row.
+    """
+    answered = stillborn = 0
     while answered < len(programs):
-        child = start()
+        try:
+            child = start()
+        except ChildDied as death:
+            stillborn += 1
+            if stillborn == _STILLBORN:
+                raise
+            answered += 1
+            yield explain(death)
+            continue
+        stillborn = 0
         healthy = False
         try:
             for status, payload in child.stream(programs[answered:], seconds):
                 answered += 1
                 reply = interpret(status, payload)
                 yield reply
-                if reply.spoils:
+                if reply.spoils or child.worn():
                     break
             else:
                 healthy = child.is_silent()
@@ -347,6 +341,7 @@ class Session:
         ``head`` is or-ed into the frame's length: what else the child is asked.
         """
         self._answered = False
+        self.child.allow(self._seconds)
         try:
             self.child.send(program, head | (KEEP if keep else 0))
             frame = self.child.receive(time.monotonic() + self._seconds)

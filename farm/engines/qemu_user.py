@@ -22,12 +22,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from farm.backend import QemuUserSettings, Variant
 from farm.engines import Block, Hole, Reply, settings_or_hole
 from farm.engines.child import Child, ChildDied, Pool, Session, converse
 from farm.errors import MissingToolError
+from farm.processes import Process
 from farm.scenario import Defect
 from farm.wire import KEEP, trace_limit
 
@@ -46,12 +47,13 @@ def _version(binary: str) -> tuple[int, ...]:
     return tuple(int(part) for part in match[1].split(".")) if match else (0,)
 
 
-def start_options(command: Sequence[str]) -> dict[str, Any]:
-    """How :class:`subprocess.Popen` starts QEMU: with an empty environment.
+def bare(command: Sequence[str]) -> list[str]:
+    """The ``command`` that starts QEMU, with an empty environment.
 
     What is in it would be on the guest's stack, where a broken guest may find it; and ``QEMU_*`` change what QEMU does.
     """
-    return {"executable": shutil.which(command[0]), "env": {}}
+    program = shutil.which(command[0]) or command[0]  # there is no PATH any more to find it by
+    return ["env", "-i", program, *command[1:]]
 
 
 class QemuUser:
@@ -122,7 +124,16 @@ class QemuUser:
     def cross_check(
         self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float
     ) -> Iterator[Reply] | None:
-        return self._converse(image, variant, programs, 20 * timeout, self._stepping(variant))
+        return self._in_steps(image, variant, programs, 20 * timeout)
+
+    def _in_steps(self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float) -> Iterator[Reply]:
+        """One reply a program; that an emulator failed tells nothing of the other mode, so it is asked once more."""
+        slow = self._stepping(variant)
+        for program, reply in zip(programs, self._converse(image, variant, programs, timeout, slow), strict=True):
+            if reply.failure == "engine-error":
+                yield from self._converse(image, variant, [program], timeout, slow, fresh=True)
+            else:
+                yield reply
 
     def _stepping(self, variant: Variant) -> str:
         """The option that makes a block of every instruction."""
@@ -182,25 +193,21 @@ class QemuUser:
         order = ">" if image.big_endian else "<"
         deadline = time.monotonic() + timeout
         tail = b""
-        with subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            **start_options(command),
+        with Process(
+            bare(command), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, bufsize=0
         ) as process:
             assert process.stdin
             assert process.stderr
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.write(struct.pack(f"{order}I", len(program)) + program)
                 process.stdin.close()
-            output = process.stderr.fileno()
-            while (left := deadline - time.monotonic()) > 0 and select.select([output], [], [], left)[0]:
-                data = os.read(output, 1 << 16)
+            output = select.poll()
+            output.register(process.stderr, select.POLLIN)
+            while (left := deadline - time.monotonic()) > 0 and output.poll(left * 1000):
+                data = os.read(process.stderr.fileno(), 1 << 16)
                 if not data:
                     break
                 tail = (tail + data)[-_LOG_KEPT:]
-            process.kill()
         blocks = _executed([tail])
         return blocks[-1] if blocks else None
 
@@ -226,9 +233,9 @@ class QemuUser:
                 return Reply(path=_executed(_lines(lines)))
 
 
-def _child(image: Image, command: Sequence[str], **options: Any) -> Child:
+def _child(image: Image, command: Sequence[str], **options: int) -> Child:
     largest = 4 + trace_limit(image.patched[1])
-    return Child(list(command), big_endian=image.big_endian, largest=largest, **options, **start_options(command))
+    return Child(bare(command), big_endian=image.big_endian, largest=largest, **options)
 
 
 def _interpreter(image: Image) -> Callable[[int, bytes], Reply]:

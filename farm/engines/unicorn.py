@@ -248,8 +248,10 @@ class Unicorn:
         try:
             child.send(msgspec.json.encode(request), OPEN)
             status, payload = child.receive(time.monotonic() + timeout + _GRACE)
-        except ChildDied:
+        except ChildDied as death:
             child.close()
+            if death.status is not None and death.status >= 0:  # by itself: the next would too
+                raise CannotOpenError(_explain(death).detail) from None
             raise
         if status != TRACE:
             child.close()

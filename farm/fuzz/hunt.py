@@ -20,13 +20,13 @@ from farm import image, model, plan, wire
 from farm.backend import Variant
 from farm.controls import CONTROLS
 from farm.engines import Engine, Hole, Reply, engines
-from farm.engines.child import kill_all
 from farm.errors import FarmError, UnknownNameError
 from farm.fuzz import generate
 from farm.fuzz.generate import Program
 from farm.fuzz.shrink import Shrinker, Steps
 from farm.live import ANY_SCENARIO
 from farm.plan import Cell, Plan, Selection
+from farm.processes import workers
 from farm.run import Batch, again
 from farm.scenario import Scenario
 from farm.verdict import UNSURE, Judge, Result, Verdict
@@ -288,7 +288,7 @@ class Hunt:
         numbers = itertools.count(first) if limit is None else iter(range(first, first + limit))
         waiting: deque[_Chunk] = deque()
         begins = True
-        with concurrent.futures.ThreadPoolExecutor(self._jobs) as pool:
+        with workers(self._jobs) as pool:
             lanes = _Lanes(pool)
             try:
                 while True:
@@ -310,9 +310,6 @@ class Hunt:
                     on_progress(self.tally)
                     if failure:
                         return failure
-            except KeyboardInterrupt:
-                kill_all()
-                raise
             finally:
                 self.tally.seconds = time.monotonic() - began
                 for chunk in waiting:
