@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from farm import shards
 from farm.errors import FarmError, UsageError
 from farm.plan import Cell, Plan, Planned, Selection
 from farm.run import Recorded, Run
-from farm.verdict import SKIPPED, Result, Verdict, lost
+from farm.verdict import SKIPPED, Result, Verdict, lost, unfinished
 
 RESULTS = "results.jsonl"
 PLAN = "plan.json"
@@ -166,11 +166,13 @@ class Merged:
     run: Run
     results: list[Result]  #: in plan order, at most one a cell
     problems: list[str] = field(default_factory=list)  #: what is missing, doubled, foreign or spoilt, in sentences
+    unfinished: list[Result] = field(default_factory=list)  #: the provisional results of cells that have no other
 
     @property
     def shown(self) -> list[Result]:
         """A result for every planned cell, for reports: what is missing must not look as if all were well."""
-        known = {result.cell: result for result in self.results}
+        known = {result.cell: unfinished(result) for result in self.unfinished}
+        known |= {result.cell: result for result in self.results}
         return [known.get(planned.cell) or lost(planned.cell) for planned in self.plan.cells]
 
 
@@ -210,14 +212,16 @@ def merge(paths: Iterable[Path], selection: Selection, *, mixed: bool = False) -
                 results[result.cell].append((source, result))
             else:
                 foreign[str(source.path)].append(result.cell)
-    problems = [*_missing(plan, results, sources), *_doubled(results)]
+    unsure = {result.cell: result for source in sources for result in source.recorded.unfinished}
+    left = {cell: unsure[cell] for cell, have in results.items() if not have and cell in unsure}
+    problems = [*_missing(plan, results, sources, left), *_doubled(results)]
     problems += [f"{path}: {_cells(cells)} that the plan does not have" for path, cells in foreign.items()]
     problems += [f"{path}: was cut off in its first line" for path in files if path not in begun]
     problems += [complaint for source in sources for complaint in source.recorded.complaints]
     order = list(Verdict)
     kept = [max((r for _, r in have), key=lambda r: order.index(r.verdict)) for have in results.values() if have]
     together = _together([source.recorded.run for source in sources], plan)
-    return Merged(replace(plan, shards=()), together, kept, problems)
+    return Merged(replace(plan, shards=()), together, kept, problems, list(left.values()))
 
 
 def _cut_off(path: Path) -> bool:
@@ -288,18 +292,20 @@ def _plan(sources: Sequence[_Source], selection: Selection) -> Plan:
     raise refused[0] if refused else nothing
 
 
-def _missing(plan: Plan, results: Mapping[Cell, Sequence[Any]], sources: Sequence[_Source]) -> list[str]:
-    absent: dict[int, list[Cell]] = defaultdict(list)
+def _missing(
+    plan: Plan, results: Mapping[Cell, Sequence[Any]], sources: Sequence[_Source], began: Collection[Cell]
+) -> list[str]:
+    absent: dict[tuple[int, bool], list[Cell]] = defaultdict(list)  # by shard, and whether it began them
     for planned, number in zip(plan.cells, plan.shards or (0,) * len(plan.cells), strict=True):
         if not results[planned.cell]:
-            absent[number].append(planned.cell)
+            absent[number, planned.cell in began].append(planned.cell)
     there = {source.recorded.run.shard for source in sources}
     count = max(plan.shards, default=0)
     problems = []
     left = _LISTED
-    for number, cells in sorted(absent.items()):
+    for (number, begun), cells in sorted(absent.items()):
         shard = f"{number}/{count}"
-        lost = "is missing" if number and shard not in there else "has no result of"
+        lost = "is missing" if number and shard not in there else "left unfinished" if begun else "has no result of"
         problems.append(f"{f'shard {shard}' if number else 'the run'} {lost}: {_cells(cells, left)}")
         left = max(1, left - len(cells))
     return problems
@@ -340,14 +346,14 @@ def _together(parts: Sequence[Run], plan: Plan) -> Run:
     hosts = runs.AND.join(sorted({part.host for part in parts}))
     started = min(part.started for part in parts)
     changes: dict[str, Any] = {"plan": plan.sha256, "host": hosts, "versions": joined, "started": started, "phases": {}}
-    return msgspec.structs.replace(parts[0], **changes, shard=None, whole=None)
+    return msgspec.structs.replace(parts[0], schema=runs.SCHEMA, **changes, shard=None, whole=None)
 
 
 def write(merged: Merged, path: Path) -> None:
     """``results.jsonl`` of the whole.  Raises :class:`~farm.errors.OutputError`."""
     journal = runs.Journal(path, merged.run)
     try:
-        journal.add(merged.results)
+        journal.add([*merged.results, *merged.unfinished])
     finally:
         journal.close()
 

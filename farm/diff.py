@@ -36,7 +36,7 @@ import msgspec
 
 from farm.errors import FarmError
 from farm.plan import Cell
-from farm.run import Recorded, Run, read
+from farm.run import Recorded, Run, read, unfinished
 from farm.verdict import FAILED, PASSED, SKIPPED, Result, Verdict
 
 SCHEMA = 1
@@ -178,7 +178,8 @@ def load(path: Path) -> Recorded:
     file = path / "results.jsonl" if os.path.isdir(path) else path  # noqa: PTH112 - Path's raises for some
     recorded = read(file)
     if not recorded.results:
-        raise FarmError(f"{file}: holds no result")
+        raise FarmError(f"{file}: holds no result{' that is sure' if recorded.unfinished else ''}")
+    recorded.complaints.extend(f"{file}: {said}" for said in unfinished(recorded.unfinished))
     return recorded
 
 

@@ -11,11 +11,13 @@ from __future__ import annotations
 import codecs
 import concurrent.futures
 import contextlib
+import itertools
 import os
 import platform
+import queue
 import time
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,12 +36,16 @@ from farm.scenario import Scenario
 from farm.toolchain import TOOLCHAINS
 from farm.verdict import PASSED, SKIPPED, UNSURE, Judge, Result, Verdict, reproducer, skipped
 
-SCHEMA = 1
+SCHEMA = 2
+_READ = (1, SCHEMA)  # schemas; in 1 there were no provisional results, and the first of two of one cell counted
 TIMEOUT = 5.0  # seconds a cell
 RETRIES = 1  # of a cell whose emulator failed
 _BATCH = 256  # cells
 AND = " and "  #: between the versions of one tool
 _CROSS_CHECKED = 16  # one cell in so many also runs in the engine's slow mode
+_GATHERED = 0.05  # seconds for which results wait at most to be written together
+
+Sink = Callable[[Result], None]  #: hears of a result as it comes, and again if that was provisional and is sure now
 
 
 @dataclass(frozen=True)
@@ -93,89 +99,151 @@ def batches(
     ]
 
 
-def run_batch(batch: Batch, built: image.Image | None = None) -> list[Result]:
+def run_batch(batch: Batch, built: image.Image | None = None, sink: Sink | None = None) -> list[Result]:
     """One result a cell, in order; whatever goes wrong is a verdict.  ``built`` is the image, if known already.
 
-    Of a batch that is ended on the way, the cells that have passed.
+    ``sink`` is told of each result as it comes.  One that is owed a retry, a confirmation or a cross-check is
+    provisional, until that tells what it is.  Of a batch that is ended on the way, the results that there are.
     """
+    tell = sink or (lambda _: None)
     try:
         built = built or image.build(batch.spec)
     except Stopping:
         return []
-    except BuildError as error:
-        return [_failed(cell, Verdict.BUILD_ERROR, str(error), batch.options) for cell in batch.cells]
-    except MissingToolError as error:
-        return [skipped(cell, "not-run", str(error)) for cell in batch.cells]
-    except ImageError as error:
-        return [_failed(cell, Verdict.BUILD_ERROR, str(error), batch.options) for cell in batch.cells]
-    engine = engines()[batch.engine.partition(":")[0]]
-    results: list[Result] = []
-    try:
-        _judge(batch, built, engine, results)
-    except Stopping:
-        return [result for result in results if result.verdict in PASSED]
-    return results
+    except (BuildError, ImageError, MissingToolError) as error:
+        results = [_without_image(cell, error, batch.options) for cell in batch.cells]
+        for result in results:
+            tell(result)
+        return results
+    running = _Running(batch, built, engines()[batch.engine.partition(":")[0]], tell)
+    with contextlib.suppress(Stopping):
+        running.run()
+    return running.results
 
 
-def _failed(cell: Cell, verdict: Verdict, reason: str, options: str) -> Result:
+def _without_image(cell: Cell, error: FarmError, options: str) -> Result:
+    if isinstance(error, MissingToolError):
+        return skipped(cell, "not-run", str(error))
     reproduce = reproducer(cell, options)
-    return Result(cell, verdict, reason, None, None, None, None, 0.0, sensitive=False, reproduce=reproduce)
+    verdict = Verdict.BUILD_ERROR
+    return Result(cell, verdict, str(error), None, None, None, None, 0.0, sensitive=False, reproduce=reproduce)
 
 
-def _judge(batch: Batch, built: image.Image, engine: Engine, results: list[Result]) -> None:
-    """Fill ``results``.  Raises :class:`~farm.processes.Stopping`."""
-    judge = Judge(built, engine, batch.spec.variant.features(batch.engine), batch.options)
-    variant = batch.variant
-    programs = [wire.encode(scenario, big_endian=built.big_endian) for scenario in batch.scenarios]
-    traces: list[bytes] = []
-    before = time.perf_counter()
-    epoch = time.time() - before
-    for cell, scenario, reply in zip(
-        batch.cells, batch.scenarios, engine.run(built, variant, programs, batch.timeout), strict=True
-    ):
+class _Running:
+    """A batch on its way, and the results of it so far."""
+
+    def __init__(self, batch: Batch, built: image.Image, engine: Engine, tell: Sink) -> None:
+        self.results: list[Result] = []
+        self._batch = batch
+        self._built = built
+        self._engine = engine
+        self._tell = tell
+        self._judge = Judge(built, engine, batch.spec.variant.features(batch.engine), batch.options)
+        self._programs = [wire.encode(scenario, big_endian=built.big_endian) for scenario in batch.scenarios]
+        self._traces: list[bytes] = []
+        has_slow_mode = engine.cross_check(built, batch.variant, (), batch.timeout) is not None
+        #: Those that are to be cross-checked, should they pass.
+        self._chosen = {
+            i
+            for i, cell in enumerate(batch.cells if has_slow_mode else ())
+            if zlib.crc32(str(cell).encode()) % _CROSS_CHECKED == 0
+        }
+
+    def run(self) -> None:
+        """Fill :attr:`results`.  Raises :class:`~farm.processes.Stopping`."""
+        batch = self._batch
+        before = time.perf_counter()
+        epoch = time.time() - before
+        owed = self._owed(batch.retries)
+        replies = self._replies(range(len(batch.cells)))
+        for i, (cell, scenario, reply) in enumerate(zip(batch.cells, batch.scenarios, replies, strict=True)):
+            now = time.perf_counter()
+            result = self._judge.judge(cell, scenario, reply, now - before, epoch + before)
+            self._traces.append(reply.trace)
+            self.results.append(result)
+            self._settle(i, result, owed)
+            before = now
+        self._retry()
+        for i, result in enumerate(self.results):
+            if result.verdict in UNSURE and batch.confirm:
+                self._settle(i, again(batch, self._built, self._engine, self._judge, i, result))
+        self._cross_check()
+
+    def _replies(self, numbers: Sequence[int], *, fresh: bool = False) -> Iterator[Reply]:
+        """Those to the cells of these ``numbers``, of which none is believed that comes while the run is ended."""
+        programs = [self._programs[i] for i in numbers]
+        batch = self._batch
+        return _believed(self._engine.run(self._built, batch.variant, programs, batch.timeout, fresh=fresh))
+
+    def _owed(self, retries: int) -> frozenset[Verdict]:
+        """The verdicts that are not the last word of their cells while these may be run anew ``retries`` times."""
+        return (UNSURE if self._batch.confirm else frozenset()) | ({Verdict.ENGINE_ERROR} if retries else set())
+
+    def _settle(self, i: int, result: Result, owed: Collection[Verdict] = ()) -> None:
+        """``result`` is what is known of cell ``i`` now.
+
+        It is provisional if its verdict is among those that are ``owed`` more, or if it has passed and is to be
+        cross-checked.
+        """
+        provisional = i in self._chosen if result.verdict in PASSED else result.verdict in owed
+        if result.provisional != provisional:
+            result = msgspec.structs.replace(result, provisional=provisional)
+        self.results[i] = result
+        self._tell(result)
+
+    def _retry(self) -> None:
+        """The cells whose emulator failed, once more on a fresh child.
+
+        The new result counts, and tells of the first.
+        """
+        for left in reversed(range(self._batch.retries)):
+            failed = [i for i, result in enumerate(self.results) if result.verdict is Verdict.ENGINE_ERROR]
+            if not failed:
+                return
+            for i, reply in zip(failed, self._replies(failed, fresh=True), strict=True):
+                first = self.results[i]
+                second = self._judge.judge(first.cell, self._batch.scenarios[i], reply, first.seconds, first.began)
+                said = first.retried or f"{first.verdict}: {first.reason}"
+                self._traces[i] = reply.trace
+                self._settle(i, msgspec.structs.replace(second, retried=said), self._owed(left))
+
+    def _cross_check(self) -> None:
+        """A slice of the passed cells in the engine's slow mode: if they differ the engine is not to be trusted.
+
+        That is not retried: an engine that contradicts itself now and then is no better than one that always does.
+        """
+        batch = self._batch
+        chosen = [i for i in sorted(self._chosen) if self.results[i].verdict in PASSED]
+        programs = [self._programs[i] for i in chosen]
+        replies = self._engine.cross_check(self._built, batch.variant, programs, batch.timeout) if chosen else ()
+        for i, reply in zip(chosen, _believed(replies or ()), strict=True):
+            self._chosen.remove(i)
+            result = self.results[i]
+            if reply.trace != self._traces[i]:
+                reason = f"one instruction at a time gives another result: {reply.detail or 'the traces differ'}"
+                result = msgspec.structs.replace(result, verdict=Verdict.ENGINE_ERROR, reason=reason)
+            self._settle(i, result)
+
+
+def _believed(replies: Iterable[Reply]) -> Iterator[Reply]:
+    """The replies up to when the run is ended: what a child that was killed leaves behind tells nothing.
+
+    Raises :class:`~farm.processes.Stopping`.
+    """
+    for reply in replies:
         if stopping():
             raise Stopping
-        now = time.perf_counter()
-        results.append(judge.judge(cell, scenario, reply, now - before, epoch + before))
-        traces.append(reply.trace)
-        before = now
-    _retry(batch, built, engine, judge, results, programs, traces)
-    for i, result in enumerate(results):
-        if result.verdict in UNSURE and batch.confirm:
-            results[i] = again(batch, built, engine, judge, i, result)
-    _cross_check(batch, built, engine, results, programs, traces)
-
-
-def _retry(
-    batch: Batch,
-    built: image.Image,
-    engine: Engine,
-    judge: Judge,
-    results: list[Result],
-    programs: Sequence[bytes],
-    traces: list[bytes],
-) -> None:
-    """The cells whose emulator failed, once more on a fresh child: the new result counts, and tells of the first."""
-    for _ in range(batch.retries):
-        failed = [i for i, result in enumerate(results) if result.verdict is Verdict.ENGINE_ERROR]
-        if not failed:
-            return
-        replies = engine.run(built, batch.variant, [programs[i] for i in failed], batch.timeout, fresh=True)
-        for i, reply in zip(failed, replies, strict=True):
-            if stopping():
-                raise Stopping
-            first = results[i]
-            second = judge.judge(first.cell, batch.scenarios[i], reply, first.seconds, first.began)
-            said = first.retried or f"{first.verdict}: {first.reason}"
-            results[i] = msgspec.structs.replace(second, retried=said)
-            traces[i] = reply.trace
+        yield reply
 
 
 def again(batch: Batch, built: image.Image, engine: Engine, judge: Judge, i: int, first: Result) -> Result:
-    """The cell once more on fresh state: the same failure is believed, anything else is flaky."""
+    """The cell once more on fresh state: the same failure is believed, anything else is flaky.
+
+    Raises :class:`~farm.processes.Stopping`.
+    """
     scenario, variant = batch.scenarios[i], batch.variant
     program = wire.encode(scenario, big_endian=built.big_endian)
-    (reply,) = engine.run(built, variant, [program], batch.timeout, fresh=True)
+    (reply,) = _believed(engine.run(built, variant, [program], batch.timeout, fresh=True))
     if reply.failure == "crash" and reply.pc is None:
         reply = _located(engine, built, batch, program, reply)
     second = judge.judge(batch.cells[i], scenario, reply, first.seconds, first.began)
@@ -188,34 +256,6 @@ def again(batch: Batch, built: image.Image, engine: Engine, judge: Judge, i: int
 def _located(engine: Engine, built: image.Image, batch: Batch, program: bytes, reply: Reply) -> Reply:
     pc = engine.locate(built, batch.variant, program, batch.timeout)
     return Reply(failure=reply.failure, detail=reply.detail, pc=pc)
-
-
-def _cross_check(
-    batch: Batch,
-    built: image.Image,
-    engine: Engine,
-    results: list[Result],
-    programs: Sequence[bytes],
-    traces: Sequence[bytes],
-) -> None:
-    """A slice of the passed cells in the engine's slow mode: if they differ the engine is not to be trusted.
-
-    That is not retried: an engine that contradicts itself now and then is no better than one that always does.
-    """
-    chosen = [
-        i
-        for i, result in enumerate(results)
-        if result.verdict in PASSED and zlib.crc32(str(result.cell).encode()) % _CROSS_CHECKED == 0
-    ]
-    if not chosen:
-        return
-    replies = engine.cross_check(built, batch.variant, [programs[i] for i in chosen], batch.timeout)
-    if replies is None:
-        return
-    for i, reply in zip(chosen, replies, strict=True):
-        if reply.trace != traces[i]:
-            reason = f"one instruction at a time gives another result: {reply.detail or 'the traces differ'}"
-            results[i] = msgspec.structs.replace(results[i], verdict=Verdict.ENGINE_ERROR, reason=reason)
 
 
 # The journal.
@@ -243,6 +283,9 @@ class Run(msgspec.Struct):
 
 class _Head(msgspec.Struct):
     run: Run
+
+
+_HEAD = b'{"run":'
 
 
 class _Versioned(msgspec.Struct):
@@ -320,6 +363,9 @@ class Journal:
     With ``resume`` the results that are there are kept, but for those that are ``outdated``.
     """
 
+    results: dict[Cell, Result]  #: without the provisional ones, which are in the file alone
+    complaints: list[str]  #: a sentence for each line of an earlier run that cannot be used
+
     def __init__(
         self,
         path: Path,
@@ -330,24 +376,25 @@ class Journal:
     ) -> None:
         self.path = path
         self.run = run
-        self.results: dict[Cell, Result] = {}
+        self.results = {}
+        self.complaints = []
+        kept: list[Result] = []
         if resume and path.exists():
-            earlier, results, _ = read(path)
+            earlier, results, self.complaints, unfinished = read(path)
             if earlier.plan != run.plan:
                 raise UsageError(f"{path}: holds the results of another plan; without --resume it is overwritten")
             if earlier.quarantine != run.quarantine:
                 raise UsageError(f"{path}: another list of known-bad cells applied; without --resume it is overwritten")
             if foreign := _foreign(run, earlier):
                 raise UsageError(f"{path}: {foreign}; without --resume it is overwritten")
-            self.run = earlier
-            self.results = {result.cell: result for result in results if not outdated(result)}
+            self.run = msgspec.structs.replace(earlier, schema=SCHEMA)
+            kept = [result for result in (*results, *unfinished) if not outdated(result)]
         # With earlier results at stake the new file takes the old one's place only when it holds them.
-        begun = path.with_suffix(".jsonl.partial") if self.results else path
+        begun = path.with_suffix(".jsonl.partial") if kept else path
         self._file = self._guarded(lambda: begun.open("wb"))
         try:
             self._write(msgspec.json.encode(_Head(self.run)))
-            for result in self.results.values():
-                self._write(msgspec.json.encode(result))
+            self.add(kept)
             if begun != path:
                 self._guarded(lambda: begun.replace(path))
         except OutputError:
@@ -368,10 +415,11 @@ class Journal:
         self._guarded(write)
 
     def add(self, results: Iterable[Result]) -> None:
-        """Append results.  Raises :class:`~farm.errors.OutputError` if the disk is full."""
+        """Append results, all at once.  Raises :class:`~farm.errors.OutputError` if the disk is full."""
         lines = []
         for result in results:
-            self.results[result.cell] = result
+            if not result.provisional:
+                self.results[result.cell] = result
             lines.append(msgspec.json.encode(result))
         if lines:
             self._write(b"\n".join(lines))
@@ -403,30 +451,54 @@ class Recorded(NamedTuple):
     """What ``results.jsonl`` holds."""
 
     run: Run
-    results: list[Result]
+    results: list[Result]  #: that are sure, one a cell
     complaints: list[str]  #: a sentence for each line that cannot be used
+    unfinished: Sequence[Result] = ()  #: the provisional results of cells that have no other: the run was cut short
+
+
+class NoHeaderError(UsageError):
+    """A file of results begins with anything but a header, or with a part of one."""
 
 
 def read(path: Path) -> Recorded:
-    """The run and its results; what cannot be used is left out, and said.
+    """The run and its results; what cannot be used is left out, and said.  Of two lines of a cell the last counts.
 
-    Raises :class:`~farm.errors.UsageError` if the file is not a journal at all.
+    Raises :class:`NoHeaderError` if the file is no journal, or was cut off in its first line, and
+    :class:`~farm.errors.UsageError` if it is of a farm that is too new, or cannot be read.
     """
+    lines = _lines(path)
+    run = _head(path, lines)
+    results, complaints = _results(path, lines, 2, last_counts=run.schema > 1)
+    sure = [result for result in results if not result.provisional]
+    return Recorded(run, sure, complaints, [result for result in results if result.provisional])
+
+
+def _lines(path: Path) -> list[bytes]:
     try:
-        lines = path.read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n")
+        return path.read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n")
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _head(path: Path, lines: Sequence[bytes]) -> Run:
     try:
         schema = msgspec.json.decode(lines[0], type=_AnyHead).run.schema
-        if schema != SCHEMA:
-            raise UsageError(f"{path}: results of schema {schema}; this farm reads {SCHEMA}")
-        run = msgspec.json.decode(lines[0], type=_Head).run
+        if schema not in _READ:
+            raise UsageError(f"{path}: results of schema {schema}; this farm reads {' and '.join(map(str, _READ))}")
+        return msgspec.json.decode(lines[0], type=_Head).run
     except UNREADABLE:
-        raise UsageError(f"{path}: line 1 is no run header; is it a results.jsonl?") from None
+        begun = len(lines) == 1 and _HEAD.startswith(lines[0][: len(_HEAD)])
+        what = "was cut off: its run died before the first result" if begun else "is no run header"
+        hint = "" if begun else "; is it a results.jsonl?"
+        raise NoHeaderError(f"{path}: line 1 {what}{hint}") from None
+
+
+def _results(path: Path, lines: Sequence[bytes], first: int, *, last_counts: bool) -> tuple[list[Result], list[str]]:
+    """The results in ``lines`` from that of number ``first`` on, one a cell, and what is wrong with the others."""
     decoder = msgspec.json.Decoder(Result)
     results: dict[Cell, Result] = {}
     complaints = []
-    for number, line in enumerate(lines[1:], 2):
+    for number, line in enumerate(lines[first - 1 :], first):
         if not line.strip():
             continue
         try:
@@ -435,11 +507,44 @@ def read(path: Path) -> Recorded:
             what = "was cut off" if number == len(lines) else f"is no result ({error})"  # no newline behind it
             complaints.append(f"{path}: line {number} {what}; it is left out")
             continue
-        if result.cell in results:
+        if result.cell in results and not last_counts:
             complaints.append(f"{path}: line {number} is a second result of {result.cell}; it is left out")
             continue
         results[result.cell] = result
-    return Recorded(run, list(results.values()), complaints)
+    return list(results.values()), complaints
+
+
+def unfinished(results: Sequence[Result]) -> list[str]:
+    """A sentence about these, whose run was cut short before they were sure, if there are any."""
+    if not results:
+        return []
+    number = f"{len(results):,} cell{' is' if len(results) == 1 else 's are'}"
+    return [f"{number} unfinished, first {results[0].cell} (so far {results[0].verdict}); --resume runs what is left"]
+
+
+def make_way(path: Path) -> str | None:
+    """Take away a journal without a header, which no run can go on with; what was done, in a sentence.
+
+    If results follow where the header should be, the file is kept under another name.
+
+    Raises :class:`~farm.errors.UsageError` as :func:`read` does, and :class:`~farm.errors.OutputError`.
+    """
+    lines = _lines(path)
+    try:
+        _head(path, lines)
+    except NoHeaderError:
+        results, _ = _results(path, lines, 1, last_counts=True)
+    else:
+        return None
+    try:
+        if not results:
+            path.unlink()
+            return f"{path}: holds no header and no result; the run begins anew"
+        aside = next(to for n in itertools.count(1) if not (to := path.with_name(f"{path.name}.{n}")).exists())
+        path.rename(aside)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be taken away: {error.strerror}") from None
+    return f"{path}: holds {len(results):,} results but no header; it is {aside} now, and the run begins anew"
 
 
 # Running.
@@ -468,21 +573,42 @@ def execute(
     journal.add(holes)
     on_results(holes)
     settle = (quarantine or Quarantine()).settle
-    work = batches(plan, journal.results, timeout, retries)
-    futures = {executor.submit(run_batch, batch) for batch in work}
+    shared = isinstance(executor, concurrent.futures.ThreadPoolExecutor)  # from elsewhere come whole batches alone
+    heard: list[Result] = []
+
+    def record() -> None:
+        """Journal what was heard.  It is forgotten only then, so that no signal loses it."""
+        results = [settle(result) for result in heard[:]]
+        journal.add(results)
+        del heard[: len(results)]
+        if sure := [result for result in results if not result.provisional]:
+            on_results(sure)
+
+    futures: list[concurrent.futures.Future[list[Result]]] = []
+    ended: queue.SimpleQueue[concurrent.futures.Future[list[Result]]] = queue.SimpleQueue()
     try:
-        for future in concurrent.futures.as_completed(futures):
-            results = [settle(result) for result in future.result()]
-            journal.add(results)
-            on_results(results)
+        for batch in batches(plan, journal.results, timeout, retries):
+            futures.append(executor.submit(run_batch, batch, None, heard.append if shared else None))
+            futures[-1].add_done_callback(ended.put)
+        left = len(futures)
+        # It is this thread that writes, for it has nothing else to do: no worker waits for the disk, and none that
+        # waits for its own cell holds back the results of others.
+        while left:
+            with contextlib.suppress(queue.Empty):
+                results = ended.get(timeout=_GATHERED).result()
+                left -= 1
+                heard.extend(() if shared else results)
+            record()
     except KeyboardInterrupt:
         kill_all()
-        for future in futures:
-            future.cancel()
-        concurrent.futures.wait(futures, timeout=2)
-        ended = (future for future in futures if future.done() and not future.cancelled() and not future.exception())
-        journal.add(settle(r) for future in ended for r in future.result() if r.cell not in journal.results)
         raise
     finally:
         for future in futures:
             future.cancel()
+        try:
+            concurrent.futures.wait(futures, timeout=2)
+            if not shared:
+                whole = (f.result() for f in futures if f.done() and not f.cancelled() and not f.exception())
+                heard += [result for results in whole for result in results if result.cell not in journal.results]
+        finally:
+            record()

@@ -88,6 +88,7 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     began: float = 0.0  #: seconds since the epoch
     retried: str | None = None  #: what the first attempt said, if the emulator failed there
     excused: Verdict | None = None  #: what an xfail would be, were it not listed as known-bad
+    provisional: bool = False  #: it is still owed a retry, a confirmation or a cross-check
 
     @property
     def failed(self) -> bool:
@@ -118,6 +119,13 @@ def lost(cell: Cell) -> Result:
     """What a report shows of a planned cell without a result: whoever should have run it died."""
     reason = "planned, but no result of it is there"
     return Result(cell, Verdict.ENGINE_ERROR, reason, None, None, None, None, 0.0, sensitive=False)
+
+
+def unfinished(result: Result) -> Result:
+    """What a report shows of a cell whose run was cut short when ``result`` was provisional."""
+    so_far = f"{result.verdict}: {result.reason}" if result.reason else str(result.verdict)
+    reason = f"unfinished: its run was cut short before the verdict was sure; so far {so_far}"
+    return msgspec.structs.replace(result, verdict=Verdict.ENGINE_ERROR, reason=reason)
 
 
 @functools.lru_cache(maxsize=8192)

@@ -602,10 +602,10 @@ def test_broken_lines_of_either_are_named_and_the_rest_is_compared(tmp_path):
     ("content", "status", "sentence"),
     [
         (None, 2, "cannot be read: No such file or directory"),
-        (b'{"run": {"farm": "\xff"}}', 2, "line 1 is no run header; is it a results.jsonl?"),
-        (DEEP.encode(), 2, "line 1 is no run header; is it a results.jsonl?"),
+        (b'{"run": {"farm": "\xff"}}\n', 2, "line 1 is no run header; is it a results.jsonl?"),
+        (DEEP.encode() + b"\n", 2, "line 1 is no run header; is it a results.jsonl?"),
         (b"no journal\n", 2, "line 1 is no run header; is it a results.jsonl?"),
-        (msgspec.json.encode({"run": replace(RUN, schema=2)}), 2, "results of schema 2; this farm reads 1"),
+        (msgspec.json.encode({"run": replace(RUN, schema=3)}), 2, "results of schema 3; this farm reads 1 and 2"),
         (msgspec.json.encode({"run": RUN}), 3, "holds no result"),
     ],
 )

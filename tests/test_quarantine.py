@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -404,15 +404,22 @@ def plan():
 @pytest.fixture
 def broken(monkeypatch):
     """Every cell that runs is a mismatch."""
-    monkeypatch.setattr(run, "run_batch", lambda batch: [result_of(Verdict.MISMATCH, cell) for cell in batch.cells])
+
+    def run_batch(batch, built, sink):
+        results = [result_of(Verdict.MISMATCH, cell) for cell in batch.cells]
+        for result in results:
+            sink(result)
+        return results
+
+    monkeypatch.setattr(run, "run_batch", run_batch)
 
 
-def run_it(plan, known, path, *, resume=False):
+def run_it(plan, known, path, *, resume=False, on_results=None):
     journal = Journal(path, describe(plan, known), resume=resume)
     heard = []
     try:
         with ThreadPoolExecutor(1) as pool:
-            execute(plan, journal, pool, heard.extend, quarantine=known)
+            execute(plan, journal, pool, on_results or heard.extend, quarantine=known)
         journal.finish(plan)
     finally:
         journal.close()
@@ -433,15 +440,14 @@ def test_every_result_is_settled_before_anyone_hears_of_it(plan, broken, tmp_pat
 
 
 def test_what_has_ended_when_a_run_is_interrupted_is_settled(plan, broken, tmp_path, monkeypatch):
-    def interrupted(futures):
-        wait(futures)
-        raise KeyboardInterrupt
+    def interrupted(results):
+        if results:
+            raise KeyboardInterrupt
 
     monkeypatch.setattr(run, "kill_all", lambda: None)  # it would end the children of every test
-    monkeypatch.setattr(run.concurrent.futures, "as_completed", interrupted)
     bad, others = half_of(plan)
     with pytest.raises(KeyboardInterrupt):
-        run_it(plan, listed(cells=bad), tmp_path / "results.jsonl")
+        run_it(plan, listed(cells=bad), tmp_path / "results.jsonl", on_results=interrupted)
     results = run.read(tmp_path / "results.jsonl").results
     assert {result.cell for result in results if result.verdict is Verdict.XFAIL} == bad
     assert {result.cell for result in results if result.failed} == others

@@ -156,7 +156,7 @@ def test_what_a_retry_says_while_the_run_is_being_ended_is_not_believed(judged, 
     answers = iter([False, False, False, True])
     monkeypatch.setattr(run, "stopping", lambda: next(answers))
     verdicts, said, asked = judged([DIED, two, three], [one])
-    assert (verdicts, said) == ((Verdict.PASS,) * 2, (None, None))
+    assert (verdicts, said) == ((Verdict.ENGINE_ERROR, Verdict.PASS, Verdict.PASS), (None,) * 3)
     assert asked == [(3, False), (1, True)]
 
 

@@ -145,10 +145,10 @@ def add(
     from farm import history as histories
 
     path = _file(file)
-    run, results, complaints = diffs.load(output)
-    for complaint in complaints:
+    recorded = diffs.load(output)
+    for complaint in recorded.complaints:
         typer.echo(complaint, err=True)
-    kept = _record(output if output.is_dir() else output.parent, run, results)
+    kept = _record(output if output.is_dir() else output.parent, recorded.run, recorded.results)
     with histories.History(path, create=True) as opened:
         new = opened.add(*kept)
     typer.echo(f"{path}: {'added' if new else 'has it already'}")

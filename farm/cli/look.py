@@ -63,7 +63,7 @@ def show(
     recorded = runs.read(folder / "results.jsonl")
     for complaint in recorded.complaints:
         typer.echo(complaint, err=True)
-    found = reports.find(recorded.results, cell, known)
+    found = reports.find([*recorded.results, *recorded.unfinished], cell, known)
     if not found:
         raise _absent(plans.named(cell, arches, suites), cell, folder)
     console = console_for()
@@ -75,7 +75,8 @@ def show(
             typer.echo("")
         for line in reports.show(result, known, recorded.run, console.width, whole=verbose):
             typer.echo(line)
-    raise typer.Exit(status_of(found, console_for(stderr=True), part=True))
+    unfinished = any(result.provisional for result in found)
+    raise typer.Exit(3 if unfinished else status_of(found, console_for(stderr=True), part=True))
 
 
 def _absent(plan: Plan, name: str, folder: Path) -> FarmError:

@@ -23,15 +23,17 @@ def report(
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Explain every failure")] = False,
 ) -> None:
     """Make the reports again from results.jsonl, and show the grid."""
-    from farm import backend, scenarios
+    from farm import backend, scenarios, verdict
     from farm import plan as plans
     from farm import run as runs
     from farm.report import terminal
 
-    header, results, complaints = runs.read(output / "results.jsonl")
+    header, results, complaints, unfinished = runs.read(output / "results.jsonl")
+    results += map(verdict.unfinished, unfinished)
     if not results:
         raise FarmError(f"{output / 'results.jsonl'}: holds no result")
-    missing = _completed(output / "plan.json", header, results, complaints)
+    complaints += runs.unfinished(unfinished)
+    missing = _completed(output / "plan.json", header, results, complaints) or bool(unfinished)
     for complaint in complaints:
         typer.echo(complaint, err=True)
     cells = [plans.Planned(result.cell) for result in results]

@@ -198,8 +198,12 @@ def _execute(
         for name in {p.cell.engine.partition(":")[0] for p in plan.cells if p.verdict is None}:
             engines()[name].warm_up(min(jobs, len({p.cell.variant for p in plan.cells})))
     path, header = folder / "results.jsonl", runs.describe(plan, known)
+    if resume and path.exists() and (said := runs.make_way(path)):
+        typer.echo(said, err=True)
     if resume and path.exists():
         journal = runs.Journal(path, header, resume=True, outdated=runs.outdated(plan, jobs))
+        for complaint in journal.complaints:
+            typer.echo(complaint, err=True)
     else:
         journal = runs.Journal(path, header)
     try:

@@ -47,6 +47,8 @@ def show(result: Result, plan: Plan, run: Run | None, width: int, *, whole: bool
     """The lines about ``result``, of ``run`` if that is known, in ``width`` columns; the ``whole`` of long traces."""
     scenario = plan.scenarios.get(result.cell.scenario)
     yield f"{str(result.verdict).upper()}  {line(str(result.cell))}"
+    if result.provisional:
+        yield "  unfinished: its run was cut short before that was sure; farm run --resume runs it"
     if scenario:
         yield f"{scenario.id}  {line(scenario.title)}"
     if result.reason:
