@@ -7,7 +7,7 @@
  * the address where a store changes the protection of the stubs, and farm_features to what its CPU model has. */
 #include "mechanism.h"
 
-extern uint8_t text_start[], text_end[], module_start[], module_end[], sites_start[], sites_end[];
+extern uint8_t text_start[], text_end[], far_start[], far_end[], module_start[], module_end[], sites_start[], sites_end[];
 extern uint8_t stub_start[], stub_end[], state_start[], state_end[], state_copy[];
 extern uint32_t farm_program[PROGRAM_WORDS];
 extern struct {
@@ -36,6 +36,21 @@ bool text_is_writable(void)
     return any & WRITE;
 }
 
+/* What the kernel guards, if the CPU can: an indirect branch into it must meet a landing pad. */
+static uintptr_t guarded(void)
+{
+#ifdef ARCH_GUARDED
+    return farm_features & FEATURE_BTI ? ARCH_GUARDED : 0;
+#else
+    return 0;
+#endif
+}
+
+static void guard(const uint8_t *start, const uint8_t *end)
+{
+    arch_syscall(ARCH_SYS_MPROTECT, (uintptr_t)start, (uintptr_t)(end - start), READ_EXECUTE | guarded());
+}
+
 static bool protect_text(enum text_region region, uintptr_t protection)
 {
     protections[region] = protection;
@@ -45,7 +60,8 @@ static bool protect_text(enum text_region region, uintptr_t protection)
         *(volatile uint32_t *)farm_doorbell = (uint32_t)protection | (uint32_t)region << DOORBELL_REGION;
         return true;
     }
-    return start == end || arch_syscall(ARCH_SYS_MPROTECT, (uintptr_t)start, (uintptr_t)(end - start), protection) == 0;
+    return start == end || arch_syscall(ARCH_SYS_MPROTECT, (uintptr_t)start, (uintptr_t)(end - start),
+                                        protection | guarded()) == 0;
 }
 
 /* While open the stubs stay executable: another thread may be in one of them.  What locks the text does not lock the
@@ -126,6 +142,11 @@ void linux_main(const uintptr_t *stack)
 #else
     (void)auxiliary_vector, (void)stack;
 #endif
+    if (guarded()) {
+        guard(text_start, text_end);
+        guard(module_start, stub_end);
+        guard(far_start, far_end);
+    }
     while (transfer(ARCH_SYS_READ, 0, (uint8_t *)&length, sizeof length)) {
         bool keep = length & FRAME_KEEP;
         length &= ~FRAME_KEEP;
