@@ -188,6 +188,14 @@ CONTROLS: dict[str, Control] = {
             file=ABI_FILE,
         ),
         Control(
+            "no-entry-register",
+            Defect.ENTRY_REGISTER,
+            "a near jump leads to a target that needs the register which only an indirect entry sets",
+            _CODE,
+            abi="entry-register",
+            file="patch.c",
+        ),
+        Control(
             "clobber-variadic-count",
             Defect.VARIADIC_COUNT,
             "a variadic function is not told that doubles are in registers",
