@@ -23,7 +23,8 @@ bool arch_reaches(uintptr_t at, uintptr_t to)
 
 code_word arch_jump(uintptr_t at, uintptr_t to)
 {
-    return ARCH_INSTRUCTION(B | (((uint32_t)(to - (at + ARCH_STUB_WORD)) >> 2) & 0x03ffffffu));
+    at += ARCH_STUB_WORD;
+    return ARCH_INSTRUCTION(B | (((uint32_t)(to - at) >> 2) & 0x03ffffffu));
 }
 
 uintptr_t arch_jump_target(uintptr_t at, code_word word)
