@@ -57,7 +57,7 @@ REGISTER_MODULES = {
 }
 
 #: What a CPU model may have that a scenario can require.
-Feature = Literal["clmul", "float"]
+Feature = Literal["clmul", "float", "bti"]
 
 #: What an ABI may have that a scenario or a negative control is about.
 #:
@@ -66,7 +66,8 @@ Feature = Literal["clmul", "float"]
 #: the stack pointer that is its owner's; ``toc``: a register with the table of contents (ELFv2), the global pointer
 #: (mips) or the base of all data (hppa); ``entry-register``: a register that holds a function's own address when it is
 #: entered indirectly; ``kept-flags``, ``kept-floats``, ``kept-vectors``: flags, floating-point registers and vector
-#: registers that survive a call; ``delay-slot``: the instruction behind a call is executed before the target is.
+#: registers that survive a call; ``delay-slot``: the instruction behind a call is executed before the target is;
+#: ``landing-pads``: what an indirect branch may lead to begins with an instruction that says so.
 AbiFeature = Literal[
     "int128",
     "extension",
@@ -78,6 +79,7 @@ AbiFeature = Literal[
     "kept-floats",
     "kept-vectors",
     "delay-slot",
+    "landing-pads",
 ]
 
 #: The file with which an architecture redirects its call sites.

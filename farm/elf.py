@@ -20,6 +20,7 @@ SYMBOLS = [
     "farm_trace",
     "farm_doorbell",
     "farm_features",
+    "farm_layout",
     "farm_pristine",
     "text_start",
     "text_end",

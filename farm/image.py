@@ -25,6 +25,7 @@ import functools
 import hashlib
 import os
 import shutil
+import struct
 import sys
 import tempfile
 from dataclasses import dataclass, replace
@@ -39,6 +40,7 @@ from farm.controls import CONTROLS
 from farm.elf import Segment, bytes_at, inspect
 from farm.errors import UNREADABLE, BuildError, ImageError, OutputError
 from farm.inputs import Files, Places
+from farm.layout import Stubs
 from farm.toolchain import RETPOLINE_SOURCE, TOOLCHAINS
 
 PLATFORM = "linux"
@@ -95,6 +97,13 @@ class Image(msgspec.Struct, frozen=True):
     def patched(self) -> tuple[int, int]:
         """Start and size in bytes of what patching changes: stubs, or pointers."""
         return link.patched(self.symbols, self.mechanism)
+
+    @property
+    def stubs(self) -> Stubs:
+        """Where a stub's word and slot lie, as the guest was compiled."""
+        size = 4 * len(Stubs._fields)
+        content = self.bytes_at(self.symbols["farm_layout"], size)
+        return Stubs(*struct.unpack(f"{'>' if self.big_endian else '<'}{size // 4}I", content))
 
     def decoder(self) -> wire.Decoder:
         """What reads its traces."""

@@ -207,6 +207,8 @@ class Defect(enum.Enum):
     LEFT_WRITABLE = "left-writable"
     BYTE_ORDER = "byte-order"
     BYPASS = "bypass"
+    MISSING_PAD = "missing-pad"
+    PAD_OVERWRITTEN = "pad-overwritten"
 
     def __str__(self) -> str:
         return self.value

@@ -40,6 +40,7 @@ _LONGEST = 16  # bytes of an instruction
 _LONGEST_LOOP = 4096  # items
 _LAST = "\U0010ffff"  # behind every name
 _OUTSIDE = "outside"  # of the guest's code
+_SITE_ENCODER = "arch_site_jump"
 _WHOLE = "one aligned 32-bit word"  # what a stub's store is where it replaces a whole instruction
 _WORTH_FOLDING = 8  # items
 _TRIES = 8  # periods that are tried for a loop
@@ -266,6 +267,7 @@ class _Reader:
     def __init__(self, built: Image, variant: Variant, recording: Recording, *, whole: bool) -> None:
         path, content = Path(built.path), built.read()
         self._image, self._variant, self._recording, self._whole = built, variant, recording, whole
+        self._stub_word = built.stubs.word
         self._lines = lines.places(path)
         labels = elf.labels(path)
         self._step_word = labels.get("running_step")
@@ -301,7 +303,9 @@ class _Reader:
                 yield Protected(step, address, size, words)
             for _, function, address, word in encoded.get(at, ()):
                 yield from stretch.take(step)
-                yield Encoded(step, self._symbol(function), word, self._word(word, address))
+                name = self._symbol(function)
+                within = 0 if name == _SITE_ENCODER else self._stub_word  # the others are told where the stub is
+                yield Encoded(step, name, word, self._word(word, address + within if address else 0))
             for _, address, _, after in stored:
                 if address == self._step_word:
                     yield from stretch.take(step)

@@ -140,7 +140,7 @@ MODULE_SIZE = 1024
 DOORBELL_REGION = 4
 
 #: What a CPU may have, as bits of the guest's ``farm_features``.
-FEATURES = {"clmul": 1, "float": 2}
+FEATURES = {"clmul": 1, "float": 2, "bti": 4}
 
 #: What an ABI violation is, as bits of an event's ``abi`` (:class:`Event`); hidden register i is bit 24 + i.
 VIOLATIONS = {

@@ -153,7 +153,7 @@ def broken(tmp_path, old, new):
 
 
 def test_a_one_line_change_that_breaks_the_displacement_is_red_and_explained(tmp_path):
-    folder = broken(tmp_path, "((uint32_t)(to - at) >> 2)", "((uint32_t)(to - at + 4) >> 2)")
+    folder = broken(tmp_path, "((uint32_t)(to - at) >> 2)", "((uint32_t)(to - at + 8) >> 2)")
     done = farm("run", "--arch-path", folder, "--arch", "broken", "--output", tmp_path / "out")
     assert done.returncode == 1
     assert "MISMATCH broken/stub/zig/" in done.stdout
@@ -185,7 +185,7 @@ def test_a_resumed_run_believes_no_result_of_a_guest_that_has_changed_since(tmp_
     good = results(tmp_path / "out")[1]
     source = folder / "patch.c"
     text = source.read_text()
-    for change, status in (("((uint32_t)(to - at + 4) >> 2)", 1), ("not C", 1), (right, 0)):
+    for change, status in (("((uint32_t)(to - at + 8) >> 2)", 1), ("not C", 1), (right, 0)):
         source.write_text(text.replace(right, change))
         done = farm(*command)
         assert done.returncode == status, done.stdout + done.stderr

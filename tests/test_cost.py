@@ -110,9 +110,9 @@ def test_a_stub_costs_its_own_instructions_and_nothing_else(variant, toolchain):
 
 
 def test_what_arm64_costs_is_what_its_manual_says():
-    """b; nop, ldr, br; adrp, ldr, cbz, br of the C function; a load of ops and one of ops->call."""
+    """bti, b; bti, nop, ldr, br; bti, adrp, ldr, cbz, br of the C function; a load of ops and one of ops->call."""
     found = measured("arm64", "zig", "unicorn")
-    wanted = {"direct": 0, "dispatch": 2, "pointer": 4, "stub": 1, "relocated": 0, "stub far": 3, "relocated far": 3}
+    wanted = {"direct": 0, "dispatch": 2, "pointer": 5, "stub": 2, "relocated": 0, "stub far": 4, "relocated far": 4}
     assert {name: found.over_direct(name) for name in wanted} == wanted
 
 
@@ -124,15 +124,12 @@ def test_only_x86_has_retpolines_and_they_are_dearer_than_what_they_protect():
     assert GOLDEN["x86_64", "gcc"]["instructions"]["retpoline"]
 
 
-SLOW_STUB = (  # a nop before the jump, which is now the second word
+SLOW_STUB = (  # a nop before the jump, which is now the third word
     ("stub.S", "#ifdef CONTROL_INITIAL_FAST", "    nop\n#ifdef CONTROL_INITIAL_FAST"),
-    ("arch.h", "#define ARCH_STUB_WORD 0", "#define ARCH_STUB_WORD 4"),
-    ("patch.c", "((uint32_t)(to - at) >> 2)", "((uint32_t)(to - at - 4) >> 2)"),
-    (
-        "patch.c",
-        "code[1] == ARCH_INSTRUCTION(0x58000070u) && code[2]",
-        "code[2] == ARCH_INSTRUCTION(0x58000050u) && code[3]",
-    ),
+    ("arch.h", "#define ARCH_STUB_WORD 4", "#define ARCH_STUB_WORD 8"),
+    ("arch.h", "#define ARCH_STUB_SLOT 16", "#define ARCH_STUB_SLOT 24"),
+    ("patch.c", "code[3] ==", "code[4] =="),
+    ("patch.c", "code[2] == ARCH_INSTRUCTION(0x58000050u)", "code[3] == ARCH_INSTRUCTION(0x58000070u)"),
 )
 
 
@@ -146,8 +143,8 @@ def test_an_instruction_too_many_in_a_stub_that_works_shows(own_cache, edited_ar
     (found,) = cost.measure_all(made, 2)
     assert not found.reason
     assert {name: found.over_direct(name) for name in ("stub", "stub far", "relocated")} == {
-        "stub": 2,
-        "stub far": 4,
+        "stub": 3,
+        "stub far": 5,
         "relocated": 0,
     }
 

@@ -630,7 +630,7 @@ def test_a_planted_regression_is_exactly_what_differs(tmp_path):
     source = tmp_path / "bad" / "mine" / "patch.c"
     line = "((uint32_t)(to - at) >> 2)"
     assert source.read_text().count(line) == 1
-    source.write_text(source.read_text().replace(line, "((uint32_t)(to - at + 4) >> 2)"))
+    source.write_text(source.read_text().replace(line, "((uint32_t)(to - at + 8) >> 2)"))
     select = ("--arch", "mine", "--engine", "unicorn", "--mechanism", "pointer,stub", "--scenario", "BS-*")
     for name, status in (("good", 0), ("bad", 1)):
         done = farm("run", *select, "--arch-path", tmp_path / name / "mine", "--output", tmp_path / f"out-{name}")

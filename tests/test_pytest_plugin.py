@@ -408,7 +408,7 @@ def test_a_failing_cell_shows_the_explanation(cells, edited_arch):
     encoder = folder / "patch.c"
     text = encoder.read_text()
     assert text.count("(to - at) >> 2") == 1
-    encoder.write_text(text.replace("(to - at) >> 2", "(to - at + 4) >> 2"))
+    encoder.write_text(text.replace("(to - at) >> 2", "(to - at + 8) >> 2"))
     options = [f"--farm-arch-path={folder}", "--farm-arch=mine", "--farm-mechanism=stub", "--farm-engine=unicorn"]
     result = cells(*options, "-k", "supersede_then_restore")
     assert result.parseoutcomes()["failed"] == 1

@@ -529,7 +529,7 @@ def mine(tmp_path_factory):
     shutil.copytree(paths.data("arch") / "arm64", folder / "mine")
     toml_file = folder / "mine" / "arch.toml"
     toml_file.write_text(toml_file.read_text().replace("variant.arm64", "variant.mine"))
-    plant(folder, "(to - at) >> 2", "(to - at + 4) >> 2")
+    plant(folder, "(to - at) >> 2", "(to - at + 8) >> 2")
     done = farm(*RUN, cwd=folder)
     assert done.returncode == 1, done.stderr
     return folder, [line for line in lines_of(folder) if line["verdict"] not in ("pass", "not-applicable")]
@@ -600,7 +600,7 @@ def test_known_failures_are_green_and_red_when_they_are_gone(mine):
     assert f"entry 1 (https://example.org/17, ada): still needed: {len(cells)} xfail" in done.stdout
     assert [written(line["cell"]) for line in lines_of(folder)] == cells
 
-    plant(folder, "(to - at + 4) >> 2", "(to - at) >> 2")
+    plant(folder, "(to - at + 8) >> 2", "(to - at) >> 2")
     try:
         done = farm(*RUN, cwd=folder)
         assert done.returncode == 1
@@ -610,7 +610,7 @@ def test_known_failures_are_green_and_red_when_they_are_gone(mine):
         assert done.returncode == 1
         assert f"entry 1 (https://example.org/17, ada): can go: {len(cells)} xpass" in done.stdout
     finally:
-        plant(folder, "(to - at) >> 2", "(to - at + 4) >> 2")
+        plant(folder, "(to - at) >> 2", "(to - at + 8) >> 2")
 
 
 def test_a_failure_that_is_not_listed_is_red_beside_those_that_are(mine):
@@ -712,11 +712,11 @@ def test_pytest_calls_a_known_failure_xfailed(conformance, pytester):
 
 def test_pytest_calls_a_known_failure_that_passes_failed(conformance, pytester, mine):
     write_list(pytester.path, {"cells": "mine/stub/zig/unicorn/BS-03"}, name="bad.toml")
-    plant(mine[0], "(to - at + 4) >> 2", "(to - at) >> 2")
+    plant(mine[0], "(to - at + 8) >> 2", "(to - at) >> 2")
     try:
         result = conformance("--farm-quarantine=bad.toml")
     finally:
-        plant(mine[0], "(to - at) >> 2", "(to - at + 4) >> 2")
+        plant(mine[0], "(to - at) >> 2", "(to - at + 8) >> 2")
     assert result.parseoutcomes()["failed"] == 1
     result.stdout.fnmatch_lines(["XPASS mine/stub/zig/unicorn/supersede_then_restore", "*take it out of bad.toml"])
 

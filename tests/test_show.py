@@ -267,7 +267,7 @@ def test_a_broken_encoder_is_seen_by_whoever_looks(arm64, tmp_path, monkeypatch)
     toml.write_text(toml.read_text(encoding="utf-8").replace("variant.arm64", "variant.mine"), encoding="utf-8")
     source = patch.read_text(encoding="utf-8")
     assert "(to - at) >> 2" in source
-    patch.write_text(source.replace("(to - at) >> 2", "(to - at + 4) >> 2"), encoding="utf-8")
+    patch.write_text(source.replace("(to - at) >> 2", "(to - at + 8) >> 2"), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "160")
     name, options = "mine/stub/zig/unicorn/supersede_then_restore", ["--arch-path", str(mine)]

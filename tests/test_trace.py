@@ -76,14 +76,15 @@ def _executed(items):
 
 
 def test_what_the_stub_executes_is_what_was_stored_last(stub):
+    jump = "whatever_0+0x4" if stub.cell.variant.startswith("arm64") else "whatever_0"  # behind the landing pad
     last = None
     executed = []
     checked = 0
     for item in stub.items:
         for store in _stores(item):
-            if store.into_code and store.symbol in ("whatever_0", "whatever_0+0x1"):  # not the slot
+            if store.into_code and store.symbol in ("whatever_0", "whatever_0+0x1", "whatever_0+0x4"):  # not the slot
                 last = store
-        if isinstance(item, Instruction) and item.symbol == "whatever_0":
+        if isinstance(item, Instruction) and item.symbol == jump:
             executed.append(item.text)
             if last:
                 offset = 2 * (last.address - item.address)
@@ -141,7 +142,7 @@ def test_a_pointer_is_stored_to_data_alone():
 
 def test_call_sites_are_redirected_in_sight():
     made = recorded(f"arm64/relocated/zig/unicorn/{SCENARIO}")
-    redirected = [store for _, store in code_stores(made) if store.symbol == "used_0+0x4"]
+    redirected = [store for _, store in code_stores(made) if store.symbol == "used_0+0x8"]
     assert [store.now[0].rpartition(" ")[2] for store in redirected] == [
         "<fast_0>",
         "<other_0>",
@@ -155,7 +156,7 @@ def test_the_encoders_word_is_the_one_that_is_stored():
     makes = {f"{item.word:08x}": item.text for item in of_kind(made, Encoded)}
     assert len(makes) == 3
     for _, store in code_stores(made):
-        if store.symbol == "whatever_0":
+        if store.symbol == "whatever_0+0x4":
             word = bytes.fromhex(store.after)[::-1].hex()
             assert [makes[word]] == store.now
 
@@ -163,8 +164,8 @@ def test_the_encoders_word_is_the_one_that_is_stored():
 def test_a_planted_displacement_is_in_plain_sight():
     made = recorded(f"arm64/stub/zig/unicorn/{SCENARIO}", "off-by-one")
     assert made.result.failed
-    assert any(line.endswith("<fast_0+0x4>") for _, store in code_stores(made) for line in store.now)
-    assert any(item.symbol == "fast_0+0x4" for item in of_kind(made, Instruction))
+    assert any(line.endswith("<fast_0+0x8>") for _, store in code_stores(made) for line in store.now)
+    assert any(item.symbol == "fast_0+0x8" for item in of_kind(made, Instruction))
 
 
 def test_a_torn_store_is_four_stores():
@@ -276,7 +277,7 @@ def test_a_step_of_an_engine_that_does_not_tell_steps_is_a_sentence():
 
 def test_a_loop_of_patches_is_folded():
     made = recorded("arm64/stub/zig/unicorn/patch_storm")
-    assert len(made.items) < 2000 < made.recording.count
+    assert len(made.items) < 2500 < made.recording.count
     assert sum(_executed(made.items)) == made.recording.count
 
 
@@ -334,7 +335,7 @@ def test_the_listing_names_the_steps_and_marks_stores_into_code():
     said = invoke(f"arm64/stub/zig/unicorn/{SCENARIO}")
     assert said.exit_code == 0
     assert "step 1: Lead whatever_0 to fast" in said.output
-    assert "=> STORES INTO CODE, 4 bytes at 0x1030000 (whatever_0): " in said.output
+    assert "=> STORES INTO CODE, 4 bytes at 0x1030004 (whatever_0+0x4): " in said.output
     assert "was  b " in said.output
     assert "=> PROTECTION of " in said.output
     assert "instructions in run, abi_call" in said.output
@@ -371,13 +372,13 @@ def test_a_guest_that_died_is_not_said_to_have_events():
 
 
 def test_the_json_is_one_document():
-    said = invoke(f"arm64/stub/zig/unicorn/{SCENARIO}", "--json", "--limit", "200")
+    said = invoke(f"arm64/stub/zig/unicorn/{SCENARIO}", "--json", "--limit", "300")
     document = json.loads(said.output)
     assert document["result"]["verdict"] == "pass"
     assert document["more"]
-    assert len(document["items"]) == 200
+    assert len(document["items"]) == 300
     stores = [s for item in document["items"] for s in item.get("stores", ()) if s["into_code"]]
-    assert stores[0]["symbol"] == "whatever_0"
+    assert stores[0]["symbol"] == "whatever_0+0x4"
     assert {item["what"] for item in document["items"]} == {"instruction", "folded", "protection", "encoded"}
 
 

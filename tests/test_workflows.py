@@ -397,7 +397,7 @@ def test_a_failing_cell_makes_the_conclusion_red(project):
     patch = project / "arch" / "patch.c"
     text = patch.read_text()
     assert "(to - at) >> 2" in text
-    patch.write_text(text.replace("(to - at) >> 2", "(to - at + 4) >> 2"))
+    patch.write_text(text.replace("(to - at) >> 2", "(to - at + 8) >> 2"))
     forge = GitHub(project, MINE, RUN="")
     assert forge.run() == {"plan": "success", "run": "failure", "merge": "failure", "conclusion": "failure"}
     assert forge.logs["merge"].count("::error title=") == 10

@@ -158,6 +158,7 @@ fast_\n:
     br      $31, target_entry
     pad
 other_\n:
+    ldah    $29, 0($27)             /* as C begins that needs its procedure value, so no near jump may lead here */
     lda     $25, NAMED | \n << 8 | TARGET_OTHER($31)
     br      $31, target_entry
     .endr

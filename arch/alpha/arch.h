@@ -14,6 +14,7 @@
 #define ARCH_CALLEE_SAVED 7       /* $9-$15 */
 #define ARCH_HIDDEN_REGISTERS 1   /* $1 (static chain) */
 #define ARCH_HAS_ENTRY_REGISTER 1 /* $27, the procedure value: C makes its global pointer from it */
+#define ARCH_ENTERED_INDIRECTLY(target) ((target) == TARGET_FAR || (target) == TARGET_OTHER) /* abi.S: as C begins */
 #define ARCH_DOUBLES_ANNOUNCED(entry) 8 /* in registers of a variadic call: nothing is said of them */
 #define ARCH_STACK_ALIGNMENT 16
 #define ARCH_ENTRY_STACK_BIAS 0

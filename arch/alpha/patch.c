@@ -13,7 +13,14 @@ uintptr_t arch_entry(uintptr_t function) { return function; }
 
 /* C that uses its global pointer begins with `ldah $29, high($27)`.  The jump leaves $27 what the caller made it, so
  * only the way through the slot leads there. */
-static bool needs_procedure_value(uintptr_t code) { return *(const volatile uint32_t *)code >> 16 == 0x27bbu; }
+static bool needs_procedure_value(uintptr_t code)
+{
+#ifdef CONTROL_NO_ENTRY_REGISTER
+    return !code;
+#else
+    return *(const volatile uint32_t *)code >> 16 == 0x27bbu;
+#endif
+}
 
 /* BR: 21-bit signed displacement in words from the next instruction, [-4 MiB, +4 MiB) (4.3 "Control Instructions"). */
 bool arch_reaches(uintptr_t at, uintptr_t to)

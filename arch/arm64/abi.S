@@ -109,6 +109,7 @@ abi_call:
     .globl bare_\n
     .type bare_\n, %function
 bare_\n:
+    LANDING_PAD
     str     x30, [sp, #-16]!
     adr     x17, 1f
     adrp    x16, abi_bare
@@ -131,6 +132,7 @@ bare_\n:
     .globl conditional_\n
     .type conditional_\n, %function
 conditional_\n:
+    LANDING_PAD
     tst     w0, #1
     b.ne    whatever_\n
     ret
@@ -158,6 +160,11 @@ abi_scrub:
 /* The targets.  An entry names itself in w17 and falls into target_entry; only x16 and x17 are written, so the body
  * gets every argument, the return address and the stack as the caller left them.  Before each lie zeros, which are no
  * instruction: who jumps short of one is found out. */
+#ifdef CONTROL_NO_TARGET_PAD
+#define TARGET_PAD nop
+#else
+#define TARGET_PAD LANDING_PAD
+#endif
 .macro pad
     .skip   ARCH_ENTRY_INSTRUCTION
     .balign 16, 0
@@ -170,14 +177,17 @@ abi_scrub:
     .type fast_\n, %function
     .type other_\n, %function
 default_\n:
+    TARGET_PAD
     mov     w17, #(NAMED | \n << 8 | TARGET_DEFAULT)
     b       target_entry
     pad
 fast_\n:
+    TARGET_PAD
     mov     w17, #(NAMED | \n << 8 | TARGET_FAST)
     b       target_entry
     pad
 other_\n:
+    TARGET_PAD
     mov     w17, #(NAMED | \n << 8 | TARGET_OTHER)
     b       target_entry
     .endr
@@ -189,6 +199,7 @@ other_\n:
     .globl far_\n
     .type far_\n, %function
 far_\n:
+    TARGET_PAD
     mov     w17, #(NAMED | \n << 8 | TARGET_FAR)
     ldr     x16, 1f
     br      x16
@@ -199,6 +210,7 @@ far_\n:
     .text
     .balign 16
 target_entry:
+    LANDING_PAD                     /* from the far targets through x16 */
 #ifdef CONTROL_CLOBBER_ARGUMENT
     mov     x6, #0
 #endif
@@ -274,11 +286,13 @@ return_here:
     .globl return_void
     .type return_void, %function
 return_void:
+    TARGET_PAD
     ret
     pad
     .globl return_zero
     .type return_zero, %function
 return_zero:
+    TARGET_PAD
 #ifdef CONTROL_RET0_MINUS_ONE
     mov     x0, #-1
 #else

@@ -23,7 +23,11 @@
 #define ARCH_CONDITIONAL_CALL_SITES /* in abi.S: compilers make few of them */
 
 #define ARCH_FUNCTION_ALIGNMENT 4
-#define ARCH_ENTRY_INSTRUCTION 4 /* size of the first instruction of a target's entry */
+/* A landing pad, `bti c`: on a guarded page an indirect branch must lead to one (Arm ARM DDI 0487, D8.4.7 "Enabling
+ * branch target identification"); to every other CPU it is a hint that does nothing. */
+#define LANDING_PAD hint #34
+
+#define ARCH_ENTRY_INSTRUCTION 8 /* of a target's entry: the pad, which who skips it may not miss, and an instruction */
 
 /* An instruction as a word of memory: instructions are little-endian whatever data is (Arm ARM DDI 0487, B2.6.2). */
 #ifdef __AARCH64EB__
@@ -34,9 +38,11 @@
 
 /* stub.S: one stub each ARCH_STUB_BYTES; the word that is poked, and the data slot, from the stub's address. */
 #define ARCH_STUB_BYTES 32
-#define ARCH_STUB_WORD 0
+#define ARCH_STUB_WORD 4
 #define ARCH_STUB_SLOT 16
 #define ARCH_FOREIGN_WORD ARCH_INSTRUCTION(0xd4200000u) /* brk #0: what a debugger puts there */
+
+#define ARCH_GUARDED 0x10 /* PROT_BTI: mprotect's bit for text whose indirect branches must meet landing pads */
 
 #define ARCH_CRC_T10DIF /* crc_t10dif.c has a carry-less multiply */
 

@@ -18,11 +18,17 @@ static struct product clmul(uint64_t a, uint64_t b)
 
 #define AT_HWCAP 16
 #define HWCAP_PMULL (1u << 4)
+#define AT_HWCAP2 26
+#define HWCAP2_BTI (1u << 17)
 
 uint32_t arch_features(const uintptr_t *auxiliary_vector)
 {
-    for (; auxiliary_vector[0]; auxiliary_vector += 2)
+    uint32_t features = 0;
+    for (; auxiliary_vector[0]; auxiliary_vector += 2) {
         if (auxiliary_vector[0] == AT_HWCAP && auxiliary_vector[1] & HWCAP_PMULL)
-            return FEATURE_CLMUL;
-    return 0;
+            features |= FEATURE_CLMUL;
+        if (auxiliary_vector[0] == AT_HWCAP2 && auxiliary_vector[1] & HWCAP2_BTI)
+            features |= FEATURE_BTI;
+    }
+    return features;
 }

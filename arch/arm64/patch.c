@@ -6,24 +6,30 @@
 
 #define B 0x14000000u
 #define NOP 0xd503201fu
+#ifdef CONTROL_NO_STUB_PAD
+#define BTI_C NOP
+#else
+#define BTI_C 0xd503245fu
+#endif
 
 uintptr_t arch_entry(uintptr_t function) { return function; }
 
 /* B: 26-bit signed word displacement from the instruction itself, [-128 MiB, +128 MiB) (C6.2.26). */
 bool arch_reaches(uintptr_t at, uintptr_t to)
 {
-    intptr_t displacement = (intptr_t)(to - at);
+    intptr_t displacement = (intptr_t)(to - (at + ARCH_STUB_WORD));
     return displacement >= -(1 << 27) && displacement < 1 << 27;
 }
 
 code_word arch_jump(uintptr_t at, uintptr_t to)
 {
+    at += ARCH_STUB_WORD;
     return ARCH_INSTRUCTION(B | (((uint32_t)(to - at) >> 2) & 0x03ffffffu));
 }
 
 uintptr_t arch_jump_target(uintptr_t at, code_word word)
 {
-    return at + (uintptr_t)(intptr_t)((int32_t)(ARCH_INSTRUCTION(word) << 6) >> 4);
+    return at + ARCH_STUB_WORD + (uintptr_t)(intptr_t)((int32_t)(ARCH_INSTRUCTION(word) << 6) >> 4);
 }
 
 /* Fall through to the load of the slot. */
@@ -33,11 +39,12 @@ code_word arch_slot_jump(uintptr_t at)
     return ARCH_INSTRUCTION(NOP);
 }
 
-/* ldr x16, slot; br x16 */
+/* bti c; the word; ldr x16, slot; br x16 */
 bool arch_is_stub(uintptr_t at)
 {
     const volatile uint32_t *code = (const volatile uint32_t *)at;
-    return code[1] == ARCH_INSTRUCTION(0x58000070u) && code[2] == ARCH_INSTRUCTION(0xd61f0200u);
+    return code[0] == ARCH_INSTRUCTION(BTI_C) && code[2] == ARCH_INSTRUCTION(0x58000050u) &&
+           code[3] == ARCH_INSTRUCTION(0xd61f0200u);
 }
 
 void arch_store_barrier(void) { __asm__ volatile("dmb ishst" ::: "memory"); }

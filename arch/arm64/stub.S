@@ -1,5 +1,6 @@
-/* arm64: the patchable functions as asm stubs.  Word 0 is `b target` or, for a target out of range, `nop`.  Only
- * x16, which AAPCS64 (6.1.1) leaves to veneers, is written; all arguments, x30 and the stack pass through. */
+/* arm64: the patchable functions as asm stubs.  Behind the landing pad stands `b target` or, for a target out of range,
+ * `nop`.  Only x16, which AAPCS64 (6.1.1) leaves to veneers, is written; all arguments, x30 and the stack pass through.
+ * A call through the function's address needs the pad, and so does a target that `br x16` enters. */
 #include "arch.h"
 #include "wire.h"
 
@@ -9,6 +10,11 @@
     .globl whatever_\n
     .type whatever_\n, %function
 whatever_\n:
+#ifdef CONTROL_NO_STUB_PAD
+    nop
+#else
+    LANDING_PAD
+#endif
 #ifdef CONTROL_INITIAL_FAST
     b       fast_\n
 #else

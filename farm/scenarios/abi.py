@@ -8,7 +8,7 @@ memory (AB-10), and doubles are in floating-point registers: its guests are buil
 
 from __future__ import annotations
 
-from farm.scenario import FUNCTIONS, POKING, Defect, Kind, Scenario, Step, call, patch, restore
+from farm.scenario import FUNCTIONS, POKING, Defect, Kind, Scenario, Step, call, null, patch, restore, ret0
 
 _WIDE = FUNCTIONS.index(Kind.WIDE)
 _LONG = FUNCTIONS.index(Kind.LONG)
@@ -192,6 +192,25 @@ SCENARIOS = (
         "A 64-bit result: a pair of registers on 32-bit architectures",
         (*_through(_LONG), call(_LONG, 1 << 33, "used"), call(_LONG, (1 << 32) - 2, "looped", count=4)),
         frozenset({Defect.TRUNCATED_RETURN}),
+    ),
+    Scenario(
+        "AB-17",
+        "landing_pads",
+        "Where indirect branches must meet landing pads, stubs and targets begin with one",
+        (
+            *(
+                step
+                for f in (0, _VOID)
+                for target in ("fast", "far", "other", "default")
+                for step in (call(f, 5, "pointer"), patch(f, target), call(f, 6), call(f, 7, "pointer"))
+            ),
+            *(null(_VOID), call(_VOID, 1, "pointer"), restore(_VOID)),
+            *(ret0(0), call(0, 1, "pointer"), restore(0), call(0, 5, "pointer")),
+        ),
+        frozenset({Defect.MISSING_PAD}),
+        requires=frozenset({"bti"}),
+        abi=frozenset({"landing-pads"}),
+        bugs=("B36", "B51"),
     ),
     Scenario(
         "AB-18",

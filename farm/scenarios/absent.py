@@ -21,12 +21,10 @@ _ONE_IMAGE = "a guest is one static image: there are no shared objects, and no l
 _NO_SIGNALS = (
     "nothing interrupts a guest: it has no signals, and an engine without an operating system has none to give"
 )
-_NO_PADS = "no engine here enforces landing pads in user mode, so a missing one could not be noticed"
 _NO_API = "the mechanisms have no such operation, so there is no answer to expect"
 
 ABSENT = (
     Absent("BS-10", "RET0 from a second object is the same RET0", _ONE_IMAGE),
-    Absent("AB-17", "a landing pad where the stub or a far target is reached indirectly", _NO_PADS),
     Absent("AB-20", "as many returns as calls", "no engine here keeps a shadow stack, so an imbalance goes unnoticed"),
     Absent("CS-09", "arm and thumb call each other", "a variant is built in one instruction set, for one kind of site"),
     Absent("CS-12", "a target that returns twice", "freestanding compilers have setjmp on some architectures only"),
@@ -60,7 +58,6 @@ ABSENT = (
     Absent(
         "RP-08", "a data slot that reads as an instruction", "a slot holds a target's address, which the linker chose"
     ),
-    Absent("RP-09", "the landing pad in front of the patched word", _NO_PADS),
     Absent(
         "RP-12",
         "every call site is found, and nothing else",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from farm.scenario import (
     EVERYWHERE,
+    POKING,
     Defect,
     Scenario,
     Scribble,
@@ -97,6 +98,20 @@ SCENARIOS = (
         ),
         frozenset({Defect.WRONG_DISPLACEMENT}),
         bugs=("B30", "B72", "B105", "B139", "B158"),
+    ),
+    Scenario(
+        "RP-09",
+        "landing_pad_survives",
+        "A patch changes the word behind the landing pad, and the pad stays",
+        tuple(
+            step
+            for target in ("fast", "far", "other")
+            for step in (patch(0, target), call(0, 5, "pointer"), restore(0), code(0), call(0, 6, "pointer"))
+        ),
+        frozenset({Defect.PAD_OVERWRITTEN}),
+        only=(POKING, "pointer patches no instruction"),
+        abi=frozenset({"landing-pads"}),
+        bugs=("B35", "B37", "B40", "B103"),
     ),
     Scenario(
         "RP-10",

@@ -34,6 +34,9 @@
 #ifndef ARCH_ENTRY_INSTRUCTION
 #define ARCH_ENTRY_INSTRUCTION ARCH_FUNCTION_ALIGNMENT
 #endif
+#ifndef ARCH_ENTERED_INDIRECTLY /* targets that a stub's near jump may not lead to */
+#define ARCH_ENTERED_INDIRECTLY(target) ((target) == TARGET_FAR)
+#endif
 typedef ARCH_CODE_WORD code_word;
 
 #ifndef ARCH_ARGUMENT_REGISTERS /* no abi.S: images/portable stands in for it, and looks at no register */

@@ -37,6 +37,29 @@ bool text_is_writable(void)
     return any & WRITE;
 }
 
+/* What the kernel guards, if the CPU can: an indirect branch into it must meet a landing pad. */
+#ifdef ARCH_GUARDED
+static uintptr_t guarded(void) { return farm_features & FEATURE_BTI ? ARCH_GUARDED : 0; }
+
+static void guard(const uint8_t *start, const uint8_t *end)
+{
+    arch_syscall(ARCH_SYS_MPROTECT, (uintptr_t)start, (uintptr_t)(end - start), READ_EXECUTE | guarded());
+}
+
+static void guard_text(void)
+{
+    if (guarded()) {
+        guard(text_start, text_end);
+        guard(module_start, stub_end);
+        guard(far_start, far_end);
+    }
+}
+#else
+static uintptr_t guarded(void) { return 0; }
+
+static void guard_text(void) {}
+#endif
+
 static bool protect_text(enum text_region region, uintptr_t protection)
 {
     protections[region] = protection;
@@ -46,7 +69,8 @@ static bool protect_text(enum text_region region, uintptr_t protection)
         *(volatile uint32_t *)farm_doorbell = (uint32_t)protection | (uint32_t)region << DOORBELL_REGION;
         return true;
     }
-    return start == end || arch_syscall(ARCH_SYS_MPROTECT, (uintptr_t)start, (uintptr_t)(end - start), protection) == 0;
+    return start == end || arch_syscall(ARCH_SYS_MPROTECT, (uintptr_t)start, (uintptr_t)(end - start),
+                                        protection | guarded()) == 0;
 }
 
 /* While open the stubs stay executable: another thread may be in one of them.  What locks the text does not lock the
@@ -149,6 +173,7 @@ void linux_main(const uintptr_t *stack)
     (void)auxiliary_vector, (void)stack;
 #endif
     farm_features = features;
+    guard_text();
     while (transfer(ARCH_SYS_READ, 0, (uint8_t *)&length, sizeof length)) {
         bool keep = length & FRAME_KEEP;
         length &= ~FRAME_KEEP;
