@@ -289,7 +289,7 @@ def test_the_farms_code_that_fills_and_describes_guests_is_part_of_the_key(guest
 
 
 def test_every_module_that_makes_an_image_is_part_of_the_key():
-    """But those that only say things, and those whose part in it is in the commands and in what is asked for."""
+    """But those that only say or start things, and those whose part is in the commands and in what is asked for."""
     names, reached = ["image"], set()
     while names:
         name = names.pop()
@@ -298,7 +298,7 @@ def test_every_module_that_makes_an_image_is_part_of_the_key():
             source = Path(image.__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
             for line in re.findall(r"^ *from farm(?:\.(\w+))? import (.*)$", source, re.MULTILINE):
                 names += [line[0]] if line[0] else re.findall(r"\w+", line[1])
-    assert reached - set(image.HOST_MODULES) == {"errors", "paths", "controls"}
+    assert reached - set(image.HOST_MODULES) == {"errors", "paths", "controls", "processes"}
 
 
 def test_another_compiler_of_the_same_version_is_another_compiler(tmp_path, monkeypatch):
@@ -349,8 +349,7 @@ def test_a_folder_for_temporary_files_that_is_not_there_is_not_needed(own_cache,
     "words", ["LLVM ERROR: IO failure on output stream: No space left on device", "error: NoSpaceLeft"]
 )
 def test_a_full_disk_is_not_the_guests_fault(own_cache, arm64, monkeypatch, words):
-    full = subprocess.CompletedProcess([], 1, stdout="", stderr=f"pattern.S: {words}")
-    monkeypatch.setattr(image.subprocess, "run", lambda *_, **__: full)
+    monkeypatch.setattr(image.processes, "run", lambda *_, **__: (1, f"pattern.S: {words}"))
     with pytest.raises(OutputError, match=f"images cannot be kept in {own_cache}: No space left on device") as caught:
         image.build(Spec(arm64, "stub"))
     assert caught.value.exit_status == 3
