@@ -97,8 +97,14 @@ class Zig:
         del variant  # one compiler for all of them
         return self._version
 
+    @functools.cached_property
+    def _recorded(self) -> str:
+        """What the installed package's own record says of the compiler: hash and size; empty if it has none."""
+        record = importlib.metadata.distribution("ziglang").read_text("RECORD") or ""
+        return record.partition("\nziglang/zig,")[2].partition("\n")[0]
+
     def identity(self, variant: Variant) -> str:
-        return f"{self.version(variant)} {_identity(self._binary)}"
+        return f"{self.version(variant)} {self._recorded or _identity(self._binary)}"
 
     @functools.cached_property
     def _root(self) -> Path:

@@ -280,4 +280,4 @@ def test_a_broken_encoder_is_seen_by_whoever_looks(arm64, tmp_path, monkeypatch)
     assert f"  farm trace {name} --arch-path 'their work/mine'\n" in said.output
     traced = CliRunner().invoke(app, ["trace", name, *options])
     assert traced.exit_code == 1
-    assert re.search(r"=> arch_jump makes 0x17\w{6}, b 0x\w+ <default_0\+0x4>", traced.output)
+    assert re.search(r"=> arch_jump makes 0x17\w{6}, b 0x\w+ <default_0\+0x8>", traced.output)
