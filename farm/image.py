@@ -37,7 +37,7 @@ PLATFORM = "linux"
 _MECHANISM_SOURCES = {
     "pointer": ("target.c", "pointer.c", "pointer_float.c", "no_sites.c"),
     "stub": ("target.c", "poke.c", "stub.c", "no_sites.c"),
-    "relocated": ("target.c", "poke.c", "relocated.c"),
+    "relocated": ("target.c", "poke.c", "relocated.c", "site_table.c"),
 }
 _LAYOUT = 4  # of image.json
 _interrupted = threading.Event()  # no compiler is started any more
