@@ -6,11 +6,6 @@
 
 #define B 0x14000000u
 #define NOP 0xd503201fu
-#ifdef CONTROL_NO_STUB_PAD
-#define BTI_C NOP
-#else
-#define BTI_C 0xd503245fu
-#endif
 
 uintptr_t arch_entry(uintptr_t function) { return function; }
 
@@ -37,14 +32,6 @@ code_word arch_slot_jump(uintptr_t at)
 {
     (void)at;
     return ARCH_INSTRUCTION(NOP);
-}
-
-/* bti c; the word; ldr x16, slot; br x16 */
-bool arch_is_stub(uintptr_t at)
-{
-    const volatile uint32_t *code = (const volatile uint32_t *)at;
-    return code[0] == ARCH_INSTRUCTION(BTI_C) && code[2] == ARCH_INSTRUCTION(0x58000050u) &&
-           code[3] == ARCH_INSTRUCTION(0xd61f0200u);
 }
 
 void arch_store_barrier(void) { __asm__ volatile("dmb ishst" ::: "memory"); }
