@@ -31,7 +31,7 @@ _IN_FLIGHT = 32 * 1024  # bytes; half of a pipe's capacity
 _NAP = 0.0005  # seconds; to be woken for every answer costs parent and child more than the answer itself
 _WORTH_A_NAP = 16  # programs in flight
 _CPU_SECONDS = 60  # after which a child is replaced; the kernel ends it, and what it forked, some time later
-_STILLBORN = 3  # children in a row that have died as they opened an image: the next would too
+_STILLBORN = 10  # children in a row that have died as they opened an image: the next would too
 _STDERR_KEPT = 4000  # bytes; QEMU may dump registers and memory map behind the line that says whose death it was
 
 
