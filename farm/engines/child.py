@@ -38,7 +38,7 @@ _WORTH_A_NAP = 16  # programs in flight
 _LARGEST = 1 << 28  # bytes of a frame; the largest is a recording of all that a program did
 _WRITTEN = 4 << 20  # bytes of a file that a child may write at most: of its standard error, or of its log
 _CPU_SECONDS = 60  # after which a child is replaced; the kernel ends it, and what it forked, some time later
-_STILLBORN = 3  # children in a row that have died as they opened an image: the next would too
+_STILLBORN = 10  # children in a row that have died as they opened an image: the next would too
 _STDERR_KEPT = 4000  # bytes; QEMU may dump registers and memory map behind the line that says whose death it was
 
 
