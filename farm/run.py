@@ -43,7 +43,7 @@ RETRIES = 1  # of a cell whose emulator failed
 _BATCH = 256  # cells
 AND = " and "  #: between the versions of one tool
 _CROSS_CHECKED = 16  # one cell in so many also runs in the engine's slow mode
-_GATHERED = 0.05  # seconds for which results wait at most to be written together
+_GATHERED = 0.1  # seconds for which results wait at most to be written together
 
 Sink = Callable[[Result], None]  #: hears of a result as it comes, and again if that was provisional and is sure now
 
