@@ -92,6 +92,19 @@ def leads_to(form: CallSiteForm, address: int, word: int, bits: int) -> int:
     return address + form.base + displacement(form, word) * form.scale & (1 << bits) - 1
 
 
+def redirected(form: CallSiteForm, address: int, word: int, to: int, bits: int) -> int:
+    """``word`` at ``address`` with the displacement that leads to ``to``; unchanged if it does not reach."""
+    value = to // form.scale if form.region else (to - address - form.base) // form.scale
+    parts, size_of_all = _fields(form)
+    positive = 1 ^ value >> size_of_all - 1 & 1
+    made = word
+    for low, size, compared in reversed(parts):
+        mask = (1 << size) - 1
+        made = made & ~(mask << low) | (value & mask ^ (positive if compared else 0)) << low
+        value >>= size
+    return made if leads_to(form, address, made, bits) == to else word
+
+
 def survey(path: Path, variant: Variant) -> Survey:
     """The call sites of the guest in ``path``.
 

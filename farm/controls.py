@@ -32,6 +32,7 @@ class Control:
     big: bool = False  #: only on a big-endian CPU
     file: str | None = None  #: of an architecture: where it is planted, and it is only where the macro is there
     asm: bool = False  #: about what lies before a target, which is known where targets are asm
+    aligned: bool = False  #: about the alignment of functions, where that is more than two bytes
     slot: bool = False  #: about the data slot, which a stub has only where its jump does not reach every address
 
     @property
@@ -61,6 +62,8 @@ class Control:
             return f"{variant.architecture} has no {ABI_FILE}, so what lies before a target is the compiler's"
         if self.defect is Defect.STALE_FETCH and variant.coherence == "coherent":
             return "caches are coherent, so there is no maintenance to leave out"
+        if self.aligned and variant.alignment == 2:
+            return "a function may begin at every second byte, so bit 0 is all that there is to look at"
         if self.slot and variant.branch_range is None:
             return "the stub's jump reaches every address, so there is no data slot"
         if self.defect is Defect.TORN_STORE and _BYTE_WORD.search(_text(variant.folder / "arch.h")):
@@ -307,8 +310,36 @@ CONTROLS: dict[str, Control] = {
         Control("dispatch-fast", Defect.WRONG_DISPATCH, "dispatch accelerates on any CPU", cpu=("clmul", False)),
         Control("half-done", Defect.HALF_DONE, "a failure half way leaves what was done", frozenset({"relocated"})),
         Control("sites-stay", Defect.BYPASS, "call sites are left on the stub", frozenset({"relocated"})),
+        Control(
+            "every-other-site",
+            Defect.SITE_LEFT_BEHIND,
+            "every other call site is left on the stub",
+            frozenset({"relocated"}),
+        ),
+        Control(
+            "bare-sites-only",
+            Defect.SITE_LEFT_BEHIND,
+            "call sites that the compiler made are left on the stub",
+            frozenset({"relocated"}),
+        ),
+        Control(
+            "bit-zero-only", Defect.COARSE_ALIGNMENT, "of a target's alignment only bit 0 is looked at", aligned=True
+        ),
+        Control("end-included", Defect.END_INCLUDED, "the first address behind the text is taken for one inside it"),
+        Control("half-compared", Defect.HALF_COMPARED, "of old code only the lower half is looked at", _CODE),
+        Control(
+            "surroundings-unchecked", Defect.UNCHECKED_SURROUNDINGS, "what surrounds the word is not looked at", _CODE
+        ),
         Control("reentrant", Defect.NOT_SERIALISED, "a request is granted in the middle of another", _CODE),
         Control("left-writable", Defect.LEFT_WRITABLE, "the text stays writable after a patch", _CODE),
+        Control(
+            "closed-in-part",
+            Defect.LEFT_WRITABLE,
+            "the stubs are closed, and the call sites that were opened with them stay writable",
+            frozenset({"relocated"}),
+        ),
+        Control("execute-only", Defect.WRONG_PROTECTION, "after a patch the text cannot be read", _CODE),
+        Control("not-executable", Defect.WRONG_PROTECTION, "after a patch the text cannot be executed", _CODE),
         Control(
             "stale-site",
             Defect.STALE_SITE,

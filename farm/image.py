@@ -48,7 +48,7 @@ PLATFORM = "linux"
 _MECHANISM_SOURCES = {
     "pointer": ("target.c", "pointer.c", "pointer_float.c", "no_sites.c"),
     "stub": ("target.c", "poke.c", "stub.c", "no_sites.c"),
-    "relocated": ("target.c", "poke.c", "relocated.c"),
+    "relocated": ("target.c", "poke.c", "relocated.c", "site_table.c"),
 }
 
 #: The farm's code that makes a guest of what the compilers made, and describes it.

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from farm import layout, wire
 from farm.backend import Variant
-from farm.call_sites import CallSite, survey
+from farm.call_sites import CallSite, redirected, survey
 from farm.elf import SYMBOLS, Segment, bytes_at
 from farm.errors import ImageError
+from farm.scenario import REAL_TARGETS
 
 
 def patched(symbols: dict[str, int], mechanism: str) -> tuple[int, int]:
@@ -57,10 +58,22 @@ def fill(path: Path, name: str, variant: Variant, mechanism: str) -> tuple[CallS
         put(f"the table of {len(sites)} call sites", table, "farm_sites", "SITE_CAPACITY in farm/wire.py")
         count = len(sites).to_bytes(4, variant.byte_order)
         put("their number", count, "farm_site_count", "one word")
+        words = b"".join(_words_by_target(site, guest.functions, variant) for site in sites)
+        put("what they hold by target", words, "farm_site_words", "SITE_CAPACITY in farm/wire.py")
     layout.check(replace(guest, content=bytes(content)))
     path.write_bytes(content)
     path.chmod(0o755)
     return sites
+
+
+def _words_by_target(site: CallSite, functions: dict[str, int], variant: Variant) -> bytes:
+    """What ``site`` holds while its function leads to each of its targets: the linked word where it does not reach."""
+    form = next(form for form in variant.call_site if form.instruction == site.instruction)
+    words = [site.word]
+    for target in REAL_TARGETS[1:]:
+        to = functions[f"{target.name.lower()}_{site.function}"] & -variant.alignment
+        words.append(redirected(form, site.address, site.word, to, variant.bits))
+    return struct.pack(f"{'>' if variant.big_endian else '<'}{len(words)}I", *words)
 
 
 def text_digest(content: bytes, segments: tuple[Segment, ...], symbols: dict[str, int], *, big_endian: bool) -> int:

@@ -2,8 +2,8 @@
 
 Unicorn is a CPU without an operating system, so the machine supplies what Linux would: memory from the image's
 segments, a stack, and a *doorbell*, a word of device memory where the guest stores the protection it wants for its
-stubs (``mprotect`` in the process world).  Protection is changed from the doorbell's callback because doing so from a
-memory hook crashes Unicorn.
+stubs (``mprotect`` in the process world) and from which it loads what is wrong with the one they have.  Protection is
+changed from the doorbell's callback because doing so from a memory hook crashes Unicorn.
 
 Decisions that cost something to learn:
 
@@ -34,7 +34,7 @@ import unicorn
 import unicorn.unicorn_const as uc_const
 
 from farm.backend import ENCODERS, REGISTER_MODULES, UnicornSettings
-from farm.wire import DOORBELL_REGION, EVENT_WORDS, FEATURES, HEADER_WORDS
+from farm.wire import DOORBELL_REGION, EVENT_WORDS, FEATURES, HEADER_WORDS, TEXT_FAULTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -48,7 +48,7 @@ _DOORBELL_OFFSET = 0x1C0000  # all within 2 MiB: what a change of protection cos
 _TCG_BUFFER = 16 << 20  # the default of 1 GiB fills up over a long run
 _CHANGES_A_BUFFER = 4096  # of code, after which all translations are dropped: some 2 MiB, the rest is for one long run
 
-_EXECUTE, _WRITE, _READ = 1, 2, 4
+_EXECUTE, _WRITE, _READ = 1, 2, 4  # of an ELF segment; mprotect has them in the opposite order
 
 _DOORBELL_SIZE = 4  # bytes of a store
 _ANY_PERMISSION = 7
@@ -187,7 +187,7 @@ class Machine:
         base = symbols["text_start"]
         self._lend(base + _STACK_OFFSET, bytearray(_STACK_SIZE), _READ | _WRITE)
         self._doorbell = range(base + _DOORBELL_OFFSET, base + _DOORBELL_OFFSET + self._page)
-        self.uc.mmio_map(self._doorbell.start, self._page, None, None, self._on_doorbell, None)
+        self.uc.mmio_map(self._doorbell.start, self._page, self._on_question, None, self._on_doorbell, None)
         self._opened = [
             (symbols[start], -(-(symbols[end] - symbols[start]) // self._page) * self._page)
             for start, end in (("stub_start", "stub_end"), ("module_start", "module_end"), ("module_start", "stub_end"))
@@ -227,7 +227,7 @@ class Machine:
         start, length = self._opened[region]
         if self._recorder:
             self._recorder.on_protection(start, length, value & _ANY_PERMISSION)
-        permissions = _protection(4 | (value & 2) | (value >> 2 & 1))
+        permissions = _protection((value & 1) << 2 | value & 2 | value >> 2 & 1)
         self._protect(region, permissions)
         (self._left_changed.discard if permissions == _READ_EXECUTE else self._left_changed.add)(region)
 
@@ -237,6 +237,19 @@ class Machine:
             self.uc.mem_protect(start, length, permissions)
             if self._pages is not None:
                 self._pages.update(dict.fromkeys(range(start, start + length, self._page), permissions))
+
+    def _on_question(self, uc: Any, offset: int, size: int, user_data: object) -> int:
+        """What is wrong with the protection of all that may be opened (:data:`~farm.wire.TEXT_FAULTS`), to Unicorn."""
+        del offset, user_data
+        start, length = self._opened[-1]
+        present = [p for first, last, p in uc.mem_regions() if first < start + length and last >= start]
+        wrong = {
+            "writable": any(p & uc_const.UC_PROT_WRITE for p in present),
+            "unreadable": not all(p & uc_const.UC_PROT_READ for p in present),
+            "not-executable": not all(p & uc_const.UC_PROT_EXEC for p in present),
+        }
+        value = sum(TEXT_FAULTS[name] for name, is_wrong in wrong.items() if is_wrong)
+        return int.from_bytes(value.to_bytes(size, "little"), "big") if self._swapped else value
 
     def _on_invalid(self, uc: Any, access: int, address: int, size: int, value: int, user_data: object) -> bool:
         del uc, access, size, value, user_data

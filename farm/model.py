@@ -42,8 +42,10 @@ from farm.scenario import (
     Scenario,
     Scribble,
     Shape,
+    Sites,
     Status,
     Step,
+    Tamper,
     Target,
     Unload,
     has_call_site,
@@ -194,6 +196,7 @@ class Reference:
     current: list[Target] = field(default_factory=lambda: [Target.DEFAULT] * len(FUNCTIONS))
     scribbled: set[int] = field(default_factory=set)
     locked: bool = False
+    behind: set[int] = field(default_factory=set)  #: loaded while text was locked: its call sites may be on the stub
     failing_poke: int = 0  #: the number of the store to code from now that fails; 0: none
     loaded: bool = False
     depth: int = 0
@@ -233,6 +236,8 @@ class Reference:
                 self.emit("query", number, target_word(step.function, self.current[step.function]))
             case Code():
                 self.code(step, number)
+            case Sites():
+                self.sites(step, number)
             case Address():
                 self.emit("address", number, step.function << 8 | ANY_TARGET)
             case Scribble():
@@ -240,6 +245,12 @@ class Reference:
                 if status is Status.OK:
                     self.scribbled.add(step.function)
                 self.emit("scribble", number, step.function << 8 | ANY_TARGET, value=status)
+            case Tamper():
+                if self.locked or step.function in self.scribbled:
+                    raise ScenarioError(
+                        f"whatever_{step.function} is tampered with while its text is locked or foreign"
+                    )
+                self.emit("tamper", number, step.function << 8 | ANY_TARGET)
             case LockText():
                 self.locked = step.locked
                 self.emit("lock", number, value=int(step.locked))
@@ -268,9 +279,9 @@ class Reference:
         match step.target:
             case Target.BEST:
                 return self.set(step.function, Target.FAST if "clmul" in self.features else Target.DEFAULT)
-            case Target.STUB | Target.DATA | Target.ZERO:
+            case Target.STUB | Target.DATA | Target.ZERO | Target.END:
                 return Status.BAD_TARGET
-            case Target.MISALIGNED:
+            case Target.MISALIGNED | Target.HALFWAY:
                 return Status.MISALIGNED
             case Target.NULL if FUNCTIONS[step.function] is not Kind.VOID:
                 return Status.BAD_TARGET
@@ -290,12 +301,14 @@ class Reference:
             self.failing_poke = 0
             return Status.READ_ONLY
         self.current[function] = target
+        self.behind.discard(function)
         return Status.OK
 
     def interrupted(self, step: Interrupted, number: int) -> None:
         if not {step.target, step.elsewhere} <= set(REAL_TARGETS) or self.locked or self.failing_poke or self.scribbled:
             raise ScenarioError(f"whatever_{step.function}: this request may be refused before it has a middle")
         self.current[step.function] = step.target
+        self.behind.discard(step.function)
         self.emit("interrupt", number, target_word(step.other, step.elsewhere), value=Status.BUSY)
         self.emit("patch", number, target_word(step.function, step.target))
 
@@ -306,6 +319,8 @@ class Reference:
                 "the module is loaded and unloaded in turn, at the outermost level, while no store to code is to fail"
             )
         self.loaded = loading
+        patched = {function for function, target in enumerate(self.current) if target is not Target.DEFAULT}
+        self.behind = patched if loading and self.locked else set()
         self.emit("load" if loading else "unload", number)
 
     def code(self, step: Code, number: int) -> None:
@@ -313,6 +328,16 @@ class Reference:
         word = NO_TARGET if step.function is None else step.function << 8 | ANY_TARGET
         changed = any(f in self.scribbled or self.current[f] is not Target.DEFAULT for f in functions)
         self.emit("code", number, word, value=int(changed))
+
+    def sites(self, step: Sites, number: int) -> None:
+        function = f"whatever_{step.function}"
+        if step.target is not self.current[step.function] or step.target not in REAL_TARGETS:
+            raise ScenarioError(
+                f"the call sites of {function} are expected at {step.target.name}, where it does not lead"
+            )
+        if step.function in self.behind:
+            raise ScenarioError(f"the module was loaded while its text was locked: its calls of {function} may stay")
+        self.emit("sites", number, target_word(step.function, step.target))
 
     def call(self, step: Call, number: int) -> None:
         function = step.function

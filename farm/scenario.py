@@ -96,6 +96,8 @@ class Target(enum.Enum):
     STUB = 0xF2  #: the patchable function itself: an endless loop if accepted
     DATA = 0xF3  #: an address that is not executable
     MISALIGNED = 0xF4  #: the default target plus one byte: the middle of an instruction
+    HALFWAY = 0xF8  #: the default target plus half of what every function is aligned to
+    END = 0xF9  #: the first address behind the text that the targets lie in
     ZERO = 0xF5  #: address 0 by mistake, that is, without saying NULL
     NEXT = 0xF6  #: the patchable function with the next number: a stub that leads to another stub
     BEST = 0xF7  #: what dispatch chooses for this CPU: FAST if it can run there, else DEFAULT
@@ -209,6 +211,12 @@ class Defect(enum.Enum):
     BYPASS = "bypass"
     MISSING_PAD = "missing-pad"
     PAD_OVERWRITTEN = "pad-overwritten"
+    SITE_LEFT_BEHIND = "site-left-behind"
+    WRONG_PROTECTION = "wrong-protection"
+    COARSE_ALIGNMENT = "coarse-alignment"
+    END_INCLUDED = "end-included"
+    HALF_COMPARED = "half-compared"
+    UNCHECKED_SURROUNDINGS = "unchecked-surroundings"
 
     def __str__(self) -> str:
         return self.value
@@ -263,8 +271,31 @@ class Code:
 
 
 @dataclass(frozen=True, slots=True)
+class Sites:
+    """Look at every call site of ``function`` that one store redirects, where the mechanism redirects any.
+
+    Each must lead straight to ``target``, or to the patchable function if it does not reach.  What a site has to hold
+    comes from the linked image: nothing that the mechanism knows is believed.
+    """
+
+    function: int
+    target: Target
+
+
+@dataclass(frozen=True, slots=True)
 class Scribble:
     """Overwrite the patched instruction with one that is not the mechanism's own, as another patching tool would."""
+
+    function: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tamper:
+    """Change the code of ``function`` and of its call sites, bit by bit, as another tool would.
+
+    While a bit is changed a request is made, which must be refused; then the bit is put back.  Every byte has its turn
+    but those of a data slot.
+    """
 
     function: int
 
@@ -298,7 +329,7 @@ class Interrupted:
 
 @dataclass(frozen=True, slots=True)
 class Protection:
-    """Ask whether any text can be written now."""
+    """Ask the memory itself whether all text can be read and executed now, and none of it be written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,7 +368,9 @@ Step: TypeAlias = (
     | Restore
     | Query
     | Code
+    | Sites
     | Scribble
+    | Tamper
     | LockText
     | FailPoke
     | Interrupted
@@ -488,6 +521,11 @@ def query(function: int) -> Query:
 def code(function: int | None = None) -> Code:
     """``code(0)``, or ``code()`` for every patchable function at once."""
     return Code(function)
+
+
+def sites(function: int, target: Target | str) -> Sites:
+    """``sites(0, "fast")``."""
+    return Sites(function, _target(target))
 
 
 def piece(length: int, start: int = 0, *, more: bool = False, in_place: bool = False, wrap: bool = False) -> int:

@@ -55,8 +55,10 @@ from farm.scenario import (
     Scenario,
     Scribble,
     Shape,
+    Sites,
     Status,
     Step,
+    Tamper,
     Target,
     Unload,
 )
@@ -91,6 +93,8 @@ OPS: dict[type, int] = {
     Unload: 13,
     Interrupted: 14,
     Protection: 15,
+    Sites: 16,
+    Tamper: 17,
 }
 
 KINDS = {
@@ -110,6 +114,8 @@ KINDS = {
     "unload": 14,
     "interrupt": 15,
     "protection": 16,
+    "sites": 17,
+    "tamper": 18,
 }
 _KIND_NAMES = {number: name for name, number in KINDS.items()}
 _NO_KIND = "kind "  # and its number
@@ -133,8 +139,14 @@ DOUBLE_BITS = (
 SITE_CAPACITY = 512
 SITE_IN_MODULE = 1 << 16
 
+#: Value of a ``sites`` event for a function of which the guest's table has no call site at all.
+NO_SITES = 0xFFFFFFFF
+
 #: Bytes of the module's text at most.
 MODULE_SIZE = 1024
+
+#: What may be wrong with the protection of the text: bits of the value of a ``protection`` event.
+TEXT_FAULTS = {"writable": 1, "unreadable": 2, "not-executable": 4}
 
 #: Where the doorbell's value says what is to be opened: 0 the stubs, 1 the module, 2 both and the call sites.
 DOORBELL_REGION = 4
@@ -165,7 +177,6 @@ _VALUES = {
     "lock": ("unlocked", "locked"),
     "address": ("the same everywhere", "not the same everywhere"),
     "load": ("done", "failed"),
-    "protection": ("read-only", "writable"),
 }
 
 #: Target word of an event that names no target, and of a target the guest does not know.
@@ -191,7 +202,9 @@ class Event(NamedTuple):
 
     ``value`` is how many bytes go through accelerated code (``enter`` of CRC), the value returned (``return``), a
     :class:`~farm.scenario.Status` (:data:`ANSWERED`), 0 or 1 (``code``: 1 if the bytes are not pristine; ``address``: 1
-    if two addresses differ; ``lock``, ``load``, ``protection``: :data:`_VALUES`) or a digest (``output``; ``loop``, of
+    if two addresses differ; ``lock``, ``load``: :data:`_VALUES`), how many call sites are not as they must be
+    (``sites``; or :data:`NO_SITES`), 1 + the number of the first byte of which a change went unnoticed (``tamper``),
+    what is wrong with the text's protection (``protection``: :data:`TEXT_FAULTS`) or a digest (``output``; ``loop``, of
     the folded events).  ``stack`` is the difference in bytes between the stack pointer after and before the call.
 
     ``abi`` is a mask of violations (:data:`VIOLATIONS`); which register each is about, an architecture's ``arch.h``
@@ -238,6 +251,12 @@ class Event(NamedTuple):
             return status_name(self.value)
         if self.kind in ("output", "loop"):
             return f"digest {self.value:#x}"
+        if self.kind == "sites":
+            return _left_behind(self.value)
+        if self.kind == "tamper":
+            return f"byte {self.value - 1} may be changed unnoticed" if self.value else "every change is refused"
+        if self.kind == "protection":
+            return "text " + (", ".join(_names(TEXT_FAULTS, self.value)) or "as it must be")
         if self.value < len(named := _VALUES.get(self.kind, ())):
             return named[self.value]
         return f"value {self.value:#x}" if self.value or self.kind == "return" else ""
@@ -281,6 +300,19 @@ def status_name(value: int) -> str:
         return Status(value).name.lower().replace("_", "-")
     except ValueError:
         return f"status {value}"
+
+
+def _names(bits: dict[str, int], value: int) -> list[str]:
+    """What the bits of ``value`` are called; of those that have no name, their number."""
+    unnamed = value & ~sum(bits.values())
+    return [name for name, bit in bits.items() if value & bit] + ([f"{unnamed:#x}"] if unnamed else [])
+
+
+def _left_behind(sites: int) -> str:
+    """``3 call sites left behind`` for the value of a ``sites`` event."""
+    if sites == NO_SITES:
+        return "no call site is known"
+    return f"{sites} call sites left behind" if sites else "every call site follows"
 
 
 def violations(event: Event) -> list[str]:
@@ -343,6 +375,8 @@ def _instruction(step: Step, counter: object) -> list[int]:
                 nested += _instruction(inner, counter)
         case Patch():
             operands = [step.function, step.target.value, step.offset]
+        case Sites():
+            operands = [step.function, step.target.value]
         case Code():
             operands = [ALL_FUNCTIONS if step.function is None else step.function]
         case LockText():
@@ -353,7 +387,7 @@ def _instruction(step: Step, counter: object) -> list[int]:
             operands = [step.function, step.target.value, step.other, step.elsewhere.value]
         case Output() | Load() | Unload() | Protection():
             operands = []
-        case Restore() | Query() | Scribble() | Address():
+        case Restore() | Query() | Scribble() | Tamper() | Address():
             operands = [step.function]
     return [OPS[type(step)] | number << 16, 2 + len(operands) + len(nested), *operands, *nested]
 
@@ -516,9 +550,11 @@ def _layout() -> str:
         f"#define TARGET_COUNT {len(REAL_TARGETS)}",
         f"#define SITE_CAPACITY {SITE_CAPACITY}",
         f"#define SITE_IN_MODULE {SITE_IN_MODULE:#x}",
+        f"#define NO_SITES {NO_SITES:#x}u",
         f"#define MODULE_SIZE {MODULE_SIZE}",
         f"#define DOORBELL_REGION {DOORBELL_REGION}",
     ]
+    lines += [f"#define TEXT_{name.replace('-', '_').upper()} {bit}u" for name, bit in TEXT_FAULTS.items()]
     lines += [f"#define OP_{cls.__name__.upper()} {number}" for cls, number in OPS.items()]
     lines += [f"#define EVENT_{name.upper().replace('-', '_')} {number}" for name, number in KINDS.items()]
     lines += [f"#define MECHANISM_{name.upper()} {number}" for name, number in MECHANISMS.items()]

@@ -43,13 +43,6 @@ code_word arch_slot_jump(uintptr_t at)
     return NOP;
 }
 
-/* br $27, .+4; ldq $27, slot - .($27); jmp ($27) */
-bool arch_is_stub(uintptr_t at)
-{
-    const volatile uint32_t *code = (const volatile uint32_t *)at;
-    return code[1] == 0xc3600000u && code[2] == 0xa77b0008u && code[3] == 0x6bfb0000u;
-}
-
 void arch_store_barrier(void) { __asm__ volatile("wmb" ::: "memory"); }
 
 /* IMB: what this CPU has stored is what it fetches from now on (6.7.3). */

@@ -13,13 +13,11 @@
 /* A 32-bit instruction as a word of memory: its first halfword is at the lower address (A6.1, A3.3.1). */
 #define WORD(first, second) ((uint32_t)(first) | (uint32_t)(second) << 16)
 #define NOP WORD(0xf3af, 0x8000)
-#define LDR_PC WORD(0xf8df, 0xf000) /* from the word behind it */
 #else
 #define REACH (1 << 25)
 #define AHEAD 8
 #define B 0xea000000u
 #define NOP ARCH_INSTRUCTION(0xe320f000u)
-#define LDR_PC ARCH_INSTRUCTION(0xe51ff004u)
 #endif
 
 uintptr_t arch_entry(uintptr_t function) { return function; }
@@ -69,9 +67,6 @@ code_word arch_slot_jump(uintptr_t at)
     (void)at;
     return NOP;
 }
-
-/* ldr pc, slot */
-bool arch_is_stub(uintptr_t at) { return ((const volatile uint32_t *)at)[1] == LDR_PC; }
 
 void arch_store_barrier(void) { __asm__ volatile("dmb ishst" ::: "memory"); }
 

@@ -39,14 +39,6 @@ code_word arch_slot_jump(uintptr_t at)
     return ARCH_INSTRUCTION(NOP);
 }
 
-/* bti c; the word; ldr x16, slot; br x16 */
-bool arch_is_stub(uintptr_t at)
-{
-    const volatile uint32_t *code = (const volatile uint32_t *)at;
-    return code[0] == ARCH_INSTRUCTION(BTI_C) && code[2] == ARCH_INSTRUCTION(0x58000050u) &&
-           code[3] == ARCH_INSTRUCTION(0xd61f0200u);
-}
-
 void arch_store_barrier(void) { __asm__ volatile("dmb ishst" ::: "memory"); }
 
 /* Clean to the point of unification, invalidate, and synchronise this CPU (B2.4.4). */

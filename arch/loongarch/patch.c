@@ -37,13 +37,6 @@ code_word arch_slot_jump(uintptr_t at)
     return NOP;
 }
 
-/* pcaddu12i t3, 0; ld.d t3, t3, slot; jr t3 */
-bool arch_is_stub(uintptr_t at)
-{
-    const volatile uint32_t *code = (const volatile uint32_t *)at;
-    return code[1] == 0x1c00000fu && code[2] == (0x28c001efu | (ARCH_STUB_SLOT - 4) << 10) && code[3] == 0x4c0001e0u;
-}
-
 void arch_store_barrier(void) { __asm__ volatile("dbar 0" ::: "memory"); }
 
 /* Hardware keeps the instruction cache coherent; IBAR 0 discards what this core has fetched already, once the store is

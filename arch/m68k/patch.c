@@ -4,9 +4,6 @@
  * on a 32-bit bus (MC68040 User's Manual, section 7, "Misaligned Operands"). */
 #include "patch.h"
 
-#define JMP_ABSOLUTE_LONG 0x4ef9
-#define NOP 0x4e71
-
 uintptr_t arch_entry(uintptr_t function) { return function; }
 
 bool arch_reaches(uintptr_t at, uintptr_t to)
@@ -25,13 +22,6 @@ uintptr_t arch_jump_target(uintptr_t at, code_word word)
 {
     (void)at;
     return word;
-}
-
-/* nop; jmp abs.l */
-bool arch_is_stub(uintptr_t at)
-{
-    const volatile uint16_t *code = (const volatile uint16_t *)at;
-    return code[-1] == NOP && code[0] == JMP_ABSOLUTE_LONG;
 }
 
 #define SYS_CACHEFLUSH 123

@@ -33,15 +33,6 @@ code_word arch_slot_jump(uintptr_t at)
     return NOP;
 }
 
-/* nop; lui $25, %hi(slot); lw or ld $25, %lo(slot)($25); jr $25; nop */
-bool arch_is_stub(uintptr_t at)
-{
-    const volatile uint32_t *code = (const volatile uint32_t *)at;
-    const uint32_t load = sizeof(uintptr_t) == 8 ? 0xdf39u : 0x8f39u;
-    return code[1] == NOP && code[2] >> 16 == 0x3c19u && code[3] >> 16 == load && code[4] == 0x03200008u &&
-           code[5] == NOP;
-}
-
 void arch_store_barrier(void) { __asm__ volatile("sync" ::: "memory"); }
 
 /* Write the data cache's line back and invalidate the instruction cache's, wait for it, and discard what this CPU has

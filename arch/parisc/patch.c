@@ -40,13 +40,6 @@ code_word arch_slot_jump(uintptr_t at)
     return NOP;
 }
 
-/* ldil slot, r1; ldw slot(r1), r1; bv,n r0(r1) */
-bool arch_is_stub(uintptr_t at)
-{
-    const volatile uint32_t *code = (const volatile uint32_t *)at;
-    return code[1] >> 21 == 0x101u && code[2] >> 16 == 0x4821u && code[3] == 0xe820c002u;
-}
-
 /* Stores of one CPU are seen in program order (PA-RISC 2.0 Architecture, "Memory Ordering Model"): only the compiler is
  * held. */
 void arch_store_barrier(void) { __asm__ volatile("" ::: "memory"); }

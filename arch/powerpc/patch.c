@@ -50,20 +50,6 @@ code_word arch_slot_jump(uintptr_t at)
     return NOP;
 }
 
-/* lis r12, slot@ha; lwz or ld r12, slot@l(r12); with descriptors ld r12, 0(r12); mtctr r12; bctr */
-bool arch_is_stub(uintptr_t at)
-{
-    const volatile uint32_t *code = (const volatile uint32_t *)at;
-    const uint32_t load = sizeof(uintptr_t) == 8 ? 0xe98cu : 0x818cu;
-    if (code[1] >> 16 != 0x3d80u || code[2] >> 16 != load)
-        return false;
-#ifdef ARCH_DESCRIPTORS
-    if (code++[3] != 0xe98c0000u)
-        return false;
-#endif
-    return code[3] == 0x7d8903a6u && code[4] == 0x4e800420u;
-}
-
 void arch_store_barrier(void) { __asm__ volatile("sync" ::: "memory"); }
 
 /* Write the data cache's block to memory, invalidate the instruction cache's, and discard what this CPU has fetched

@@ -39,14 +39,6 @@ code_word arch_slot_jump(uintptr_t at)
     return NOP;
 }
 
-/* auipc t1, 0; lw or ld t1, slot(t1); jr t1 */
-bool arch_is_stub(uintptr_t at)
-{
-    const volatile uint32_t *code = (const volatile uint32_t *)at;
-    const uint32_t load = sizeof(uintptr_t) == 8 ? 0x00033303u : 0x00032303u;
-    return code[1] == 0x00000317u && code[2] == (load | (ARCH_STUB_SLOT - 4) << 20) && code[3] == 0x00030067u;
-}
-
 void arch_store_barrier(void) { __asm__ volatile("fence w, w" ::: "memory"); }
 
 /* This hart's stores become visible to its own fetches; another one needs a FENCE.I of its own (Unprivileged ISA,

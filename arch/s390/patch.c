@@ -6,7 +6,6 @@
  * use).  So the jump in place leads to the default target or nowhere, and all others are reached through the slot. */
 #include "patch.h"
 
-#define BRCL 0xc0
 #define ALWAYS 0xf4 /* mask 15 */
 #define NEVER 0x04  /* mask 0 */
 
@@ -36,13 +35,6 @@ code_word arch_slot_jump(uintptr_t at)
 {
     (void)at;
     return NEVER;
-}
-
-/* brcl; lgrl %r1, slot; br %r1 */
-bool arch_is_stub(uintptr_t at)
-{
-    const volatile uint16_t *code = (const volatile uint16_t *)at;
-    return code[0] >> 8 == BRCL && code[3] == 0xc418 && code[4] == 0 && code[5] == 5 && code[6] == 0x07f1;
 }
 
 /* Stores of one CPU are seen in program order ("Storage-Operand Store References"): only the compiler is held. */

@@ -21,13 +21,6 @@ uintptr_t arch_jump_target(uintptr_t at, code_word word)
     return word;
 }
 
-/* mov.l 1f, r0; jmp @r0; nop */
-bool arch_is_stub(uintptr_t at)
-{
-    const volatile uint16_t *code = (const volatile uint16_t *)at;
-    return code[0] == 0xd001u && code[1] == 0x402bu && code[2] == 0x0009u;
-}
-
 /* A literal is loaded through the data cache, so the next load finds it. */
 void arch_sync_code(uintptr_t word)
 {

@@ -34,18 +34,6 @@ code_word arch_slot_jump(uintptr_t at) { return arch_jump(at, at + SLOT_LOAD); }
 void arch_store_barrier(void) { __asm__ volatile("stbar" ::: "memory"); }
 #endif
 
-/* mov %o7, %g1; call; mov %g1, %o7; and what loads the slot: sethi; ldx [%g1 + lo], %g1; jmp %g1; nop */
-bool arch_is_stub(uintptr_t at)
-{
-    const volatile uint32_t *code = (const volatile uint32_t *)at;
-    bool is_call = code[0] == 0x8210000fu && code[1] >> 30 == 1 && code[2] == 0x9e100001u;
-#ifdef ARCH_STUB_SLOT
-    return is_call && code[3] >> 22 == 0x00cu && code[4] >> 13 == 0x612c3u && code[5] == 0x81c04000u;
-#else
-    return is_call;
-#endif
-}
-
 /* FLUSH makes the doubleword's instruction fetches, here and in time everywhere, come after the store (V9, A.20).  A V8
  * CPU may execute up to five instructions before it is done (SPARC Architecture Manual version 8, B.32). */
 void arch_sync_code(uintptr_t word)

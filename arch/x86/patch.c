@@ -32,20 +32,6 @@ code_word arch_slot_jump(uintptr_t at) { return arch_jump(at, at + TAIL); }
 
 /* Stores of one CPU are seen in program order (Intel SDM volume 3A, "Memory Ordering"): only the compiler is held. */
 void arch_store_barrier(void) { __asm__ volatile("" ::: "memory"); }
-
-/* jmp rel32; jmp *slot(%rip) */
-bool arch_is_stub(uintptr_t at)
-{
-    const volatile uint8_t *code = (const volatile uint8_t *)at;
-    return code[0] == 0xe9 && code[TAIL] == 0xff && code[TAIL + 1] == 0x25;
-}
-#else
-/* jmp rel32; int3 */
-bool arch_is_stub(uintptr_t at)
-{
-    const volatile uint8_t *code = (const volatile uint8_t *)at;
-    return code[0] == 0xe9 && code[JUMP_BYTES] == 0xcc;
-}
 #endif
 
 /* Nothing to do: a store through the linear address that is fetched from is seen by the next fetch of this CPU (Intel

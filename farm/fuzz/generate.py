@@ -42,7 +42,9 @@ from farm.scenario import (
     Scenario,
     Scribble,
     Shape,
+    Sites,
     Step,
+    Tamper,
     Target,
     Unload,
     has_call_site,
@@ -154,9 +156,19 @@ def _code(writer: Writer, depth: int) -> Step:
     return Code(None if writer.one_in(3) else writer.function())
 
 
+def _sites(writer: Writer, depth: int) -> Step:
+    del depth
+    return Sites(writer.function(), Target.DEFAULT if writer.one_in(2) else writer.random.choice(REAL_TARGETS))
+
+
 def _scribble(writer: Writer, depth: int) -> Step:
     del depth
     return Scribble(writer.function())
+
+
+def _tamper(writer: Writer, depth: int) -> Step:
+    del depth
+    return Tamper(writer.function())
 
 
 def _lock_text(writer: Writer, depth: int) -> Step:
@@ -211,7 +223,9 @@ MAKERS: dict[type[Step], tuple[Callable[[Writer, int], Step], int]] = {
     Restore: (_restore, 3),
     Query: (_query, 2),
     Code: (_code, 2),
+    Sites: (_sites, 1),
     Scribble: (_scribble, 1),
+    Tamper: (_tamper, 1),
     LockText: (_lock_text, 2),
     FailPoke: (_fail_poke, 1),
     Interrupted: (_interrupted, 1),
@@ -228,7 +242,7 @@ _BY_WEIGHT = [maker for maker, weight in MAKERS.values() for _ in range(weight)]
 def needs(step: Step) -> Iterator[str]:
     """What ``step`` itself needs, without the steps inside it."""
     match step:
-        case Scribble() | LockText() | FailPoke():
+        case Scribble() | Tamper() | LockText() | FailPoke():
             yield "text"
         case Patch() | Interrupted():
             if isinstance(step, Interrupted) or step.offset:

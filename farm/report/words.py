@@ -23,7 +23,9 @@ from farm.scenario import (
     Restore,
     Scribble,
     Shape,
+    Sites,
     Step,
+    Tamper,
     Target,
     Unload,
     substeps,
@@ -39,6 +41,8 @@ _TARGETS = {
     Target.STUB: "itself",
     Target.DATA: "data, which is no code",
     Target.MISALIGNED: "the middle of an instruction",
+    Target.HALFWAY: "an address between two that functions may have",
+    Target.END: "the first address behind the text",
     Target.ZERO: "address 0",
     Target.NEXT: "the next patchable function",
     Target.BEST: "the best target for this CPU",
@@ -82,8 +86,12 @@ def sentence(step: Step) -> str:
         case Code():
             whose = "every patchable function" if step.function is None else _function(step.function)
             return f"Compare the patched bytes of {whose} with those of the linked image"
+        case Sites():
+            return f"Look whether every call site of {_function(step.function)} leads to {_TARGETS[step.target]}"
         case Scribble():
             return f"Overwrite the patched instruction of {_function(step.function)} as another tool would"
+        case Tamper():
+            return f"Change {_function(step.function)} and its call sites bit by bit, with a request each time"
         case LockText():
             return "Let no text be opened for writing" if step.locked else "Let text be opened for writing again"
         case FailPoke():
@@ -94,7 +102,7 @@ def sentence(step: Step) -> str:
                 f"{_function(step.other)} to {_TARGETS[step.elsewhere]}"
             )
         case Protection():
-            return "Ask whether any text can be written"
+            return "Ask the memory whether text can be read and executed, and none written"
         case Load():
             return "Load the module"
         case Unload():

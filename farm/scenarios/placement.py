@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from farm.scenario import (
     EVERYWHERE,
+    FUNCTIONS,
     POKING,
     Defect,
+    Load,
     Scenario,
     Scribble,
     Shape,
     Step,
+    Unload,
     call,
     code,
     has_call_site,
     patch,
     restore,
+    sites,
 )
 
 
@@ -125,6 +129,33 @@ SCENARIOS = (
         frozenset({Defect.BYPASS}),
         only=(frozenset({"relocated"}), "every call comes by the patchable function"),
         bugs=("B15",),
+    ),
+    Scenario(
+        "RP-21",
+        "every_call_site_follows",
+        "Every call site that reaches the target leads straight to it, whoever made it; the others stay on the stub",
+        (
+            *(
+                step
+                for f in range(len(FUNCTIONS))
+                for target in ("fast", "far", "other", "default")
+                for step in (patch(f, target), sites(f, target))
+            ),
+            patch(0, "fast"),
+            Load(),
+            sites(0, "fast"),
+            patch(0, "other"),
+            sites(0, "other"),
+            sites(1, "default"),
+            Unload(),
+            sites(0, "other"),
+            restore(0),
+            sites(0, "default"),
+            code(),
+        ),
+        frozenset({Defect.SITE_LEFT_BEHIND}),
+        only=(frozenset({"relocated"}), "no other mechanism redirects call sites"),
+        bugs=("B15", "B41", "B60", "B93"),
     ),
     Scenario(
         "RP-11",

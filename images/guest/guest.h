@@ -96,6 +96,10 @@ static inline uint32_t fnv(uint32_t digest, uint32_t word) { return (digest ^ wo
 FOR_EACH_FUNCTION(DECLARE)
 #undef DECLARE
 
+/* interp.c: the bytes that patching changes, as linked, filled in by the host after linking, so that they do not depend
+ * on the encoder under test. */
+extern const uint8_t farm_pristine[ARCH_STUB_BYTES * FUNCTION_COUNT];
+
 extern const uint8_t function_kinds[FUNCTION_COUNT];
 extern const uintptr_t function_addresses[FUNCTION_COUNT];
 extern const uintptr_t target_addresses[FUNCTION_COUNT][TARGET_COUNT];
@@ -129,6 +133,7 @@ uint32_t arch_features(const uintptr_t *auxiliary_vector);
 /* module.c: a piece of text that comes and goes, as a loaded module's does.  module_load answers whether its memory is
  * as module_unload left it. */
 bool module_load(void);
+bool module_is_loaded(void);
 void module_unload(void);
 
 /* FEATURE_ bits of this CPU; the platform finds out. */

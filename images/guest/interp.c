@@ -9,9 +9,6 @@ struct {
     uint32_t words[TRACE_EVENTS * EVENT_WORDS + ARCH_STUB_BYTES * FUNCTION_COUNT / 4 + SITE_CAPACITY];
 } farm_trace NOINIT;
 
-/* The bytes that patching changes, as the linker left them: filled in by the host after linking, so that they do not
- * depend on the encoder under test. */
-extern const uint8_t farm_pristine[ARCH_STUB_BYTES * FUNCTION_COUNT];
 const uint8_t farm_pristine[ARCH_STUB_BYTES * FUNCTION_COUNT] __attribute__((aligned(16))) = {1};
 
 /* Real work: where it stands, and where CHACHA writes. */
@@ -182,6 +179,13 @@ static uint32_t run_restore(uint32_t n)
     return patch_restore(n);
 }
 
+/* Where the text ends in which C has the targets' addresses. */
+#ifdef ARCH_DESCRIPTORS
+extern const uint8_t functions_end[] __asm__("descriptors_end");
+#else
+extern const uint8_t functions_end[] __asm__("text_end");
+#endif
+
 static uint32_t run_patch(uint32_t n, uint32_t target, uint32_t offset)
 {
     switch (target) {
@@ -201,6 +205,10 @@ static uint32_t run_patch(uint32_t n, uint32_t target, uint32_t offset)
         return patch_set(n, target_addresses[n][best_target()], offset);
     case TARGET_MISALIGNED:
         return patch_set(n, target_addresses[n][TARGET_DEFAULT] + 1, offset);
+    case TARGET_HALFWAY:
+        return patch_set(n, target_addresses[n][TARGET_DEFAULT] + ARCH_FUNCTION_ALIGNMENT / 2, offset);
+    case TARGET_END:
+        return patch_set(n, (uintptr_t)functions_end + ARCH_FUNCTION_BIAS, offset);
     default:
         return patch_set(n, target_addresses[n][target % TARGET_COUNT], offset);
     }
@@ -297,12 +305,18 @@ static void run(const uint32_t *pc, const uint32_t *end)
         case OP_CODE:
             emit(EVENT_CODE, step, n == ALL_FUNCTIONS ? NO_TARGET : target_word(n, 0xff), 0, !are_pristine(n), 0, 0);
             break;
+        case OP_SITES:
+            emit(EVENT_SITES, step, target_word(n, pc[3]), 0, sites_left_behind(n, pc[3] % TARGET_COUNT), 0, 0);
+            break;
         case OP_ADDRESS: /* here, in targets.c, and in the data of a call site */
             emit(EVENT_ADDRESS, step, target_word(n, 0xff), 0,
                  address_taken(n) != function_addresses[n] || *taken_there[n] != function_addresses[n], 0, 0);
             break;
         case OP_SCRIBBLE:
             emit(EVENT_SCRIBBLE, step, target_word(n, 0xff), 0, patch_scribble(n), 0, 0);
+            break;
+        case OP_TAMPER:
+            emit(EVENT_TAMPER, step, target_word(n, 0xff), 0, patch_tamper(n), 0, 0);
             break;
         case OP_LOCKTEXT:
             text_locked = n;
@@ -316,7 +330,7 @@ static void run(const uint32_t *pc, const uint32_t *end)
             run_interrupt(pc + 2, step);
             break;
         case OP_PROTECTION:
-            emit(EVENT_PROTECTION, step, NO_TARGET, 0, text_is_writable(), 0, 0);
+            emit(EVENT_PROTECTION, step, NO_TARGET, 0, text_faults(), 0, 0);
             break;
         case OP_LOAD:
             emit(EVENT_LOAD, step, NO_TARGET, 0, !module_load(), 0, 0);

@@ -56,6 +56,8 @@ bool module_load(void)
     return untouched;
 }
 
+bool module_is_loaded(void) { return module_state == LOADED; }
+
 void module_unload(void)
 {
     sites_unloaded();

@@ -21,6 +21,10 @@ uintptr_t patch_query(uint32_t n);
 /* Overwrite the patched instruction of function n as another tool would: not through this mechanism. */
 uint32_t patch_scribble(uint32_t n);
 
+/* Change one bit of function n's stub or call sites at a time, as another tool would, ask for a request and put the bit
+ * back: 0 if each was refused, else 1 + the number of the byte of which a change went unnoticed. */
+uint32_t patch_tamper(uint32_t n);
+
 /* What a patch of function n changes, for comparison with the pristine image. */
 struct patched_bytes {
     uintptr_t start;
@@ -61,16 +65,34 @@ extern uint32_t text_locked, failing_poke;
 void patch_interrupted_by(uint32_t n, uintptr_t target);
 uint32_t patch_interruption(void);
 
-/* The platform: some text is writable now. */
-bool text_is_writable(void);
+/* The platform: what is wrong with the protection of text while nobody has it open, as TEXT_ bits of wire.h.  It asks
+ * whoever keeps the memory, not what was asked for last. */
+uint32_t text_faults(void);
+
+/* site_table.c: the call sites that the host found. */
+struct site {
+    uintptr_t at;      /* of the word */
+    uint32_t linked;   /* what the linker left there */
+    uint32_t function; /* its number; SITE_IN_MODULE is set if the site exists only while the module is loaded */
+};
+extern const volatile struct site farm_sites[SITE_CAPACITY];
+extern const volatile uint32_t farm_site_count;
+
+/* site_table.c, and its absence in the other mechanisms: the call sites of function n are as linked; how many of them
+ * do not lead to target although they reach it, or do not lead to the stub although they do not (NO_SITES: there is
+ * none at all); the words of all, for the trace. */
+bool sites_are_pristine(uint32_t n);
+uint32_t sites_left_behind(uint32_t n, uint32_t target);
+uint32_t sites_words(uint32_t *words);
+
+/* Likewise: byte i of those in the words of function n's call sites; NULL: there are fewer. */
+volatile uint8_t *sites_byte(uint32_t n, uint32_t i);
 
 /* relocated.c, and its absence in the other mechanisms: the call sites of function n hold what was put there; they
- * follow its stub to entry (0: back to the stub, as linked; false: a poke failed and they are as they were); they are
- * as linked; their words, for the trace; all as linked, whatever they hold; the module's appeared, and are gone. */
+ * follow its stub to entry (0: back to the stub, as linked; false: a poke failed and they are as they were); all as
+ * linked, whatever they hold; the module's appeared, and are gone. */
 bool sites_are_ours(uint32_t n);
 bool sites_follow(uint32_t n, uintptr_t entry);
-bool sites_are_pristine(uint32_t n);
-uint32_t sites_words(uint32_t *words);
 void sites_reset(void);
 void sites_loaded(void);
 void sites_unloaded(void);

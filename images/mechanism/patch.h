@@ -21,9 +21,6 @@ uintptr_t arch_jump_target(uintptr_t at, code_word word);
 /* The word that makes the stub at `at` go through its data slot. */
 code_word arch_slot_jump(uintptr_t at);
 
-/* What surrounds the word at `at` is a stub. */
-bool arch_is_stub(uintptr_t at);
-
 /* Orders the store to the slot before the store to the word, for other CPUs. */
 void arch_store_barrier(void);
 

@@ -93,6 +93,13 @@ uint32_t patch_scribble(uint32_t n)
     return PATCH_UNSUPPORTED;
 }
 
+/* unreached: never asked for */
+uint32_t patch_tamper(uint32_t n)
+{
+    (void)n;
+    return PATCH_UNSUPPORTED;
+}
+
 struct patched_bytes patched_bytes(uint32_t n)
 {
     return (struct patched_bytes){(uintptr_t)&pointers[n], sizeof pointers[n]};

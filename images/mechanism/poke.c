@@ -24,13 +24,42 @@ static code_word linked(uint32_t n) { return arch_jump(stub_of(n), arch_entry(de
 
 static void written(uint32_t n, code_word value) { changed[n] = value ^ linked(n); }
 
+static bool is_in_word(uint32_t n, uintptr_t at) { return at - word_of(n) < sizeof(code_word); }
+
+static bool is_in_slot(uint32_t n, uintptr_t at)
+{
+#ifdef ARCH_STUB_SLOT
+    return at - (uintptr_t)slot_of(n) < sizeof(uintptr_t);
+#else
+    return (void)n, (void)at, false;
+#endif
+}
+
+/* What surrounds the word is what the linker put there; the slot does not matter until the word leads to it. */
+static bool is_surrounded(uint32_t n)
+{
+#ifdef CONTROL_SURROUNDINGS_UNCHECKED
+    return (void)is_in_word, n < FUNCTION_COUNT;
+#else
+    struct patched_bytes stub = patched_bytes(n);
+    const uint8_t *pristine = farm_pristine + (stub.start - patched_bytes(0).start);
+    for (uintptr_t at = stub.start; at < stub.start + stub.size; at++, pristine++)
+        if (!is_in_word(n, at) && !is_in_slot(n, at) && *(const volatile uint8_t *)at != *pristine)
+            return false;
+    return true;
+#endif
+}
+
 /* The word at the stub is the one that was put there, by the linker or by this mechanism. */
 static bool is_ours(uint32_t n)
 {
-#ifdef CONTROL_UNCHECKED
-    return n < FUNCTION_COUNT;
+#if defined(CONTROL_UNCHECKED)
+    return (void)is_surrounded, n < FUNCTION_COUNT;
+#elif defined(CONTROL_HALF_COMPARED)
+    code_word other = *(const volatile code_word *)word_of(n) ^ linked(n) ^ changed[n];
+    return !(code_word)(other << 4 * sizeof other) && is_surrounded(n);
 #else
-    return *(const volatile code_word *)word_of(n) == (linked(n) ^ changed[n]) && arch_is_stub(stub_of(n));
+    return *(const volatile code_word *)word_of(n) == (linked(n) ^ changed[n]) && is_surrounded(n);
 #endif
 }
 
@@ -281,6 +310,32 @@ uint32_t patch_scribble(uint32_t n)
     arch_sync_code(word_of(n));
     text_close(mechanism_text);
     return PATCH_OK;
+}
+
+/* Two bits of the byte: the word may be a single one, and half of it be looked at. */
+static bool is_noticed(uint32_t n, volatile uint8_t *byte)
+{
+    for (uint32_t bit = 1; bit <= 16; bit <<= 4) {
+        *byte ^= (uint8_t)bit;
+        if (patch_set(n, target_addresses[n][TARGET_OTHER], 0) != PATCH_FOREIGN)
+            return false; /* and there is no telling what was written over it */
+        *byte ^= (uint8_t)bit;
+        arch_sync_code((uintptr_t)byte);
+    }
+    return true;
+}
+
+uint32_t patch_tamper(uint32_t n)
+{
+    struct patched_bytes stub = patched_bytes(n);
+    uint32_t i = 0;
+    bool noticed = text_open(mechanism_text);
+    for (; noticed && i < stub.size; i++)
+        noticed = is_in_slot(n, stub.start + i) || is_noticed(n, (volatile uint8_t *)stub.start + i);
+    for (volatile uint8_t *byte; noticed && (byte = sites_byte(n, i - (uint32_t)stub.size)); i++)
+        noticed = is_noticed(n, byte);
+    text_close(mechanism_text);
+    return noticed ? 0 : i;
 }
 
 /* All of the stub, and what pads it: its address is not always where its ARCH_STUB_BYTES begin. */

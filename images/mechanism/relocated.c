@@ -12,14 +12,6 @@ const uint32_t mechanism_number = MECHANISM_RELOCATED;
 const bool mechanism_is_transparent = true;
 const enum text_region mechanism_text = TEXT_ALL;
 
-/* Filled in by the host after linking, hence volatile: the compiler must not believe the zeros. */
-const volatile struct site {
-    uintptr_t at;      /* of the word */
-    uint32_t linked;   /* what the linker left there */
-    uint32_t function; /* its number; SITE_IN_MODULE is set if the site exists only while the module is loaded */
-} farm_sites[SITE_CAPACITY] = {{0, 0, 0}};
-const volatile uint32_t farm_site_count = 0;
-
 static uint32_t now[SITE_CAPACITY];          /* what this mechanism last put into the word; 0: nothing yet */
 static uintptr_t entries[FUNCTION_COUNT];    /* where a function's sites lead; 0: to the stub, as linked */
 static bool module_here;
@@ -36,11 +28,21 @@ static bool follows(uint32_t i, uint32_t n)
 
 static uint32_t word_now(uint32_t i) { return now[i] ? now[i] : farm_sites[i].linked; }
 
+/* Bits differ between the word that is there and the one that was put there. */
+static bool is_foreign(uint32_t bits)
+{
+#ifdef CONTROL_HALF_COMPARED
+    return (uint16_t)bits;
+#else
+    return bits;
+#endif
+}
+
 bool sites_are_ours(uint32_t n)
 {
 #ifndef CONTROL_UNCHECKED
     for (uint32_t i = 0; i < farm_site_count; i++)
-        if (follows(i, n) && *(const volatile uint32_t *)farm_sites[i].at != word_now(i))
+        if (follows(i, n) && is_foreign(*(const volatile uint32_t *)farm_sites[i].at ^ word_now(i)))
             return false;
 #endif
     return n < FUNCTION_COUNT;
@@ -50,6 +52,14 @@ static uint32_t word_for(uint32_t i, uintptr_t entry)
 {
     uintptr_t at = farm_sites[i].at;
     uint32_t linked = farm_sites[i].linked;
+#ifdef CONTROL_EVERY_OTHER_SITE
+    if (i % 2)
+        return linked;
+#endif
+#ifdef CONTROL_BARE_SITES_ONLY
+    if (at - ARCH_CODE(call_sites[farm_sites[i].function & ~SITE_IN_MODULE][SHAPE_BARE]) >= 64)
+        return linked;
+#endif
 #ifdef CONTROL_OFF_BY_ONE
     entry += entry ? ARCH_ENTRY_INSTRUCTION : 0;
 #endif
@@ -80,21 +90,6 @@ bool sites_follow(uint32_t n, uintptr_t entry)
     }
     entries[n] = entry;
     return true;
-}
-
-bool sites_are_pristine(uint32_t n)
-{
-    for (uint32_t i = 0; i < farm_site_count; i++)
-        if (follows(i, n) && *(const volatile uint32_t *)farm_sites[i].at != farm_sites[i].linked)
-            return false;
-    return true;
-}
-
-uint32_t sites_words(uint32_t *words)
-{
-    for (uint32_t i = 0; i < farm_site_count; i++)
-        words[i] = *(const volatile uint32_t *)farm_sites[i].at;
-    return farm_site_count;
 }
 
 void sites_reset(void)

@@ -36,8 +36,13 @@ static const volatile struct {
 static bool may_begin(uintptr_t address)
 {
     for (uint32_t i = 0; i < sizeof regions / sizeof regions[0]; i++)
+#ifdef CONTROL_END_INCLUDED
+        if (address >= regions[i].start && address <= regions[i].end)
+            return true;
+#else
         if (address >= regions[i].start && address < regions[i].end)
             return true;
+#endif
     return false;
 }
 
@@ -61,7 +66,11 @@ uint32_t check_target(uint32_t n, uintptr_t target)
         return PATCH_OK;
     if (!may_begin(target))
         return PATCH_BAD_TARGET;
+#ifdef CONTROL_BIT_ZERO_ONLY
+    if ((target - ARCH_FUNCTION_BIAS) % 2)
+#else
     if ((target - ARCH_FUNCTION_BIAS) % ARCH_FUNCTION_ALIGNMENT)
+#endif
         return PATCH_MISALIGNED;
     return PATCH_OK;
 #endif

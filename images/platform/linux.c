@@ -5,7 +5,7 @@
  * of the program that did it; with FRAME_KEEP in the length it runs on what the last one left, and leaves all as it is:
  *     in:  length in bytes, program        out: length in bytes of what follows, status 0, trace
  * An engine without an operating system calls farm_enter instead, resets the guest itself, and sets farm_doorbell to
- * the address where a store changes the protection of the stubs, and farm_features to what its CPU model has. */
+ * the address where a store changes the protection of the stubs and a load tells it, and farm_features to what its CPU model has. */
 #include "mechanism.h"
 
 extern uint8_t text_start[], text_end[], module_start[], module_end[], sites_start[], sites_end[];
@@ -25,16 +25,33 @@ uint32_t text_locked;
 
 bool has_kernel(void) { return !farm_doorbell; }
 
-enum { WRITE = 2, READ_EXECUTE = 5, READ_WRITE_EXECUTE = 7 };
+enum { READ = 1, WRITE = 2, EXECUTE = 4 };
 
-static uintptr_t protections[TEXT_ALL + 1]; /* as asked for last, by region; 0: as the image was loaded */
+enum { EFAULT = 14, PROBED = 4096 }; /* of Linux, everywhere; at least one address a page */
 
-bool text_is_writable(void)
+/* Whether the kernel may access `address` for the process.  A descriptor that is none keeps it from doing so: qemu-user
+ * looks at the address first, in its own table of pages, and answers EFAULT; a kernel would answer EBADF. */
+static bool allows(long number, const uint8_t *address)
 {
-    uintptr_t any = 0;
-    for (size_t i = 0; i <= TEXT_ALL; i++)
-        any |= protections[i];
-    return any & WRITE;
+    return arch_syscall(number, (uintptr_t)-1, (uintptr_t)address, 1) != -EFAULT;
+}
+
+static uint32_t faults_between(const uint8_t *start, const uint8_t *end)
+{
+    uint32_t faults = 0;
+    for (const uint8_t *address = start; address < end; address += PROBED)
+        faults |= (allows(ARCH_SYS_READ, address) ? TEXT_WRITABLE : 0u) |
+                  (allows(ARCH_SYS_WRITE, address) ? 0u : TEXT_UNREADABLE);
+    return faults;
+}
+
+/* No system call tells whether memory can be executed: what cannot be is found out by a call. */
+uint32_t text_faults(void)
+{
+    if (!has_kernel())
+        return *(volatile uint32_t *)farm_doorbell;
+    return faults_between(module_start, module_end) | faults_between(sites_start, sites_end) |
+           faults_between(stub_start, stub_end);
 }
 
 /* What the kernel guards, if the CPU can: an indirect branch into it must meet a landing pad. */
@@ -62,7 +79,6 @@ static void guard_text(void) {}
 
 static bool protect_text(enum text_region region, uintptr_t protection)
 {
-    protections[region] = protection;
     const uint8_t *start = region == TEXT_STUBS ? stub_start : module_start;
     const uint8_t *end = region == TEXT_MODULE ? module_end : stub_end;
     if (!has_kernel()) {
@@ -77,10 +93,21 @@ static bool protect_text(enum text_region region, uintptr_t protection)
  * memory that a loader fills before it is text. */
 bool text_open(enum text_region region)
 {
-    return !(text_locked && region != TEXT_MODULE) && protect_text(region, READ_WRITE_EXECUTE);
+    return !(text_locked && region != TEXT_MODULE) && protect_text(region, READ | WRITE | EXECUTE);
 }
 
-void text_close(enum text_region region) { protect_text(region, READ_EXECUTE); }
+void text_close(enum text_region region)
+{
+#if defined(CONTROL_CLOSED_IN_PART)
+    protect_text(region == TEXT_ALL ? TEXT_STUBS : region, READ | EXECUTE);
+#elif defined(CONTROL_EXECUTE_ONLY)
+    protect_text(region, EXECUTE);
+#elif defined(CONTROL_NOT_EXECUTABLE)
+    protect_text(region, READ);
+#else
+    protect_text(region, READ | EXECUTE);
+#endif
+}
 
 static void copy(uint8_t *to, const uint8_t *from, size_t size)
 {

@@ -1,0 +1,57 @@
+/* The call sites as the host found them, and what they hold now: what is observed of them, without asking a mechanism. */
+#include "mechanism.h"
+
+/* Filled in by the host after linking, hence volatile: the compiler must not believe the zeros. */
+const volatile struct site farm_sites[SITE_CAPACITY] = {{0, 0, 0}};
+const volatile uint32_t farm_site_count = 0;
+
+/* By site and target: the word that leads there, or the linked one where the site does not reach.  The host makes them,
+ * so that they do not depend on the encoder under test. */
+extern const volatile uint32_t farm_site_words[SITE_CAPACITY][TARGET_COUNT];
+const volatile uint32_t farm_site_words[SITE_CAPACITY][TARGET_COUNT] = {{0}};
+
+/* Site i is one of function n and is there now. */
+static bool is_site_of(uint32_t i, uint32_t n)
+{
+    uint32_t function = farm_sites[i].function;
+    return (function & ~SITE_IN_MODULE) == n && (!(function & SITE_IN_MODULE) || module_is_loaded());
+}
+
+static uint32_t held(uint32_t i) { return *(const volatile uint32_t *)farm_sites[i].at; }
+
+bool sites_are_pristine(uint32_t n)
+{
+    for (uint32_t i = 0; i < farm_site_count; i++)
+        if (is_site_of(i, n) && held(i) != farm_sites[i].linked)
+            return false;
+    return true;
+}
+
+uint32_t sites_words(uint32_t *words)
+{
+    for (uint32_t i = 0; i < farm_site_count; i++)
+        words[i] = held(i);
+    return farm_site_count;
+}
+
+uint32_t sites_left_behind(uint32_t n, uint32_t target)
+{
+    uint32_t sites = 0, behind = 0;
+    for (uint32_t i = 0; i < farm_site_count; i++)
+        if (is_site_of(i, n)) {
+            sites++;
+            behind += held(i) != farm_site_words[i][target];
+        }
+    return sites ? behind : NO_SITES;
+}
+
+volatile uint8_t *sites_byte(uint32_t n, uint32_t i)
+{
+    for (uint32_t site = 0; site < farm_site_count; site++)
+        if (is_site_of(site, n)) {
+            if (i < sizeof(uint32_t))
+                return (volatile uint8_t *)farm_sites[site].at + i;
+            i -= (uint32_t)sizeof(uint32_t);
+        }
+    return NULL;
+}
