@@ -239,10 +239,14 @@ class Machine:
                 self._pages.update(dict.fromkeys(range(start, start + length, self._page), permissions))
 
     def _on_question(self, uc: Any, offset: int, size: int, user_data: object) -> int:
-        """What is wrong with the protection of all that may be opened (:data:`~farm.wire.TEXT_FAULTS`), to Unicorn."""
+        """What is wrong with the protection of the text (:data:`~farm.wire.TEXT_FAULTS`), as Unicorn has it."""
         del offset, user_data
-        start, length = self._opened[-1]
-        present = [p for first, last, p in uc.mem_regions() if first < start + length and last >= start]
+        text = [range(place.address, place.address + place.size) for place, _ in self._pristine]
+        present = [
+            permissions
+            for first, last, permissions in uc.mem_regions()
+            if any(first < part.stop and part.start <= last for part in text)
+        ]
         wrong = {
             "writable": any(p & uc_const.UC_PROT_WRITE for p in present),
             "unreadable": not all(p & uc_const.UC_PROT_READ for p in present),

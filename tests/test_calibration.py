@@ -84,6 +84,8 @@ def test_a_control_that_a_variant_cannot_have_says_why():
     for name in ("no-range-check", "sloppy-restore"):
         assert "there is no data slot" in CONTROLS[name].impossible(known["m68k"])
         assert CONTROLS[name].impossible(known["s390x"]) is None
+    assert "bit 0 is all that there is to look at" in CONTROLS["bit-zero-only"].impossible(known["thumb"])
+    assert CONTROLS["bit-zero-only"].impossible(known["x86_64"]) is None
     assert "little-endian" in CONTROLS["native-order"].impossible(known["x86_64"])
     for name in ("lost-link", "lost-condition"):
         assert CONTROLS[name].impossible(known["arm64"]) is None

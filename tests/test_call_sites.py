@@ -8,6 +8,8 @@ import struct
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from farm import backend, call_sites, disassemble, image, layout, scenarios, wire
 from farm.backend import CallSiteForm, Opcode
@@ -250,6 +252,36 @@ def test_a_region_makes_the_field_absolute():
 def test_addresses_wrap_at_the_width_of_the_architecture():
     form = CallSiteForm(instruction="call", relocations=(), opcode=FORM.opcode, displacement="31:0", base=4)
     assert call_sites.leads_to(form, 0xFFFFFFF0, 0x20, 32) == 0x14
+
+
+_words = st.integers(0, 2**32 - 1)
+REDIRECTED = [
+    pytest.param(variant, form, id=f"{variant.name} {form.instruction}")
+    for variant in backend.load().values()
+    for form in variant.call_site
+    if form.store != "never"
+]
+
+
+@pytest.mark.parametrize(("variant", "form"), REDIRECTED)
+@settings(max_examples=25)
+@given(word=_words, other=_words)
+def test_a_word_is_redirected_to_whatever_it_reaches_and_keeps_all_but_the_displacement(variant, form, word, other):
+    at = 0x4000_0000
+    before, to = (call_sites.leads_to(form, at, each, variant.bits) for each in (word, other))
+    made = call_sites.redirected(form, at, word, to, variant.bits)
+    assert call_sites.leads_to(form, at, made, variant.bits) == to
+    assert call_sites.redirected(form, at, made, before, variant.bits) == word
+
+
+@pytest.mark.parametrize(
+    ("distance", "reached"),
+    [(-(1 << 27), True), (-(1 << 27) - 4, False), ((1 << 27) - 4, True), (1 << 27, False), (2, False), (0, True)],
+)
+def test_a_word_that_does_not_reach_stays_as_it_is(distance, reached):
+    word, at = 0x94000123, 0x1000_0000
+    made = call_sites.redirected(FORM, at, word, at + distance, 64)
+    assert made == ((word & ~0x03FFFFFF | distance // 4 & 0x03FFFFFF) if reached else word)
 
 
 @pytest.mark.parametrize("store", ["aligned", "quadword"])

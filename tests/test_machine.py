@@ -13,7 +13,7 @@ from farm import backend, image, scenarios, wire
 from farm.backend import UnicornSettings
 from farm.machine import GuestFault, Machine
 from farm.model import predict
-from farm.scenario import LockText, Loop, Scribble, call, code, null, patch, query, restore
+from farm.scenario import LockText, Loop, Protection, Scribble, call, code, null, patch, query, restore
 
 
 @pytest.fixture
@@ -186,6 +186,37 @@ def test_text_is_not_writable_by_the_guest(stub):
         assert machine._permissions(machine.image.symbols[name]) == unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
     assert not machine._permissions(machine.image.symbols["farm_trace"]) & unicorn.UC_PROT_EXEC
     assert machine._permissions(0x10) == 0
+
+
+def test_text_that_may_only_be_executed_cannot_be_read(stub, program):
+    machine = stub("execute-only")
+    machine.reset()
+    trace = events(machine.run(program(patch(0, "fast"), Protection(), call(0, 5))))
+    assert [str(event) for event in trace if event.kind == "protection"] == [
+        "step 1: protection nothing, text unreadable"
+    ]
+    assert trace[-1].value == 12, "it is executed all the same"
+    with pytest.raises(GuestFault, match="read of protected memory") as caught:
+        machine.run(program(patch(0, "other")))
+    assert caught.value.address == machine.image.symbols["stub_start"]
+
+
+@pytest.mark.parametrize(
+    ("name", "permissions", "value"),
+    [
+        ("text", unicorn.UC_PROT_ALL, 1),
+        ("module", unicorn.UC_PROT_READ, 4),
+        ("sites", unicorn.UC_PROT_EXEC, 2),
+        ("stub", unicorn.UC_PROT_ALL, 1),
+        ("far", unicorn.UC_PROT_ALL, 1),
+    ],
+)
+def test_what_is_wrong_with_the_protection_is_what_unicorn_has(stub, program, name, permissions, value):
+    """Whatever the guest believes: here nobody told it."""
+    machine = stub()
+    machine.reset()
+    machine.uc.mem_protect(machine.image.symbols[f"{name}_start"], 0x1000, permissions)
+    assert [event.value for event in events(machine.run(program(Protection())))] == [value]
 
 
 # Faults.

@@ -19,6 +19,7 @@ from farm.scenario import (
     Code,
     Defect,
     Kind,
+    Load,
     LockText,
     Loop,
     Patch,
@@ -28,6 +29,7 @@ from farm.scenario import (
     Scribble,
     Shape,
     Status,
+    Tamper,
     Target,
     call,
     code,
@@ -39,6 +41,7 @@ from farm.scenario import (
     query,
     restore,
     ret0,
+    sites,
     substeps,
 )
 from farm.wire import Event
@@ -227,7 +230,9 @@ def test_next_to_a_function_under_null_enters_nothing(scenario):
         (patch(0, "stub"), "BAD_TARGET"),
         (patch(0, "data"), "BAD_TARGET"),
         (patch(0, "zero"), "BAD_TARGET"),
+        (patch(0, "end"), "BAD_TARGET"),
         (patch(0, "misaligned"), "MISALIGNED"),
+        (patch(0, "halfway"), "MISALIGNED"),
         (Patch(0, Target.FAST, offset=1), "MISALIGNED"),
         (Patch(0, Target.FAST, offset=2), "MISALIGNED"),
     ],
@@ -252,6 +257,11 @@ def test_text_that_cannot_be_opened_keeps_its_bytes(scenario):
     assert statuses(events) == ["READ_ONLY", "READ_ONLY", "OK"]
     assert [event.value for event in events if event.kind == "lock"] == [1, 0]
     assert [event.value for event in events if event.kind == "code"] == [0, 1]
+
+
+def test_call_sites_follow_and_what_is_tampered_with_is_as_it_was(scenario):
+    steps = (patch(0, "fast"), sites(0, "fast"), Tamper(0), restore(0), sites(0, "default"), code())
+    assert [event.value for event in predict(scenario(*steps)) if event.kind in ("sites", "tamper", "code")] == [0] * 4
 
 
 def test_foreign_bytes_are_noticed_before_the_text_is_opened(scenario):
@@ -368,7 +378,16 @@ _numbers = st.one_of(
 _functions = st.sampled_from((0, 0, 0, 1, 6, 6)) | st.integers(0, 7)  # whose x is any number
 #: Those whose next one has the same prototype, so that a chain of them ends in a legal call.
 _CHAINABLE = (0, 1, 2, 6)
-_REQUESTS = (Target.NULL, Target.RET0, Target.STUB, Target.DATA, Target.MISALIGNED, Target.ZERO)
+_REQUESTS = (
+    Target.NULL,
+    Target.RET0,
+    Target.STUB,
+    Target.DATA,
+    Target.MISALIGNED,
+    Target.HALFWAY,
+    Target.END,
+    Target.ZERO,
+)
 
 _patches = st.one_of(
     st.builds(Patch, _functions, st.sampled_from(REAL_TARGETS)),
@@ -553,6 +572,11 @@ def test_what_is_at_the_edge_of_a_rule_the_guest_does_too(guest, arm64, scenario
     [
         ((Patch(VOID, Target.NULL, offset=1), code()), "no guest can be asked"),
         ((Patch(0, Target.RET0, offset=1), code()), "no guest can be asked"),
+        ((patch(0, "fast"), sites(0, "other")), "whatever_0 are expected at OTHER, where it does not lead"),
+        ((patch(6, "null"), sites(6, "null")), "whatever_6 are expected at NULL"),
+        ((patch(0, "fast"), LockText(), Load(), sites(0, "fast")), "its calls of whatever_0 may stay"),
+        ((Scribble(0), Tamper(0)), "is tampered with while its text is locked or foreign"),
+        ((LockText(), Tamper(0)), "is tampered with while its text is locked or foreign"),
         ((Scribble(0), query(0)), "is queried while foreign bytes are at its stub"),
         (
             (patch(0, "next"), patch(1, "next"), Scribble(1), call(0, 5)),

@@ -25,6 +25,7 @@ from farm.scenario import (
     query,
     restore,
     ret0,
+    sites,
 )
 
 _LONG = FUNCTIONS.index(Kind.LONG)
@@ -114,7 +115,7 @@ SCENARIOS = (
             patch(0, "fast"),
             patch(0, "halfway"),
             query(0),
-            call(0, 5),
+            code(1),
         ),
         frozenset({Defect.COARSE_ALIGNMENT}),
     ),
@@ -122,7 +123,7 @@ SCENARIOS = (
         "FB-20",
         "target_behind_the_text",
         "The first address behind the text is no target: what ends there does not contain it",
-        (patch(0, "end"), patch(0, "fast"), patch(0, "end"), query(0), call(0, 5)),
+        (patch(0, "end"), patch(0, "fast"), patch(0, "end"), query(0), code(1)),
         frozenset({Defect.END_INCLUDED}),
     ),
     Scenario(
@@ -222,9 +223,11 @@ SCENARIOS = (
             patch(0, "other"),
             query(0),
             *(call(0, 6, shape) for shape in ("used", "tail", "bare")),
+            sites(0, "fast"),
             FailPoke(3),
             patch(0, "other"),
             query(0),
+            sites(0, "fast"),
             *(call(0, 7, shape) for shape in ("used", "tail", "bare")),
             restore(0),
             code(),

@@ -208,7 +208,7 @@ static uint32_t run_patch(uint32_t n, uint32_t target, uint32_t offset)
     case TARGET_HALFWAY:
         return patch_set(n, target_addresses[n][TARGET_DEFAULT] + ARCH_FUNCTION_ALIGNMENT / 2, offset);
     case TARGET_END:
-        return patch_set(n, (uintptr_t)functions_end + ARCH_FUNCTION_BIAS, offset);
+        return patch_set(n, (uintptr_t)functions_end, offset);
     default:
         return patch_set(n, target_addresses[n][target % TARGET_COUNT], offset);
     }

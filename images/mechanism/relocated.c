@@ -40,7 +40,9 @@ static bool is_foreign(uint32_t bits)
 
 bool sites_are_ours(uint32_t n)
 {
-#ifndef CONTROL_UNCHECKED
+#ifdef CONTROL_UNCHECKED
+    (void)is_foreign;
+#else
     for (uint32_t i = 0; i < farm_site_count; i++)
         if (follows(i, n) && is_foreign(*(const volatile uint32_t *)farm_sites[i].at ^ word_now(i)))
             return false;

@@ -36,22 +36,25 @@ static bool allows(long number, const uint8_t *address)
     return arch_syscall(number, (uintptr_t)-1, (uintptr_t)address, 1) != -EFAULT;
 }
 
-static uint32_t faults_between(const uint8_t *start, const uint8_t *end)
-{
-    uint32_t faults = 0;
-    for (const uint8_t *address = start; address < end; address += PROBED)
-        faults |= (allows(ARCH_SYS_READ, address) ? TEXT_WRITABLE : 0u) |
-                  (allows(ARCH_SYS_WRITE, address) ? 0u : TEXT_UNREADABLE);
-    return faults;
-}
+/* Read from memory, since no instruction that makes an address need reach the far text. */
+static const volatile struct {
+    const uint8_t *start, *end;
+} text[] = {
+    {text_start, text_end}, {module_start, module_end}, {sites_start, sites_end}, {stub_start, stub_end},
+    {far_start, far_end},
+};
 
 /* No system call tells whether memory can be executed: what cannot be is found out by a call. */
 uint32_t text_faults(void)
 {
+    uint32_t faults = 0;
     if (!has_kernel())
         return *(volatile uint32_t *)farm_doorbell;
-    return faults_between(module_start, module_end) | faults_between(sites_start, sites_end) |
-           faults_between(stub_start, stub_end);
+    for (size_t i = 0; i < sizeof text / sizeof *text; i++)
+        for (const uint8_t *address = text[i].start; address < text[i].end; address += PROBED)
+            faults |= (allows(ARCH_SYS_READ, address) ? TEXT_WRITABLE : 0u) |
+                      (allows(ARCH_SYS_WRITE, address) ? 0u : TEXT_UNREADABLE);
+    return faults;
 }
 
 /* What the kernel guards, if the CPU can: an indirect branch into it must meet a landing pad. */
