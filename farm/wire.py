@@ -139,7 +139,7 @@ DOUBLE_BITS = (
 SITE_CAPACITY = 512
 SITE_IN_MODULE = 1 << 16
 
-#: Value of a ``sites`` event for a function of which the guest's table has no call site at all.
+#: Value of a ``sites`` event where the guest's table is empty.
 NO_SITES = 0xFFFFFFFF
 
 #: Bytes of the module's text at most.
@@ -311,7 +311,7 @@ def _names(bits: dict[str, int], value: int) -> list[str]:
 def _left_behind(sites: int) -> str:
     """``3 call sites left behind`` for the value of a ``sites`` event."""
     if sites == NO_SITES:
-        return "no call site is known"
+        return "no call site was found in the image"
     return f"{sites} call sites left behind" if sites else "every call site follows"
 
 

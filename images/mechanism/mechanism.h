@@ -79,8 +79,8 @@ extern const volatile struct site farm_sites[SITE_CAPACITY];
 extern const volatile uint32_t farm_site_count;
 
 /* site_table.c, and its absence in the other mechanisms: the call sites of function n are as linked; how many of them
- * do not lead to target although they reach it, or do not lead to the stub although they do not (NO_SITES: there is
- * none at all); the words of all, for the trace. */
+ * do not lead to target although they reach it, or do not lead to the stub although they do not (NO_SITES: the
+ * host found none, of any function); the words of all, for the trace. */
 bool sites_are_pristine(uint32_t n);
 uint32_t sites_left_behind(uint32_t n, uint32_t target);
 uint32_t sites_words(uint32_t *words);

@@ -36,13 +36,10 @@ uint32_t sites_words(uint32_t *words)
 
 uint32_t sites_left_behind(uint32_t n, uint32_t target)
 {
-    uint32_t sites = 0, behind = 0;
+    uint32_t behind = 0;
     for (uint32_t i = 0; i < farm_site_count; i++)
-        if (is_site_of(i, n)) {
-            sites++;
-            behind += held(i) != farm_site_words[i][target];
-        }
-    return sites ? behind : NO_SITES;
+        behind += is_site_of(i, n) && held(i) != farm_site_words[i][target];
+    return farm_site_count ? behind : NO_SITES;
 }
 
 volatile uint8_t *sites_byte(uint32_t n, uint32_t i)
