@@ -21,6 +21,10 @@ _ONE_IMAGE = "a guest is one static image: there are no shared objects, and no l
 _NO_SIGNALS = (
     "nothing interrupts a guest: it has no signals, and an engine without an operating system has none to give"
 )
+_NOTHING_BETWEEN = (
+    "a guest has one CPU and no signals, so nothing executes between two stores: their order waits for an audit of the "
+    "stores that a patch makes, and for preemption between them"
+)
 _NO_API = "the mechanisms have no such operation, so there is no answer to expect"
 
 ABSENT = (
@@ -42,6 +46,8 @@ ABSENT = (
     Absent("PT-09", "the patcher's own helpers are patchable", "the mechanisms call no patchable function"),
     Absent("PT-12", "a debugger's breakpoint on the stub", "no debugger is attached while a cell runs", "PT-07"),
     Absent("PT-13", "fork and exec of a patched image", "a guest is one process that makes no others"),
+    Absent("CC-05", "the data slot is written before the word that leads to it", _NOTHING_BETWEEN),
+    Absent("CC-15", "a patch that stops for ever after any of its stores", _NOTHING_BETWEEN),
     Absent(
         "RP-03",
         "the exact edges of every displacement",
@@ -62,7 +68,7 @@ ABSENT = (
         "RP-12",
         "every call site is found, and nothing else",
         "a property of the linked image",
-        "farm/call_sites.py stops the build, tests/test_call_sites.py",
+        "farm/call_sites.py stops the build, tests/test_call_sites.py; RP-21 counts those that a patch leaves behind",
     ),
     Absent(
         "RP-13",
