@@ -332,8 +332,8 @@ uint32_t patch_tamper(uint32_t n)
     bool noticed = text_open(mechanism_text);
     for (; noticed && i < stub.size; i++)
         noticed = is_in_slot(n, stub.start + i) || is_noticed(n, (volatile uint8_t *)stub.start + i);
+    for (volatile uint8_t *byte; noticed && (byte = sites_byte(n, i - (uint32_t)stub.size)); i++)
         noticed = is_noticed(n, byte); /* unreached on alpha, sh4: they redirect no call site */
-        noticed = is_noticed(n, byte);
     text_close(mechanism_text);
     return noticed ? 0 : i;
 }
