@@ -279,7 +279,7 @@ class Reference:
         match step.target:
             case Target.BEST:
                 return self.set(step.function, Target.FAST if "clmul" in self.features else Target.DEFAULT)
-            case Target.STUB | Target.DATA | Target.ZERO | Target.END:
+            case Target.STUB | Target.DATA | Target.ZERO | Target.END | Target.FAR_END:
                 return Status.BAD_TARGET
             case Target.MISALIGNED | Target.HALFWAY:
                 return Status.MISALIGNED

@@ -97,7 +97,8 @@ class Target(enum.Enum):
     DATA = 0xF3  #: an address that is not executable
     MISALIGNED = 0xF4  #: the default target plus one byte: the middle of an instruction
     HALFWAY = 0xF8  #: the default target plus half of what every function is aligned to
-    END = 0xF9  #: the first address behind the text that the targets lie in
+    END = 0xF9  #: the first address behind the text that the near targets lie in
+    FAR_END = 0xFA  #: likewise, of the far ones
     ZERO = 0xF5  #: address 0 by mistake, that is, without saying NULL
     NEXT = 0xF6  #: the patchable function with the next number: a stub that leads to another stub
     BEST = 0xF7  #: what dispatch chooses for this CPU: FAST if it can run there, else DEFAULT

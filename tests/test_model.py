@@ -231,6 +231,7 @@ def test_next_to_a_function_under_null_enters_nothing(scenario):
         (patch(0, "data"), "BAD_TARGET"),
         (patch(0, "zero"), "BAD_TARGET"),
         (patch(0, "end"), "BAD_TARGET"),
+        (patch(0, "far_end"), "BAD_TARGET"),
         (patch(0, "misaligned"), "MISALIGNED"),
         (patch(0, "halfway"), "MISALIGNED"),
         (Patch(0, Target.FAST, offset=1), "MISALIGNED"),
@@ -386,6 +387,7 @@ _REQUESTS = (
     Target.MISALIGNED,
     Target.HALFWAY,
     Target.END,
+    Target.FAR_END,
     Target.ZERO,
 )
 

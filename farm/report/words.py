@@ -43,6 +43,7 @@ _TARGETS = {
     Target.MISALIGNED: "the middle of an instruction",
     Target.HALFWAY: "an address between two that functions may have",
     Target.END: "the first address behind the text",
+    Target.FAR_END: "the first address behind the far text",
     Target.ZERO: "address 0",
     Target.NEXT: "the next patchable function",
     Target.BEST: "the best target for this CPU",

@@ -123,7 +123,15 @@ SCENARIOS = (
         "FB-20",
         "target_behind_the_text",
         "The first address behind the text is no target: what ends there does not contain it",
-        (patch(0, "end"), patch(0, "fast"), patch(0, "end"), query(0), code(1)),
+        (
+            patch(0, "end"),
+            patch(0, "far_end"),
+            patch(0, "fast"),
+            patch(0, "end"),
+            patch(0, "far_end"),
+            query(0),
+            code(1),
+        ),
         frozenset({Defect.END_INCLUDED}),
     ),
     Scenario(

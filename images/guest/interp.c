@@ -179,12 +179,15 @@ static uint32_t run_restore(uint32_t n)
     return patch_restore(n);
 }
 
-/* Where the text ends in which C has the targets' addresses. */
+/* Behind what C has the targets' addresses in, and behind the far text.  Read from memory, since no instruction that
+ * makes an address need reach the far text. */
 #ifdef ARCH_DESCRIPTORS
 extern const uint8_t functions_end[] __asm__("descriptors_end");
 #else
 extern const uint8_t functions_end[] __asm__("text_end");
 #endif
+extern const uint8_t far_end[];
+static const volatile uintptr_t ends[] = {(uintptr_t)functions_end, (uintptr_t)far_end};
 
 static uint32_t run_patch(uint32_t n, uint32_t target, uint32_t offset)
 {
@@ -208,7 +211,8 @@ static uint32_t run_patch(uint32_t n, uint32_t target, uint32_t offset)
     case TARGET_HALFWAY:
         return patch_set(n, target_addresses[n][TARGET_DEFAULT] + ARCH_FUNCTION_ALIGNMENT / 2, offset);
     case TARGET_END:
-        return patch_set(n, (uintptr_t)functions_end, offset);
+    case TARGET_FAR_END:
+        return patch_set(n, ends[target == TARGET_FAR_END], offset);
     default:
         return patch_set(n, target_addresses[n][target % TARGET_COUNT], offset);
     }
