@@ -197,6 +197,7 @@ class Reference:
     scribbled: set[int] = field(default_factory=set)
     locked: bool = False
     behind: set[int] = field(default_factory=set)  #: loaded while text was locked: its call sites may be on the stub
+    chosen: set[int] = field(default_factory=set)  #: led to BEST: where that is depends on the CPU
     failing_poke: int = 0  #: the number of the store to code from now that fails; 0: none
     loaded: bool = False
     depth: int = 0
@@ -278,7 +279,9 @@ class Reference:
             return Status.MISALIGNED
         match step.target:
             case Target.BEST:
-                return self.set(step.function, Target.FAST if "clmul" in self.features else Target.DEFAULT)
+                status = self.set(step.function, Target.FAST if "clmul" in self.features else Target.DEFAULT)
+                self.chosen |= {step.function} if status is Status.OK else set()
+                return status
             case Target.STUB | Target.DATA | Target.ZERO | Target.END | Target.FAR_END:
                 return Status.BAD_TARGET
             case Target.MISALIGNED | Target.HALFWAY:
@@ -302,6 +305,7 @@ class Reference:
             return Status.READ_ONLY
         self.current[function] = target
         self.behind.discard(function)
+        self.chosen.discard(function)
         return Status.OK
 
     def interrupted(self, step: Interrupted, number: int) -> None:
@@ -309,6 +313,7 @@ class Reference:
             raise ScenarioError(f"whatever_{step.function}: this request may be refused before it has a middle")
         self.current[step.function] = step.target
         self.behind.discard(step.function)
+        self.chosen.discard(step.function)
         self.emit("interrupt", number, target_word(step.other, step.elsewhere), value=Status.BUSY)
         self.emit("patch", number, target_word(step.function, step.target))
 
@@ -335,6 +340,8 @@ class Reference:
             raise ScenarioError(
                 f"the call sites of {function} are expected at {step.target.name}, where it does not lead"
             )
+        if step.function in self.chosen:
+            raise ScenarioError(f"where {function} leads depends on the CPU, and the step would be legal on some only")
         if step.function in self.behind:
             raise ScenarioError(f"the module was loaded while its text was locked: its calls of {function} may stay")
         self.emit("sites", number, target_word(step.function, step.target))

@@ -576,6 +576,7 @@ def test_what_is_at_the_edge_of_a_rule_the_guest_does_too(guest, arm64, scenario
         ((Patch(0, Target.RET0, offset=1), code()), "no guest can be asked"),
         ((patch(0, "fast"), sites(0, "other")), "whatever_0 are expected at OTHER, where it does not lead"),
         ((patch(6, "null"), sites(6, "null")), "whatever_6 are expected at NULL"),
+        ((patch(CRC, "best"), sites(CRC, "default")), "where whatever_8 leads depends on the CPU"),
         ((patch(0, "fast"), LockText(), Load(), sites(0, "fast")), "its calls of whatever_0 may stay"),
         ((Scribble(0), Tamper(0)), "is tampered with while its text is locked or foreign"),
         ((LockText(), Tamper(0)), "is tampered with while its text is locked or foreign"),
