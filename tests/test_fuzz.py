@@ -153,7 +153,7 @@ def test_a_program_runs_only_where_all_of_its_steps_have_a_meaning(seed, number)
     made = generate.program(seed, number).scenario
     steps = list(walk(made.steps))
     text = any(
-        isinstance(s, Scribble | LockText | FailPoke | Interrupted) or (isinstance(s, Patch) and s.offset)
+        isinstance(s, Scribble | Tamper | LockText | FailPoke | Interrupted) or (isinstance(s, Patch) and s.offset)
         for s in steps
     )
     kinds = {FUNCTIONS[step.function] for step in steps if isinstance(step, Call)}
