@@ -37,6 +37,8 @@ from farm.scenario import (
     Scenario,
     Scribble,
     Shape,
+    Sites,
+    Tamper,
     Target,
     has_call_site,
     shown,
@@ -55,6 +57,7 @@ MOST_STEPS = (wire.PROGRAM_WORDS - 3) // 2
 #: work counts as one for every 256 bytes.
 MOST_EVENTS = 50_000
 _BYTES = 256
+_TAMPERING = 64  # events that as many requests cost
 
 _TARGETS, _SHAPES = tuple(Target), tuple(Shape)
 _CALLED = [tuple(shape for shape in Shape if has_call_site(function, shape)) for function in range(len(FUNCTIONS))]
@@ -221,6 +224,12 @@ class _Walk:
                 _function("patch", step.function)
                 _member("patch: target", step.target, _TARGETS)
                 whole_number("patch: offset", step.offset, _WORD)
+            case Sites():
+                _function("sites", step.function)
+                _member("sites: target", step.target, REAL_TARGETS)
+            case Tamper():
+                _function("tamper", step.function)
+                return _Cost(_TAMPERING)
             case Restore() | Query() | Scribble() | Address():
                 _function(type(step).__name__.lower(), step.function)
             case Code():

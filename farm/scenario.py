@@ -526,7 +526,7 @@ def code(function: int | None = None) -> Code:
 
 def sites(function: int, target: Target | str) -> Sites:
     """``sites(0, "fast")``."""
-    return Sites(function, _target(target))
+    return Sites(function, named("target", target, Target))
 
 
 def piece(length: int, start: int = 0, *, more: bool = False, in_place: bool = False, wrap: bool = False) -> int:
