@@ -6,11 +6,6 @@
 
 #define B 0x14000000u
 #define NOP 0xd503201fu
-#ifdef CONTROL_NO_STUB_PAD
-#define BTI_C NOP
-#else
-#define BTI_C 0xd503245fu
-#endif
 
 uintptr_t arch_entry(uintptr_t function) { return function; }
 

@@ -5,7 +5,8 @@
  * of the program that did it; with FRAME_KEEP in the length it runs on what the last one left, and leaves all as it is:
  *     in:  length in bytes, program        out: length in bytes of what follows, status 0, trace
  * An engine without an operating system calls farm_enter instead, resets the guest itself, and sets farm_doorbell to
- * the address where a store changes the protection of the stubs and a load tells it, and farm_features to what its CPU model has. */
+ * the address where a store changes the protection of the stubs and a load tells what is wrong with the text's, and
+ * farm_features to what its CPU model has. */
 #include "mechanism.h"
 
 extern uint8_t text_start[], text_end[], module_start[], module_end[], sites_start[], sites_end[];
