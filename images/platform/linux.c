@@ -64,7 +64,7 @@ static uintptr_t guarded(void) { return farm_features & FEATURE_BTI ? ARCH_GUARD
 
 static void guard(const uint8_t *start, const uint8_t *end)
 {
-    arch_syscall(ARCH_SYS_MPROTECT, (uintptr_t)start, (uintptr_t)(end - start), READ_EXECUTE | guarded());
+    arch_syscall(ARCH_SYS_MPROTECT, (uintptr_t)start, (uintptr_t)(end - start), READ | EXECUTE | guarded());
 }
 
 static void guard_text(void)
@@ -146,7 +146,7 @@ static void reset(uint32_t features)
     farm_doorbell = 0;
     farm_features = features;
     text_locked = 0;
-    if (text_is_writable())
+    if (text_faults())
         text_close(TEXT_ALL);
     rewrite(TEXT_MODULE, module_start, module_end, farm_module);
     rewrite(TEXT_STUBS, stub_start, stub_end, farm_pristine);
@@ -164,13 +164,14 @@ static uint32_t digest(uint32_t seed, const uint8_t *start, const uint8_t *end)
     return seed;
 }
 
-/* What the host digests too.  Read from memory, since no instruction that makes an address need reach the far text. */
-static const volatile struct {
-    const uint8_t *start, *end;
-} digested[] = {
-    {text_start, text_end}, {module_start, module_end}, {sites_start, sites_end},
-    {stub_start, stub_end}, {far_start, far_end},       {state_start, state_end},
-};
+/* Of what the host digests too. */
+static uint32_t digest_of_all(void)
+{
+    uint32_t seed = FNV_BASIS;
+    for (size_t i = 0; i < sizeof text / sizeof *text; i++)
+        seed = digest(seed, text[i].start, text[i].end);
+    return digest(seed, state_start, state_end);
+}
 
 static bool transfer(long number, uintptr_t descriptor, uint8_t *buffer, size_t size)
 {
@@ -216,9 +217,7 @@ void linux_main(const uintptr_t *stack)
         dirty = keep;
         if (!keep) {
             reset(features);
-            farm_trace.text_digest = FNV_BASIS;
-            for (size_t i = 0; i < sizeof digested / sizeof *digested; i++)
-                farm_trace.text_digest = digest(farm_trace.text_digest, digested[i].start, digested[i].end);
+            farm_trace.text_digest = digest_of_all();
         }
         size_t size = 4 * HEADER_WORDS + 4 * EVENT_WORDS * farm_trace.events + farm_trace.code_bytes;
         head[0] = (uint32_t)size + 4;
