@@ -20,6 +20,7 @@ import msgspec
 from farm import paths
 from farm.contradictions import contradictions
 from farm.errors import BackendError
+from farm.text import printable
 
 #: How a store to code becomes what is fetched.  ``coherent``: no maintenance (x86); ``clean-invalidate-sync``: clean
 #: the data cache, invalidate the instruction cache, synchronise (arm64, powerpc).
@@ -320,7 +321,7 @@ def _variant(path: Path, name: str, table: object) -> Variant:
     engines = _subtables(path, f"{key}.engine", table.pop("engine", {}), tuple(_ENGINE_TABLES))
     derived = {
         "name": name,
-        "architecture": path.parent.name,
+        "architecture": printable(path.parent.name),
         "folder": path.parent,
         "toolchain": {
             tool: _convert(path, f"{key}.toolchain.{tool}", settings, _TOOLCHAIN_TABLES[tool])

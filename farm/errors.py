@@ -10,6 +10,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+from farm.text import command_line, printable
+
 #: What decoding raises of a file that is not what it should be, of one that is nested without end too.
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -18,6 +20,9 @@ class FarmError(Exception):
     """Base of every error that is shown to a user as one sentence."""
 
     exit_status = 3
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 class UsageError(FarmError):
@@ -31,9 +36,21 @@ class UnknownNameError(UsageError):
 
     def __init__(self, what: str, name: str, valid: Iterable[str]) -> None:
         names = list(valid)
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"valid are {', '.join(names) or 'none'}"
-        super().__init__(f"unknown {what} {name!r}: {hint}")
+        near = _near(name, names)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        listed = "what `farm list scenarios` shows" if what == "scenario" else ", ".join(names) or "none"
+        super().__init__(f"unknown {what} {name!r}: {hint}valid are {listed}")
+
+
+_ALIKE = 0.65  # as difflib measures it: one letter of three is another
+
+
+def _near(name: str, names: list[str]) -> list[str]:
+    """What may have been meant: names that are spelled alike, or begin with ``name``, whatever the case."""
+    spelled = {each.lower(): each for each in reversed(names)}
+    alike = difflib.get_close_matches(name.lower(), list(spelled), n=3, cutoff=_ALIKE)
+    begun = [each for each in spelled if len(name) > 1 and each.startswith(name.lower())]
+    return [spelled[each] for each in dict.fromkeys([*alike, *reversed(begun)])][:3]
 
 
 class NothingSelectedError(UsageError):
@@ -62,7 +79,7 @@ class BuildError(FarmError):
     def __init__(self, what: str, command: list[str], output: str) -> None:
         self.command = command
         self.output = output
-        super().__init__(f"{what}\n  command: {' '.join(command)}\n{output.rstrip()}")
+        super().__init__(f"{what}\n  command: {command_line(command)}\n{output.rstrip()}")
 
 
 class MissingToolError(FarmError):

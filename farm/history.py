@@ -30,6 +30,7 @@ from farm.diff import Changed, classify
 from farm.errors import UNREADABLE, HistoryError, UsageError
 from farm.plan import Cell
 from farm.run import Run
+from farm.text import printable
 from farm.verdict import FAILED, PASSED, SKIPPED, Result, Verdict
 
 SCHEMA = 1
@@ -520,7 +521,7 @@ def view(history: History, last: int | None = None, pattern: str | None = None) 
     ]
     suspects.sort(key=lambda suspect: -len(suspect.verdicts))
     shown = [Strip(cells[i], strip) for i, strip in enumerate(strips)]
-    return View(SCHEMA, os.fsencode(history.path).decode(errors="replace"), summaries, turns, suspects, shown)
+    return View(SCHEMA, printable(str(history.path)), summaries, turns, suspects, shown)
 
 
 def _summary(run: Record, counts: Counter[str]) -> Summary:

@@ -10,7 +10,6 @@ import fnmatch
 import functools
 import hashlib
 import itertools
-import shlex
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from farm.controls import absent, needs_probes
 from farm.engines import Engine, Hole, engines
 from farm.errors import UNREADABLE, MissingToolError, NothingSelectedError, UnknownNameError, UsageError
 from farm.scenario import Scenario
+from farm.text import quoted
 from farm.toolchain import TOOLCHAINS
 
 SCHEMA = 1
@@ -87,7 +87,7 @@ class Selection:
 
         named = [("--arch-path", short(path)) for path in self.arch_path]
         named += [("--scenario-path", short(path)) for path in self.scenario_path]
-        return " ".join(f"{option} {shlex.quote(str(path))}" for option, path in named)
+        return " ".join(f"{option} {quoted(path)}" for option, path in named)
 
 
 @dataclass(frozen=True)

@@ -61,12 +61,14 @@ def test_names_globs_comma_lists_and_aliases_choose_in_the_given_order(patterns,
 @pytest.mark.parametrize(
     ("pattern", "hint"),
     [
-        ("arm46", "did you mean arm64?"),
+        ("arm46", "did you mean arm64? valid are arm64, ppc32, ppc64, ppc64le, x86_64, powerpc, x86"),
         ("pcc64", "did you mean ppc64"),
         ("power", "did you mean powerpc?"),
-        ("zzz", "valid are arm64, ppc32, ppc64, ppc64le, x86_64, powerpc, x86"),
-        ("ARM64", "unknown architecture 'ARM64'"),
-        ("arm64,nothing*", "unknown architecture 'nothing*'"),
+        ("zzz", "unknown architecture 'zzz': valid are arm64, ppc32, ppc64, ppc64le, x86_64, powerpc, x86"),
+        ("nosuch", "unknown architecture 'nosuch': valid are arm64"),
+        ("p", "unknown architecture 'p': valid are arm64"),
+        ("ARM64", "unknown architecture 'ARM64': did you mean arm64?"),
+        ("arm64,nothing*", "unknown architecture 'nothing*': valid are arm64"),
     ],
 )
 def test_a_name_that_selects_nothing_is_answered_with_near_ones(pattern, hint):

@@ -27,6 +27,9 @@ from farm.text import printable
 #: The signs of the reports and the plots where there is but ASCII.
 _SPELLED = {**dict(zip("✓≈–○✗▁▂▃▄▅▆▇█", "+~-oX_.:-=+*#", strict=True)), "…": "..."}
 
+#: Sizes of a terminal that something can be shown on; any other is an unknown one.
+_USABLE = {"COLUMNS": range(40, 1001), "LINES": range(10, 1001)}
+
 
 def _fail(error: FarmError) -> NoReturn:
     typer.echo(f"farm: {printable(str(error))}", err=True)
@@ -45,6 +48,10 @@ def _spelled(error: UnicodeError) -> tuple[str, int]:
 
 def _prepare_output() -> None:
     """Let output go nowhere if its stream is closed, and be spelled otherwise where its encoding is narrow."""
+    for name, usable in _USABLE.items():
+        size = os.environ.get(name, "")
+        if not (size.isdecimal() and len(size) <= 4 and int(size) in usable):
+            os.environ.pop(name, None)
     codecs.register_error("farm", _spelled)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)

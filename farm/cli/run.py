@@ -93,7 +93,7 @@ def _executor(name: str, jobs: int) -> concurrent.futures.Executor:
     raise UsageError(f"--executor {name}: expected local or dask=ADDRESS")
 
 
-@app.command()
+@app.command(help="Run a plan and report it.")
 def run(
     arch: Arch = None,
     mechanism: Mechanism = None,
@@ -119,7 +119,6 @@ def run(
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="A line a cell; explain every failure")] = False,
     history: Annotated[bool, typer.Option(help="Add the run to the history")] = True,
 ) -> None:
-    """Run a plan and report it."""
     from farm import plan as plans
     from farm import quarantine as quarantines
     from farm.report import quarantine as verification
@@ -239,7 +238,9 @@ def _execute(
     return journal.run, results
 
 
-@app.command()
+@app.command(
+    help=("Show which cells there are, and why some will not run.\n\nWith --json, a file for `farm run --plan`.")
+)
 def plan(
     arch: Arch = None,
     mechanism: Mechanism = None,
@@ -252,10 +253,6 @@ def plan(
     shard: Annotated[str | None, typer.Option(metavar="K/N", help="Only one part of the plan")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Show which cells there are, and why some will not run.
-
-    With --json, a file for `farm run --plan`.
-    """
     from farm import plan as plans
 
     selection = selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path)
