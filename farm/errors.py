@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import re
 from collections.abc import Iterable
 
 import msgspec
@@ -89,6 +91,33 @@ class MissingToolError(FarmError):
         self.what = what
         self.install = install
         super().__init__(f"{what} is missing: {install}")
+
+
+class ExhaustedError(FarmError):
+    """The machine, or a limit on this process, has no more of something."""
+
+
+_EXHAUSTED = {
+    errno.EMFILE: ("open files", "n"),
+    errno.ENFILE: ("open files", "n"),
+    errno.ENOMEM: ("memory", "v"),
+    errno.EAGAIN: ("processes", "u"),
+}
+_NO_MEMORY = re.compile("failed to map segment|cannot allocate memory", re.IGNORECASE)  # the dynamic linker's words
+
+
+def exhausted(error: BaseException) -> ExhaustedError | None:
+    """``error`` in words if it says that the machine, or a limit on this process, has no more of something."""
+    what = _EXHAUSTED.get(error.errno or 0) if isinstance(error, OSError) else None
+    if isinstance(error, MemoryError) or (isinstance(error, OSError | ImportError) and _NO_MEMORY.search(str(error))):
+        what = _EXHAUSTED[errno.ENOMEM]
+    if isinstance(error, RuntimeError) and str(error) == "can't start new thread":
+        what = "threads", "u, -v"
+    if what is None:
+        return None
+    return ExhaustedError(
+        f"no more {what[0]} to be had: fewer workers (-j) need less, or raise the limit (ulimit -{what[1]})"
+    )
 
 
 class OutputError(FarmError):

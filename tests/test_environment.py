@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -17,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farm import cli, paths
-from farm.text import printable, quoted
+from farm.errors import exhausted
+from farm.text import command_line, printable, quoted
 
 SELECT = ("--arch", "arm64", "--mechanism", "stub", "--engine", "unicorn", "--scenario", "BS-0[123]")
 
@@ -170,3 +172,51 @@ def test_a_run_without_asserts_finds_the_same(finished, tmp_path):
         return [(line["cell"], line["verdict"], line["trace"]) for line in map(json.loads, lines)]
 
     assert traces(tmp_path) == traces(finished)
+
+
+# Limits.
+
+
+@pytest.mark.parametrize("limit", ["-n 16", "-v 200000"])
+def test_a_limit_that_is_too_low_is_one_sentence_and_loses_no_result(tmp_path, limit):
+    select = ("--arch", "arm64,ppc32", "--scenario", "BS-01")
+    words = [sys.executable, "-m", "farm", "run", *select, "-j", "8", "--output", os.fspath(tmp_path)]
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit {limit}; exec {command_line(words)}"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert re.fullmatch(r"farm: no more [a-z ]+ to be had: fewer workers .*\(ulimit .*\).*\n", done.stderr)
+    if (tmp_path / "results.jsonl").is_file():
+        assert farm("run", *select, "--output", tmp_path, "--resume").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), "no more open files to be had: .*ulimit -n"),
+        (OSError(errno.ENFILE, "Too many open files in system"), "no more open files"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "no more memory to be had: .*ulimit -v"),
+        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "no more processes to be had: .*ulimit -u"),
+        (MemoryError(), "no more memory"),
+        (RuntimeError("can't start new thread"), "no more threads"),
+        (ImportError("libsqlite3.so.0: failed to map segment from shared object"), "no more memory"),
+        (OSError("libcapstone.so: failed to map segment from shared object"), "no more memory"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "/nowhere"), None),
+        (RuntimeError("something else"), None),
+        (ImportError("No module named 'x'"), None),
+    ],
+)
+def test_what_the_machine_has_no_more_of_is_said(error, words):
+    said = exhausted(error)
+    assert (said is None) if words is None else (re.match(words, str(said)) and said.exit_status == 3)
+
+
+def test_what_the_system_refuses_where_nobody_expects_it_is_a_sentence(monkeypatch, capsys):
+    def refuse():
+        raise PermissionError(errno.EPERM, "Operation not permitted", "/some/file")
+
+    monkeypatch.setattr(cli, "app", refuse)
+    monkeypatch.setattr(cli, "_prepare_output", lambda: None)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert (ended.value.code, capsys.readouterr().err) == (3, "farm: /some/file: Operation not permitted\n")

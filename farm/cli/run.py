@@ -36,7 +36,7 @@ from farm.cli.app import (
     write_reports,
 )
 from farm.cli.compare import remember
-from farm.errors import FarmError, MissingToolError, UnknownNameError, UsageError
+from farm.errors import ExhaustedError, FarmError, MissingToolError, UnknownNameError, UsageError, exhausted
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from farm.plan import Plan, Selection
     from farm.quarantine import Quarantine
-    from farm.run import Run
+    from farm.run import Journal, Run
     from farm.verdict import Result
 
 
@@ -229,13 +229,22 @@ def _execute(
         results = [journal.results[planned.cell] for planned in plan.cells]
         write_reports(results, plan, journal.run, folder)
     except KeyboardInterrupt:
-        done, planned = len(journal.results), len(plan.cells)
-        rest = "--resume runs the rest" if done < planned else f"`farm report {folder}` makes their reports"
-        typer.echo(f"interrupted: {done:,} of {planned:,} results are in {journal.path}; {rest}", err=True)
+        typer.echo(f"interrupted: {_kept(journal, plan, folder)}", err=True)
+        raise
+    except (OSError, MemoryError, RuntimeError) as error:
+        if no_more := exhausted(error):
+            raise ExhaustedError(f"{no_more}; {_kept(journal, plan, folder)}") from None
         raise
     finally:
         journal.close()
     return journal.run, results
+
+
+def _kept(journal: Journal, plan: Plan, folder: Path) -> str:
+    """Where the results of a run are that did not come to its end."""
+    done, planned = len(journal.results), len(plan.cells)
+    rest = "--resume runs the rest" if done < planned else f"`farm report {folder}` makes their reports"
+    return f"{done:,} of {planned:,} results are in {journal.path}; {rest}"
 
 
 @app.command(
