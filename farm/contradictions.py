@@ -41,7 +41,7 @@ def contradictions(variant: Variant) -> Iterator[tuple[str, str]]:
     if len(v.disassembler) == 1:
         yield "disassembler", f"{v.disassembler[0]!r} alone found; expected capstone's architecture and its modes"
     for name, settings in v.engine.items():
-        yield from _engine(f"engine.{name}", name, settings, v)
+        yield from _engine(f"engine.{name}", name, settings)
     for number, form in enumerate(v.call_site):
         for key, why in _form(form, v):
             yield f"call_site[{number}].{key}", why
@@ -80,12 +80,10 @@ def _layout(v: Variant) -> Iterator[tuple[str, str]]:
         yield "function_bias", why
 
 
-def _engine(key: str, name: str, settings: EngineSettings, variant: Variant) -> Iterator[tuple[str, str]]:
-    base, colon, profile = name.partition(":")
+def _engine(key: str, name: str, settings: EngineSettings) -> Iterator[tuple[str, str]]:
+    _, colon, profile = name.partition(":")
     if colon and not _NAME.fullmatch(profile):
         yield key, "expected a profile's name of letters, digits and _ . + - behind the colon"
-    if colon and base not in variant.engine:
-        yield key, f"a profile of an engine that has no table; expected [variant.{variant.name}.engine.{base}] too"
     for list_ in ("features", "quirks", "mode"):
         yield from _repeated(f"{key}.{list_}", getattr(settings, list_, ()))
     for quirk in getattr(settings, "quirks", ()):

@@ -27,6 +27,9 @@ from farm.toolchain import TOOLCHAINS
 
 SCHEMA = 1
 
+#: The verdicts of cells that will not run.
+HOLES = ("not-applicable", "not-run")
+
 
 class Cell(msgspec.Struct, frozen=True, order=True):
     """The unit that has one verdict."""
@@ -228,7 +231,11 @@ def make(selection: Selection) -> Plan:
                         why = whys[kind_of[name]]
                         cells.append(Planned(cell, why.verdict, why.reason) if why else Planned(cell))
     if not cells:
-        raise NothingSelectedError("nothing is selected: the selectors have no cell in common")
+        reason = "the selectors have no cell in common"
+        if names:  # so it is the toolchain
+            has = ", ".join(f"{arch} has {' and '.join(variants[arch].toolchain)} only" for arch in arches)
+            reason = f"--toolchain {','.join(selection.toolchain)}: {has}"
+        raise NothingSelectedError(f"nothing is selected: {reason}")
     return Plan(tuple(cells), suite, variants, selection)
 
 
@@ -355,6 +362,9 @@ def read(path: Path, selection: Selection) -> Plan:
     ):
         for name in sorted(named.difference(known)):
             raise UnknownNameError(what, name, known)
+    for planned in document.cells:
+        if why := _cannot_be(planned, variants[planned.cell.variant]):
+            raise UsageError(f"{path}: {planned.cell} is no cell of this farm: {why}")
     plan = Plan(tuple(document.cells), suite, variants, selection, document.shards)
     if plan.sha256 != document.sha256:
         raise UsageError(f"{path}: made for another suite, or edited: its hash is not that of its cells")
@@ -392,4 +402,25 @@ def _decoded(path: Path) -> _File:
         raise UsageError(f"{path}: not a plan: {error}") from None
     if document.schema != SCHEMA:
         raise UsageError(f"{path}: a plan of schema {document.schema}; this farm reads {SCHEMA}")
+    seen: set[Cell] = set()
+    for planned in document.cells:
+        if planned.cell in seen:
+            raise UsageError(f"{path}: edited: {planned.cell} is in it twice")
+        if planned.verdict not in (None, *HOLES):
+            valid = f"a plan knows {', '.join(HOLES)} or none"
+            raise UsageError(f"{path}: edited: {planned.cell} has the verdict {planned.verdict!r}; {valid}")
+        seen.add(planned.cell)
     return document
+
+
+def _cannot_be(planned: Planned, variant: Variant) -> str | None:
+    """Why a cell that a plan would run is none that any plan of ``variant`` has; None if one may have it."""
+    cell = planned.cell
+    if planned.verdict is not None:
+        return None
+    if cell.toolchain not in variant.toolchain:
+        return f"{variant.name} has {' and '.join(variant.toolchain)} only"
+    settings = variant.engine.get(cell.engine)
+    if settings is None or isinstance(settings, Unavailable):
+        return settings.unavailable if settings else f"{variant.name} has no engine {cell.engine}"
+    return variant.supports(cell.mechanism)

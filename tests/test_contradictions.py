@@ -182,13 +182,6 @@ def test_a_variant_has_a_name_that_can_be_part_of_a_cell_s(edited_arch, name):
         backend.load_folder(folder)
 
 
-def test_a_profile_needs_the_engine_s_own_table(edited_arch):
-    folder = edited_arch(("variant.arm64.engine.qemu-user]", 'variant.arm64.engine."qemu-user:fast"]'))
-    complaint = "a profile of an engine that has no table; expected [variant.arm64.engine.qemu-user] too"
-    with pytest.raises(BackendError, match=re.escape(complaint)):
-        backend.load_folder(folder)
-
-
 def test_what_the_farm_itself_has_contradicts_nothing():
     assert [found for variant in backend.load().values() for found in contradictions(variant)] == []
 

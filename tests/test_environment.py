@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farm import cli, paths
+from farm import cli, listing, paths, toolchain
 from farm.errors import exhausted
 from farm.text import command_line, printable, quoted
 
@@ -172,6 +172,19 @@ def test_a_run_without_asserts_finds_the_same(finished, tmp_path):
         return [(line["cell"], line["verdict"], line["trace"]) for line in map(json.loads, lines)]
 
     assert traces(tmp_path) == traces(finished)
+
+
+# Tools.
+
+
+def test_a_variant_without_its_compiler_is_not_called_ready(monkeypatch):
+    monkeypatch.setattr(toolchain, "_stamp", lambda command: None if command == "or1k-elf-gcc" else "here")
+    monkeypatch.setattr("shutil.which", lambda command: f"/bin/{command}")
+    (row,) = [
+        row for row in listing.rows("variants", (paths.data("arch").parent / "examples",)) if row["name"] == "or1k"
+    ]
+    assert row["engines"]["qemu-user"] == "or1k-elf-gcc is missing: apt-get install gcc-or1k-elf"
+    assert row["engines"]["unicorn"] == "Unicorn has no or1k guest"
 
 
 # Limits.
