@@ -18,7 +18,9 @@ from typing import Any, Literal
 import msgspec
 
 from farm import paths
+from farm.contradictions import contradictions
 from farm.errors import BackendError
+from farm.text import printable
 
 #: How a store to code becomes what is fetched.  ``coherent``: no maintenance (x86); ``clean-invalidate-sync``: clean
 #: the data cache, invalidate the instruction cache, synchronise (arm64, powerpc).
@@ -319,7 +321,7 @@ def _variant(path: Path, name: str, table: object) -> Variant:
     engines = _subtables(path, f"{key}.engine", table.pop("engine", {}), tuple(_ENGINE_TABLES))
     derived = {
         "name": name,
-        "architecture": path.parent.name,
+        "architecture": printable(path.parent.name),
         "folder": path.parent,
         "toolchain": {
             tool: _convert(path, f"{key}.toolchain.{tool}", settings, _TOOLCHAIN_TABLES[tool])
@@ -336,16 +338,8 @@ def _variant(path: Path, name: str, table: object) -> Variant:
         },
     }
     variant: Variant = _convert(path, key, table, Variant, derived)
-    distance = abs(variant.far_base - variant.text_base)
-    if variant.branch_range is not None and distance <= variant.branch_range:
-        raise BackendError(
-            f"{path}: {key}.far_base: {variant.far_base:#x} is within branch_range of text_base; expected an address "
-            f"more than {variant.branch_range:#x} bytes from {variant.text_base:#x}"
-        )
-    for number in ("page", "alignment"):
-        size = getattr(variant, number)
-        if size <= 0 or size & (size - 1):
-            raise BackendError(f"{path}: {key}.{number}: {size} found; expected a power of two")
+    for where, why in contradictions(variant):
+        raise BackendError(f"{path}: {key}{'.' if where else ''}{where}: {why}")
     return variant
 
 
@@ -368,16 +362,27 @@ def _convert(path: Path, key: str, table: dict[str, Any], cls: type, derived: di
             raise BackendError(f"{path}: {key}.{name}: unknown key; valid are {', '.join(expected)}")
     values: dict[str, Any] = dict(derived)
     for name, f in expected.items():
-        if name in table:
-            try:
-                values[name] = msgspec.convert(table[name], hints[name])
-            except msgspec.ValidationError:
-                raise BackendError(
-                    f"{path}: {key}.{name}: {table[name]!r} found; expected {_describe(hints[name])}"
-                ) from None
+        if name in table and (table[name] != "" or f.default == ""):
+            values[name] = _value(path, f"{key}.{name}", table[name], hints[name])
+        elif name in table:
+            raise BackendError(f"{path}: {key}.{name}: '' found; expected {_describe(hints[name])} that is not empty")
         elif f.default is MISSING and f.default_factory is MISSING:
             raise BackendError(f"{path}: {key}.{name}: missing; expected {_describe(hints[name])}")
     return cls(**values)
+
+
+def _value(path: Path, key: str, value: object, hint: Any) -> Any:
+    """``value`` as a ``hint``; of tables, and of lists of tables, every key is checked."""
+    arguments = typing.get_args(hint)
+    table = next((of for of in (hint, *arguments) if is_dataclass(of)), None)
+    if typing.get_origin(hint) is tuple and table and isinstance(value, list):
+        return tuple(_value(path, f"{key}[{number}]", each, table) for number, each in enumerate(value))
+    if table and isinstance(value, dict):
+        return _convert(path, key, value, typing.cast("type", table))
+    try:
+        return msgspec.convert(value, hint)
+    except msgspec.ValidationError:
+        raise BackendError(f"{path}: {key}: {value!r} found; expected {_describe(hint)}") from None
 
 
 def _describe(hint: Any) -> str:
@@ -391,7 +396,7 @@ def _describe(hint: Any) -> str:
         return f"a table of {', '.join(f.name for f in fields(hint))}"
     if arguments:  # X | None
         return _describe(arguments[0])
-    return {int: "an integer", str: "a string"}[hint]
+    return {int: "an integer", str: "a string", bool: "true or false"}[hint]
 
 
 @functools.cache

@@ -7,7 +7,6 @@ refused; what is missing or doubled is named, and all that was measured is still
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +21,7 @@ from farm import shards
 from farm.errors import FarmError, UsageError
 from farm.plan import Cell, Plan, Planned, Selection
 from farm.run import Recorded, Run
+from farm.text import quoted
 from farm.verdict import SKIPPED, Result, Verdict, lost, unfinished
 
 RESULTS = "results.jsonl"
@@ -130,7 +130,7 @@ def gitlab(division: shards.Division, plan_file: Path) -> dict[str, Any]:
     }
     for job in jobs(division):
         out = f"farm-shards/{job.name}"
-        run = f"farm run --plan {shlex.quote(str(plan_file))} --shard {job.shard} --output {out}"
+        run = f"farm run --plan {quoted(plan_file)} --shard {job.shard} --output {out}"
         pipeline[f"farm-{job.name}"] = {
             "stage": "run",
             "needs": [{"pipeline": "$FARM_PARENT", "job": "farm-plan"}],

@@ -17,8 +17,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
+import os
 import re
-import shlex
 import shutil
 import signal
 import struct
@@ -40,6 +40,7 @@ from farm.image import Image
 from farm.plan import Cell, Plan, on_engine
 from farm.processes import Process
 from farm.scenario import REAL_TARGETS, Call, Interrupted, Patch, Restore, Scenario, Scribble, Target, walk
+from farm.text import command_line, quoted
 
 TIMEOUT = 60.0  # seconds of a session that nobody attends
 
@@ -109,7 +110,7 @@ def prepare(plan: Plan, cell: Cell, control: str | None = None) -> Prepared:
         {
             _GUEST: built.read(),
             _FRAME: frame,
-            _SCRIPT: script(built, variant, scenario).encode(),
+            _SCRIPT: os.fsencode(script(built, variant, scenario)),
             _ATTEND: attend(built, scenario).encode(),
         },
     )
@@ -321,9 +322,9 @@ def refusal(gdb: str, prepared: Prepared) -> str | None:
 
 def commands(prepared: Prepared, gdb: str | None) -> list[str]:
     """What to type in two terminals, and what is missing for that."""
-    folder = shlex.quote(str(prepared.folder))
-    emulator = f"{shlex.join(prepared.emulator(str(PORT)))} < {_FRAME} > trace.bin"
-    debugger = shlex.join(prepared.debugger(gdb or _GDB, f"localhost:{PORT}"))
+    folder = quoted(prepared.folder)
+    emulator = f"{command_line(prepared.emulator(str(PORT)))} < {_FRAME} > trace.bin"
+    debugger = command_line(prepared.debugger(gdb or _GDB, f"localhost:{PORT}"))
     lines = [prepared.missing] if prepared.missing else []
     why = str(MissingToolError(*MISSING_GDB)) if gdb is None else refusal(gdb, prepared)
     lines += [why] if why else []

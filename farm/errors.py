@@ -6,9 +6,13 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import re
 from collections.abc import Iterable
 
 import msgspec
+
+from farm.text import command_line, printable
 
 #: What decoding raises of a file that is not what it should be, of one that is nested without end too.
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -18,6 +22,9 @@ class FarmError(Exception):
     """Base of every error that is shown to a user as one sentence."""
 
     exit_status = 3
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 class UsageError(FarmError):
@@ -31,9 +38,21 @@ class UnknownNameError(UsageError):
 
     def __init__(self, what: str, name: str, valid: Iterable[str]) -> None:
         names = list(valid)
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"valid are {', '.join(names) or 'none'}"
-        super().__init__(f"unknown {what} {name!r}: {hint}")
+        near = _near(name, names)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        listed = "what `farm list scenarios` shows" if what == "scenario" else ", ".join(names) or "none"
+        super().__init__(f"unknown {what} {name!r}: {hint}valid are {listed}")
+
+
+_ALIKE = 0.65  # as difflib measures it: one letter of three is another
+
+
+def _near(name: str, names: list[str]) -> list[str]:
+    """What may have been meant: names that are spelled alike, or begin with ``name``, whatever the case."""
+    spelled = {each.lower(): each for each in reversed(names)}
+    alike = difflib.get_close_matches(name.lower(), list(spelled), n=3, cutoff=_ALIKE)
+    begun = [each for each in spelled if len(name) > 1 and each.startswith(name.lower())]
+    return [spelled[each] for each in dict.fromkeys([*alike, *reversed(begun)])][:3]
 
 
 class NothingSelectedError(UsageError):
@@ -62,7 +81,7 @@ class BuildError(FarmError):
     def __init__(self, what: str, command: list[str], output: str) -> None:
         self.command = command
         self.output = output
-        super().__init__(f"{what}\n  command: {' '.join(command)}\n{output.rstrip()}")
+        super().__init__(f"{what}\n  command: {command_line(command)}\n{output.rstrip()}")
 
 
 class MissingToolError(FarmError):
@@ -72,6 +91,33 @@ class MissingToolError(FarmError):
         self.what = what
         self.install = install
         super().__init__(f"{what} is missing: {install}")
+
+
+class ExhaustedError(FarmError):
+    """The machine, or a limit on this process, has no more of something."""
+
+
+_EXHAUSTED = {
+    errno.EMFILE: ("open files", "n"),
+    errno.ENFILE: ("open files", "n"),
+    errno.ENOMEM: ("memory", "v"),
+    errno.EAGAIN: ("processes", "u"),
+}
+_NO_MEMORY = re.compile("failed to map segment|cannot allocate memory", re.IGNORECASE)  # the dynamic linker's words
+
+
+def exhausted(error: BaseException) -> ExhaustedError | None:
+    """``error`` in words if it says that the machine, or a limit on this process, has no more of something."""
+    what = _EXHAUSTED.get(error.errno or 0) if isinstance(error, OSError) else None
+    if isinstance(error, MemoryError) or (isinstance(error, OSError | ImportError) and _NO_MEMORY.search(str(error))):
+        what = _EXHAUSTED[errno.ENOMEM]
+    if isinstance(error, RuntimeError) and str(error) == "can't start new thread":
+        what = "threads", "u, -v"
+    if what is None:
+        return None
+    return ExhaustedError(
+        f"no more {what[0]} to be had: fewer workers (-j) need less, or raise the limit (ulimit -{what[1]})"
+    )
 
 
 class OutputError(FarmError):

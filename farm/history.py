@@ -22,7 +22,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import msgspec
 
@@ -30,6 +30,7 @@ from farm.diff import Changed, classify
 from farm.errors import UNREADABLE, HistoryError, UsageError
 from farm.plan import Cell
 from farm.run import Run
+from farm.text import printable
 from farm.verdict import FAILED, PASSED, SKIPPED, Result, Verdict
 
 SCHEMA = 1
@@ -60,6 +61,7 @@ LETTERS = {
 }
 VERDICTS = {letter: verdict for verdict, letter in LETTERS.items()}
 _REASON = 200  # characters kept
+_MOST = (1 << 63) - 1  # that SQLite counts to
 
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _BROKEN = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
@@ -117,6 +119,9 @@ class Cells(msgspec.Struct, frozen=True, tag_field="type", tag="cells"):
 
     sha256: str
     cells: list[Cell]
+
+
+_Content = TypeVar("_Content", Record, Cells)
 
 
 class _Head(msgspec.Struct, frozen=True, tag_field="type", tag="history"):
@@ -201,6 +206,7 @@ class History:
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         self.path = path
+        self._lists: dict[str, list[Cell]] = {}
         if create:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -291,8 +297,6 @@ class History:
             else:
                 what = f"cannot be used ({error}): name another file with --file or PATCHFARM_HISTORY"
             raise HistoryError(f"{self.path}: {what}") from None
-        except (zlib.error, msgspec.DecodeError) as error:
-            raise self._broken(error) from None
 
     def _broken(self, error: object) -> HistoryError:
         return HistoryError(
@@ -331,35 +335,52 @@ class History:
         self._db.execute("INSERT INTO run VALUES (?, ?, ?, ?)", row)
         return True
 
-    def _read(self, packed: bytes) -> Record:
-        return msgspec.json.decode(zlib.decompress(packed), type=Record)
+    def _unpacked(self, packed: object, what: type[_Content]) -> _Content:
+        try:
+            return msgspec.json.decode(zlib.decompress(packed), type=what)  # type: ignore[arg-type]
+        except (zlib.error, TypeError, *UNREADABLE) as error:
+            raise self._broken(error) from None
+
+    def _read(self, packed: object) -> Record:
+        record = self._unpacked(packed, Record)
+        try:
+            _check_run(record, self.cells(record.cells))
+        except ValueError as error:
+            raise self._broken(f"run {record.id}: {error}") from None
+        return record
 
     def runs(self, last: int | None = None) -> list[Record]:
         """The runs, or the ``last`` of them, the oldest first."""
         with self._guarded():
-            found = self._db.execute(
-                "SELECT record FROM run ORDER BY started DESC, id DESC LIMIT ?", (-1 if last is None else last,)
-            )
+            limit = -1 if last is None else min(last, _MOST)
+            found = self._db.execute("SELECT record FROM run ORDER BY started DESC, id DESC LIMIT ?", (limit,))
             return [self._read(packed) for (packed,) in found][::-1]
 
     def cells(self, sha256: str) -> list[Cell]:
         """The cells that a record names."""
+        if sha256 in self._lists:
+            return self._lists[sha256]
         with self._guarded():
             row = self._db.execute("SELECT list FROM cells WHERE sha256 = ?", (sha256,)).fetchone()
-            if row is None:
-                raise self._broken("the cells of a run are not there")
-            return msgspec.json.decode(zlib.decompress(row[0]), type=Cells).cells
+        if row is None:
+            raise self._broken("the cells of a run are not there")
+        cells = self._unpacked(row[0], Cells).cells
+        if _sha256(cells) != sha256:
+            raise self._broken("the cells of a run are others than it had")
+        self._lists[sha256] = cells
+        return cells
 
     def export(self) -> Iterator[bytes]:
         """The lines of an export: a head, and each run after the cells that it is the first to need."""
         yield msgspec.json.encode(_Head(SCHEMA))
         told = set()
         with self._guarded():
-            for sha256, packed in self._db.execute("SELECT cells, record FROM run ORDER BY started, id"):
-                if sha256 not in told:
-                    told.add(sha256)
-                    yield msgspec.json.encode(Cells(sha256, self.cells(sha256)))
-                yield msgspec.json.encode(self._read(packed))
+            for (packed,) in self._db.execute("SELECT record FROM run ORDER BY started, id"):
+                record = self._read(packed)
+                if record.cells not in told:
+                    told.add(record.cells)
+                    yield msgspec.json.encode(Cells(record.cells, self.cells(record.cells)))
+                yield msgspec.json.encode(record)
 
     def load(self, lines: Iterable[bytes], name: str) -> tuple[int, list[str]]:
         """Add the runs of an export called ``name``; how many were new, and a sentence for each unusable line.
@@ -395,7 +416,8 @@ class History:
         with self._guarded():
             with self._transaction():
                 newest = "SELECT id FROM run ORDER BY started DESC, id DESC LIMIT ?"
-                gone = self._db.execute(f"DELETE FROM run WHERE id NOT IN ({newest})", (keep,)).rowcount  # noqa: S608
+                forget = f"DELETE FROM run WHERE id NOT IN ({newest})"  # noqa: S608
+                gone = self._db.execute(forget, (min(keep, _MOST),)).rowcount
                 self._db.execute("DELETE FROM cells WHERE sha256 NOT IN (SELECT cells FROM run)")
             self._db.execute("VACUUM")
             return gone
@@ -408,7 +430,13 @@ def _check(found: Cells | Record, cells: dict[str, Cells]) -> None:
             raise ValueError("its hash is not that of its cells")
     elif found.cells not in cells:
         raise ValueError("no line before it has its cells")
-    elif len(cells[found.cells].cells) != len(found.verdicts) or not VERDICTS.keys() >= set(found.verdicts):
+    else:
+        _check_run(found, cells[found.cells].cells)
+
+
+def _check_run(run: Record, cells: list[Cell]) -> None:
+    """Raises :class:`ValueError` if ``run`` does not fit its ``cells``."""
+    if len(cells) != len(run.verdicts) or not VERDICTS.keys() >= set(run.verdicts):
         raise ValueError("its verdicts do not fit its cells")
 
 
@@ -520,7 +548,7 @@ def view(history: History, last: int | None = None, pattern: str | None = None) 
     ]
     suspects.sort(key=lambda suspect: -len(suspect.verdicts))
     shown = [Strip(cells[i], strip) for i, strip in enumerate(strips)]
-    return View(SCHEMA, os.fsencode(history.path).decode(errors="replace"), summaries, turns, suspects, shown)
+    return View(SCHEMA, printable(str(history.path)), summaries, turns, suspects, shown)
 
 
 def _summary(run: Record, counts: Counter[str]) -> Summary:

@@ -38,7 +38,7 @@ from farm.backend import ABI_FILE, MECHANISM_FILES, Variant
 from farm.call_sites import CallSite
 from farm.controls import CONTROLS
 from farm.elf import Segment, bytes_at, inspect
-from farm.errors import UNREADABLE, BuildError, ImageError, OutputError
+from farm.errors import UNREADABLE, BuildError, ImageError, OutputError, exhausted
 from farm.inputs import Files, Places
 from farm.layout import Stubs
 from farm.toolchain import RETPOLINE_SOURCE, TOOLCHAINS
@@ -254,6 +254,8 @@ def build(spec: Spec, files: Files | None = None) -> Image:
                 shutil.rmtree(left, ignore_errors=True)
             return _build(spec, made.stem)
     except (OSError, NotImplementedError) as error:  # the latter: its file system knows no locks
+        if no_more := exhausted(error):
+            raise no_more from None
         raise OutputError(
             f"images cannot be kept in {paths.cache()}: {getattr(error, 'strerror', None) or error}; "
             "set PATCHFARM_CACHE to a folder that can be written"
@@ -447,6 +449,8 @@ def _tool(spec: Spec, complaint: str, command: list[str], work: Path) -> None:
         # The debug information names the folder; zig names what is below it without the rest.
         status, output = processes.run(command, env=environment, cwd=paths.data("images"))
     except OSError as error:
+        if exhausted(error):
+            raise
         raise BuildError(complaint, command, f"{command[0]} cannot be started: {error.strerror}") from None
     if status:
         for number, words in _NO_ROOM.items():

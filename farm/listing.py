@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from farm import backend, scenarios
-from farm.backend import MECHANISM_FILES, CallSiteForm
+from farm.backend import MECHANISM_FILES, CallSiteForm, Variant
 from farm.call_sites import width
 from farm.controls import CONTROLS
-from farm.engines import engines
+from farm.engines import Engine, engines
 from farm.errors import MissingToolError, UnknownNameError
 from farm.scenarios.absent import ABSENT
 from farm.toolchain import TOOLCHAINS
@@ -45,7 +45,7 @@ def brief(value: object) -> str:
 def _variants(arch_path: tuple[Path, ...]) -> list[dict[str, Any]]:
     rows = []
     for v in backend.load(arch_path).values():
-        holes = {name: engine.hole(v) for name, engine in engines().items()}
+        ready = _ready(v)
         rows.append(
             {
                 "name": v.name,
@@ -54,10 +54,27 @@ def _variants(arch_path: tuple[Path, ...]) -> list[dict[str, Any]]:
                 "byte_order": v.byte_order,
                 "mechanisms": [name for name in MECHANISM_FILES if not v.supports(name)],
                 "toolchains": list(v.toolchain),
-                "engines": {name: hole.reason if hole else "ready" for name, hole in holes.items()},
+                "engines": {name: _hole(engine, v) or ready for name, engine in engines().items()},
             }
         )
     return rows
+
+
+def _hole(engine: Engine, variant: Variant) -> str | None:
+    hole = engine.hole(variant)
+    return hole.reason if hole else None
+
+
+def _ready(variant: Variant) -> str:
+    """``ready`` if the compiler that is chosen by default is here, else what is missing."""
+    chosen = next((tool for name, tool in TOOLCHAINS.items() if name in variant.toolchain), None)
+    if chosen is None:
+        return f"{variant.name} has no toolchain"
+    try:
+        chosen.version(variant)
+    except MissingToolError as error:
+        return str(error)
+    return "ready"
 
 
 def _mechanisms() -> list[dict[str, Any]]:

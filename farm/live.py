@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from farm import check, disassemble, image, plan, scenario, wire
-from farm.engines import Reply, engines
+from farm.engines import Reply, engines, timeout_of
 from farm.errors import FarmError, MissingToolError, UsageError
 from farm.model import size
 from farm.scenario import FUNCTIONS, Defect, Restore, Scenario, Shape, Status, Step, Target
@@ -226,7 +226,7 @@ def boot(
         raise UsageError(planned.reason or planned.verdict)
     cell, own = planned.cell, Path(source).resolve() if source else None
     spec = image.Spec(made.variants[cell.variant], cell.mechanism, cell.toolchain, source=own)
-    return Guest(spec, cell.engine, timeout)
+    return Guest(spec, cell.engine, timeout_of(timeout, "timeout"))
 
 
 def _target(event: Event) -> str:

@@ -10,7 +10,6 @@ import fnmatch
 import functools
 import hashlib
 import itertools
-import shlex
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,9 +22,13 @@ from farm.controls import absent, needs_probes
 from farm.engines import Engine, Hole, engines
 from farm.errors import UNREADABLE, MissingToolError, NothingSelectedError, UnknownNameError, UsageError
 from farm.scenario import Scenario
+from farm.text import quoted
 from farm.toolchain import TOOLCHAINS
 
 SCHEMA = 1
+
+#: The verdicts of cells that will not run.
+HOLES = ("not-applicable", "not-run")
 
 
 class Cell(msgspec.Struct, frozen=True, order=True):
@@ -87,7 +90,7 @@ class Selection:
 
         named = [("--arch-path", short(path)) for path in self.arch_path]
         named += [("--scenario-path", short(path)) for path in self.scenario_path]
-        return " ".join(f"{option} {shlex.quote(str(path))}" for option, path in named)
+        return " ".join(f"{option} {quoted(path)}" for option, path in named)
 
 
 @dataclass(frozen=True)
@@ -228,7 +231,11 @@ def make(selection: Selection) -> Plan:
                         why = whys[kind_of[name]]
                         cells.append(Planned(cell, why.verdict, why.reason) if why else Planned(cell))
     if not cells:
-        raise NothingSelectedError("nothing is selected: the selectors have no cell in common")
+        reason = "the selectors have no cell in common"
+        if names:  # so it is the toolchain
+            has = ", ".join(f"{arch} has {' and '.join(variants[arch].toolchain)} only" for arch in arches)
+            reason = f"--toolchain {','.join(selection.toolchain)}: {has}"
+        raise NothingSelectedError(f"nothing is selected: {reason}")
     return Plan(tuple(cells), suite, variants, selection)
 
 
@@ -355,6 +362,9 @@ def read(path: Path, selection: Selection) -> Plan:
     ):
         for name in sorted(named.difference(known)):
             raise UnknownNameError(what, name, known)
+    for planned in document.cells:
+        if why := _cannot_be(planned, variants[planned.cell.variant]):
+            raise UsageError(f"{path}: {planned.cell} is no cell of this farm: {why}")
     plan = Plan(tuple(document.cells), suite, variants, selection, document.shards)
     if plan.sha256 != document.sha256:
         raise UsageError(f"{path}: made for another suite, or edited: its hash is not that of its cells")
@@ -392,4 +402,25 @@ def _decoded(path: Path) -> _File:
         raise UsageError(f"{path}: not a plan: {error}") from None
     if document.schema != SCHEMA:
         raise UsageError(f"{path}: a plan of schema {document.schema}; this farm reads {SCHEMA}")
+    seen: set[Cell] = set()
+    for planned in document.cells:
+        if planned.cell in seen:
+            raise UsageError(f"{path}: edited: {planned.cell} is in it twice")
+        if planned.verdict not in (None, *HOLES):
+            valid = f"a plan knows {', '.join(HOLES)} or none"
+            raise UsageError(f"{path}: edited: {planned.cell} has the verdict {planned.verdict!r}; {valid}")
+        seen.add(planned.cell)
     return document
+
+
+def _cannot_be(planned: Planned, variant: Variant) -> str | None:
+    """Why a cell that a plan would run is none that any plan of ``variant`` has; None if one may have it."""
+    cell = planned.cell
+    if planned.verdict is not None:
+        return None
+    if cell.toolchain not in variant.toolchain:
+        return f"{variant.name} has {' and '.join(variant.toolchain)} only"
+    settings = variant.engine.get(cell.engine)
+    if settings is None or isinstance(settings, Unavailable):
+        return settings.unavailable if settings else f"{variant.name} has no engine {cell.engine}"
+    return variant.supports(cell.mechanism)

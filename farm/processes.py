@@ -20,9 +20,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
+
+from farm.text import command_line
 
 _PR_SET_PDEATHSIG = 1
 _NAP = 0.002  # seconds between two looks at a process that is about to end
@@ -60,6 +62,7 @@ class Process:
     """
 
     def __init__(self, command: Sequence[str], *, session: bool = True, **options: Any) -> None:
+        _tell(command, options.get("env"))
         program = shutil.which(command[0])
         if program is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command[0])
@@ -141,6 +144,31 @@ def run(command: Sequence[str], **options: Any) -> tuple[int, str]:
     if status and _children.stopping.is_set():
         raise Stopping
     return status, said
+
+
+@contextlib.contextmanager
+def telling(tell: Callable[[str], None]) -> Iterator[None]:
+    """Tell of each command that is started meanwhile, once, as one would type it into a shell."""
+    _listeners[tell] = set()
+    try:
+        yield
+    finally:
+        del _listeners[tell]
+
+
+_listeners: dict[Callable[[str], None], set[str]] = {}  # what each has heard
+
+
+def _tell(command: Sequence[str], environment: Mapping[str, str] | None) -> None:
+    for tell, heard in list(_listeners.items()):
+        words = list(command)
+        if environment is not None:  # what of it is not ours; none at all is what a guest gets
+            own = [f"{name}={value}" for name, value in environment.items() if os.environ.get(name) != value]
+            words = [*(["env", *own] if environment else ["env", "-i"]), *words]
+        said = command_line(words)
+        if said not in heard:
+            heard.add(said)
+            tell(said)
 
 
 def die_with_parent() -> None:

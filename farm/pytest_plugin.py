@@ -18,7 +18,7 @@ import dataclasses
 import enum
 import os
 import sys
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
@@ -164,7 +164,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def _boots(metafunc: pytest.Metafunc) -> list[Boot]:
     from farm import live, plan
-    from farm.errors import UnknownNameError, UsageError
+    from farm.engines import timeout_of
+    from farm.errors import UsageError
     from farm.image import Spec
 
     mark = metafunc.definition.get_closest_marker("patchable")
@@ -175,16 +176,15 @@ def _boots(metafunc: pytest.Metafunc) -> list[Boot]:
         raise UsageError(f"{unknown[0]!r} is not expected; valid are, by name: {', '.join(valid)}")
     source = named.get("source")
     if source is not None:
+        if not isinstance(source, str | os.PathLike):
+            raise UsageError(f"source {source!r}: expected the path of a C file, from the test's folder")
         source = metafunc.definition.path.parent / source
         if not source.is_file():
             raise UsageError(f"source {source}: no such file")
     selectors: dict[str, Any] = {name: _names(named.get(name, ())) for name in _SELECTORS}
     folders = arch_path(metafunc.config)
-    try:
-        made = plan.make(plan.Selection(scenario=live.ANY_SCENARIO, arch_path=folders, **selectors))
-    except UnknownNameError as error:
-        raise UsageError(f"{error}\n{_valid(folders)}") from None
-    timeout = float(named.get("timeout", live.TIMEOUT))
+    made = plan.make(plan.Selection(scenario=live.ANY_SCENARIO, arch_path=folders, **selectors))
+    timeout = timeout_of(named.get("timeout", live.TIMEOUT), "timeout")
     return [
         Boot(Spec(made.variants[p.cell.variant], p.cell.mechanism, p.cell.toolchain, source=source), p, timeout)
         for p in made.cells
@@ -198,21 +198,6 @@ def _names(value: object) -> tuple[str, ...]:
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         raise UsageError(f"{value!r} found; expected a name, a glob, a comma list, or a list of them")
     return tuple(names)
-
-
-def _valid(folders: tuple[Path, ...]) -> str:
-    from farm import backend
-    from farm.engines import engines
-    from farm.toolchain import TOOLCHAINS
-
-    variants = backend.load(folders)
-    valid: dict[str, Iterable[str]] = {
-        "arch": variants,
-        "mechanism": backend.MECHANISM_FILES,
-        "engine": dict.fromkeys([*engines(), *(name for variant in variants.values() for name in variant.engine)]),
-        "toolchain": TOOLCHAINS,
-    }
-    return "\n".join(f"  valid for {name}: {', '.join(names)}" for name, names in valid.items())
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -256,6 +241,11 @@ def patchable(request: pytest.FixtureRequest) -> Iterator[Guest]:
     from farm.errors import FarmError
     from farm.live import Guest
 
+    if not hasattr(request, "param"):
+        _fail(
+            "patchable: one guest or several, so one item each, which getfixturevalue() cannot make: "
+            "name it as an argument of the test, or in @pytest.mark.usefixtures"
+        )
     boot: Boot = request.param
     fail_if_hole(boot.planned)
     try:

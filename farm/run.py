@@ -15,9 +15,10 @@ import itertools
 import os
 import platform
 import queue
+import threading
 import time
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -99,11 +100,17 @@ def batches(
     ]
 
 
-def run_batch(batch: Batch, built: image.Image | None = None, sink: Sink | None = None) -> list[Result]:
+def run_batch(
+    batch: Batch,
+    built: image.Image | None = None,
+    sink: Sink | None = None,
+    enough: Callable[[], bool] = lambda: False,
+) -> list[Result]:
     """One result a cell, in order; whatever goes wrong is a verdict.  ``built`` is the image, if known already.
 
     ``sink`` is told of each result as it comes.  One that is owed a retry, a confirmation or a cross-check is
-    provisional, until that tells what it is.  Of a batch that is ended on the way, the results that there are.
+    provisional, until that tells what it is.  Once there is ``enough`` no other cell begins.  Of a batch that is ended
+    on the way, the results that there are.
     """
     tell = sink or (lambda _: None)
     try:
@@ -117,7 +124,7 @@ def run_batch(batch: Batch, built: image.Image | None = None, sink: Sink | None 
         return results
     running = _Running(batch, built, engines()[batch.engine.partition(":")[0]], tell)
     with contextlib.suppress(Stopping):
-        running.run()
+        running.run(enough)
     return running.results
 
 
@@ -149,7 +156,7 @@ class _Running:
             if zlib.crc32(str(cell).encode()) % _CROSS_CHECKED == 0
         }
 
-    def run(self) -> None:
+    def run(self, enough: Callable[[], bool]) -> None:
         """Fill :attr:`results`.  Raises :class:`~farm.processes.Stopping`."""
         batch = self._batch
         before = time.perf_counter()
@@ -163,13 +170,16 @@ class _Running:
             self.results.append(result)
             self._settle(i, result, owed)
             before = now
+            if enough():
+                replies.close()
+                break
         self._retry()
         for i, result in enumerate(self.results):
             if result.verdict in UNSURE and batch.confirm:
                 self._settle(i, again(batch, self._built, self._engine, self._judge, i, result))
         self._cross_check()
 
-    def _replies(self, numbers: Sequence[int], *, fresh: bool = False) -> Iterator[Reply]:
+    def _replies(self, numbers: Sequence[int], *, fresh: bool = False) -> Generator[Reply, None, None]:
         """Those to the cells of these ``numbers``, of which none is believed that comes while the run is ended."""
         programs = [self._programs[i] for i in numbers]
         batch = self._batch
@@ -213,7 +223,7 @@ class _Running:
         That is not retried: an engine that contradicts itself now and then is no better than one that always does.
         """
         batch = self._batch
-        chosen = [i for i in sorted(self._chosen) if self.results[i].verdict in PASSED]
+        chosen = [i for i in sorted(self._chosen) if i < len(self.results) and self.results[i].verdict in PASSED]
         programs = [self._programs[i] for i in chosen]
         replies = self._engine.cross_check(self._built, batch.variant, programs, batch.timeout) if chosen else ()
         for i, reply in zip(chosen, _believed(replies or ()), strict=True):
@@ -225,7 +235,7 @@ class _Running:
             self._settle(i, result)
 
 
-def _believed(replies: Iterable[Reply]) -> Iterator[Reply]:
+def _believed(replies: Iterable[Reply]) -> Generator[Reply, None, None]:
     """The replies up to when the run is ended: what a child that was killed leaves behind tells nothing.
 
     Raises :class:`~farm.processes.Stopping`.
@@ -559,10 +569,12 @@ def execute(
     timeout: float = TIMEOUT,
     retries: int = RETRIES,
     quarantine: Quarantine | None = None,
+    max_failures: int | None = None,
 ) -> None:
     """Run what ``journal`` has no result for, and add it there as ``quarantine`` has it count.
 
     ``on_results`` hears of every result once, those of an earlier run and those of cells that cannot run included.
+    After ``max_failures`` of this run, each as sure as any, no other cell is run.
     """
     on_results(list(journal.results.values()))
     holes = [
@@ -575,6 +587,15 @@ def execute(
     settle = (quarantine or Quarantine()).settle
     shared = isinstance(executor, concurrent.futures.ThreadPoolExecutor)  # from elsewhere come whole batches alone
     heard: list[Result] = []
+    failing: set[Cell] = set()  # sure or not yet
+    enough = threading.Event()
+
+    def hear(result: Result) -> None:
+        heard.append(result)
+        if max_failures is not None:
+            (failing.add if settle(result).failed else failing.discard)(result.cell)
+            if len(failing) >= max_failures:
+                enough.set()
 
     def record() -> None:
         """Journal what was heard.  It is forgotten only then, so that no signal loses it."""
@@ -586,19 +607,35 @@ def execute(
 
     futures: list[concurrent.futures.Future[list[Result]]] = []
     ended: queue.SimpleQueue[concurrent.futures.Future[list[Result]]] = queue.SimpleQueue()
-    try:
-        for batch in batches(plan, journal.results, timeout, retries):
-            futures.append(executor.submit(run_batch, batch, None, heard.append if shared else None))
+
+    def go() -> bool:
+        """Run all that has no result, or as much of it as is enough; whether there was anything."""
+        work = batches(plan, journal.results, timeout, retries)
+        begun = len(futures)
+        for batch in work:
+            futures.append(executor.submit(run_batch, batch, None, *((hear, enough.is_set) if shared else ())))
             futures[-1].add_done_callback(ended.put)
-        left = len(futures)
+        left = len(work)
         # It is this thread that writes, for it has nothing else to do: no worker waits for the disk, and none that
         # waits for its own cell holds back the results of others.
         while left:
-            with contextlib.suppress(queue.Empty):
-                results = ended.get(timeout=_GATHERED).result()
+            with contextlib.suppress(queue.Empty, concurrent.futures.CancelledError):
+                future = ended.get(timeout=_GATHERED)
                 left -= 1
-                heard.extend(() if shared else results)
+                results = future.result()
+                for result in () if shared else results:
+                    hear(result)
             record()
+            if enough.is_set():
+                for future in futures[begun:]:
+                    future.cancel()
+        return bool(work)
+
+    try:
+        while go() and enough.is_set():
+            if len(failing) >= (max_failures or 0):
+                break
+            enough.clear()  # what seemed to have failed has not: go on
     except KeyboardInterrupt:
         kill_all()
         raise

@@ -18,13 +18,26 @@ import pytest
 from farm import backend, image, live, model, processes, scenarios, wire
 from farm.backend import QemuUserSettings, Unavailable, UnicornSettings
 from farm.controls import CONTROLS
-from farm.engines import engines, qemu_user, unicorn
+from farm.engines import engines, qemu_user, timeout_of, unicorn
 from farm.engines.child import Child, ChildDied
 from farm.engines.unicorn import UNICORN
-from farm.errors import BackendError
+from farm.errors import BackendError, UsageError
 from farm.scenario import Loop, Scribble, call, null, patch, query
 
 PLENTY, LITTLE = 10.0, 0.4  # seconds
+
+
+@pytest.mark.parametrize(
+    "value", ["abc", "", "nan", "inf", "-inf", "1e9", "0", -1, 0.09, 86_401, 10**400, True, None, [5]]
+)
+def test_a_timeout_that_no_run_could_use_is_refused(value):
+    with pytest.raises(UsageError, match=r"^x .*: expected seconds, from 0\.1 to 86,400$"):
+        timeout_of(value, "x")
+
+
+@pytest.mark.parametrize(("value", "seconds"), [("5", 5.0), (0.1, 0.1), (86_400, 86_400.0), (" 2e1 ", 20.0)])
+def test_any_other_timeout_is_seconds(value, seconds):
+    assert timeout_of(value, "x") == seconds
 
 
 def encoded(*programs):

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+import zlib
 from pathlib import Path
 
 import msgspec
@@ -604,6 +605,65 @@ def test_a_row_that_cannot_be_read_is_named_too(path):
         file._db.execute("DELETE FROM cells")
         with pytest.raises(HistoryError, match="the cells of a run are not there"):
             file.cells("0")
+
+
+def spoilt(value, random):
+    """What a column may hold instead of ``value``: of another type, cut, flipped, or another whole content."""
+    other = random.choice(["text", "type", "cut", "flip", "json"])
+    if other == "text":
+        return random.choice(["", "p" * 9, "\ufffd", "2026"])
+    if other == "type":
+        return random.choice([0, -1, 1.5, b"", b"\0", "\0"])
+    if isinstance(value, str):
+        place = random.randrange(len(value))
+        return value[:place] + ("x" + value[place + 1 :] if other == "flip" else "")
+    if other == "json":
+        content = json.loads(zlib.decompress(value))
+        key = random.choice(list(content))
+        odd = [None, True, -1, "", "z" * 5, [], {}, [[]], 1 << 70, content.get("verdicts", "p")[:-1]]
+        content[key] = random.choice(odd)
+        return zlib.compress(json.dumps(content).encode())
+    place = random.randrange(len(value))
+    if other == "cut":
+        return value[:place]
+    return value[:place] + bytes([value[place] ^ 1 << random.randrange(8)]) + value[place + 1 :]
+
+
+@given(st.randoms(use_true_random=False))
+@settings(max_examples=60, deadline=None)
+def test_a_damaged_column_is_a_sentence_or_does_no_harm(random):
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "history.sqlite"
+        kept = [record(header(day), [result(verdict), result(scenario="b")]) for day, verdict in enumerate(Verdict, 1)][
+            :3
+        ]
+        with History(file, create=True) as opened:
+            for each in kept:
+                opened.add(*each)
+        table, column = random.choice(
+            [("cells", "sha256"), ("cells", "list"), *(("run", name) for name in ("id", "started", "cells", "record"))]
+        )
+        with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as db:
+            (rowid, value), *_ = db.execute(f"SELECT {'sha256' if table == 'cells' else 'id'}, {column} FROM {table}")
+            key = "sha256" if table == "cells" else "id"
+            with contextlib.suppress(sqlite3.IntegrityError):
+                db.execute(f"UPDATE {table} SET {column} = ? WHERE {key} = ?", (spoilt(value, random), rowid))
+
+        def use(action):
+            with contextlib.suppress(HistoryError), History(file) as opened:
+                action(opened)
+
+        use(lambda opened: reports.show(view(opened), Console(file=io.StringIO(), width=100)))
+        use(lambda opened: view(opened, 1, "*"))
+        use(lambda opened: list(opened.export()))
+        use(lambda opened: opened.add(replace(kept[0][0], lines=Lines(1, 2)), kept[0][1]))
+        use(lambda opened: opened.prune(1))
+
+
+def test_more_runs_than_there_could_be_are_all_of_them(remembered, path):
+    assert len(remembered({"calls": "pass"}, {"calls": "crash"}, last=10**30).runs) == 2
+    with History(path) as opened:
+        assert opened.prune(10**30) == 0
 
 
 def test_what_is_not_there_is_not_made_by_looking(path):

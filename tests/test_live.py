@@ -219,6 +219,7 @@ def test_steps_are_numbered_through(boot):
         ({"toolchain": "tcc"}, UnknownNameError, "unknown toolchain 'tcc': did you mean gcc?"),
         ({"arch": "powerpc"}, UsageError, "boot one guest at a time: powerpc, stub, unicorn name "),
         ({"source": "nowhere.c"}, ImageError, "source .*nowhere.c is missing"),
+        ({"timeout": float("nan")}, UsageError, "timeout nan: expected seconds, from 0.1 to 86,400"),
         ({"engine": "unicorn:no-such"}, UnknownNameError, "unknown engine 'unicorn:no-such'"),
     ],
 )

@@ -19,7 +19,7 @@ from farm import backend, plan, scenarios
 from farm.backend import MECHANISM_FILES
 from farm.engines import engines
 from farm.errors import MissingToolError, UnknownNameError, UsageError
-from farm.plan import Cell, Selection, choose, make
+from farm.plan import Cell, Planned, Selection, choose, make
 from farm.toolchain import TOOLCHAINS
 
 
@@ -61,12 +61,14 @@ def test_names_globs_comma_lists_and_aliases_choose_in_the_given_order(patterns,
 @pytest.mark.parametrize(
     ("pattern", "hint"),
     [
-        ("arm46", "did you mean arm64?"),
+        ("arm46", "did you mean arm64? valid are arm64, ppc32, ppc64, ppc64le, x86_64, powerpc, x86"),
         ("pcc64", "did you mean ppc64"),
         ("power", "did you mean powerpc?"),
-        ("zzz", "valid are arm64, ppc32, ppc64, ppc64le, x86_64, powerpc, x86"),
-        ("ARM64", "unknown architecture 'ARM64'"),
-        ("arm64,nothing*", "unknown architecture 'nothing*'"),
+        ("zzz", "unknown architecture 'zzz': valid are arm64, ppc32, ppc64, ppc64le, x86_64, powerpc, x86"),
+        ("nosuch", "unknown architecture 'nosuch': valid are arm64"),
+        ("p", "unknown architecture 'p': valid are arm64"),
+        ("ARM64", "unknown architecture 'ARM64': did you mean arm64?"),
+        ("arm64,nothing*", "unknown architecture 'nothing*': valid are arm64"),
     ],
 )
 def test_a_name_that_selects_nothing_is_answered_with_near_ones(pattern, hint):
@@ -112,6 +114,13 @@ def test_an_architecture_stands_for_its_variants():
     for architecture in {variant.architecture for variant in variants} - {variant.name for variant in variants}:
         expected = {variant.name for variant in variants if variant.architecture == architecture}
         assert {cell.variant for cell in cells(arch=[architecture])} == expected
+
+
+def test_a_toolchain_that_no_selected_variant_has_is_answered_with_those_that_they_have():
+    with pytest.raises(
+        UsageError, match=r"^nothing is selected: --toolchain zig: m68k has gcc only, sh4 has gcc only$"
+    ):
+        make(Selection(arch=["m68k,sh4"], toolchain=["zig"]))
 
 
 def test_selectors_with_no_cell_in_common_are_an_error():
@@ -225,7 +234,12 @@ def test_the_hash_of_a_plan_is_the_same_in_every_process():
         ('"mechanism": "stub"', '"mechanism": "stab"', "unknown mechanism 'stab': did you mean stub"),
         ('"toolchain": "zig"', '"toolchain": "zag"', "unknown toolchain 'zag': did you mean zig"),
         ('"schema": 1', '"schema": 2', "a plan of schema 2; this farm reads 1"),
-        ('"verdict": null', '"verdict": "pass"', "made for another suite, or edited"),
+        ('"verdict": null', '"verdict": "not-run"', "made for another suite, or edited"),
+        (
+            '"verdict": null',
+            '"verdict": "pass"',
+            "edited: arm64/.* has the verdict 'pass'; a plan knows not-applicable, not-run",
+        ),
         ("{", "", "not a plan"),
         ('"cells"', '"sells"', "not a plan"),
     ],
@@ -238,6 +252,38 @@ def test_a_plan_that_was_tampered_with_is_refused(tmp_path, old, new, complaint)
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
     with pytest.raises(UsageError, match=complaint):
         plan.read(path, Selection())
+
+
+def _edited(made, tmp_path, cells):
+    """A plan of ``cells`` with the hash that they have."""
+    path = tmp_path / "plan.json"
+    path.write_bytes(dataclasses.replace(made, cells=tuple(cells)).json())
+    return path
+
+
+def test_a_plan_that_was_edited_and_hashed_again_is_refused_for_what_it_says(tmp_path):
+    made = make(Selection(arch=["arm64be"], mechanism=["stub"], engine=["unicorn"], scenario=["BS-0*"]))
+    first = made.cells[0]
+
+    def other(**parts):
+        return Planned(msgspec.structs.replace(first.cell, **parts))
+
+    for cells, complaint in (
+        ([*made.cells, first], rf"edited: {first.cell} is in it twice$"),
+        (
+            [Planned(first.cell, "mismatch", "so there")],
+            r"has the verdict 'mismatch'; a plan knows not-applicable, not-run",
+        ),
+        ([other(toolchain="gcc")], r"arm64be/stub/gcc/.* is no cell of this farm: arm64be has zig only$"),
+        ([other(engine="unicorn:none")], r"is no cell of this farm: arm64be has no engine unicorn:none$"),
+        ([other(engine="qemu-user:no-clmul")], r"is no cell of this farm: every arm64 CPU model of QEMU has PMULL$"),
+        (
+            [other(variant="alpha", toolchain="gcc", mechanism="relocated", engine="qemu-user")],
+            r"alpha has no relocated: no sites\.c$",
+        ),
+    ):
+        with pytest.raises(UsageError, match=complaint):
+            plan.read(_edited(made, tmp_path, cells), Selection())
 
 
 def test_paths_below_the_current_folder_are_named_as_in_any_checkout(monkeypatch, tmp_path):

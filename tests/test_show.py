@@ -255,6 +255,22 @@ def test_a_wrong_name_says_which_part(folder, made, name, words):
     assert words in failure(name, folder(made(Verdict.PASS)))
 
 
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ("mechanism", "unknown mechanism 'mine': valid are pointer, stub, relocated"),
+        ("toolchain", "unknown toolchain of arm64 'mine': valid are zig, gcc"),
+        ("variant", "its architecture is not known here (--arch-path)"),
+    ],
+)
+def test_a_result_of_what_is_not_known_here_is_shown_all_the_same(folder, made, part, words):
+    result = made(Verdict.PASS)
+    other = msgspec.structs.replace(result, cell=msgspec.structs.replace(result.cell, **{part: "mine"}))
+    said = invoke(str(other.cell), folder(other))
+    assert said.exit_code == 0
+    assert f"not looked for: {words}\n" in said.output
+
+
 def test_a_folder_without_results_is_a_sentence(tmp_path):
     assert failure(NAME, str(tmp_path)) == f"{tmp_path / 'results.jsonl'}: cannot be read: No such file or directory"
 

@@ -21,11 +21,14 @@ import typer
 
 from farm.cli import ci, compare, coverage, guests, look, measure, report, run  # noqa: F401 - each adds its commands
 from farm.cli.app import app
-from farm.errors import FarmError, OutputError
+from farm.errors import FarmError, OutputError, exhausted
 from farm.text import printable
 
 #: The signs of the reports and the plots where there is but ASCII.
 _SPELLED = {**dict(zip("✓≈–○✗▁▂▃▄▅▆▇█", "+~-oX_.:-=+*#", strict=True)), "…": "..."}
+
+#: Sizes of a terminal that something can be shown on; any other is an unknown one.
+_USABLE = {"COLUMNS": range(40, 1001), "LINES": range(10, 1001)}
 
 
 def _fail(error: FarmError) -> NoReturn:
@@ -45,6 +48,10 @@ def _spelled(error: UnicodeError) -> tuple[str, int]:
 
 def _prepare_output() -> None:
     """Let output go nowhere if its stream is closed, and be spelled otherwise where its encoding is narrow."""
+    for name, usable in _USABLE.items():
+        size = os.environ.get(name, "")
+        if not (size.isdecimal() and len(size) <= 4 and int(size) in usable):
+            os.environ.pop(name, None)
     codecs.register_error("farm", _spelled)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -68,8 +75,17 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         raise SystemExit(1) from None
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
+    except (OSError, MemoryError, RuntimeError, ImportError) as error:
+        _fail(_last_resort(error))
+
+
+def _last_resort(error: Exception) -> FarmError:
+    """``error`` of the system in words, wherever it came from.  Raises it again if it is the farm's own mistake."""
+    if no_more := exhausted(error):
+        return no_more
+    if not isinstance(error, OSError):
+        raise error
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still to be flushed would fail again
-        _fail(OutputError(f"{error.filename or 'the output'} cannot be written: {error.strerror}"))
+        return OutputError(f"{error.filename or 'the output'} cannot be written: {error.strerror}")
+    return FarmError(f"{error.filename or 'the system'}: {error.strerror or error}")

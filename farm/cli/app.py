@@ -93,7 +93,20 @@ QuarantineFile = Annotated[
         "--quarantine", metavar="FILE", help="Known-bad cells", show_default="quarantine.toml, if it is there"
     ),
 ]
-Timeout = Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long one cell may take")]
+
+
+def _timeout(value: str | float) -> float:
+    from farm.engines import timeout_of
+
+    return timeout_of(value, "--timeout")
+
+
+def timeout_option(help_: str) -> Any:
+    """The option of a deadline."""
+    return typer.Option(metavar="SECONDS", parser=_timeout, help=help_)
+
+
+Timeout = Annotated[float, timeout_option("How long one cell may take")]
 
 
 def selection_of(

@@ -31,6 +31,7 @@ from farm.cli.app import (
     write_reports,
 )
 from farm.errors import OutputError, UsageError
+from farm.text import printable
 
 if TYPE_CHECKING:
     from farm.ci import Merged
@@ -50,7 +51,7 @@ class Format(enum.Enum):
     JSON = "json"
 
 
-@ci.command()
+@ci.command(help="Divide a plan into shards of about the same duration.\n\nThe plan is saved, the jobs are printed.")
 def plan(
     arch: Arch = None,
     mechanism: Mechanism = None,
@@ -76,10 +77,6 @@ def plan(
         "farm-plan.json"
     ),
 ) -> None:
-    """Divide a plan into shards of about the same duration.
-
-    The plan is saved, the jobs are printed.
-    """
     import dataclasses
 
     import msgspec
@@ -123,11 +120,11 @@ def plan(
         return
     document: object = forge.gitlab(division, output)
     if kind is Format.JSON:
-        document = {"plan": str(output), "sha256": made.sha256, "shards": forge.jobs(division)}
+        document = {"plan": printable(str(output)), "sha256": made.sha256, "shards": forge.jobs(division)}
     typer.echo(as_json(document).decode())
 
 
-@ci.command()
+@ci.command(help="Make one run of its shards. Cells that are missing or there twice are named, and an error.")
 def merge(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="What the shards left, however deep")],
     arch_path: ArchPath = None,
@@ -140,7 +137,6 @@ def merge(
         bool, typer.Option("--allow-mixed", help="Though engines or compilers differ between shards")
     ] = False,
 ) -> None:
-    """Make one run of its shards.  Cells that are missing or there twice are named, and an error."""
     from farm import ci as forge
     from farm.report import github, terminal
 

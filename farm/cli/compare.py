@@ -30,14 +30,13 @@ class Format(enum.StrEnum):
     JSON = "json"
 
 
-@app.command()
+@app.command(help="Say what became of every cell between two runs. Exit status 1: one of them is worse.")
 def diff(
     before: Annotated[Path, typer.Argument(metavar="A", help="The earlier run: its output folder or results.jsonl")],
     after: Annotated[Path, typer.Argument(metavar="B", help="The later run")],
     format_: Annotated[Format, typer.Option("--format", help="How to say it")] = Format.TEXT,
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it there instead")] = None,
 ) -> None:
-    """Say what became of every cell between two runs.  Exit status 1: one of them is worse."""
     from farm import diff as diffs
     from farm.report import diff as reports
 
@@ -114,14 +113,13 @@ def remember(folder: Path, run: Run, results: Sequence[Result]) -> None:
         typer.echo(f"farm: the run is not in the history: {error}", err=True)
 
 
-@history.command()
+@history.command(help="Show the last runs: totals, trends, changes, suspected flakiness.")
 def show(
     cell: Annotated[str | None, typer.Option(metavar="GLOB", help="Only these cells, each with its verdicts")] = None,
     last: Annotated[int, typer.Option(min=1, metavar="N", help="How many runs")] = 20,
     file: HistoryFile = None,
     json: JsonFlag = False,
 ) -> None:
-    """Show the last runs: totals, trends, changes, suspected flakiness."""
     from farm import history as histories
     from farm.report import history as reports
 
@@ -133,14 +131,13 @@ def show(
         reports.show(view, console_for())
 
 
-@history.command()
+@history.command(help="Add a run. One that is there already changes nothing.")
 def add(
     output: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with results.jsonl, or the file")] = Path(
         "farm-out"
     ),
     file: HistoryFile = None,
 ) -> None:
-    """Add a run.  One that is there already changes nothing."""
     from farm import diff as diffs
     from farm import history as histories
 
@@ -154,12 +151,11 @@ def add(
     typer.echo(f"{path}: {'added' if new else 'has it already'}")
 
 
-@history.command("export")
+@history.command("export", help="Write every run as a line of JSON.")
 def export(
     target: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; - is standard output")],
     file: HistoryFile = None,
 ) -> None:
-    """Write every run as a line of JSON."""
     from farm import history as histories
 
     path = _file(file)
@@ -173,12 +169,11 @@ def export(
             write(target, lines)
 
 
-@history.command("import")
+@history.command("import", help="Add the runs of an export. Those that are there already change nothing.")
 def import_(
     source: Annotated[Path, typer.Argument(metavar="FILE", help="An export; - is standard input")],
     file: HistoryFile = None,
 ) -> None:
-    """Add the runs of an export.  Those that are there already change nothing."""
     from farm import history as histories
     from farm.report.history import runs
 
@@ -194,12 +189,11 @@ def import_(
     typer.echo(f"{path}: {runs(added)} added")
 
 
-@history.command()
+@history.command(help="Forget old runs.")
 def prune(
     keep: Annotated[int, typer.Option(min=0, metavar="N", help="How many of the newest runs to keep")],
     file: HistoryFile = None,
 ) -> None:
-    """Forget old runs."""
     from farm import history as histories
     from farm.report.history import runs
 

@@ -32,7 +32,13 @@ from farm.cli.app import (
 from farm.errors import FarmError
 
 
-@app.command()
+@app.command(
+    help=(
+        "Measure which of the guest's patch code the scenarios reach.\n\nBy line and branch; coverage.json and "
+        "lcov.info say more. Exit status 1: a line of arch/*/patch.c is not reached and no comment says why, a "
+        "comment says so of one that is, or a cell does not do as the model says."
+    )
+)
 def coverage(
     arch: Arch = None,
     mechanism: Mechanism = None,
@@ -47,11 +53,6 @@ def coverage(
     output: Annotated[Path, typer.Option(metavar="DIR", help="Where the files go")] = Path("farm-out"),
     json: JsonFlag = False,
 ) -> None:
-    """Measure which of the guest's patch code the scenarios reach.
-
-    By line and branch; coverage.json and lcov.info say more.  Exit status 1: a line of arch/*/patch.c is not reached
-    and no comment says why, a comment says so of one that is, or a cell does not do as the model says.
-    """
     from rich.progress import Progress
 
     from farm import plan as plans

@@ -22,7 +22,7 @@ from farm.cli.app import (
 from farm.errors import BuildError, FarmError, UnknownNameError, UsageError
 
 
-@app.command("list")
+@app.command("list", help="List what there is. With --json, an array of objects, each with a name.")
 def list_(
     what: Annotated[
         str,
@@ -38,7 +38,6 @@ def list_(
     ] = False,
     json: JsonFlag = False,
 ) -> None:
-    """List what there is.  With --json, an array of objects, each with a name."""
     from farm.listing import brief, rows
 
     found = rows(what, tuple(arch_path or ()), tuple(scenario_path or ()))
@@ -54,7 +53,7 @@ def list_(
         typer.echo(f"{row['name']:<{width}}  " + "  ".join(brief(v) for k, v in row.items() if k != "name"))
 
 
-@app.command()
+@app.command(help="Build guests and say where they are.")
 def build(
     arch: Arch = None,
     mechanism: Mechanism = None,
@@ -63,7 +62,6 @@ def build(
     control: Annotated[str | None, typer.Option(metavar="NAME", help="Plant this negative control")] = None,
     jobs: Jobs = CPUS,
 ) -> None:
-    """Build guests and say where they are."""
     from farm import image
     from farm import plan as plans
     from farm.controls import CONTROLS
@@ -89,12 +87,11 @@ def build(
         raise typer.Exit(max(1 if isinstance(error, BuildError) else error.exit_status for error in failures))
 
 
-@app.command()
+@app.command(help="Say what is here, what is missing, and how to install it.")
 def doctor(
     install: Annotated[bool, typer.Option("--install", help="Install what apt can install")] = False,
     tests: Annotated[bool, typer.Option("--tests", help="Also what only the farm's own tests need")] = False,
 ) -> None:
-    """Say what is here, what is missing, and how to install it."""
     from farm import doctor as doctors
 
     findings = doctors.check(tests=tests)

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from farm.cli.app import ArchPath, JsonFlag, ScenarioPath, app, close_engines, console_for, resolved, status_of
+from farm.cli.app import (
+    ArchPath,
+    JsonFlag,
+    ScenarioPath,
+    app,
+    close_engines,
+    console_for,
+    resolved,
+    status_of,
+    timeout_option,
+)
 from farm.errors import FarmError
 
 if TYPE_CHECKING:
@@ -40,7 +50,7 @@ def _control(name: str | None, plan: Plan) -> str | None:
     return name
 
 
-@app.command()
+@app.command(help="Show everything recorded of a cell. The parts of CELL may be globs: then of several.")
 def show(
     cell: CellName,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with results.jsonl")] = Path("farm-out"),
@@ -49,7 +59,6 @@ def show(
     json: JsonFlag = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Every event of a long trace")] = False,
 ) -> None:
-    """Show everything recorded of a cell.  The parts of CELL may be globs: then of several."""
     import msgspec
 
     from farm import backend, scenarios
@@ -96,7 +105,7 @@ def _absent(plan: Plan, name: str, folder: Path) -> FarmError:
     return FarmError(f"{name}: the run in {folder} did not have it{why}")
 
 
-@app.command()
+@app.command(help="Show every instruction of a cell around its patches.\n\nAnd what each stores; the rest is folded.")
 def trace(
     cell: CellName,
     arch_path: ArchPath = None,
@@ -109,10 +118,6 @@ def trace(
     ] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Show every instruction of a cell around its patches.
-
-    And what each stores; the rest is folded.
-    """
     from farm import plan as plans
     from farm import trace as traces
     from farm.report import show as reports
@@ -152,7 +157,7 @@ def trace(
     raise typer.Exit(1 if made.result.failed else 0)
 
 
-@app.command()
+@app.command(help="Run a cell under qemu-user with gdb. Where that cannot be, print the commands.")
 def debug(
     cell: CellName,
     arch_path: ArchPath = None,
@@ -164,11 +169,8 @@ def debug(
         Path | None, typer.Option("-x", metavar="FILE", help="Run this gdb script, without a terminal")
     ] = None,
     gdb: Annotated[str | None, typer.Option(metavar="PATH", help="The debugger", show_default="gdb-multiarch")] = None,
-    timeout: Annotated[
-        float, typer.Option(min=0.1, metavar="SECONDS", help="How long it may take without a terminal")
-    ] = 60.0,
+    timeout: Annotated[float, timeout_option("How long it may take without a terminal")] = 60.0,
 ) -> None:
-    """Run a cell under qemu-user with gdb.  Where that cannot be, print the commands."""
     from farm import debug as debugging
     from farm import plan as plans
     from farm.engines.qemu_user import QEMU_USER

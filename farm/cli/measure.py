@@ -28,12 +28,18 @@ from farm.cli.app import (
     names_option,
     output_folder,
     selection_of,
+    timeout_option,
     write,
 )
 from farm.errors import FarmError
 
 
-@app.command()
+@app.command(
+    help=(
+        "Plant each negative control and see who notices.\n\nEvery scenario that claims to must, wherever the "
+        "engine is not blind."
+    )
+)
 def calibrate(
     arch: Arch = None,
     mechanism: Mechanism = None,
@@ -47,10 +53,6 @@ def calibrate(
     jobs: Jobs = CPUS,
     output: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write calibration.json there")] = None,
 ) -> None:
-    """Plant each negative control and see who notices.
-
-    Every scenario that claims to must, wherever the engine is not blind.
-    """
     from farm import plan as plans
     from farm.calibrate import calibrate as measure
     from farm.controls import CONTROLS
@@ -71,7 +73,7 @@ def calibrate(
     raise typer.Exit(0 if all(finding.as_claimed for finding in findings) else 1)
 
 
-@app.command()
+@app.command(help="Count the instructions that a call executes, by mechanism.")
 def cost(
     arch: Arch = None,
     engine: EngineNames = None,
@@ -82,7 +84,6 @@ def cost(
     markdown: Annotated[bool, typer.Option("--markdown", help="A table for a comment or a document")] = False,
     output: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write cost.json there")] = None,
 ) -> None:
-    """Count the instructions that a call executes, by mechanism."""
     from farm import plan as plans
     from farm.cost import measure_all
     from farm.live import ANY_SCENARIO
@@ -103,7 +104,12 @@ def cost(
     raise typer.Exit(1 if any(found.failed for found in costs) else 0)
 
 
-@app.command()
+@app.command(
+    help=(
+        "Run random programs until one goes wrong.\n\nWhat a guest does not run as the model says is shrunk and "
+        "printed as a scenario."
+    )
+)
 def fuzz(
     arch: Arch = None,
     mechanism: Mechanism = None,
@@ -121,14 +127,10 @@ def fuzz(
     first: Annotated[int, typer.Option(min=0, metavar="NUMBER", help="The program to begin with")] = 0,
     control: Annotated[str | None, typer.Option(metavar="NAME", help="Plant this negative control")] = None,
     jobs: Jobs = CPUS,
-    timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long one program may take")] = 1.0,
+    timeout: Annotated[float, timeout_option("How long one program may take")] = 1.0,
     output: Annotated[Path, typer.Option(metavar="DIR", help="Where a finding goes")] = Path("farm-out"),
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only say how it ended")] = False,
 ) -> None:
-    """Run random programs until one goes wrong.
-
-    What a guest does not run as the model says is shrunk and printed as a scenario.
-    """
     import random
 
     from farm.fuzz import hunt

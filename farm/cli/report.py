@@ -15,14 +15,13 @@ if TYPE_CHECKING:
     from farm.verdict import Result
 
 
-@app.command()
+@app.command(help="Make the reports again from results.jsonl, and show the grid.")
 def report(
     output: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with results.jsonl")] = Path("farm-out"),
     arch_path: ArchPath = None,
     scenario_path: ScenarioPath = None,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Explain every failure")] = False,
 ) -> None:
-    """Make the reports again from results.jsonl, and show the grid."""
     from farm import backend, scenarios, verdict
     from farm import plan as plans
     from farm import run as runs

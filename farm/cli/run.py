@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +37,8 @@ from farm.cli.app import (
     write_reports,
 )
 from farm.cli.compare import remember
-from farm.errors import FarmError, MissingToolError, UnknownNameError, UsageError
+from farm.errors import ExhaustedError, FarmError, MissingToolError, UnknownNameError, UsageError, exhausted
+from farm.processes import telling
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
 
     from farm.plan import Plan, Selection
     from farm.quarantine import Quarantine
-    from farm.run import Run
+    from farm.run import Journal, Run
     from farm.verdict import Result
 
 
@@ -93,7 +95,7 @@ def _executor(name: str, jobs: int) -> concurrent.futures.Executor:
     raise UsageError(f"--executor {name}: expected local or dask=ADDRESS")
 
 
-@app.command()
+@app.command(help="Run a plan and report it.")
 def run(
     arch: Arch = None,
     mechanism: Mechanism = None,
@@ -112,6 +114,10 @@ def run(
     resume: Annotated[bool, typer.Option("--resume", help="Keep results of unchanged guests, run the rest")] = False,
     require: Annotated[list[str] | None, typer.Option(metavar="ENGINE", help="Fail if this engine is missing")] = None,
     retries: Annotated[int, typer.Option(min=0, metavar="N", help="Run a cell again whose emulator failed")] = 1,
+    max_failures: Annotated[
+        int | None, typer.Option("--max-failures", min=1, metavar="N", help="Begin no other cell after N failures")
+    ] = None,
+    first_failure: Annotated[bool, typer.Option("-x", help="The same as --max-failures 1")] = False,
     quarantine: QuarantineFile = None,
     quarantine_verify: Annotated[
         bool, typer.Option("--quarantine-verify", help="Run what is listed as known-bad alone; say what still is")
@@ -119,7 +125,6 @@ def run(
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="A line a cell; explain every failure")] = False,
     history: Annotated[bool, typer.Option(help="Add the run to the history")] = True,
 ) -> None:
-    """Run a plan and report it."""
     from farm import plan as plans
     from farm import quarantine as quarantines
     from farm.report import quarantine as verification
@@ -127,6 +132,9 @@ def run(
 
     began = time.perf_counter()
     selection = selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path)
+    limit = 1 if first_failure else max_failures
+    if limit and quarantine_verify:
+        raise UsageError("--max-failures: --quarantine-verify must run all that is listed")
     known = quarantines.find(quarantine, selection)
     if quarantine_verify:
         selection = _everywhere(selection, known)
@@ -142,14 +150,23 @@ def run(
     if not plan.cells:
         raise FarmError("nothing to run: the plan has no cell")
     _require(plan, require or [])
-    with _executor(executor, jobs) as pool, alone(folder := output_folder(output)):
-        ran, results = _execute(
-            plan, folder, console, pool, jobs, timeout, retries, known, began, resume=resume, verbose=verbose
+    with contextlib.ExitStack() as stack:
+        pool = stack.enter_context(_executor(executor, jobs))
+        stack.enter_context(alone(folder := output_folder(output)))
+        if verbose:
+            stack.enter_context(
+                telling(lambda said: console.print(f"$ {said}", markup=False, highlight=False, soft_wrap=True))
+            )
+        ran, results, left_out = _execute(
+            plan, folder, console, pool, jobs, timeout, retries, known, began, limit, resume=resume, verbose=verbose
         )
-    if history and not quarantine_verify:
+    if history and not quarantine_verify and not left_out:
         remember(folder, ran, results)
     terminal.show(results, plan, console, verbose=verbose)
     console.print(f"results in {folder}", highlight=False)
+    if left_out:
+        console.print(left_out, markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(1)
     raise typer.Exit(
         _verified(known, results, console) if quarantine_verify else status_of(results, console, part=bool(ran.shard))
     )
@@ -182,10 +199,12 @@ def _execute(
     retries: int,
     known: Quarantine,
     began: float,
+    max_failures: int | None,
     *,
     resume: bool,
     verbose: bool,
-) -> tuple[Run, list[Result]]:
+) -> tuple[Run, list[Result], str]:
+    """The run, its results, and what is to be said of cells that were left out after ``max_failures``."""
     import concurrent.futures
 
     from farm import image
@@ -218,7 +237,16 @@ def _execute(
                 image.build_all(specs, jobs)
                 journal.run.took("build", building)
                 running = time.perf_counter()
-                runs.execute(plan, journal, pool, progress.results, timeout=timeout, retries=retries, quarantine=known)
+                runs.execute(
+                    plan,
+                    journal,
+                    pool,
+                    progress.results,
+                    timeout=timeout,
+                    retries=retries,
+                    quarantine=known,
+                    max_failures=max_failures,
+                )
                 journal.run.took("run", running)
         except KeyboardInterrupt:
             kill_all()
@@ -226,20 +254,36 @@ def _execute(
         finally:
             pool.shutdown()
             close_engines()
-        journal.finish(plan)
+        left_out = ""
+        if max_failures and (left := len(plan.cells) - len(journal.results)):
+            left_out = f"--max-failures {max_failures}: {left:,} cells were not run; --resume runs them"
+            plan = replace(plan, cells=tuple(p for p in plan.cells if p.cell in journal.results))
+        else:
+            journal.finish(plan)
         results = [journal.results[planned.cell] for planned in plan.cells]
-        write_reports(results, plan, journal.run, folder)
+        write_reports(results, plan, journal.run, folder, [left_out] if left_out else [])
     except KeyboardInterrupt:
-        done, planned = len(journal.results), len(plan.cells)
-        rest = "--resume runs the rest" if done < planned else f"`farm report {folder}` makes their reports"
-        typer.echo(f"interrupted: {done:,} of {planned:,} results are in {journal.path}; {rest}", err=True)
+        typer.echo(f"interrupted: {_kept(journal, plan, folder)}", err=True)
+        raise
+    except (OSError, MemoryError, RuntimeError) as error:
+        if no_more := exhausted(error):
+            raise ExhaustedError(f"{no_more}; {_kept(journal, plan, folder)}") from None
         raise
     finally:
         journal.close()
-    return journal.run, results
+    return journal.run, results, left_out
 
 
-@app.command()
+def _kept(journal: Journal, plan: Plan, folder: Path) -> str:
+    """Where the results of a run are that did not come to its end."""
+    done, planned = len(journal.results), len(plan.cells)
+    rest = "--resume runs the rest" if done < planned else f"`farm report {folder}` makes their reports"
+    return f"{done:,} of {planned:,} results are in {journal.path}; {rest}"
+
+
+@app.command(
+    help=("Show which cells there are, and why some will not run.\n\nWith --json, a file for `farm run --plan`.")
+)
 def plan(
     arch: Arch = None,
     mechanism: Mechanism = None,
@@ -252,10 +296,6 @@ def plan(
     shard: Annotated[str | None, typer.Option(metavar="K/N", help="Only one part of the plan")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Show which cells there are, and why some will not run.
-
-    With --json, a file for `farm run --plan`.
-    """
     from farm import plan as plans
 
     selection = selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from farm.backend import QemuUserSettings, Unavailable, UnicornSettings, Variant
+from farm.errors import UsageError
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -19,6 +20,21 @@ if TYPE_CHECKING:
     from farm.engines.child import Session
     from farm.image import Image
     from farm.scenario import Defect
+
+
+#: How long a program may be given to answer, in seconds.
+SHORTEST, LONGEST = 0.1, 86_400.0
+
+
+def timeout_of(value: object, what: str) -> float:
+    """``value`` of the option ``what``, in seconds.  Raises :class:`~farm.errors.UsageError` if no run could use it."""
+    try:
+        seconds = float(value) if isinstance(value, str) else value
+    except ValueError:
+        seconds = None
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not SHORTEST <= seconds <= LONGEST:
+        raise UsageError(f"{what} {value}: expected seconds, from {SHORTEST:g} to {LONGEST:,.0f}")
+    return float(seconds)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import difflib
 import functools
 import importlib.metadata
 import importlib.util
+import os
 import re
 import struct
 import sys
@@ -58,7 +59,7 @@ KEPT = 64  #: guests that a child keeps open: all of the variants with all mecha
 class Open(msgspec.Struct):
     """The request to open an image."""
 
-    image: str  #: path of its ``image.json``
+    image: bytes  #: path of its ``image.json``, which need not be UTF-8
     settings: UnicornSettings
     timeout: float
     watched: tuple[tuple[int, int], ...] = ()  #: addresses whose blocks are to be counted
@@ -244,7 +245,7 @@ class Unicorn:
             return idle[1]
         child = idle[1] if idle else Child(_COMMAND)
         description = image.path.removesuffix("guest.elf") + "image.json"
-        request = Open(description, settings, timeout, tuple((span.start, span.stop) for span in watched))
+        request = Open(os.fsencode(description), settings, timeout, tuple((span.start, span.stop) for span in watched))
         try:
             child.send(msgspec.json.encode(request), OPEN)
             status, payload = child.receive(time.monotonic() + timeout + _GRACE)

@@ -50,7 +50,7 @@ class Opened:
     """An image and the machine that runs it."""
 
     def __init__(self, request: Open) -> None:
-        self.image = described(Path(request.image))
+        self.image = described(Path(os.fsdecode(request.image)))
         self.settings = request.settings
         self.timeout = request.timeout
         self.watched = request.watched

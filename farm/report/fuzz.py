@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -14,6 +13,7 @@ from farm.fuzz import source
 from farm.plan import Plan, Selection
 from farm.report.explain import explain
 from farm.scenario import walk
+from farm.text import command_line, quoted
 from farm.verdict import reproducer
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def command(selection: Selection, seed: int, number: int, control: str | None) -
         names = getattr(selection, option)
         words += [f"--{option}", ",".join(names)] if names else []
     words += ["--control", control] if control else []
-    return f"{shlex.join(words)} {selection.path_options()}".rstrip()
+    return f"{command_line(words)} {selection.path_options()}".rstrip()
 
 
 def text(finding: Finding, found_again_by: str, control: str | None) -> str:
@@ -86,7 +86,7 @@ def explained(finding: Finding, plan: Plan, control: str | None, file: Path) -> 
     """Several lines: what happened, on which cells, and how it was shrunk."""
     result = finding.failing[0] if finding.failing else finding.result
     suites = Plan((), {finding.scenario.name: finding.scenario}, plan.variants, plan.selection)
-    options = f"{plan.selection.path_options()} --scenario-path {shlex.quote(str(file))}".lstrip()
+    options = f"{plan.selection.path_options()} --scenario-path {quoted(file)}".lstrip()
     reproduce = None if control else reproducer(result.cell, options)  # no other command plants a bug
     lines = [explain(msgspec.structs.replace(result, reproduce=reproduce), suites, control)]
     before, after = (sum(1 for _ in walk(s.steps)) for s in (finding.original, finding.scenario))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
 from farm.report.explain import outcome
-from farm.report.text import printable
+from farm.report.text import Once, printable
 from farm.verdict import Result
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class Progress:
         self._verbose = verbose
         self._plan = plan
         self._total = len(plan.cells)
+        self._once = Once()
         self._done = self._failed = 0
         self._said = 0
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -54,7 +55,7 @@ class Progress:
         self._bar.update(self._task, completed=self._done, description=f"running cells{failed}")
         if self._verbose:
             for result in results:
-                why = f"  {result.reason}" if result.reason else f"  {outcome(result, self._plan)}"
+                why = f"  {self._once(result.reason) or outcome(result, self._plan)}"
                 said = printable(f"{result.verdict!s:<16} {result.cell}{why}")
                 self._console.print(said, markup=False, highlight=False, soft_wrap=True)
         elif not self._live and (self._done - self._said >= self._total / 4 or self._done == self._total):

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from farm import image, verdict
-from farm.errors import FarmError
+from farm.backend import MECHANISM_FILES
+from farm.errors import FarmError, UnknownNameError
 from farm.plan import PARTS, Cell, Plan, parts
 from farm.report import words
 from farm.report.explain import expectation, first_differing, listing, notes
@@ -178,11 +179,18 @@ def _circumstances(result: Result, plan: Plan, run: Run | None) -> Iterator[str]
 
 def _where(result: Result, plan: Plan) -> str:
     """Where the image of ``result`` is, if it is what the sources make now."""
-    variant = plan.variants.get(result.cell.variant)
+    cell = result.cell
+    variant = plan.variants.get(cell.variant)
     if variant is None:
         return "not looked for: its architecture is not known here (--arch-path)"
+    for what, name, known in (
+        ("mechanism", cell.mechanism, MECHANISM_FILES),
+        (f"toolchain of {variant.name}", cell.toolchain, variant.toolchain),
+    ):
+        if name not in known:
+            return f"not looked for: {line(str(UnknownNameError(what, name, known)))}"
     try:
-        built = image.build(image.Spec(variant, result.cell.mechanism, result.cell.toolchain))
+        built = image.build(image.Spec(variant, cell.mechanism, cell.toolchain))
     except FarmError as error:
         return f"cannot be built now: {line(str(error))}"
     return built.path if built.sha256 == result.image else "not in the cache: the sources have changed since"

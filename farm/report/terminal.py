@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from farm.report import LEGEND, Square, agreement, by_kind, grid, reasons, second_attempt, totals, uncontrolled
 from farm.report.explain import explain
-from farm.report.text import line
+from farm.report.text import Once, line
 from farm.verdict import FAILED, Result, Verdict
 
 if TYPE_CHECKING:
@@ -67,9 +69,11 @@ def show(results: Sequence[Result], plan: Plan, console: Console, *, verbose: bo
         more = f"{len(holes) - _REASONS:,} more reasons: -v lists them all, report.html too"
         console.print(more, highlight=False)
     failures = by_kind(result for result in results if result.failed)
+    once = Once()
     for result in failures if verbose else failures[:_EXPLAINED]:
         console.print()
-        console.print(explain(result, plan), markup=False, highlight=False, soft_wrap=True)
+        told = msgspec.structs.replace(result, reason=once(result.reason))
+        console.print(explain(told, plan), markup=False, highlight=False, soft_wrap=True)
     if len(failures) > _EXPLAINED and not verbose:
         more = f"{len(failures) - _EXPLAINED:,} more cells failed: -v explains them all, report.html shows them"
         console.print(f"\n{more}", highlight=False)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from farm.text import printable
 
-__all__ = ["clipped", "indented", "line", "printable"]
+__all__ = ["Once", "clipped", "indented", "line", "printable"]
 
 
 def line(text: str | None) -> str:
@@ -19,6 +19,19 @@ def clipped(text: str, limit: int) -> str:
     """``text`` on one line, cut to ``limit`` characters."""
     text = line(text)
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+class Once:
+    """Words of several lines, as compilers have them, are told whole but once, and then by their first line."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def __call__(self, text: str | None) -> str | None:
+        if not text or "\n" not in text or text not in self._told:
+            self._told.add(text or "")
+            return text
+        return f"{text.partition(chr(10))[0]}: as above"
 
 
 def indented(text: str, by: str) -> list[str]:
