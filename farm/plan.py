@@ -218,6 +218,9 @@ def make(selection: Selection) -> Plan:
             holes = {kind: _scenario_hole(suite[name], variant, mechanism) for kind, name in kinds.items()}
             for toolchain in _toolchains(variant, selection.toolchain):
                 for engine in chosen_engines:
+                    profile = ":" in engine and not selection.engine  # nobody asked for it
+                    if profile and engine not in variant.engine:
+                        continue
                     profiled = variant.profiled(engine)
                     hole = _hole(profiled, mechanism, toolchain, known_engines[engine.partition(":")[0]])
                     whys = {
@@ -225,7 +228,7 @@ def make(selection: Selection) -> Plan:
                         for kind, name in kinds.items()
                     }
                     for name in names:
-                        if ":" in engine and not selection.engine and not suite[name].depends_on_cpu:
+                        if profile and not suite[name].depends_on_cpu:
                             continue  # by default a profile is only for what depends on the CPU
                         cell = Cell(name, arch, mechanism, toolchain, engine)
                         why = whys[kind_of[name]]
