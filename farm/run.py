@@ -18,7 +18,7 @@ import queue
 import threading
 import time
 import zlib
-from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -102,18 +102,20 @@ def batches(
 
 def run_batch(
     batch: Batch,
-    built: image.Image | None = None,
+    built: image.Image | Exception | None = None,
     sink: Sink | None = None,
     enough: Callable[[], bool] = lambda: False,
 ) -> list[Result]:
-    """One result a cell, in order; whatever goes wrong is a verdict.  ``built`` is the image, if known already.
+    """One result a cell, in order; whatever goes wrong is a verdict.
 
-    ``sink`` is told of each result as it comes.  One that is owed a retry, a confirmation or a cross-check is
-    provisional, until that tells what it is.  Once there is ``enough`` no other cell begins.  Of a batch that is ended
-    on the way, the results that there are.
+    ``built`` is the image, or why there is none, if that is known already.  ``sink`` is told of each result as it is
+    made.  One that is owed a retry, a confirmation or a cross-check is provisional, until that tells what it is.  Once
+    there is ``enough`` no other cell begins.  Of a batch that is ended on the way, the results that there are.
     """
     tell = sink or (lambda _: None)
     try:
+        if isinstance(built, Exception):
+            raise built
         built = built or image.build(batch.spec)
     except Stopping:
         return []
@@ -570,9 +572,11 @@ def execute(
     retries: int = RETRIES,
     quarantine: Quarantine | None = None,
     max_failures: int | None = None,
+    images: Mapping[image.Spec, image.Image | Exception] | None = None,
 ) -> None:
     """Run what ``journal`` has no result for, and add it there as ``quarantine`` has it count.
 
+    ``images`` are those that are built already, and why others are not; what is run elsewhere builds its own.
     ``on_results`` hears of every result once, those of an earlier run and those of cells that cannot run included.
     After ``max_failures`` of this run, each as sure as any, no other cell is run.
     """
@@ -613,7 +617,8 @@ def execute(
         work = batches(plan, journal.results, timeout, retries)
         begun = len(futures)
         for batch in work:
-            futures.append(executor.submit(run_batch, batch, None, *((hear, enough.is_set) if shared else ())))
+            here = ((images or {}).get(batch.spec), hear, enough.is_set) if shared else ()
+            futures.append(executor.submit(run_batch, batch, *here))
             futures[-1].add_done_callback(ended.put)
         left = len(work)
         # It is this thread that writes, for it has nothing else to do: no worker waits for the disk, and none that

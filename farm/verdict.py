@@ -168,10 +168,12 @@ class Judge:
         sensitive = is_sensitive(scenario, self._engine)
         image = self._image
         verdict, reason, trace = self.compare(reply, events, body)
-        common = {"instructions": None, "seconds": round(seconds, 6), "began": round(began, 6), "sensitive": sensitive}
+        seconds, began = round(seconds, 6), round(began, 6)
         if verdict is None:
             verdict = Verdict.PASS if sensitive else Verdict.PASS_INSENSITIVE
-            return Result(cell, verdict, None, wanted, wanted, image.sha256, **common)  # type: ignore[arg-type]
+            return Result(
+                cell, verdict, None, wanted, wanted, image.sha256, None, seconds, sensitive=sensitive, began=began
+            )
         seen = trace.events if trace else None
         return Result(
             cell,
@@ -180,10 +182,13 @@ class Judge:
             digest(seen) if seen is not None else None,
             wanted,
             image.sha256,
-            **common,  # type: ignore[arg-type]
+            None,
+            seconds,
+            sensitive=sensitive,
             observed=seen,
             code=self._code(reply, trace),
             reproduce=reproducer(cell, self._options),
+            began=began,
         )
 
     def compare(

@@ -113,7 +113,7 @@ def telling(monkeypatch):
     """``telling(*stages)``: every batch tells of its cells once a stage, which makes a result of a cell."""
 
     def tell(*stages):
-        def run_batch(batch, built, sink):
+        def run_batch(batch, built, sink, enough):
             told = [[stage(cell) for cell in batch.cells] for stage in stages]
             for result in (result for stage in told for result in stage):
                 sink(result)
@@ -367,9 +367,9 @@ def resumed(plan, path, monkeypatch):
     """The cells that a resumed run runs."""
     begun = []
 
-    def spy(batch, built, sink):
+    def spy(batch, *others):
         begun.extend(batch.cells)
-        return run_batch(batch, built, sink)
+        return run_batch(batch, *others)
 
     monkeypatch.setattr(run, "run_batch", spy)
     journal = Journal(path, describe(plan), resume=True)

@@ -405,7 +405,7 @@ def plan():
 def broken(monkeypatch):
     """Every cell that runs is a mismatch."""
 
-    def run_batch(batch, built, sink):
+    def run_batch(batch, built, sink, enough):
         results = [result_of(Verdict.MISMATCH, cell) for cell in batch.cells]
         for result in results:
             sink(result)

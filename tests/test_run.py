@@ -143,9 +143,9 @@ def complete(plan, tmp_path):
 def _spied(monkeypatch):
     begun = []
 
-    def spy(batch, built, sink):
+    def spy(batch, *others):
         begun.extend(batch.cells)
-        return run_batch(batch, built, sink)
+        return run_batch(batch, *others)
 
     monkeypatch.setattr(run, "run_batch", spy)
     return begun

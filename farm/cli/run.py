@@ -234,7 +234,7 @@ def _execute(
                 specs = list(dict.fromkeys(batch.spec for batch in runs.batches(plan, journal.results)))
                 progress.building(len(specs))
                 building = time.perf_counter()
-                image.build_all(specs, jobs)
+                images = image.build_all(specs, jobs)
                 journal.run.took("build", building)
                 running = time.perf_counter()
                 runs.execute(
@@ -246,6 +246,7 @@ def _execute(
                     retries=retries,
                     quarantine=known,
                     max_failures=max_failures,
+                    images=images,
                 )
                 journal.run.took("run", running)
         except KeyboardInterrupt:
