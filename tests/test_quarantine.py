@@ -170,7 +170,7 @@ def test_a_release_candidate_is_a_version_too(listing, monkeypatch):
 
 def test_a_condition_on_the_engine_leaves_the_others_out(listing, qemu):
     known = listing({**GOOD, "cells": "arm64/stub/zig/*/BS-03", "when": {"engine": "qemu-user"}})
-    assert {cell.engine for cell in known.cells} <= {"qemu-user", "qemu-user:no-clmul"}
+    assert {cell.engine for cell in known.cells} <= {"qemu-user", "qemu-user:bti", "qemu-user:no-clmul"}
     assert "qemu-user" in {cell.engine for cell in known.cells}
     with_profiles = listing({**GOOD, "cells": "arm64/stub/zig/*/BS-03", "when": {"engine": "unicorn"}})
     assert {cell.engine for cell in with_profiles.cells} == {"unicorn", "unicorn:no-clmul"}
