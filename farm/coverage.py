@@ -121,6 +121,8 @@ class Guest:
         self._places = list(self._without_copies(functions))
         self._addresses = [address for address, _ in self._places]
         self.tells_branches = tells_branches(spec.variant)
+        #: Bytes of a branch's delay slot, which is a block of its own if it begins a page.
+        self._slot = _SLOT if "delay-slot" in spec.variant.abi else 0
         #: Of each conditional branch, where it goes on if it is not taken.
         self.conditional = dict(self._conditional(spec.variant, built, table)) if self.tells_branches else {}
         #: Whose they are.
@@ -157,7 +159,9 @@ class Guest:
             first, end = (bisect.bisect_left(self._addresses, address) for address in block[:2])
             reached.update(dict.fromkeys({place for _, place in self._places[first:end]}, count))
             for address, behind in self.conditional.items():
-                if block.start <= address < block.end:
+                slot = behind - self._slot
+                apart = block.end == slot < behind  # the way is taken at the end of the next block
+                if (block.start <= address < block.end and not apart) or block[:2] == (slot, behind):
                     came[address] += count
                     went_on[address] += count * (block.next == behind)
         counts: dict[str, dict[int, int]] = {name: {} for name in self._excuses}

@@ -225,7 +225,7 @@ def test_the_suite_reaches_every_line_of_the_patch_routines(three):
     for variant, architecture in (("arm64", "arm64"), ("x86_64", "x86"), ("ppc64le", "powerpc")):
         sources = {source.path: source for source in found[variant]}
         patch = sources[f"arch/{architecture}/patch.c"]
-        assert len(patch.lines) >= 8
+        assert len(patch.lines) >= 7
         assert all(patch.lines.values())
         assert not patch.excused
         assert all(sources[f"arch/{architecture}/stub.S"].lines.values())
