@@ -277,7 +277,7 @@ def test_a_step_of_an_engine_that_does_not_tell_steps_is_a_sentence():
 
 def test_a_loop_of_patches_is_folded():
     made = recorded("arm64/stub/zig/unicorn/patch_storm")
-    assert len(made.items) < 2500 < made.recording.count
+    assert len(made.items) < 3000 < made.recording.count
     assert sum(_executed(made.items)) == made.recording.count
 
 
@@ -379,7 +379,8 @@ def test_the_json_is_one_document():
     assert len(document["items"]) == 300
     stores = [s for item in document["items"] for s in item.get("stores", ()) if s["into_code"]]
     assert stores[0]["symbol"] == "whatever_0+0x4"
-    assert {item["what"] for item in document["items"]} == {"instruction", "folded", "protection", "encoded"}
+    kinds = {item["what"] for item in document["items"]}
+    assert kinds == {"instruction", "folded", "repeated", "protection", "encoded"}
 
 
 def test_styles_are_for_what_matters():
