@@ -56,7 +56,7 @@ STUB = ("--arch", "mine", "--mechanism", "stub")
 # Verbose.
 
 
-def test_verbose_prints_the_command_of_each_compiler_and_emulator_once(mine, tmp_path, own_cache):
+def test_verbose_prints_the_command_of_each_compiler_and_emulator_once(mine, tmp_path, qemu, own_cache):
     folder = mine("#define NOP", "/* another guest */\n#define NOP")
     done = farm("run", *STUB, "--arch-path", folder, "--scenario", "BS-0[12]", "--output", tmp_path / "out", "-v")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -64,7 +64,7 @@ def test_verbose_prints_the_command_of_each_compiler_and_emulator_once(mine, tmp
     assert len(said) == len(set(said))
     words = [shlex.split(line) for line in said]
     (guest,) = {word for line in words for word in line if word.endswith("guest.elf") and "/images/" in word}
-    assert ["env", "-i", "qemu-aarch64", "-cpu", "cortex-a57", guest] in words
+    assert ["env", "-i", shutil.which("qemu-aarch64"), "-cpu", "cortex-a57", guest] in words
     assert [sys.executable, "-P", "-m", "farm.engines.unicorn_child"] in words
     compiled = [line for line in words if "cc" in line and line[-1].endswith("mine/patch.c")]
     assert len(compiled) == 1
