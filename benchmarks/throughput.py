@@ -153,7 +153,7 @@ def bare(path: Path) -> None:
     """The loop.  Comparing the trace costs 0.2 us of some 40."""
     start = 4 * wire.HEADER_WORDS
     for share in msgspec.msgpack.decode(path.read_bytes(), type=list[Share]):
-        machine = Machine(msgspec.json.decode(Path(share.image).read_bytes(), type=image.Image), share.settings)
+        machine = Machine(image.described(Path(share.image)), share.settings)
         for program, body in share.cells:
             machine.reset()
             trace = machine.run(program)

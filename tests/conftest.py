@@ -210,18 +210,20 @@ def with_fields():
 
 @pytest.fixture
 def launch():
-    """``launch(command, **options)``: a process that Ctrl-C interrupts, even if this one ignores it; it ends here.
+    """``launch(command, **options)``: a process that signals end, even if this one ignores them; it ends here.
 
-    What a shell starts in the background ignores SIGINT, and so does all that is started by that.
+    What a shell starts in the background ignores SIGINT, with nohup SIGHUP too, and so does all that this starts.
     """
     begun = []
 
     def start(command, **options):
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+        before = {number: signal.signal(number, handler) for number, handler in usual.items()}
         try:
             begun.append(subprocess.Popen(command, **options))
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
         return begun[-1]
 
     yield start

@@ -233,7 +233,7 @@ def test_a_planted_displacement_is_in_plain_sight(gdb, monkeypatch):
     monkeypatch.setenv("LONG", "x" * 3000)  # on the guest's stack, it would be where the broken jump leads
     command = (f"arm64/stub/zig/unicorn/{SCENARIO}", "--control", "off-by-one", "--batch")
     done = batch(*command, timeout=120)
-    assert re.search(r"b\t0x\w+ <fast_0\+4>", done.stdout)
+    assert re.search(r"b\t0x\w+ <fast_0\+8>", done.stdout)
     assert "MISMATCH" in done.stdout
     assert done.returncode == 1
     assert ">>   3 step 2: enter whatever_0 -> fast" in done.stdout

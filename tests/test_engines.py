@@ -535,7 +535,7 @@ def test_a_planted_bug_is_seen_on_every_variant(name, control, mechanism):
     ],
 )
 def test_a_name_that_unicorn_does_not_have_is_named_with_its_file_and_key(edited_arch, old, new, complaint):
-    (variant,) = backend.load_folder(edited_arch((old, new)))
+    (variant,) = backend.load_folder(edited_arch((old, new), ('quirks = ["arm64-fp"]\n', "")))
     with pytest.raises(BackendError, match=complaint) as caught:
         UNICORN.hole(variant)
     assert str(variant.folder / "arch.toml") in str(caught.value)

@@ -191,7 +191,7 @@ def test_a_failing_cell_carries_what_it_left_and_its_code_before_and_after(suite
     image = guest("stub")
     start, size = image.patched
     before = image.bytes_at(start, size)
-    after = before[:3] + b"\x15" + before[4:]
+    after = before[:7] + b"\x15" + before[8:]  # of the jump, behind the landing pad
     failing = replace(mismatch(suite, code=Code(start, before.hex(), after.hex())), image=image.sha256)
     made = data_of(rendered([result(), failing], suite))
     assert list(made["pages"]) == ["1"]
@@ -204,8 +204,8 @@ def test_a_failing_cell_carries_what_it_left_and_its_code_before_and_after(suite
     (linked, old), (now, new) = page["code"]
     assert (linked, now) == ("whatever_0 as linked:", "whatever_0 after the cell:")
     changed = [made["texts"][line] for marked, line in new if marked]
-    assert changed == [made["texts"][new[0][1]]]
-    assert "<default_0>" in made["texts"][old[0][1]]
+    assert changed == [made["texts"][new[1][1]]]
+    assert "<default_0>" in made["texts"][old[1][1]]
 
 
 def test_nothing_is_marked_where_the_trace_that_was_seen_is_no_other(suite):

@@ -287,7 +287,7 @@ def test_a_crash_names_the_place_and_the_code_can_still_be_seen(boot, engine):
     guest = boot(engine=engine)
     guest.patch("fast")
     guest.run(Scribble(0))
-    dies(guest, guest.call, r"arm64/stub/zig/\S+ died in step 2: crash: .* in whatever_0 \(pc 0x[0-9a-f]+\)")
+    dies(guest, guest.call, r"arm64/stub/zig/\S+ died in step 2: crash: .* in whatever_0(?:\+0x4)? \(pc 0x[0-9a-f]+\)")
     assert [event.kind for event in guest.trace] == ["patch", "scribble"]
     assert "brk #0" in "\n".join(guest.code(0))
     now = "now" if engine == "unicorn" else "before the step that it died in"

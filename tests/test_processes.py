@@ -40,6 +40,15 @@ def alone(monkeypatch):
     monkeypatch.setattr(processes, "_children", processes._Children())
 
 
+@pytest.fixture(autouse=True)
+def _usual_signals():
+    """As a program finds them that nobody started in the background and no plugin of pytest watches over."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def is_there(pid):
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
