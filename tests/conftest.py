@@ -210,14 +210,15 @@ def with_fields():
 
 @pytest.fixture
 def launch():
-    """``launch(command, **options)``: a process that signals end, even if this one ignores them; it ends here.
+    """``launch(command, **options)``: a process that signals end, but for those ``ignored``; it ends here.
 
     What a shell starts in the background ignores SIGINT, with nohup SIGHUP too, and so does all that this starts.
     """
     begun = []
 
-    def start(command, **options):
+    def start(command, *, ignored=(), **options):
         usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+        usual |= dict.fromkeys(ignored, signal.SIG_IGN)
         before = {number: signal.signal(number, handler) for number, handler in usual.items()}
         try:
             begun.append(subprocess.Popen(command, **options))

@@ -158,11 +158,7 @@ def test_no_command_leaves_anything_behind(hanging, left, request, tmp_path, nam
 
 @pytest.mark.usefixtures("qemu")
 def test_nohup_lets_a_run_go_on_and_sigterm_still_ends_it(hanging, left, tmp_path):
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        process = hanging("run", "--output", str(tmp_path))
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    process = hanging("run", "--output", str(tmp_path), ignored=(signal.SIGHUP,))
     process.send_signal(signal.SIGHUP)
     time.sleep(0.5)
     assert process.poll() is None
