@@ -281,6 +281,7 @@ def target_word(function: int, target: Target) -> int:
     return function << 8 | target.value
 
 
+@functools.lru_cache(maxsize=1024)
 def target_name(word: int) -> str:
     """``whatever_0 -> fast`` for an event's target word."""
     if word == NO_TARGET:
@@ -294,6 +295,7 @@ def target_name(word: int) -> str:
         return f"whatever_{function}" if number == 0xFF else f"whatever_{function} -> unknown {number:#x}"
 
 
+@functools.lru_cache(maxsize=64)
 def status_name(value: int) -> str:
     """``bad-target`` for what a request answered."""
     try:

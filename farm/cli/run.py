@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import fnmatch
+import importlib.util
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -138,6 +140,8 @@ def run(
     known = quarantines.find(quarantine, selection)
     if quarantine_verify:
         selection = _everywhere(selection, known)
+    if executor == "local" and not verbose:  # which tells of each command, but of none so early
+        _load_emulator(selection, min(jobs, CPUS))
     plan = plans.read(plan_file, selection) if plan_file else plans.make(selection)
     plan = shard_of(plan, shard)
     console = console_for()
@@ -170,6 +174,16 @@ def run(
     raise typer.Exit(
         _verified(known, results, console) if quarantine_verify else status_of(results, console, part=bool(ran.shard))
     )
+
+
+def _load_emulator(selection: Selection, count: int) -> None:
+    """Start children of Unicorn, unless only other engines are selected: they load it while the plan is made."""
+    from farm.engines.unicorn import UNICORN
+
+    names = [name.strip() for pattern in selection.engine for name in pattern.split(",")]
+    selected = not names or any(fnmatch.fnmatchcase(UNICORN.name, name) for name in names)
+    if selected and importlib.util.find_spec("unicorn"):
+        UNICORN.warm_up(count)
 
 
 def _everywhere(selection: Selection, known: Quarantine) -> Selection:

@@ -230,6 +230,9 @@ class Pool:
         self._limit = limit
         self._owner = os.getpid()
 
+    def __len__(self) -> int:
+        return len(self._idle)
+
     def take(self, key: str, *, any_other: bool = False) -> tuple[str, Child] | None:
         """An idle child that has ``key`` open.
 

@@ -156,8 +156,8 @@ class Unicorn:
         return reply, recorded[0] if recorded else None
 
     def warm_up(self, count: int) -> None:
-        """Start children that have nothing open yet; loading the emulator takes them 0.2 s."""
-        for _ in range(count):
+        """Have so many children at hand, whatever they have open; loading the emulator takes one 0.2 s."""
+        for _ in range(count - len(self.pool)):
             self.pool.give("", Child(_COMMAND))
 
     def hole(self, variant: Variant) -> Hole | None:

@@ -11,17 +11,23 @@ from farm.verdict import Result
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress as Bar
 
     from farm.plan import Plan
+
+
+def _bar(console: Console) -> Bar:
+    """What only a terminal shows."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True)
 
 
 class Progress:
     """What is going on: a live bar on a terminal, a line now and then elsewhere."""
 
     def __init__(self, console: Console, plan: Plan, *, verbose: bool) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-        from rich.progress import Progress as Bar
-
         self._console = console
         self._verbose = verbose
         self._plan = plan
@@ -29,18 +35,19 @@ class Progress:
         self._once = Once()
         self._done = self._failed = 0
         self._said = 0
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         # Colour alone (FORCE_COLOR, as CI servers have it) makes no terminal, and a dumb one cannot go back.
         self._live = console.is_interactive and console.file.isatty()
-        self._bar = Bar(*columns, console=console, transient=True, disable=not self._live)
-        self._task = self._bar.add_task("building guests", total=self._total)
+        self._bar = _bar(console) if self._live else None
+        self._task = self._bar.add_task("building guests", total=self._total) if self._bar else None
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        if self._bar:
+            self._bar.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._bar.stop()
+        if self._bar:
+            self._bar.stop()
 
     def building(self, count: int) -> None:
         """Say that ``count`` guests are to be had ready."""
@@ -52,7 +59,8 @@ class Progress:
         self._done += len(results)
         self._failed += sum(result.failed for result in results)
         failed = f", [red]{self._failed} failed[/red]" if self._failed else ""
-        self._bar.update(self._task, completed=self._done, description=f"running cells{failed}")
+        if self._bar and self._task is not None:
+            self._bar.update(self._task, completed=self._done, description=f"running cells{failed}")
         if self._verbose:
             for result in results:
                 why = f"  {self._once(result.reason) or outcome(result, self._plan)}"
