@@ -412,8 +412,9 @@ def _object(spec: Spec, source: Path, work: Path, places: Places, began: int) ->
         return output, names  # which is told of the whole image, too
     path, content = paths.cache() / "objects" / f"{identity}.o", output.read_bytes()
     path.parent.mkdir(parents=True, exist_ok=True)
-    inputs.write(path, content)
-    inputs.remember(made, sorted(names), identity, hashlib.sha256(content).hexdigest())
+    # There are many, and a compiler makes one again in less time than a disk takes to be sure of several.
+    inputs.write(path, content, durable=False)
+    inputs.remember(made, sorted(names), identity, hashlib.sha256(content).hexdigest(), durable=False)
     return path, names
 
 

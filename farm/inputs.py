@@ -135,15 +135,19 @@ def key(request: bytes, inputs: Iterable[str], places: Places, files: Files) -> 
 # Keeping what was built.
 
 
-def write(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """Write the whole file or nothing, whatever happens on the way, a power failure too.  Raises :class:`OSError`."""
+def write(path: Path, content: bytes, mode: int = 0o644, *, durable: bool = True) -> None:
+    """Write the whole file or nothing, whatever happens on the way; if it is ``durable`` a power failure too.
+
+    Raises :class:`OSError`.
+    """
     handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fchmod(handle, mode)
-            os.fsync(handle)
+            if durable:
+                os.fsync(handle)
         Path(partial).replace(path)
     except BaseException:
         Path(partial).unlink()
@@ -169,7 +173,7 @@ def records(path: Path) -> list[Record]:
         raise ImageError(f"list of inputs {path} is broken ({error})") from None
 
 
-def remember(path: Path, names: Iterable[str], key: str, sha256: str) -> None:
+def remember(path: Path, names: Iterable[str], key: str, sha256: str, *, durable: bool = True) -> None:
     """Put into ``path`` that of these files, as they are by ``key``, something with this hash was built."""
     names, earlier = tuple(names), []
     with contextlib.suppress(ImageError):  # it has been said
@@ -178,7 +182,7 @@ def remember(path: Path, names: Iterable[str], key: str, sha256: str) -> None:
     same = [record.built.items() for record in earlier if record.inputs == names]
     built = {key: sha256} | {k: sha for items in same for k, sha in items if k != key}
     record = Record(names, dict(list(built.items())[:_BUILDS]))
-    write(path, msgspec.json.encode([record, *others[: _LISTS - 1]]))
+    write(path, msgspec.json.encode([record, *others[: _LISTS - 1]]), durable=durable)
 
 
 # What a tool has read.
