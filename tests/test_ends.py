@@ -167,6 +167,21 @@ def test_nohup_lets_a_run_go_on_and_sigterm_still_ends_it(hanging, left, tmp_pat
     assert process.wait(5) == 128 + signal.SIGTERM
 
 
+def test_what_a_closed_terminal_was_still_to_show_does_not_change_the_status(launch):
+    script = "import sys; from farm.cli.app import flush_or_drop; sys.stdin.readline(); print('x', end='')"
+    statuses = []
+    for call in ("flush_or_drop()", "pass"):
+        ours, theirs = pty.openpty()
+        command = [sys.executable, "-c", f"{script}; {call}; sys.exit(5)"]
+        buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        process = launch(command, stdin=subprocess.PIPE, stdout=theirs, stderr=theirs, env=buffered)
+        os.close(theirs)
+        os.close(ours)
+        process.communicate(b"\n", timeout=20)
+        statuses.append(process.returncode)
+    assert statuses == [5, 120]
+
+
 @pytest.mark.usefixtures("qemu")
 def test_a_terminal_that_is_closed_ends_a_run(hanging, left, tmp_path):
     """Where it can say nothing any more: the terminal is gone."""

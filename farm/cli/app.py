@@ -42,6 +42,18 @@ _ORDER = [
 ]
 
 
+def flush_or_drop() -> None:
+    """Write what is still to be written; where nobody is any more, as on a closed terminal, let it go.
+
+    Else Python would try at its end, fail, and put a status of its own in place of the command's.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 class _Commands(TyperGroup):
     """Lists the commands in the order in which one meets them, and gives one that was interrupted its exit status."""
 
@@ -52,6 +64,7 @@ class _Commands(TyperGroup):
             with interruptible():
                 return super().invoke(ctx)
         except KeyboardInterrupt as interrupt:
+            flush_or_drop()
             raise typer.Exit(status_of(interrupt)) from None
 
     def list_commands(self, ctx: Any) -> list[str]:
