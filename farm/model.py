@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from farm import reference
@@ -139,13 +140,17 @@ def value(function: int, target: Target, x: int) -> int:
             raise ValueError(f"the value of {kind.name} depends on the calls before")
         case _:
             operand = fnv(arguments(kind, x))
-    result = {
-        Target.DEFAULT: operand + 1000,
-        Target.FAST: 2 * operand + 1,
-        Target.OTHER: operand ^ 0x55,
-        Target.FAR: 3 * operand + 7,
-    }[target] + (function << 20)
+    result = _BODIES[target](operand) + (function << 20)
     return _returned(kind, result) & _width(function)
+
+
+#: What each target makes of a function's operand.
+_BODIES: dict[Target, Callable[[int], int]] = {
+    Target.DEFAULT: lambda operand: operand + 1000,
+    Target.FAST: lambda operand: 2 * operand + 1,
+    Target.OTHER: lambda operand: operand ^ 0x55,
+    Target.FAR: lambda operand: 3 * operand + 7,
+}
 
 
 def _returned(kind: Kind, result: int) -> int:
@@ -360,7 +365,7 @@ class Reference:
                 passed.add(via)
             if FUNCTIONS[via] is not FUNCTIONS[function]:
                 raise ScenarioError(f"whatever_{function} leads to whatever_{via}, which has another prototype")
-            if self.scribbled & passed and not self.bypasses(step, via):
+            if self.scribbled and self.scribbled & passed and not self.bypasses(step, via):
                 raise ScenarioError(f"whatever_{function} is called while foreign bytes are at its stub")
             if FUNCTIONS[via] in WORK:
                 self.begin_work(function, x)
@@ -457,7 +462,8 @@ class Reference:
 
 def size(step: Step) -> int:
     """How many step numbers ``step`` takes: one, and those of everything nested in it."""
-    return 1 + sum(size(inner) for inner in substeps(step))
+    inside = substeps(step)
+    return 1 + sum(map(size, inside)) if inside else 1
 
 
 @functools.lru_cache(maxsize=4096)

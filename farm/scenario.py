@@ -26,6 +26,8 @@ _Name = TypeVar("_Name", bound=enum.Enum)
 class Kind(enum.Enum):
     """Prototype of a patchable function."""
 
+    __hash__ = object.__hash__  # members are singletons; Enum's own is written in Python and slow
+
     INT = 0  #: ``uint32_t f(uint32_t)``
     LONG = 1  #: ``uint64_t f(uint64_t, uint32_t)``: a register pair on 32-bit architectures
     WIDE = 2  #: ``uint32_t f(uintptr_t x 8)``: every integer argument register there is
@@ -86,6 +88,8 @@ PATTERN_SIZE = 4096
 class Target(enum.Enum):
     """Where a patchable function may lead."""
 
+    __hash__ = object.__hash__  # members are singletons; Enum's own is written in Python and slow
+
     DEFAULT = 0
     FAST = 1
     OTHER = 2
@@ -110,6 +114,8 @@ REAL_TARGETS = (Target.DEFAULT, Target.FAST, Target.OTHER, Target.FAR)
 
 class Shape(enum.Enum):
     """How the call site looks in C."""
+
+    __hash__ = object.__hash__  # members are singletons; Enum's own is written in Python and slow
 
     USED = 0  #: ``return f(x) + 1;``
     IGNORED = 1  #: ``f(x); return 0;``
@@ -443,7 +449,8 @@ def walk(steps: Iterable[Step]) -> Iterator[Step]:
     """Every step and everything nested in it, in the order of their numbers."""
     for step in steps:
         yield step
-        yield from walk(substeps(step))
+        if inside := substeps(step):
+            yield from walk(inside)
 
 
 # What is said of a wrong value.

@@ -228,20 +228,23 @@ class Event(NamedTuple):
 
     def __str__(self) -> str:
         """The event in words, which are those of no other event."""
-        parts = [f"step {self.step}: {self.kind} {target_name(self.target)}"]
-        arguments, value = f"arguments {self.arguments:#x}" if self.arguments else "", self._value_words()
-        if self.kind == "enter":
-            arguments = f"arguments {self.arguments:#010x}"
-        elif self.kind in ("output", "loop"):
-            arguments = f"{self.arguments} {'bytes' if self.kind == 'output' else 'events'}"
-        parts += [part for part in (arguments, value) if part]
-        if self.stack:
-            parts.append(f"stack {self.stack:+d}")
-        if self.abi:
-            parts.append(f"ABI violations {self.abi:#x}")
-        if self.depth:
-            parts.append(f"depth {self.depth}")
-        return ", ".join(parts)
+        kind, step, target, arguments, _, stack, abi, depth = self
+        words = f"step {step}: {kind} {target_name(target)}"
+        if kind == "enter":
+            words += f", arguments {arguments:#010x}"
+        elif kind in ("output", "loop"):
+            words += f", {arguments} {'bytes' if kind == 'output' else 'events'}"
+        elif arguments:
+            words += f", arguments {arguments:#x}"
+        if value := self._value_words():
+            words += f", {value}"
+        if stack:
+            words += f", stack {stack:+d}"
+        if abi:
+            words += f", ABI violations {abi:#x}"
+        if depth:
+            words += f", depth {depth}"
+        return words
 
     def _value_words(self) -> str:
         """What ``value`` means in an event of this kind; nothing for a 0 that means nothing."""

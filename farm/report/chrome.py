@@ -99,15 +99,16 @@ def _batches(ran: Sequence[Result], epoch: float, origin: int) -> list[list[_Tim
         timed = _Timed(start, start + max(0, round(result.seconds * _MICROSECONDS)), result)
         cell = result.cell
         mine = open_.setdefault((cell.variant, cell.mechanism, cell.toolchain, cell.engine), [])
-        batch = next((batch for batch in mine if abs(start - batch[-1].end) <= _ROUNDING), None)
-        if batch is None:
-            batch = []
+        followed = [batch for batch in mine if abs(start - batch[-1].end) <= _ROUNDING]
+        if followed:  # a cell ends where the next begins: rounding leaves neither a gap nor an overlap
+            batch = followed[0]
+            last = batch[-1]
+            batch[-1] = _Timed(last.start, max(last.start, start), last.result)
+            batch.append(timed)
+        else:
+            batch = [timed]
             mine[:] = [one for one in mine if one[-1].end > start] + [batch]
             batches.append(batch)
-        else:  # a cell ends where the next begins: rounding leaves neither a gap nor an overlap
-            last = batch[-1]
-            batch[-1] = last._replace(end=max(last.start, start))
-        batch.append(timed)
     return batches
 
 

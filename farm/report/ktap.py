@@ -61,13 +61,15 @@ def _plain(text: str) -> str:
 
 
 def _result(number: int, name: str, *, good: bool, directive: str = "", data: str = "") -> str:
-    words = ["ok" if good else "not ok", str(number), _plain(name)]
+    test = " ".join(part for part in ("ok" if good else "not ok", str(number), _plain(name)) if part)
     comment = " ".join(part for part in (directive, _plain(data)) if part)
-    return " ".join(part for part in [*words, f"# {comment}" if comment else ""] if part)
+    return f"{test} # {comment}" if comment else test
 
 
 def _case(number: int, result: Result) -> str:
     verdict = result.verdict
+    if verdict is Verdict.PASS and not result.retried:  # as almost always
+        return _result(number, result.cell.scenario, good=True)
     parts = [result.reason or ""] if verdict is Verdict.TIMEOUT else [f"{verdict}: {result.reason or ''}"]
     if verdict in PASSED:
         parts = [] if verdict is Verdict.PASS else ["this engine could not have shown the defect"]

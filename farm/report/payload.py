@@ -71,22 +71,21 @@ def payload(material: Material) -> dict[str, Any]:
     texts, guests, digests = Table(), Table(), Table.of([None])
     present = {result.cell.scenario for result in results}
     scenarios = Table.of([*(name for name in plan.scenarios if name in present), *sorted(present - {*plan.scenarios})])
-    columns: dict[str, list[int]] = {
-        name: [] for name in ("scenario", "guest", "verdict", "reason", "trace", "expected", "micros")
+    verdicts = Table.of(Verdict)
+    columns = {
+        "scenario": [scenarios[result.cell.scenario] for result in results],
+        "guest": [
+            guests[cell.variant, cell.mechanism, cell.toolchain, cell.engine, result.image]
+            for result in results
+            for cell in (result.cell,)
+        ],
+        "verdict": [verdicts[result.verdict] for result in results],
+        "reason": [texts[cut(result.reason or "")] for result in results],
+        "trace": [digests[result.trace] for result in results],
+        "expected": [digests[result.expected] for result in results],
+        "micros": [round(result.seconds * 1e6) for result in results],
     }
-    verdicts = {verdict: number for number, verdict in enumerate(Verdict)}
-    retried: dict[int, int] = {}
-    for number, result in enumerate(results):
-        cell = result.cell
-        columns["scenario"].append(scenarios[cell.scenario])
-        columns["guest"].append(guests[cell.variant, cell.mechanism, cell.toolchain, cell.engine, result.image])
-        columns["verdict"].append(verdicts[result.verdict])
-        columns["reason"].append(texts[cut(result.reason or "")])
-        columns["trace"].append(digests[result.trace])
-        columns["expected"].append(digests[result.expected])
-        columns["micros"].append(round(result.seconds * 1e6))
-        if result.retried:
-            retried[number] = texts[cut(result.retried)]
+    retried = {number: texts[cut(result.retried)] for number, result in enumerate(results) if result.retried}
     headlines = {texts[text]: texts[kind] for text in list(texts) if (kind := headline(text)) != text}
     command = _command(results, plan)
     document = {

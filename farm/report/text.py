@@ -5,11 +5,14 @@ Every format has its own way to quote what means something to it; what means not
 
 from __future__ import annotations
 
+import functools
+
 from farm.text import printable
 
 __all__ = ["Once", "clipped", "indented", "line", "printable"]
 
 
+@functools.lru_cache(maxsize=8192)  # names and reasons recur, in every cell of theirs
 def line(text: str | None) -> str:
     """:func:`printable`, on one line."""
     return " ".join(printable(text).split())
