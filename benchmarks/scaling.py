@@ -19,7 +19,7 @@ from pathlib import Path
 
 from throughput import Measurement, NotPossibleError, host, measure
 
-from farm.plan import Plan, Selection, make
+from farm.run.plan import Plan, Selection, make
 
 PARTS = (8, 4, 2, 1)
 

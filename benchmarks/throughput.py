@@ -35,13 +35,13 @@ from pathlib import Path
 
 import msgspec
 
-from farm import backend, image, model, wire
-from farm.backend import UnicornSettings, Variant
 from farm.engines.qemu_user import QEMU_USER
 from farm.engines.unicorn import UNICORN
-from farm.machine import Machine
-from farm.scenario import FUNCTIONS, REAL_TARGETS, Kind, Scenario, Shape
-from farm.scenarios import load
+from farm.engines.unicorn.machine import Machine
+from farm.guest import arch_toml, image
+from farm.guest.arch_toml import UnicornSettings, Variant
+from farm.scenario import FUNCTIONS, REAL_TARGETS, Kind, Scenario, Shape, model, wire
+from farm.suite import load
 
 VARIANTS = ("arm64", "ppc32", "ppc64", "ppc64le", "x86_64")
 MECHANISMS = ("pointer", "stub")
@@ -110,7 +110,7 @@ class Guest:
 
 def guests(scenarios: list[Scenario]) -> list[Guest]:
     """Every image, built or from the cache."""
-    variants = backend.load()
+    variants = arch_toml.load()
     made = []
     for name in VARIANTS:
         for mechanism in MECHANISMS:
@@ -268,7 +268,7 @@ def measurements(cells: int, sample: int, folder: Path) -> dict[str, Measurement
 
 def require() -> None:
     """Raises :class:`NotPossibleError` unless everything that is compared is here."""
-    variants = backend.load()
+    variants = arch_toml.load()
     for engine in (UNICORN, QEMU_USER):
         for name in VARIANTS:
             hole = engine.hole(variants[name])
@@ -282,7 +282,7 @@ def host() -> dict[str, object]:
     """What the figures depend on."""
     packages = ("patchfarm", "unicorn", "msgspec", "lit", "pytest", "pytest-xdist")
     versions = {name: importlib.metadata.version(name) for name in packages}
-    versions["qemu"] = QEMU_USER.version(backend.load()["arm64"])
+    versions["qemu"] = QEMU_USER.version(arch_toml.load()["arm64"])
     versions["python"] = platform.python_version()
     machine = f"{platform.system()} {platform.machine()}"
     return {"host": machine, "cpus": os.cpu_count(), "load": round(os.getloadavg()[0], 2), "versions": versions}

@@ -19,8 +19,9 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from farm import backend, paths
-from farm.toolchain import Gcc, Zig
+from farm import paths
+from farm.guest import arch_toml
+from farm.guest.toolchain import Gcc, Zig
 
 #: What a dependency is there for; the others serve the farm as a whole.
 _PURPOSE = {
@@ -123,9 +124,9 @@ def _cache() -> Finding:
 def _compilers() -> list[Finding]:
     """One finding a cross compiler that any ``arch.toml`` names."""
     users: dict[tuple[str, str], list[str]] = {}
-    for variant in backend.load().values():
+    for variant in arch_toml.load().values():
         settings = variant.toolchain.get(Gcc.name)
-        if isinstance(settings, backend.GccSettings):
+        if isinstance(settings, arch_toml.GccSettings):
             users.setdefault((f"{settings.prefix}gcc", settings.package), []).append(variant.name)
     findings = []
     for (command, package), variants in sorted(users.items()):
@@ -139,9 +140,9 @@ def _compilers() -> list[Finding]:
 def _emulators() -> list[Finding]:
     """One finding a QEMU binary that any ``arch.toml`` names, package by package."""
     users: dict[tuple[str, str], list[str]] = {}
-    for variant in backend.load().values():
+    for variant in arch_toml.load().values():
         settings = variant.engine.get("qemu-user")
-        if isinstance(settings, backend.QemuUserSettings):
+        if isinstance(settings, arch_toml.QemuUserSettings):
             users.setdefault((settings.package, settings.binary), []).append(variant.name)
     findings = []
     for (package, binary), variants in sorted(users.items()):

@@ -6,7 +6,7 @@
 ...     guest.restore()
 
 It is the guest of every cell, driven by hand: each step is a program of its own that runs on what the one before left
-behind (:data:`farm.wire.KEEP`).  Nothing is judged; what the guest observed is there to be asserted.
+behind (:data:`farm.scenario.wire.KEEP`).  Nothing is judged; what the guest observed is there to be asserted.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
-from farm import check, disassemble, image, plan, scenario, wire
+from farm import scenario
 from farm.engines import Reply, engines, timeout_of
 from farm.errors import FarmError, MissingToolError, UsageError
-from farm.model import size
-from farm.scenario import FUNCTIONS, Defect, Restore, Scenario, Shape, Status, Step, Target
-from farm.verdict import LEFT_BEHIND
-from farm.wire import Event
+from farm.guest import disassemble, image
+from farm.run import plan
+from farm.run.verdict import LEFT_BEHIND
+from farm.scenario import FUNCTIONS, Defect, Restore, Scenario, Shape, Status, Step, Target, check, wire
+from farm.scenario.model import size
+from farm.scenario.wire import Event
 
 #: The scenario to plan with when only the rest of a cell is wanted: every mechanism can express it.
 ANY_SCENARIO = ("supersede_then_restore",)

@@ -22,6 +22,12 @@ def data(name: str) -> Path:
     return checkout if (_PACKAGE.parent / "pyproject.toml").is_file() else _PACKAGE / "_data" / name
 
 
+def module(name: str) -> Path:
+    """The source of a module of the farm: of ``guest.image``, or of a package such as ``scenario``."""
+    path = _PACKAGE.joinpath(*name.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
 def cache() -> Path:
     """Where built images live: ``$PATCHFARM_CACHE``, else the user's cache folder, else one of the user's in ``/tmp``.
 

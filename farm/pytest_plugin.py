@@ -25,11 +25,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 import pytest
 
 if TYPE_CHECKING:
-    from farm.image import Spec
+    from farm.guest.image import Spec
     from farm.live import Guest
-    from farm.plan import Cell, Planned
-    from farm.quarantine import Quarantine
-    from farm.verdict import Result
+    from farm.run.plan import Cell, Planned
+    from farm.run.quarantine import Quarantine
+    from farm.run.verdict import Result
 
 _SELECTORS = ("arch", "mechanism", "engine", "toolchain")
 _RESTRICTIONS = {"arch": "variant", "mechanism": "mechanism", "engine": "engine"}  # options, and what of a cell
@@ -83,8 +83,9 @@ def pytest_configure(config: pytest.Config) -> None:
     for name, attribute in _RESTRICTIONS.items():
         value = config.getoption(f"farm_{name}")
         if value:
-            from farm import live, plan
+            from farm import live
             from farm.errors import FarmError
+            from farm.run import plan
 
             only: dict[str, Any] = {name: value}
             try:
@@ -99,8 +100,8 @@ def _quarantine(config: pytest.Config) -> Quarantine | None:
     named = config.getoption("farm_quarantine")
     if named is None:
         return None
-    from farm import plan, quarantine
     from farm.errors import FarmError
+    from farm.run import plan, quarantine
 
     try:
         return quarantine.load(Path(named), plan.Selection(arch_path=arch_path(config)))
@@ -163,10 +164,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def _boots(metafunc: pytest.Metafunc) -> list[Boot]:
-    from farm import live, plan
+    from farm import live
     from farm.engines import timeout_of
     from farm.errors import UsageError
-    from farm.image import Spec
+    from farm.guest.image import Spec
+    from farm.run import plan
 
     mark = metafunc.definition.get_closest_marker("patchable")
     named = dict(mark.kwargs) if mark else {}
@@ -270,7 +272,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
 
 def _trace(guest: Guest) -> str:
     """What was asked of the guest, and below each step what it observed."""
-    from farm.model import size
+    from farm.scenario.model import size
 
     lines: list[str] = []
     number, events = 0, iter([*guest.trace, None])

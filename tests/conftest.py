@@ -11,11 +11,12 @@ import subprocess
 import msgspec
 import pytest
 
-from farm import backend, image, model, paths, wire
+from farm import paths
 from farm.engines.qemu_user import QEMU_USER
 from farm.engines.unicorn import UNICORN
-from farm.plan import Cell
-from farm.scenario import Defect, Scenario
+from farm.guest import arch_toml, image
+from farm.run.plan import Cell
+from farm.scenario import Defect, Scenario, model, wire
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -33,7 +34,7 @@ def unmeasured():
 
 @pytest.fixture(scope="session")
 def arm64():
-    return backend.load()["arm64"]
+    return arch_toml.load()["arm64"]
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +75,7 @@ def qemu():
 @pytest.fixture(scope="session")
 def gdb(qemu):
     """The debugger."""
-    from farm import debug
+    from farm.measure import debug
 
     del qemu
     if shutil.which("gdb-multiarch") is None:

@@ -31,9 +31,9 @@ from pathlib import Path
 import msgspec
 
 from farm.errors import UsageError
-from farm.plan import Cell
-from farm.run import read
-from farm.verdict import Result
+from farm.run.execute import read
+from farm.run.plan import Cell
+from farm.run.verdict import Result
 
 FARM = (sys.executable, "-P", "-m", "farm")
 RUN = ("run", "-j", "2", "--no-history", "--mechanism", "stub,pointer", "--engine", "unicorn,qemu-user")

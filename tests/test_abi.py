@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from farm import backend, plan, scenarios
-from farm.calibrate import NOTICED, work
-from farm.controls import CONTROLS
-from farm.run import batches, run_batch
-from farm.wire import VIOLATIONS
+from farm import suite
+from farm.guest import arch_toml
+from farm.guest.controls import CONTROLS
+from farm.prove.calibrate import NOTICED, work
+from farm.run import plan
+from farm.run.execute import batches, run_batch
+from farm.scenario.wire import VIOLATIONS
 
 VARIANTS = ("arm64", "m68k", "mips32", "ppc32", "ppc64le", "s390x", "x86_64")
-ABI = [name for name, scenario in scenarios.load().items() if scenario.id.startswith("AB-")]
+ABI = [name for name, scenario in suite.load().items() if scenario.id.startswith("AB-")]
 
 
 def claimed(name):
     """The controls that the scenario claims to notice."""
-    return [control for control in CONTROLS.values() if control.defect in scenarios.load()[name].detects]
+    return [control for control in CONTROLS.values() if control.defect in suite.load()[name].detects]
 
 
 #: Controls that need no probe of registers to be noticed.
@@ -44,7 +46,7 @@ def test_clobbering_what_an_abi_scenario_is_about_turns_it_red(name, variant):
         for result in run_batch(batch):
             assert result.verdict in NOTICED, f"{result.cell}: {control.name} was planted and nothing noticed"
             planted.add(control.name)
-    arch = backend.load()[variant]
+    arch = arch_toml.load()[variant]
     assert planted == {
         c.name for c in claimed(name) if any(c.applies(arch, mechanism, arch.features(engine)) for mechanism in where)
     }
@@ -77,8 +79,8 @@ def test_a_scenario_is_not_applicable_where_there_is_no_register_that_it_is_abou
 
 
 def test_a_control_of_what_an_abi_lacks_does_not_apply():
-    assert not CONTROLS["clobber-toc"].applies(backend.load()["x86_64"], "stub")
-    assert CONTROLS["clobber-toc"].applies(backend.load()["ppc64"], "stub")
+    assert not CONTROLS["clobber-toc"].applies(arch_toml.load()["x86_64"], "stub")
+    assert CONTROLS["clobber-toc"].applies(arch_toml.load()["ppc64"], "stub")
 
 
 def test_doubles_are_not_applicable_while_vector_registers_are_trapped():

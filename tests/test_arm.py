@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farm import backend
-from farm.call_sites import leads_to
+from farm.guest import arch_toml
+from farm.guest.call_sites import leads_to
 
 PLACE = 0x1000000
 MODES = {
@@ -32,7 +32,7 @@ def branch(name, word):
     """Mnemonic and target of ``word``, as the disassembler has it; no mnemonic if it is no direct branch."""
     engine = capstone.Cs(capstone.CS_ARCH_ARM, MODES[name])
     engine.detail = True
-    code = word.to_bytes(4, backend.load()[name].byte_order)
+    code = word.to_bytes(4, arch_toml.load()[name].byte_order)
     for instruction in engine.disasm(code, PLACE, count=1):
         if instruction.mnemonic.startswith("b") and instruction.operands[0].type == capstone.arm.ARM_OP_IMM:
             return instruction.mnemonic, instruction.operands[0].imm % 2**32
@@ -42,7 +42,7 @@ def branch(name, word):
 @pytest.mark.parametrize("name", sorted(MODES))
 @given(word=words, form=st.integers(0, 2))
 def test_what_a_form_decodes_is_a_branch_to_where_it_says(name, word, form):
-    variant = backend.load()[name]
+    variant = arch_toml.load()[name]
     forms = [form for form in variant.call_site if form.store != "never"]
     opcode = forms[form % len(forms)].opcode
     word = word & ~opcode.mask | opcode.value
@@ -75,5 +75,5 @@ def test_what_a_form_decodes_is_a_branch_to_where_it_says(name, word, form):
     ],
 )
 def test_bl_and_blx_are_not_confused(name, word, instruction):
-    form = form_of(backend.load()[name], word)
+    form = form_of(arch_toml.load()[name], word)
     assert (form.instruction if form else None) == instruction

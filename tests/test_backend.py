@@ -6,9 +6,10 @@ import re
 
 import pytest
 
-from farm import backend, paths
-from farm.backend import QemuUserSettings, Unavailable, UnicornSettings
+from farm import paths
 from farm.errors import BackendError
+from farm.guest import arch_toml
+from farm.guest.arch_toml import QemuUserSettings, Unavailable, UnicornSettings
 
 ARCHITECTURES = sorted(path.parent for path in paths.data("arch").glob("*/arch.toml"))
 
@@ -36,13 +37,13 @@ def test_every_architecture_has_the_same_file_names(folder):
 
 @pytest.mark.parametrize("folder", ARCHITECTURES, ids=lambda folder: folder.name)
 def test_every_architecture_loads(folder):
-    for variant in backend.load_folder(folder):
+    for variant in arch_toml.load_folder(folder):
         assert variant.architecture == folder.name
         assert set(variant.toolchain) <= {"zig", "gcc"}
 
 
 def test_a_source_for_one_width_takes_the_place_of_the_one_for_all():
-    wide, narrow = (backend.load()[name] for name in ("x86_64", "i386"))
+    wide, narrow = (arch_toml.load()[name] for name in ("x86_64", "i386"))
     assert (wide.source("abi.S").name, narrow.source("abi.S").name) == ("abi.S", "abi_32.S")
     assert wide.source("stub.S") == narrow.source("stub.S")
 
@@ -50,7 +51,7 @@ def test_a_source_for_one_width_takes_the_place_of_the_one_for_all():
 def test_a_variant_without_a_file_of_the_stub_has_no_stub(edited_arch):
     folder = edited_arch()
     (folder / "patch.c").unlink()
-    (variant,) = backend.load_folder(folder)
+    (variant,) = arch_toml.load_folder(folder)
     assert variant.supports("pointer") is None
     assert variant.supports("stub") == "arm64 has no stub: no patch.c"
 
@@ -140,7 +141,7 @@ def test_a_variant_without_a_file_of_the_stub_has_no_stub(edited_arch):
 def test_a_mistake_names_the_file_the_key_and_what_is_valid(edited_arch, old, new, complaint):
     folder = edited_arch((old, new))
     with pytest.raises(BackendError, match=re.escape(complaint)) as caught:
-        backend.load_folder(folder)
+        arch_toml.load_folder(folder)
     assert str(caught.value).startswith(f"{folder / 'arch.toml'}: ")
     assert caught.value.exit_status == 2
 
@@ -160,18 +161,18 @@ def test_a_mistake_names_the_file_the_key_and_what_is_valid(edited_arch, old, ne
 def test_a_toml_of_another_shape_is_refused(tmp_path, text, complaint):
     (tmp_path / "arch.toml").write_text(text, encoding="utf-8")
     with pytest.raises(BackendError, match=re.escape(f"{tmp_path / 'arch.toml'}: {complaint}")):
-        backend.load_folder(tmp_path)
+        arch_toml.load_folder(tmp_path)
 
 
 def test_a_toml_that_is_not_text_is_refused(tmp_path):
     (tmp_path / "arch.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(BackendError, match=r"arch\.toml: cannot be read"):
-        backend.load_folder(tmp_path)
+        arch_toml.load_folder(tmp_path)
 
 
 def test_a_folder_without_a_toml_is_no_architecture(tmp_path):
     with pytest.raises(BackendError, match=r"arch\.toml: no such file; an architecture is a folder with an arch\.toml"):
-        backend.load_folder(tmp_path)
+        arch_toml.load_folder(tmp_path)
 
 
 def test_an_engine_that_cannot_run_a_variant_says_why_and_nothing_else(edited_arch):
@@ -179,11 +180,11 @@ def test_an_engine_that_cannot_run_a_variant_says_why_and_nothing_else(edited_ar
         '[variant.arm64.engine.qemu-user]\nbinary = "qemu-aarch64"\ncpu = "cortex-a57"\nfeatures = ["clmul", "float"]\n'
     )
     replaced = '[variant.arm64.engine.qemu-user]\nunavailable = "qemu has no such CPU"\n'
-    (variant,) = backend.load_folder(edited_arch((table, replaced), name="one"))
+    (variant,) = arch_toml.load_folder(edited_arch((table, replaced), name="one"))
     assert variant.engine["qemu-user"] == Unavailable(unavailable="qemu has no such CPU")
     broken = edited_arch((table, replaced + 'cpu = "x"\n'), name="two")
     with pytest.raises(BackendError, match=r"qemu-user\.cpu: unknown key; valid are unavailable"):
-        backend.load_folder(broken)
+        arch_toml.load_folder(broken)
 
 
 # Out-of-tree folders.
@@ -191,25 +192,25 @@ def test_an_engine_that_cannot_run_a_variant_says_why_and_nothing_else(edited_ar
 
 def test_an_extra_folder_is_one_architecture(edited_arch):
     folder = edited_arch(("variant.arm64", "variant.mine"))
-    variants = backend.load((folder,))
-    assert set(variants) == {*backend.load(), "mine"}
+    variants = arch_toml.load((folder,))
+    assert set(variants) == {*arch_toml.load(), "mine"}
     assert variants["mine"].folder == folder
 
 
 def test_an_extra_folder_may_hold_several_architectures(edited_arch, tmp_path):
     edited_arch(("variant.arm64", "variant.mine"), name="one")
     edited_arch(("variant.arm64", "variant.yours"), name="two")
-    assert {"mine", "yours"} <= set(backend.load((tmp_path,)))
+    assert {"mine", "yours"} <= set(arch_toml.load((tmp_path,)))
 
 
 def test_an_extra_folder_without_an_architecture_is_refused(tmp_path):
     with pytest.raises(BackendError, match=re.escape(f"{tmp_path}: no arch.toml there, nor in a folder below it")):
-        backend.load((tmp_path,))
+        arch_toml.load((tmp_path,))
 
 
 def test_a_variant_that_is_defined_twice_is_refused_with_both_places(edited_arch):
     folder = edited_arch()
     first = paths.data("arch") / "arm64" / "arch.toml"
     with pytest.raises(BackendError, match=re.escape(f"variant.arm64: already defined in {first}")) as caught:
-        backend.load((folder,))
+        arch_toml.load((folder,))
     assert str(folder / "arch.toml") in str(caught.value)

@@ -9,15 +9,15 @@ import pytest
 from msgspec.structs import replace
 from playwright.sync_api import expect, sync_playwright
 
-from farm import model, plan, run, verdict, wire
 from farm.doctor import BROWSERS
-from farm.plan import Cell, Plan
 from farm.report import Material, html
-from farm.scenario import Defect, Scenario, Target, call
-from farm.verdict import Code, Result, Verdict
+from farm.run import execute, plan, verdict
+from farm.run.plan import Cell, Plan
+from farm.run.verdict import Code, Result, Verdict
+from farm.scenario import Defect, Scenario, Target, call, model, wire
 
 CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
-RUN = run.Run(1, "0.1.0", "f" * 64, "Linux", {"unicorn": "2.1.2", "zig": "0.17.1"}, "2026-01-01T00:00:00+00:00")
+RUN = execute.Run(1, "0.1.0", "f" * 64, "Linux", {"unicorn": "2.1.2", "zig": "0.17.1"}, "2026-01-01T00:00:00+00:00")
 NAME = "supersede_then_restore"
 WRONG = f"arm64/stub/zig/unicorn/{NAME}"
 DIED = "ppc64/pointer/zig/unicorn/doubles"

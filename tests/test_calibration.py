@@ -12,14 +12,16 @@ import io
 import pytest
 from rich.console import Console
 
-from farm import backend, calibrate, plan
-from farm.controls import CONTROLS
 from farm.engines import engines
+from farm.guest import arch_toml
+from farm.guest.controls import CONTROLS
+from farm.prove import calibrate
 from farm.report import calibration
+from farm.run import plan
 
 WHOLE = ("arm64", "x86_64")
 FEW = ("no-patch", "off-by-one", "falls-short", "clobber-saved")
-OTHERS = [name for name in backend.load() if name not in WHOLE]
+OTHERS = [name for name in arch_toml.load() if name not in WHOLE]
 
 
 def measure(variant, names=tuple(CONTROLS), **selection):
@@ -72,13 +74,13 @@ def test_a_missing_flush_goes_unnoticed_and_the_engines_say_so():
 
 
 def test_a_control_that_changes_nothing_does_not_apply():
-    x86 = backend.load()["x86_64"]
+    x86 = arch_toml.load()["x86_64"]
     assert not CONTROLS["no-flush"].applies(x86, "stub")
     assert not CONTROLS["no-range-check"].applies(x86, "pointer")
 
 
 def test_a_control_that_a_variant_cannot_have_says_why():
-    known = backend.load()
+    known = arch_toml.load()
     assert CONTROLS["torn-store"].impossible(known["s390x"]) == "the stub's word is one byte, which no store tears"
     assert CONTROLS["torn-store"].impossible(known["arm64"]) is None
     for name in ("no-range-check", "sloppy-restore"):

@@ -11,26 +11,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from farm import backend, call_sites, disassemble, image, layout, scenarios, wire
-from farm.backend import CallSiteForm, Opcode
-from farm.elf import bytes_at
+from farm import suite
+from farm.engines.unicorn.machine import Machine
 from farm.errors import ImageError, MissingToolError
-from farm.image import Spec
-from farm.machine import Machine
-from farm.scenario import FUNCTIONS, Defect, Kind, Patch, Scenario, Target
-from farm.toolchain import TOOLCHAINS
+from farm.guest import arch_toml, call_sites, disassemble, image, layout
+from farm.guest.arch_toml import CallSiteForm, Opcode
+from farm.guest.elf import bytes_at
+from farm.guest.image import Spec
+from farm.guest.toolchain import TOOLCHAINS
+from farm.scenario import FUNCTIONS, Defect, Kind, Patch, Scenario, Target, wire
 
 BUILT = [
     pytest.param(variant, toolchain, id=f"{variant.name}-{toolchain}")
-    for variant in backend.load().values()
+    for variant in arch_toml.load().values()
     if not variant.supports("relocated")
     for toolchain in variant.toolchain
 ]
 IN_UNICORN = [
     variant
-    for variant in backend.load().values()
+    for variant in arch_toml.load().values()
     if not variant.supports("relocated")
-    and isinstance(variant.engine.get("unicorn"), backend.UnicornSettings)
+    and isinstance(variant.engine.get("unicorn"), arch_toml.UnicornSettings)
     and not variant.engine["unicorn"].since
 ]
 
@@ -183,7 +184,7 @@ def test_a_call_that_was_led_past_the_stub_is_no_call_site(linked):
 
 FORMS = [
     pytest.param(variant, form, id=f"{variant.name}-{form.instruction}")
-    for variant in backend.load().values()
+    for variant in arch_toml.load().values()
     for form in variant.call_site
     if form.store != "never"
 ]
@@ -257,7 +258,7 @@ def test_addresses_wrap_at_the_width_of_the_architecture():
 _words = st.integers(0, 2**32 - 1)
 REDIRECTED = [
     pytest.param(variant, form, id=f"{variant.name} {form.instruction}")
-    for variant in backend.load().values()
+    for variant in arch_toml.load().values()
     for form in variant.call_site
     if form.store != "never"
 ]
@@ -293,5 +294,5 @@ def test_a_word_that_one_store_cannot_replace_is_left_on_the_stub(store):
 
 def test_every_suite_scenario_runs_with_call_sites_too():
     """No scenario was left behind when the mechanism came."""
-    for scenario in scenarios.load().values():
+    for scenario in suite.load().values():
         assert not scenario.only or "relocated" in scenario.only[0], scenario.name

@@ -8,11 +8,13 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from farm import backend, check, cli, image, model, scenarios, wire
+from farm import cli, suite
 from farm.engines import engines
 from farm.errors import ScenarioFileError, UsageError
-from farm.fuzz import generate
-from farm.plan import Cell
+from farm.guest import arch_toml, image
+from farm.measure.fuzz import generate
+from farm.run.plan import Cell
+from farm.run.verdict import Judge
 from farm.scenario import (
     FUNCTIONS,
     Address,
@@ -39,16 +41,18 @@ from farm.scenario import (
     Target,
     Unload,
     call,
+    check,
     code,
     loop,
+    model,
     null,
     output,
     patch,
     piece,
     query,
     ret0,
+    wire,
 )
-from farm.verdict import Judge
 
 DETECTS = frozenset({Defect.LOST_PATCH})
 IMPORTS = (
@@ -159,7 +163,7 @@ def test_a_mistake_in_a_step_of_a_file_is_named_with_file_scenario_and_step(tmp_
     text = f"{IMPORTS}SCENARIOS = (Scenario('BS-90', 'mine', '', (query(0), {step}), {{Defect.LOST_PATCH}}),)"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(ScenarioFileError) as caught:
-        scenarios.load((file,))
+        suite.load((file,))
     assert str(caught.value).startswith(f"{file}: SCENARIOS[0]: scenario BS-90 mine: {STEPS[step]}")
 
 
@@ -231,7 +235,7 @@ def test_a_mistake_in_a_field_of_a_file_is_named_with_file_and_scenario(tmp_path
         f"{IMPORTS}SCENARIOS = ({good}, replace({good}, id='BS-91', name='other'), replace({good}, {field}))"
     )
     with pytest.raises(ScenarioFileError) as caught:
-        scenarios.load((file,))
+        suite.load((file,))
     assert str(caught.value).startswith(f"{file}: SCENARIOS[2]: {FIELDS[field]}")
 
 
@@ -252,18 +256,18 @@ def test_what_a_mechanism_refuses_is_a_fine_scenario():
 
 
 def test_the_suite_is_checked_in_a_few_milliseconds():
-    suite = scenarios.load().values()
+    scenarios = suite.load().values()
 
     def once():
         before = time.process_time()
-        for scenario in suite:
+        for scenario in scenarios:
             check.scenario(scenario)
         return time.process_time() - before
 
     assert min(once() for _ in range(10)) < 0.03  # 5 ms on a machine that does nothing else
 
 
-@pytest.mark.parametrize("scenario", scenarios.load().values(), ids=lambda scenario: scenario.id)
+@pytest.mark.parametrize("scenario", suite.load().values(), ids=lambda scenario: scenario.id)
 def test_the_suite_passes_by_model_too(scenario):
     check.by_model(scenario)
 
@@ -308,7 +312,7 @@ def test_recursion_and_nesting_as_deep_as_is_let_through_fit_a_guest(name):
     for _ in range(14):
         step = call(11, 5, "looped", inside=(step,))
     check.scenario(program := made(step, query(0)))
-    variant = backend.load()[name]
+    variant = arch_toml.load()[name]
     _agrees("unicorn", image.build(image.Spec(variant, "pointer", next(iter(variant.toolchain)))), variant, program)
 
 

@@ -17,12 +17,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farm import ci, plan
 from farm.cli.ci import summarised
-from farm.plan import Cell
 from farm.report import github
-from farm.run import SCHEMA, Recorded, Run
-from farm.verdict import Result, Verdict
+from farm.results import forge
+from farm.run import plan
+from farm.run.execute import SCHEMA, Recorded, Run
+from farm.run.plan import Cell
+from farm.run.verdict import Result, Verdict
 
 FARM = [sys.executable, "-m", "farm"]
 SELECT = ("--arch", "arm64,x86_64", "--engine", "unicorn", "--scenario", "BS-*")
@@ -75,7 +76,7 @@ def test_what_was_skipped_tells_no_duration(tmp_path):
     ]
     path = tmp_path / "results.jsonl"
     path.write_bytes(b"\n".join(map(msgspec.json.encode, [{"run": run}, *results])) + b"\n")
-    assert ci.known_seconds([path]) == ({ran: 0.5}, [])
+    assert forge.known_seconds([path]) == ({ran: 0.5}, [])
 
 
 @pytest.fixture(scope="session")
@@ -450,7 +451,7 @@ def failures(texts):
         for cell in cells
     ]
     run = Run(1, "0", "0", "", {}, "")
-    return ci.Merged(plan.Plan((), {}, {}), run, results, [])
+    return forge.Merged(plan.Plan((), {}, {}), run, results, [])
 
 
 @given(st.text() | st.text("%25:,0AD\r\n3C"))
@@ -572,7 +573,7 @@ def test_the_plan_is_balanced_by_what_an_earlier_run_took(made, tmp_path):
 def test_durations_that_cannot_be_are_not_believed(made, tmp_path, seconds):
     shutil.copytree(made / "whole", tmp_path / "earlier")
     edit(tmp_path / "earlier", lambda _, results: [result.update(seconds=seconds) for result in results])
-    assert ci.known_seconds([tmp_path / "earlier"]) == ({}, [])
+    assert forge.known_seconds([tmp_path / "earlier"]) == ({}, [])
 
 
 def test_the_matrix_is_one_line_and_words_go_elsewhere(tmp_path):

@@ -295,15 +295,15 @@ def test_a_required_engine_that_is_missing_is_status_3(tmp_path):
 
 ENDLESS = """
 from farm.scenario import Defect, Loop, Scenario, call
-import farm.check, farm.model
+import farm.scenario.check, farm.scenario.model
 
 SCENARIOS = (
     Scenario("BS-91", "endless", "Never ends", (Loop(2**31, (call(0, 1),)),), frozenset({Defect.LOST_PATCH})),
 )
-farm.check.MOST_EVENTS = 1 << 40  # let it through
-real = farm.model.predict  # which would not end either
-one = (farm.wire.Event("enter", 0, 0, 0, 0, 0, 0, 0),)
-farm.model.predict = lambda scenario, features: one if scenario.name == "endless" else real(scenario, features)
+farm.scenario.check.MOST_EVENTS = 1 << 40  # let it through
+real = farm.scenario.model.predict  # which would not end either
+one = (farm.scenario.wire.Event("enter", 0, 0, 0, 0, 0, 0, 0),)
+farm.scenario.model.predict = lambda scenario, features: one if scenario.name == "endless" else real(scenario, features)
 """
 
 
@@ -480,7 +480,7 @@ def test_a_shuffled_saved_plan_gives_the_same_traces(tmp_path, default_run):
 
     import msgspec
 
-    from farm import plan
+    from farm.run import plan
 
     made = plan.make(plan.Selection(arch=["arm64"]))
     cells = list(made.cells)

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farm import backend
-from farm.backend import BitPattern, CallSiteForm, Opcode
-from farm.contradictions import contradictions
 from farm.errors import BackendError
+from farm.guest import arch_toml
+from farm.guest.arch_toml import BitPattern, CallSiteForm, Opcode
+from farm.guest.contradictions import contradictions
 
 CALL = 'opcode = { mask = 0x7c000000, value = 0x14000000 }\ndisplacement = "25:0"\nscale = 4'
 
@@ -168,10 +168,10 @@ def added(text):
 def test_a_contradiction_names_the_file_the_key_and_why(edited_arch, change, complaint):
     folder = edited_arch(change)
     if complaint is None:
-        backend.load_folder(folder)
+        arch_toml.load_folder(folder)
         return
     with pytest.raises(BackendError, match=re.escape(f"{folder / 'arch.toml'}: variant.arm64.{complaint}")) as caught:
-        backend.load_folder(folder)
+        arch_toml.load_folder(folder)
     assert caught.value.exit_status == 2
 
 
@@ -179,11 +179,11 @@ def test_a_contradiction_names_the_file_the_key_and_why(edited_arch, change, com
 def test_a_variant_has_a_name_that_can_be_part_of_a_cell_s(edited_arch, name):
     folder = edited_arch(("variant.arm64", f'variant."{name}"'))
     with pytest.raises(BackendError, match="expected a name of letters, digits"):
-        backend.load_folder(folder)
+        arch_toml.load_folder(folder)
 
 
 def test_what_the_farm_itself_has_contradicts_nothing():
-    assert [found for variant in backend.load().values() for found in contradictions(variant)] == []
+    assert [found for variant in arch_toml.load().values() for found in contradictions(variant)] == []
 
 
 @given(

@@ -19,18 +19,20 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from farm import backend, cost, image, plan, wire
-from farm.backend import UnicornSettings
-from farm.cost import BASELINES, CALLS, WAYS, Cost, CostError
 from farm.engines import Reply, engines
 from farm.engines.unicorn import UNICORN
+from farm.engines.unicorn.machine import with_skipped
 from farm.errors import MissingToolError
-from farm.machine import with_skipped
+from farm.guest import arch_toml, image
+from farm.guest.arch_toml import UnicornSettings
+from farm.guest.toolchain import TOOLCHAINS
+from farm.measure import cost
+from farm.measure.cost import BASELINES, CALLS, WAYS, Cost, CostError
 from farm.report import cost as report
-from farm.scenario import Defect, Loop, Scenario, call, null, patch, query
-from farm.toolchain import TOOLCHAINS
+from farm.run import plan
+from farm.scenario import Defect, Loop, Scenario, call, null, patch, query, wire
 
-VARIANTS = backend.load()
+VARIANTS = arch_toml.load()
 PAIRS = [(name, toolchain) for name, variant in VARIANTS.items() for toolchain in variant.toolchain]
 GOLDEN = {
     (row["variant"], row["toolchain"]): row
@@ -169,7 +171,7 @@ def test_the_retpoline_flags_are_part_of_the_images_key(tmp_path):
     shutil.copytree(VARIANTS["x86_64"].folder, tmp_path / "x86")
     toml = tmp_path / "x86" / "arch.toml"
     toml.write_text(toml.read_text().replace('["-mretpoline"]', '["-mretpoline", "-DX"]'))
-    other = next(v for v in backend.load_folder(tmp_path / "x86") if v.name == "x86_64")
+    other = next(v for v in arch_toml.load_folder(tmp_path / "x86") if v.name == "x86_64")
     spec = way("retpoline").spec(VARIANTS["x86_64"], "zig")
     assert image.build(dataclasses.replace(spec, variant=other)).key != image.build(spec).key
 

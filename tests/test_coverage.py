@@ -15,17 +15,21 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from farm import backend, coverage, image, lines, paths, plan, run, scenarios, wire
-from farm.coverage import Branch, Coverage, Source, Unit
-from farm.disassemble import Instruction, is_conditional, tells_branches
+from farm import paths, suite
 from farm.engines import Block, engines
 from farm.engines.qemu_user import _blocks
+from farm.guest import arch_toml, dwarf, image
+from farm.guest.disassemble import Instruction, is_conditional, tells_branches
+from farm.measure import coverage
+from farm.measure.coverage import Branch, Coverage, Source, Unit
 from farm.report import coverage as report
 from farm.report import lcov
+from farm.run import execute, plan
+from farm.scenario import wire
 
 ROOT = paths.data("arch").parent
-VARIANTS = backend.load()
-SUITE = scenarios.load(())
+VARIANTS = arch_toml.load()
+SUITE = suite.load(())
 
 
 def selected(**selectors):
@@ -79,7 +83,7 @@ def tiny(tmp_path_factory):
 
 
 def symbols(elf):
-    with lines.opened(elf) as file:
+    with dwarf.opened(elf) as file:
         return {
             s.name: range(s["st_value"], s["st_value"] + s["st_size"])
             for s in file.get_section_by_name(".symtab").iter_symbols()
@@ -88,7 +92,7 @@ def symbols(elf):
 
 
 def test_a_line_table_gives_each_line_with_code_and_the_one_that_is_inlined(tiny):
-    table = lines.read(tiny, lambda path: path.endswith("tiny.c"))
+    table = dwarf.read(tiny, lambda path: path.endswith("tiny.c"))
     code = symbols(tiny)
     of = {name: {row.line for row in table.rows if row.begins and row.address in span} for name, span in code.items()}
     assert of == {"reached": {5, 10, 11, 12, 13}, "dead": {18, 19}}
@@ -97,13 +101,13 @@ def test_a_line_table_gives_each_line_with_code_and_the_one_that_is_inlined(tiny
 
 
 def test_a_line_table_is_of_the_files_that_are_wanted(tiny):
-    assert lines.read(tiny, lambda path: path.endswith("/other.c")) == ([], [], [])
+    assert dwarf.read(tiny, lambda path: path.endswith("/other.c")) == ([], [], [])
 
 
 def test_what_a_caller_with_another_toc_executes_is_of_no_line():
     built = image.build(image.Spec(VARIANTS["ppc64"], "stub"))
-    table = lines.read(Path(built.path), lambda path: path.endswith("mechanism/poke.c"))
-    with lines.opened(Path(built.path)) as file:
+    table = dwarf.read(Path(built.path), lambda path: path.endswith("mechanism/poke.c"))
+    with dwarf.opened(Path(built.path)) as file:
         (symbol,) = file.get_section_by_name(".symtab").get_symbol_by_name("patch_query")
     assert symbol["st_other"]["local"] == 3  # eight bytes
     entry = symbol["st_value"]
@@ -404,7 +408,7 @@ def test_a_dead_branch_is_in_the_files(planted):
 
 
 def test_a_cell_that_fails_is_said():
-    (batch, *_) = run.batches(
+    (batch, *_) = execute.batches(
         selected(arch=["arm64"], mechanism=["stub"], engine=["unicorn"], scenario=["crc_*,BS-0*"])
     )
     spec = image.Spec(batch.spec.variant, "stub", "zig", "no-restore")

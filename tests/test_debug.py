@@ -16,11 +16,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from farm import debug, image, plan
 from farm.cli import app
-from farm.controls import CONTROLS
 from farm.engines.qemu_user import QEMU_USER
 from farm.errors import FarmError, MissingToolError, UsageError
+from farm.guest import image
+from farm.guest.controls import CONTROLS
+from farm.measure import debug
+from farm.run import plan
 
 SCENARIO = "supersede_then_restore"
 ENDLESS = "target_is_own_stub"  # where the stub leads to itself if nothing is checked

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import pytest
 
-from farm import backend, call_sites, image, wire
-from farm.image import Spec
-from farm.machine import Machine
-from farm.scenario import Call, Defect, Scenario, Shape
+from farm.engines.unicorn.machine import Machine
+from farm.guest import arch_toml, call_sites, image
+from farm.guest.image import Spec
+from farm.scenario import Call, Defect, Scenario, Shape, wire
 
 VARIANTS = [
     variant
-    for variant in backend.load().values()
-    if isinstance(variant.engine.get("unicorn"), backend.UnicornSettings) and not variant.engine["unicorn"].since
+    for variant in arch_toml.load().values()
+    if isinstance(variant.engine.get("unicorn"), arch_toml.UnicornSettings) and not variant.engine["unicorn"].since
 ]
 STUBS = [variant for variant in VARIANTS if not variant.supports("stub")]
 #: But m68k, whose encoder looks at the opcode in front of the word, and there is none at the edges of nowhere.

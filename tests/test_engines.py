@@ -15,14 +15,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from farm import backend, image, live, model, processes, scenarios, wire
-from farm.backend import QemuUserSettings, Unavailable, UnicornSettings
-from farm.controls import CONTROLS
+from farm import live, processes, suite
 from farm.engines import engines, qemu_user, timeout_of, unicorn
 from farm.engines.child import Child, ChildDied
 from farm.engines.unicorn import UNICORN
 from farm.errors import BackendError, UsageError
-from farm.scenario import Loop, Scribble, call, null, patch, query
+from farm.guest import arch_toml, image
+from farm.guest.arch_toml import QemuUserSettings, Unavailable, UnicornSettings
+from farm.guest.controls import CONTROLS
+from farm.scenario import Loop, Scribble, call, model, null, patch, query, wire
 
 PLENTY, LITTLE = 10.0, 0.4  # seconds
 
@@ -63,7 +64,7 @@ def right(good, guest, scenario):
 
 
 def applicable(mechanism):
-    return [s for s in scenarios.load().values() if not s.only or mechanism in s.only[0]]
+    return [s for s in suite.load().values() if not s.only or mechanism in s.only[0]]
 
 
 # Answers.
@@ -506,7 +507,7 @@ def test_engines_are_known_by_their_names():
 
 VARIANTS = [
     name
-    for name, v in backend.load().items()
+    for name, v in arch_toml.load().items()
     if isinstance(v.engine.get("unicorn"), UnicornSettings) and "zig" in v.toolchain
 ]
 
@@ -514,7 +515,7 @@ VARIANTS = [
 @pytest.mark.parametrize("name", VARIANTS)
 @pytest.mark.parametrize("control", ["no-patch", "off-by-one"])
 def test_a_planted_bug_is_seen_on_every_variant(name, control, mechanism):
-    variant = backend.load()[name]
+    variant = arch_toml.load()[name]
     built = image.build(image.Spec(variant, mechanism, control=control))
     suite = [s for s in applicable(mechanism) if CONTROLS[control].defect in s.detects]
     programs = [wire.encode(program, big_endian=built.big_endian) for program in suite]
@@ -535,7 +536,7 @@ def test_a_planted_bug_is_seen_on_every_variant(name, control, mechanism):
     ],
 )
 def test_a_name_that_unicorn_does_not_have_is_named_with_its_file_and_key(edited_arch, old, new, complaint):
-    (variant,) = backend.load_folder(edited_arch((old, new), ('quirks = ["arm64-fp"]\n', "")))
+    (variant,) = arch_toml.load_folder(edited_arch((old, new), ('quirks = ["arm64-fp"]\n', "")))
     with pytest.raises(BackendError, match=complaint) as caught:
         UNICORN.hole(variant)
     assert str(variant.folder / "arch.toml") in str(caught.value)

@@ -17,8 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farm import cli, listing, paths, toolchain
+from farm import cli, paths
+from farm.cli import listing
 from farm.errors import exhausted
+from farm.guest import toolchain
 from farm.text import command_line, printable, quoted
 
 SELECT = ("--arch", "arm64", "--mechanism", "stub", "--engine", "unicorn", "--scenario", "BS-0[123]")

@@ -17,15 +17,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from farm import backend, model, plan, scenarios, wire
 from farm import scenario as words
-from farm.backend import MECHANISM_FILES
+from farm import suite
 from farm.engines import Reply
 from farm.engines.unicorn import UNICORN
 from farm.errors import FarmError, UnknownNameError
-from farm.fuzz import generate, hunt, source
-from farm.fuzz.shrink import Shrinker
-from farm.plan import Selection
+from farm.guest import arch_toml
+from farm.guest.arch_toml import MECHANISM_FILES
+from farm.measure.fuzz import generate, hunt, source
+from farm.measure.fuzz.shrink import Shrinker
+from farm.run import plan
+from farm.run.plan import Selection
+from farm.run.verdict import Verdict
 from farm.scenario import (
     FUNCTIONS,
     Call,
@@ -45,18 +48,19 @@ from farm.scenario import (
     Target,
     call,
     loop,
+    model,
     null,
     patch,
     query,
     restore,
     substeps,
     walk,
+    wire,
 )
-from farm.verdict import Verdict
 
 FARM = [sys.executable, "-m", "farm", "fuzz"]
 PLANTED = "wrong-restore-inside"
-VARIANTS = backend.load()
+VARIANTS = arch_toml.load()
 
 seeds, numbers = st.integers(0, 2**32), st.integers(0, 10**6)
 
@@ -324,7 +328,7 @@ def test_a_planted_bug_is_found_and_shrunk_to_four_steps_or_fewer(planted, tmp_p
     assert cells == {(v, m) for v in ("arm64", "ppc32") for m in ("pointer", "stub", "relocated")}
     assert {result.verdict for result in finding.failing} == {Verdict.MISMATCH}
     (tmp_path / "found.py").write_text(source.module(finding.scenario))
-    assert scenarios.load((tmp_path / "found.py",))[finding.scenario.name] == finding.scenario
+    assert suite.load((tmp_path / "found.py",))[finding.scenario.name] == finding.scenario
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
@@ -530,7 +534,7 @@ def test_a_finding_is_status_1_and_a_scenario_to_paste(tmp_path, guest):
     assert farm(*again.split(), "-q", "--output", tmp_path / "again").returncode == 1
     assert (tmp_path / "again" / file.name).read_text() == file.read_text()
 
-    scenario = scenarios.load((file,))[file.stem]
+    scenario = suite.load((file,))[file.stem]
     assert [str(defect) for defect in scenario.detects] == [PLANTED]
     assert isinstance(scenario, Scenario)
     for mechanism in ("pointer", "stub"):  # red with the bug, green without

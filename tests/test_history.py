@@ -25,14 +25,15 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from rich.console import Console
 
-from farm import coverage, history
-from farm.diff import Change
 from farm.errors import HistoryError, UsageError
-from farm.history import LETTERS, History, Lines, record, view
-from farm.plan import Cell
+from farm.measure import coverage
 from farm.report import history as reports
-from farm.run import Run
-from farm.verdict import FAILED, SKIPPED, Result, Verdict
+from farm.results import history
+from farm.results.diff import Change
+from farm.results.history import LETTERS, History, Lines, record, view
+from farm.run.execute import Run
+from farm.run.plan import Cell
+from farm.run.verdict import FAILED, SKIPPED, Result, Verdict
 
 RUN = Run(1, "0.1.0", "0" * 64, "Linux x86_64, 2 CPUs", {"unicorn": "2.1.2"}, "2026-01-01T00:00:00+00:00")
 FARM = [sys.executable, "-m", "farm"]
@@ -710,7 +711,7 @@ def test_in_a_folder_that_cannot_be_written_a_history_can_be_read_and_anything_e
     script = """
 import os, sys
 from pathlib import Path
-from farm import diff, history
+from farm.results import diff, history
 from farm.errors import HistoryError
 if os.geteuid() == 0:  # who can write anywhere
     os.setgid(65534)
@@ -783,7 +784,7 @@ def test_runs_that_end_together_are_all_remembered(tmp_path):
     program = """
 import sys, time
 from pathlib import Path
-from farm import diff, history
+from farm.results import diff, history
 path, begin = Path(sys.argv[1]), float(sys.argv[2])
 kept = [history.record(*diff.load(Path(folder))[:2]) for folder in sys.argv[3:]]
 time.sleep(max(0, begin - time.time()))
@@ -820,7 +821,7 @@ def test_a_writer_that_is_ended_on_the_way_leaves_all_or_nothing(path, tmp_path,
     script = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from farm.history import History\n"
+        "from farm.results.history import History\n"
         "with History(Path(sys.argv[1])) as file, open(sys.argv[2], 'rb', buffering=0) as lines:\n"
         "    file.load(lines, 'feed')\n"
     )

@@ -21,18 +21,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from farm import backend, image, model, plan, scenarios, wire
+from farm import suite
 from farm.engines import Reply, qemu_user, unicorn
 from farm.engines.child import Child, ChildDied
 from farm.engines.unicorn import UNICORN, Block, Failure, Steps
+from farm.engines.unicorn.machine import GuestFault, Machine
+from farm.guest import arch_toml, image
 from farm.live import Guest, GuestDied, PatchRefused
-from farm.machine import GuestFault, Machine
 from farm.report.explain import explain
 from farm.report.show import outcome
-from farm.run import Batch, run_batch
-from farm.scenario import call, code, patch, query, restore
+from farm.run import plan
+from farm.run.execute import Batch, run_batch
+from farm.run.verdict import LEFT_BEHIND, PASSED, Judge, Result, Verdict
+from farm.scenario import call, code, model, patch, query, restore, wire
 from farm.text import printable
-from farm.verdict import LEFT_BEHIND, PASSED, Judge, Result, Verdict
 
 MANGLED = int(os.environ.get("PATCHFARM_MANGLED", "3000"))
 mangling = settings(
@@ -142,7 +144,7 @@ def broken(arm64, tmp_path_factory):
     assert barrier in text
     cases = "\n".join(f"case {_CHOICE + i}: {body} break;" for i, body in enumerate(MISDEEDS.values()))
     source.write_text(text.replace(barrier, MISBEHAVING % cases), encoding="utf-8")
-    (variant,) = backend.load_folder(folder)
+    (variant,) = arch_toml.load_folder(folder)
     return variant
 
 
@@ -247,9 +249,9 @@ def traces(arm64):
     for mechanism in ("pointer", "stub", "relocated"):
         built = image.build(image.Spec(arm64, mechanism))
         names = ("supersede_then_restore", "patched_by_grandchild", "removed_call_site", "chacha_counter_wraps")
-        suite = [s for s in scenarios.load().values() if s.name in names and (not s.only or mechanism in s.only[0])]
-        programs = [wire.encode(program, big_endian=False) for program in suite]
-        for program, reply in zip(suite, UNICORN.run(built, arm64, programs, PLENTY), strict=True):
+        scenarios = [s for s in suite.load().values() if s.name in names and (not s.only or mechanism in s.only[0])]
+        programs = [wire.encode(program, big_endian=False) for program in scenarios]
+        for program, reply in zip(scenarios, UNICORN.run(built, arm64, programs, PLENTY), strict=True):
             cell = plan.Cell(program.name, "arm64", mechanism, "zig", "unicorn")
             found.append((built, cell, program, reply.trace))
     return found

@@ -21,14 +21,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from farm import cost, coverage, model, plan, run, scenario, verdict, wire
-from farm.plan import Cell, Plan
-from farm.report import Material, html, payload, words
+from farm import scenario
+from farm.measure import cost, coverage
+from farm.report import Material, html, payload
 from farm.report.table import Field, Table
-from farm.scenario import Target, walk
-from farm.verdict import Code, Result, Verdict
+from farm.run import execute, plan, verdict
+from farm.run.plan import Cell, Plan
+from farm.run.verdict import Code, Result, Verdict
+from farm.scenario import Target, model, prose, walk, wire
 
-RUN = run.Run(1, "0.1.0", "f" * 64, "Linux", {"unicorn": "2.1.2", "zig": "0.17.1"}, "2026-01-01T00:00:00+00:00")
+RUN = execute.Run(1, "0.1.0", "f" * 64, "Linux", {"unicorn": "2.1.2", "zig": "0.17.1"}, "2026-01-01T00:00:00+00:00")
 NAME = "supersede_then_restore"
 
 
@@ -105,7 +107,7 @@ def test_there_are_words_for_every_kind_of_step(kind, suite):
 
 def test_every_scenario_of_the_suite_can_be_said_a_line_a_step(suite):
     for made in suite.scenarios.values():
-        lines = list(words.lines(made.steps))
+        lines = list(prose.lines(made.steps))
         assert len(lines) == sum(map(model.size, made.steps))
         assert all(text and text[0].isupper() and "None" not in text for _, text in lines), lines
         assert all(deep - before <= 1 for (before, _), (deep, _) in zip([(0, ""), *lines], lines, strict=False))
@@ -118,7 +120,7 @@ def test_steps_are_nested_and_numbered_as_events_name_them():
         scenario.call(8, scenario.piece(64, 3, more=True)),
         scenario.patch(2, Target.MISALIGNED, 1),
     )
-    assert list(words.lines(steps)) == [
+    assert list(prose.lines(steps)) == [
         (0, "Repeat 100 times:"),
         (1, "Lead whatever_0 to far, which no near branch reaches"),
         (1, "Call whatever_0(0x11170) as a tail call"),

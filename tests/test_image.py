@@ -19,13 +19,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from farm import backend, disassemble, elf, image, lines, paths, toolchain, wire
-from farm.backend import load_folder
-from farm.controls import CONTROLS
+from farm import paths
 from farm.errors import BuildError, ImageError, OutputError
-from farm.image import Spec
-from farm.scenario import DERIVED, FUNCTIONS, WORK, Kind
-from farm.toolchain import TOOLCHAINS
+from farm.guest import arch_toml, disassemble, dwarf, elf, image, toolchain
+from farm.guest.arch_toml import load_folder
+from farm.guest.controls import CONTROLS
+from farm.guest.image import Spec
+from farm.guest.toolchain import TOOLCHAINS
+from farm.scenario import DERIVED, FUNCTIONS, WORK, Kind, wire
 
 E_MACHINE, E_DATA, E_CLASS = 18, 5, 4  # offsets in an ELF header
 
@@ -104,7 +105,7 @@ def test_the_folder_of_an_architecture_is_in_the_image_by_its_name_alone(edited_
     made, other, again = (image.build(Spec(variant, "stub")) for variant in (first, second, moved))
     assert made == again
     assert made.sha256 != other.sha256
-    files = {path for _, path, _ in lines.places(Path(other.path))}
+    files = {path for _, path, _ in dwarf.places(Path(other.path))}
     assert {"arch/second/patch.c", "arch/second/stub.S", "images/mechanism/poke.c"} <= files
     assert not any("first" in path or path.startswith("/") for path in files)
 
@@ -233,8 +234,8 @@ def replace_path(built):
 
 _AT_ONCE = """
 import sys
-from farm import backend, image
-built = image.build_all([image.Spec(backend.load()["arm64"], mechanism) for mechanism in ("stub", "pointer")])
+from farm.guest import arch_toml, image
+built = image.build_all([image.Spec(arch_toml.load()["arm64"], mechanism) for mechanism in ("stub", "pointer")])
 print([made.sha256 for made in built.values()])
 """
 
@@ -273,13 +274,12 @@ def test_what_a_farm_that_was_killed_left_behind_is_cleared_away(own_cache, arm6
 def test_the_farms_code_that_fills_and_describes_guests_is_part_of_the_key(guest, arm64, monkeypatch, tmp_path):
     """With a survey that finds no call site the old image was used once, and stayed green."""
     good = guest("pointer")
-    package = tmp_path / "farm"
-    package.mkdir()
-    for name in image.HOST_MODULES:
-        shutil.copy(Path(image.__file__).with_name(f"{name}.py"), package)
-    monkeypatch.setattr(image, "__file__", str(package / "image.py"))
-    for name in image.HOST_MODULES:
-        with (package / f"{name}.py").open("a", encoding="utf-8") as file:
+    copies = {name: tmp_path / f"{name}.py" for name in image.HOST_MODULES}
+    for name, copy in copies.items():
+        shutil.copy(paths.module(name), copy)
+    monkeypatch.setattr(paths, "module", copies.__getitem__)
+    for name, copy in copies.items():
+        with copy.open("a", encoding="utf-8") as file:
             file.write("# changed\n")
         image._host.cache_clear()
         assert image.kept(Spec(arm64, "pointer")) is None, name
@@ -290,19 +290,22 @@ def test_the_farms_code_that_fills_and_describes_guests_is_part_of_the_key(guest
 
 def test_every_module_that_makes_an_image_is_part_of_the_key():
     """But those that only check, say or start things, or whose part is in the commands and in what is asked for."""
-    names, reached = ["image"], set()
-    while names:
-        name = names.pop()
+    left, reached = ["guest.image"], set()
+    while left:
+        name = left.pop()
         if name not in reached:
             reached.add(name)
-            source = Path(image.__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
-            for line in re.findall(r"^ *from farm(?:\.(\w+))? import (.*)$", source, re.MULTILINE):
-                names += [line[0]] if line[0] else re.findall(r"\w+", line[1])
-    assert reached - set(image.HOST_MODULES) == {"contradictions", "controls", "errors", "paths", "processes", "text"}
+            source = paths.module(name).read_text(encoding="utf-8")
+            for package, words in re.findall(r"^ *from farm\.?([\w.]*) import (.*)$", source, re.MULTILINE):
+                inside = [f"{package}.{word}".lstrip(".") for word in re.findall(r"\w+", words)]
+                modules = [module for module in inside if paths.module(module).is_file()]
+                left += modules or [package]
+    without = {"guest.contradictions", "guest.controls", "errors", "paths", "processes", "text"}
+    assert reached - set(image.HOST_MODULES) == without
 
 
 def test_another_compiler_of_the_same_version_is_another_compiler(tmp_path, monkeypatch):
-    variant = backend.load()["arm64"]
+    variant = arch_toml.load()["arm64"]
     for tool in ("gcc", "as", "ld"):
         path = tmp_path / f"aarch64-linux-gnu-{tool}"
         path.write_text("#!/bin/sh\n", encoding="utf-8")
@@ -486,8 +489,8 @@ def test_the_bytes_do_not_depend_on_the_folder(guest, monkeypatch, own_cache, tm
 _FIRST_AT_ONCE = """
 import sys, threading
 sys.setswitchinterval(1e-7)
-from farm import backend, image
-variant = backend.load()["arm64"]
+from farm.guest import arch_toml, image
+variant = arch_toml.load()["arm64"]
 specs = [image.Spec(variant, mechanism) for mechanism in ("pointer", "stub", "relocated")] * 3
 gate, built = threading.Barrier(len(specs)), []
 threads = [threading.Thread(target=lambda s: (gate.wait(), built.append(image.build(s))), args=(s,)) for s in specs]
@@ -569,7 +572,7 @@ def test_an_image_says_what_it_is(guest, mechanism):
     assert (built.variant, built.mechanism, built.toolchain, built.control) == ("arm64", mechanism, "zig", None)
     assert (built.machine, built.big_endian, built.word_size) == (183, False, 8)
     assert Path(built.path).stat().st_mode & stat.S_IXUSR
-    assert image.describe(Path(built.path), Spec(backend.load()["arm64"], mechanism), built.key) == built
+    assert image.describe(Path(built.path), Spec(arch_toml.load()["arm64"], mechanism), built.key) == built
 
 
 def test_the_guests_own_table_holds_what_the_linker_left(guest, mechanism):
@@ -595,13 +598,13 @@ def test_addresses_have_names(guest):
 def test_a_function_with_a_descriptor_is_where_its_code_begins():
     if shutil.which("powerpc64-linux-gnu-gcc") is None:
         pytest.skip("powerpc64-linux-gnu-gcc is missing: apt-get install gcc-powerpc64-linux-gnu")
-    built = image.build(Spec(backend.load()["ppc64v1"], "stub", "gcc"))
+    built = image.build(Spec(arch_toml.load()["ppc64v1"], "stub", "gcc"))
     start = built.symbols["stub_start"]
     assert [built.functions[f"whatever_{f}"] for f in range(3)] == [start, start + 32, start + 64]
 
 
 def test_a_branch_of_alpha_leads_as_far_back_as_it_does():
-    variant = backend.load()["alpha"]
+    variant = arch_toml.load()["alpha"]
     for displacement in (-(1 << 20), -0x226D, -1, 0, 1, (1 << 20) - 1):
         word = 0xC3E00000 | displacement & 0x1FFFFF
         (line,) = disassemble.instructions(variant, word.to_bytes(4, "little"), 0x100C000)
@@ -619,7 +622,7 @@ def test_code_without_a_disassembler_is_shown_in_words(arm64):
 
 
 def test_a_pointer_to_a_thumb_function_has_its_name():
-    built = image.build(Spec(backend.load()["thumb"], "pointer"))
+    built = image.build(Spec(arch_toml.load()["thumb"], "pointer"))
     default_0 = int.from_bytes(built.bytes_at(built.patched[0], 4), "little")
     assert default_0 == built.functions["default_0"] + 1
     assert built.name_of(default_0) == built.name_of(default_0 - 1) == "default_0"

@@ -11,17 +11,13 @@ import farm
 
 ROOT = Path(farm.__file__).parent
 LAYERS = (
-    {"errors", "paths", "interrupts", "processes"},
+    {"errors", "paths", "text", "interrupts", "processes"},
     {"scenario"},
-    {"model", "wire"},
-    {"backend"},
-    {"link", "layout"},
-    {"image", "check"},
-    {"machine", "engines"},
-    {"plan"},
-    {"verdict", "quarantine"},
+    {"suite", "guest"},
+    {"engines"},
     {"run"},
-    {"diff", "history", "coverage", "ci", "calibrate", "cost", "trace", "debug", "fuzz"},
+    {"prove", "measure"},
+    {"results"},
     {"report"},
     {"cli"},
 )
@@ -74,5 +70,5 @@ def test_a_report_imports_no_engine():
 
 
 def test_a_suite_of_scenarios_knows_scenarios_alone():
-    suites = [used for path, used in MODULES.items() if name_of(path) == "scenarios" and path.name != "__init__.py"]
-    assert {name[0] for used in suites for name in used} <= {"scenario", "scenarios"}
+    suites = [used for path, used in MODULES.items() if name_of(path) == "suite" and path.name != "__init__.py"]
+    assert {name[0] for used in suites for name in used} <= {"scenario", "suite"}

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from farm import image, inputs, paths
-from farm.backend import load_folder
+from farm import paths
 from farm.errors import ImageError
-from farm.image import Spec
-from farm.inputs import Files, Places, Record
+from farm.guest import image, inputs
+from farm.guest.arch_toml import load_folder
+from farm.guest.image import Spec
+from farm.guest.inputs import Files, Places, Record
 
 TARGET = '#include "patchfarm.h"\n#include {name}\nTARGET(default, 0) {{ return FACTOR * x; }}\n'
 

@@ -20,14 +20,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farm import backend, image, model, run
 from farm.engines import Reply
 from farm.engines.unicorn import UNICORN
 from farm.errors import UsageError
-from farm.plan import Selection, make
-from farm.run import Batch, Journal, NoHeaderError, Run, batches, describe, execute, make_way, read, run_batch
-from farm.scenario import call, patch, query
-from farm.verdict import Verdict, skipped
+from farm.guest import arch_toml, image
+from farm.run import execute as running
+from farm.run.execute import Batch, Journal, NoHeaderError, Run, batches, describe, execute, make_way, read, run_batch
+from farm.run.plan import Selection, make
+from farm.run.verdict import Verdict, skipped
+from farm.scenario import call, model, patch, query
 
 DIED = Reply(failure="engine-error", detail="qemu died of SIGSEGV")
 
@@ -89,20 +90,20 @@ class Held:
 
 def test_what_has_ended_is_in_the_file_while_the_next_cell_of_the_batch_hangs(plan, tmp_path, monkeypatch):
     engine = Held(3)
-    monkeypatch.setattr(run, "engines", lambda: {"unicorn": engine})
-    monkeypatch.setattr(run, "describe", lambda plan: Run(2, "1", plan.sha256, "", {}, ""))
-    journal = Journal(tmp_path / "results.jsonl", run.describe(plan))
+    monkeypatch.setattr(running, "engines", lambda: {"unicorn": engine})
+    monkeypatch.setattr(running, "describe", lambda plan: Run(2, "1", plan.sha256, "", {}, ""))
+    journal = Journal(tmp_path / "results.jsonl", running.describe(plan))
     heard = []
     with ThreadPoolExecutor(1) as pool, ThreadPoolExecutor(1) as beside:
-        running = beside.submit(execute, plan, journal, pool, heard.extend)
+        execution = beside.submit(execute, plan, journal, pool, heard.extend)
         try:
             assert engine.asked.wait(60)
             wait_for(lambda: len(lines_of(journal.path)) == 3, seconds=2)
             wait_for(lambda: len(heard) == 3, seconds=2)
-            assert not running.done()
+            assert not execution.done()
         finally:
             engine.let_go.set()
-    running.result()
+    execution.result()
     journal.close()
     assert len(lines_of(journal.path)) == len(plan.cells)
     assert len({result.cell for result in heard}) == len(heard) == len(plan.cells)
@@ -119,7 +120,7 @@ def telling(monkeypatch):
                 sink(result)
             return told[-1]
 
-        monkeypatch.setattr(run, "run_batch", run_batch)
+        monkeypatch.setattr(running, "run_batch", run_batch)
 
     return tell
 
@@ -147,7 +148,7 @@ def test_progress_hears_of_each_cell_once_and_the_file_ends_with_a_line_of_each(
 @pytest.fixture
 def unharmed(monkeypatch):
     """An interrupt that ends the children of no other test."""
-    monkeypatch.setattr(run, "kill_all", lambda: None)
+    monkeypatch.setattr(running, "kill_all", lambda: None)
 
 
 def test_an_interrupt_keeps_what_was_heard_before_it_and_while_the_workers_end(plan, tmp_path, telling, unharmed):
@@ -218,7 +219,7 @@ def told(batch, fake_engine, monkeypatch):
     """``told(answer, ...)``: what the sink is told, as scenario, verdict and whether that is sure; and the results."""
 
     def tell(*answers, slow=None, **options):
-        monkeypatch.setattr(run, "engines", lambda: {"fake": fake_engine(*answers, slow=slow)})
+        monkeypatch.setattr(running, "engines", lambda: {"fake": fake_engine(*answers, slow=slow)})
         heard = []
         returned = run_batch(dataclasses.replace(batch, **options), None, heard.append)
         return [(r.cell.scenario, str(r.verdict), not r.provisional) for r in heard], returned
@@ -265,7 +266,7 @@ def test_an_emulator_that_died_is_sure_after_the_last_retry(told, good, wrong):
 
 def test_a_pass_that_is_to_be_cross_checked_is_sure_after_that(told, good, wrong, monkeypatch):
     _, two, three = good
-    monkeypatch.setattr(run, "_CROSS_CHECKED", 1)
+    monkeypatch.setattr(running, "_CROSS_CHECKED", 1)
     unsure = [(name, verdict, False) for name, verdict, _ in (ONE, TWO, THREE)]
     heard, returned = told(good, slow=good)
     assert heard == [*unsure, ONE, TWO, THREE]
@@ -281,8 +282,8 @@ def test_what_a_killed_child_answers_a_second_look_with_is_not_believed(told, go
     """Ended while a failure is confirmed, and while a pass is cross-checked: neither is sure."""
     _, two, three = good
     answers = iter([False] * answered)
-    monkeypatch.setattr(run, "stopping", lambda: next(answers, True))
-    monkeypatch.setattr(run, "_CROSS_CHECKED", 1)
+    monkeypatch.setattr(running, "stopping", lambda: next(answers, True))
+    monkeypatch.setattr(running, "_CROSS_CHECKED", 1)
     heard, returned = told([wrong, two, three], [wrong], slow=[DIED, DIED])
     first = [("one", "mismatch", False), ("two", "pass", False), ("three", "pass", False)]
     assert heard == first + [("one", "mismatch", True)] * (answered - 3)
@@ -291,7 +292,7 @@ def test_what_a_killed_child_answers_a_second_look_with_is_not_believed(told, go
 
 def test_a_cell_without_a_guest_is_told_at_once(told, monkeypatch):
     def fail(_):
-        raise run.ImageError("it is broken")
+        raise running.ImageError("it is broken")
 
     monkeypatch.setattr(image, "build", fail)
     assert told([])[0] == [(name, "build-error", True) for name in ("one", "two", "three")]
@@ -371,7 +372,7 @@ def resumed(plan, path, monkeypatch):
         begun.extend(batch.cells)
         return run_batch(batch, *others)
 
-    monkeypatch.setattr(run, "run_batch", spy)
+    monkeypatch.setattr(running, "run_batch", spy)
     journal = Journal(path, describe(plan), resume=True)
     with ThreadPoolExecutor(2) as pool:
         execute(plan, journal, pool, lambda _: None)
@@ -458,7 +459,7 @@ def left_by_kill(arm64, tmp_path_factory):
         text = (folder / "stuck" / name).read_text(encoding="utf-8")
         assert old in text
         (folder / "stuck" / name).write_text(text.replace(old, new), encoding="utf-8")
-    image.build(image.Spec(backend.load((folder / "stuck",))["stuck"], "stub"))
+    image.build(image.Spec(arch_toml.load((folder / "stuck",))["stuck"], "stub"))
     command = [sys.executable, "-m", "farm", "run", *SELECT, "--arch-path", "stuck", "--timeout", "3"]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         path = folder / "farm-out" / "results.jsonl"

@@ -12,22 +12,22 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from farm import backend, call_sites, image, layout, link, wire
-from farm.backend import load_folder
-from farm.elf import Segment, Symbol
 from farm.engines.unicorn import UNICORN
 from farm.errors import ImageError, MissingToolError
-from farm.image import Spec
-from farm.plan import Cell
-from farm.run import Batch, run_batch
-from farm.scenario import FUNCTIONS
-from farm.scenarios import load
-from farm.toolchain import TOOLCHAINS
-from farm.verdict import Verdict
+from farm.guest import arch_toml, call_sites, image, layout, link
+from farm.guest.arch_toml import load_folder
+from farm.guest.elf import Segment, Symbol
+from farm.guest.image import Spec
+from farm.guest.toolchain import TOOLCHAINS
+from farm.run.execute import Batch, run_batch
+from farm.run.plan import Cell
+from farm.run.verdict import Verdict
+from farm.scenario import FUNCTIONS, wire
+from farm.suite import load
 
 GUESTS = [
     pytest.param(variant, mechanism, toolchain, id=f"{variant.name}-{mechanism}-{toolchain}")
-    for variant in backend.load().values()
+    for variant in arch_toml.load().values()
     for mechanism in wire.MECHANISMS
     if not variant.supports(mechanism)
     for toolchain in variant.toolchain
@@ -52,7 +52,7 @@ def test_every_guest_satisfies_every_rule(variant, mechanism, toolchain):
     assert [complaint for rule in layout.RULES for complaint in rule(guest)] == []
 
 
-@pytest.mark.parametrize("variant", backend.load().values(), ids=lambda variant: variant.name)
+@pytest.mark.parametrize("variant", arch_toml.load().values(), ids=lambda variant: variant.name)
 def test_every_variant_names_the_manual_that_promises_whole_stores(variant):
     assert re.search(r'"[A-Z].*"', variant.store_manual), "a manual, and the title of its section"
 
@@ -179,7 +179,7 @@ PLANTED = [
 
 @pytest.mark.parametrize(("name", "mechanism", "plant", "complaint"), PLANTED)
 def test_what_breaks_a_rule_is_refused_with_image_symbol_and_address(name, mechanism, plant, complaint):
-    guest = built(backend.load()[name], mechanism)
+    guest = built(arch_toml.load()[name], mechanism)
     layout.check(guest)
     with pytest.raises(ImageError, match=f"^IMAGE: .*{complaint}") as caught:
         layout.check(plant(guest))
@@ -189,7 +189,7 @@ def test_what_breaks_a_rule_is_refused_with_image_symbol_and_address(name, mecha
 def test_every_rule_refuses_something():
     refusing = set()
     for name, mechanism, plant, _ in PLANTED:
-        guest = plant(built(backend.load()[name], mechanism))
+        guest = plant(built(arch_toml.load()[name], mechanism))
         refusing.add(next(rule for rule in layout.RULES if next(rule(guest), None)))
     assert refusing == set(layout.RULES)
 
@@ -219,7 +219,7 @@ def copied(tmp_path):
     ],
 )
 def test_a_site_that_was_let_in_although_a_store_to_it_tears_is_refused(copied, monkeypatch, name, complaint):
-    variant = backend.load()[name]
+    variant = arch_toml.load()[name]
     path = copied(variant)
     monkeypatch.setattr(call_sites, "_not_one_store", lambda *_: None)
     with pytest.raises(ImageError, match=rf"^IMAGE: the call site of whatever_\d+ {complaint}"):
@@ -227,7 +227,7 @@ def test_a_site_that_was_let_in_although_a_store_to_it_tears_is_refused(copied, 
 
 
 def test_a_quadword_is_what_every_x86_stores_whole():
-    variant = backend.load()["x86_64"]
+    variant = arch_toml.load()["x86_64"]
     (form, *_) = variant.call_site
     for address in range(64):
         tears = address % 8 in (5, 6, 7)
@@ -300,7 +300,7 @@ def test_no_copy_overruns_its_table(arm64, copied, monkeypatch, table, room, com
     ],
 )
 def test_an_architecture_that_misplaces_what_is_stored_is_refused_when_built(tmp_path, name, edits, complaint):
-    there = backend.load()[name]
+    there = arch_toml.load()[name]
     folder = shutil.copytree(there.folder, tmp_path / there.architecture)
     for file, old, new in edits:
         text = (folder / file).read_text(encoding="utf-8")

@@ -11,9 +11,10 @@ import sys
 import pytest
 
 import farm
-from farm import backend, check, image, live, model, wire
+from farm import live
 from farm.engines.unicorn import UNICORN
 from farm.errors import BuildError, ImageError, MissingToolError, UnknownNameError, UsageError
+from farm.guest import arch_toml, image
 from farm.scenario import (
     FUNCTIONS,
     Call,
@@ -26,9 +27,12 @@ from farm.scenario import (
     Status,
     Target,
     call,
+    check,
     code,
+    model,
     patch,
     query,
+    wire,
 )
 
 ENGINES = ["unicorn", "qemu-user"]
@@ -123,7 +127,7 @@ def test_every_guest_shows_its_code_before_and_after(patchable):
     changed = lines[lines.index("whatever_0 now:") + 1 :]
     assert lines[0] == "whatever_0 as linked:"
     variant, mechanism, *_ = patchable.name.split("/")
-    if backend.load()[variant].disassembler or mechanism == "pointer":
+    if arch_toml.load()[variant].disassembler or mechanism == "pointer":
         assert "default_0" in "\n".join(lines[: -len(changed)])
         assert "fast_0" in "\n".join(line for line in changed if line.startswith("  > "))
     else:

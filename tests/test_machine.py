@@ -9,11 +9,12 @@ import threading
 import pytest
 import unicorn
 
-from farm import backend, image, scenarios, wire
-from farm.backend import UnicornSettings
-from farm.machine import GuestFault, Machine
-from farm.model import predict
-from farm.scenario import LockText, Loop, Protection, Scribble, call, code, null, patch, query, restore
+from farm import suite
+from farm.engines.unicorn.machine import GuestFault, Machine
+from farm.guest import arch_toml, image
+from farm.guest.arch_toml import UnicornSettings
+from farm.scenario import LockText, Loop, Protection, Scribble, call, code, null, patch, query, restore, wire
+from farm.scenario.model import predict
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def events(trace):
 
 
 def test_every_scenario_does_what_the_model_says(machine):
-    for scenario in scenarios.load().values():
+    for scenario in suite.load().values():
         if scenario.only and machine.image.mechanism not in scenario.only[0]:
             continue
         machine.reset()
@@ -100,10 +101,10 @@ def test_a_reset_undoes_foreign_bytes_and_a_lock(stub, program):
 
 def test_a_reset_forgets_code_behind_a_page_whose_protection_changed():
     """A module's text comes and goes: the call sites behind it once stayed as the last cell had left them."""
-    x86 = backend.load()["x86_64"]
+    x86 = arch_toml.load()["x86_64"]
     machine = Machine(image.build(image.Spec(x86, "relocated")), x86.engine["unicorn"])
     for name in ("removed_call_site", "far_target"):
-        scenario = scenarios.load()[name]
+        scenario = suite.load()[name]
         machine.reset()
         assert events(machine.run(wire.encode(scenario, big_endian=False))) == list(predict(scenario)), name
 
@@ -268,12 +269,14 @@ def test_an_unknown_register_is_refused_when_the_guest_is_opened(guest, arm64):
 
 _SOAK = """
 import sys
-from farm import backend, image, machine, wire
-from farm.scenarios import load
+from farm.engines.unicorn import machine
+from farm.guest import arch_toml, image
+from farm.scenario import wire
+from farm.suite import load
 
 machine._TCG_BUFFER = 2 << 20
 machine._CHANGES_A_BUFFER = int(sys.argv[1])
-variant = backend.load()["arm64"]
+variant = arch_toml.load()["arm64"]
 guest = machine.Machine(image.build(image.Spec(variant, "stub")), variant.engine["unicorn"])
 program = wire.encode(load()["far_target"], big_endian=False)
 for _ in range(200):

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from farm import model, scenarios, wire
+from farm import suite
 from farm.engines.unicorn import UNICORN
-from farm.model import ScenarioError, predict
 from farm.scenario import (
     FUNCTIONS,
     REAL_TARGETS,
@@ -35,6 +34,7 @@ from farm.scenario import (
     code,
     has_call_site,
     loop,
+    model,
     null,
     output,
     patch,
@@ -43,8 +43,10 @@ from farm.scenario import (
     ret0,
     sites,
     substeps,
+    wire,
 )
-from farm.wire import Event
+from farm.scenario.model import ScenarioError, predict
+from farm.scenario.wire import Event
 
 GOLDEN = Path(__file__).parent / "golden"
 INT, LONG, WIDE, VOID, CRC, CHACHA = map(
@@ -307,7 +309,7 @@ def test_a_loop_that_never_runs_has_the_digest_of_nothing(scenario):
 
 @pytest.mark.parametrize("name", ["supersede_then_restore", "patched_by_grandchild"])
 def test_the_trace_of_a_scenario_is_the_golden_one(name):
-    text = "".join(f"{event}\n" for event in predict(scenarios.load()[name]))
+    text = "".join(f"{event}\n" for event in predict(suite.load()[name]))
     assert text == (GOLDEN / f"{name}.trace").read_text(encoding="utf-8")
 
 
@@ -366,7 +368,7 @@ def test_a_copy_goes_its_own_way():
 
 
 def test_every_scenario_of_the_suite_is_within_the_specification():
-    for scenario in scenarios.load().values():
+    for scenario in suite.load().values():
         assert predict(scenario)
 
 

@@ -16,14 +16,14 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
-from farm import plan, run
 from farm.cli.app import alone
 from farm.errors import OutputError
-from farm.plan import Cell
 from farm.report import calibration, table
-from farm.verdict import Result, Verdict, skipped
+from farm.run import execute, plan
+from farm.run.plan import Cell
+from farm.run.verdict import Result, Verdict, skipped
 
-RUN = run.Run(1, "0.1.0", "0" * 64, "Linux", {"unicorn": "2.1.2"}, "2026-01-01T00:00:00+00:00")
+RUN = execute.Run(1, "0.1.0", "0" * 64, "Linux", {"unicorn": "2.1.2"}, "2026-01-01T00:00:00+00:00")
 
 
 def farm(*arguments, **environment):
@@ -176,7 +176,7 @@ def test_reports_of_an_earlier_run_do_not_outlive_its_results(written, when):
     """Interrupted on the way: what is there is of the results that are there, and is said."""
     farm("report", written)
     assert (written / "summary.md").exists()
-    where = {"building": ("farm.image", "build_all"), "writing": ("farm.report.html", "render")}[when]
+    where = {"building": ("farm.guest.image", "build_all"), "writing": ("farm.report.html", "render")}[when]
     program = f"""
 import {where[0]} as module
 def interrupted(*_, **__): raise KeyboardInterrupt

@@ -58,8 +58,10 @@ def test_an_installed_farm_finds_its_data_from_any_folder(installed, tmp_path):
     program = (
         f"import sys; sys.path.insert(0, {str(installed)!r})\n"
         "import farm, json\n"
-        "from farm import backend, paths\n"
-        "print(json.dumps([farm.__file__, str(paths.data('arch')), str(paths.data('images')), list(backend.load())]))\n"
+        "from farm import paths\n"
+        "from farm.guest import arch_toml\n"
+        "data = [str(paths.data(name)) for name in ('arch', 'images')]\n"
+        "print(json.dumps([farm.__file__, *data, list(arch_toml.load())]))\n"
     )
     done = subprocess.run(
         [sys.executable, "-I", "-c", program], cwd=tmp_path, check=True, capture_output=True, text=True

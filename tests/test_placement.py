@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from farm import backend, image
-from farm.call_sites import survey
 from farm.engines.unicorn import UNICORN
-from farm.image import Spec
-from farm.plan import Cell
-from farm.run import Batch, run_batch
-from farm.scenarios import load
-from farm.verdict import Verdict
+from farm.guest import arch_toml, image
+from farm.guest.call_sites import survey
+from farm.guest.image import Spec
+from farm.run.execute import Batch, run_batch
+from farm.run.plan import Cell
+from farm.run.verdict import Verdict
+from farm.suite import load
 
 NAMES = ("supersede_then_restore", "far_target", "backward_and_forward", "late_call_site", "tail_call")
 
@@ -24,7 +24,7 @@ HIGH_64 = (0x2000000, 0x40000000, 0x7F000000)
 
 def placed():
     for name, bases in (("ppc32", HIGH_32), ("arm64", HIGH_64), ("x86_64", HIGH_64)):
-        variant = backend.load()[name]
+        variant = arch_toml.load()[name]
         far = variant.far_base - variant.text_base
         for base in bases:
             moved = replace(variant, text_base=base, far_base=(base + far) % (1 << variant.bits))

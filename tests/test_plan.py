@@ -15,12 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farm import backend, plan, scenarios
-from farm.backend import MECHANISM_FILES
+from farm import suite
 from farm.engines import engines
 from farm.errors import MissingToolError, UnknownNameError, UsageError
-from farm.plan import Cell, Planned, Selection, choose, make
-from farm.toolchain import TOOLCHAINS
+from farm.guest import arch_toml
+from farm.guest.arch_toml import MECHANISM_FILES
+from farm.guest.toolchain import TOOLCHAINS
+from farm.run import plan
+from farm.run.plan import Cell, Planned, Selection, choose, make
 
 
 def cells(**selectors):
@@ -89,7 +91,7 @@ def test_a_scenario_is_selected_by_id_by_name_and_by_glob_of_either():
     (by_id,) = cells(scenario=["BS-03"], **chosen)
     assert cells(scenario=["supersede_then_restore"], **chosen) == [by_id]
     assert str(by_id) == "arm64/stub/zig/unicorn/supersede_then_restore"
-    basic = [name for name, scenario in scenarios.load().items() if scenario.id.startswith("BS-")]
+    basic = [name for name, scenario in suite.load().items() if scenario.id.startswith("BS-")]
     assert [cell.scenario for cell in cells(scenario=["BS-*"], **chosen)] == basic
 
 
@@ -99,7 +101,7 @@ def test_a_misspelt_scenario_id_is_answered_with_a_near_one():
 
 
 def test_a_tag_selects_its_scenarios():
-    tagged = {name for name, scenario in scenarios.load().items() if "storm" in scenario.tags}
+    tagged = {name for name, scenario in suite.load().items() if "storm" in scenario.tags}
     assert tagged
     assert {cell.scenario for cell in cells(tag=["storm"])} == tagged
     assert {cell.scenario for cell in cells(tag=["st*,"])} == tagged
@@ -110,7 +112,7 @@ def test_a_variant_with_the_name_of_its_architecture_is_that_variant():
 
 
 def test_an_architecture_stands_for_its_variants():
-    variants = backend.load().values()
+    variants = arch_toml.load().values()
     for architecture in {variant.architecture for variant in variants} - {variant.name for variant in variants}:
         expected = {variant.name for variant in variants if variant.architecture == architecture}
         assert {cell.variant for cell in cells(arch=[architecture])} == expected
@@ -139,13 +141,13 @@ def test_the_selectors_of_a_cell_select_it_alone(whole):
 
 
 def test_every_combination_is_there_once_and_profiles_for_what_depends_on_the_cpu(whole):
-    suite = scenarios.load().values()
-    profiles = {name for variant in backend.load().values() for name in variant.engine if ":" in name}
+    scenarios = suite.load().values()
+    profiles = {name for variant in arch_toml.load().values() for name in variant.engine if ":" in name}
     assert profiles == {"qemu-user:bti", "qemu-user:no-clmul", "unicorn:no-clmul"}
     expected = {
         Cell(scenario.name, variant.name, mechanism, toolchain, engine)
-        for variant in backend.load().values()
-        for scenario, mechanism, engine in itertools.product(suite, MECHANISM_FILES, (*engines(), *profiles))
+        for variant in arch_toml.load().values()
+        for scenario, mechanism, engine in itertools.product(scenarios, MECHANISM_FILES, (*engines(), *profiles))
         for toolchain in list(variant.toolchain)[:1]
         if engine not in profiles or (scenario.depends_on_cpu and engine in variant.engine)
     }
@@ -214,7 +216,7 @@ def test_a_plan_survives_a_round_trip(whole, tmp_path):
 
 
 def _hash(seed):
-    program = "from farm import plan; print(plan.make(plan.Selection(arch=['arm64'])).sha256)"
+    program = "from farm.run import plan; print(plan.make(plan.Selection(arch=['arm64'])).sha256)"
     environment = {**os.environ, "PYTHONHASHSEED": seed}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
     return done.stdout
@@ -310,10 +312,10 @@ def test_a_plan_of_a_scenario_that_changed_since_is_refused(tmp_path, monkeypatc
     made = make(Selection(arch=["arm64"], mechanism=["stub"], engine=["unicorn"], scenario=["BS-03"]))
     path = tmp_path / "plan.json"
     path.write_bytes(made.json())
-    suite = dict(scenarios.load())
-    old = suite["supersede_then_restore"]
-    suite["supersede_then_restore"] = type(old)(old.id, old.name, old.title, old.steps[:-1], old.detects)
-    monkeypatch.setattr(plan.scenarios, "load", lambda _=(): suite)
+    scenarios = dict(suite.load())
+    old = scenarios["supersede_then_restore"]
+    scenarios["supersede_then_restore"] = type(old)(old.id, old.name, old.title, old.steps[:-1], old.detects)
+    monkeypatch.setattr(plan.scenarios, "load", lambda _=(): scenarios)
     with pytest.raises(UsageError, match="made for another suite"):
         plan.read(path, Selection())
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from farm import model, scenarios
+from farm import suite
+from farm.scenario import model
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -16,7 +17,7 @@ def blocks(language):
 
 def test_the_scenario_of_the_tour_is_one(tmp_path):
     (tmp_path / "mine.py").write_text(blocks("python")[0])
-    scenario = scenarios.load((tmp_path / "mine.py",))["patched_twice_inside"]
+    scenario = suite.load((tmp_path / "mine.py",))["patched_twice_inside"]
     assert [event.kind for event in model.predict(scenario)][:3] == ["enter", "patch", "patch"]
 
 

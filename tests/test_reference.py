@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from farm import reference, scenarios
-from farm.model import predict
+from farm import suite
+from farm.scenario import algorithms
+from farm.scenario.model import predict
 
 #: SBC-3 (the first four of 32 bytes) and a bit-by-bit calculation.
 CRC = [
@@ -36,28 +37,28 @@ SUNSCREEN = (
 
 @pytest.mark.parametrize(("data", "crc"), CRC, ids=range(len(CRC)))
 def test_crc_t10dif_is_the_published_one(data, crc):
-    assert reference.crc_t10dif(data) == crc
+    assert algorithms.crc_t10dif(data) == crc
 
 
 @pytest.mark.parametrize(("length", "crc"), PATTERN.items())
 def test_crc_t10dif_of_the_pattern_is_the_calculated_one(length, crc):
-    assert reference.crc_of_pattern(0, length, 0) == crc
+    assert algorithms.crc_of_pattern(0, length, 0) == crc
 
 
 def test_every_split_of_257_bytes_has_one_crc():
     for split in range(258):
-        first = reference.crc_of_pattern(0, split, 0)
-        assert reference.crc_of_pattern(split, 257 - split, first) == PATTERN[257]
+        first = algorithms.crc_of_pattern(0, split, 0)
+        assert algorithms.crc_of_pattern(split, 257 - split, first) == PATTERN[257]
 
 
 def test_the_trace_of_a_scenario_has_the_calculated_values():
-    values = [e.value for e in predict(scenarios.load()["crc_lengths"]) if e.kind == "return"]
+    values = [e.value for e in predict(suite.load()["crc_lengths"]) if e.kind == "return"]
     assert values == list(PATTERN.values()) * 2
 
 
 def test_a_chacha20_block_is_that_of_rfc_8439():
     nonce = bytes.fromhex("000000090000004a00000000")
-    assert reference.chacha20_block(1, bytes(range(32)), nonce).hex() == (
+    assert algorithms.chacha20_block(1, bytes(range(32)), nonce).hex() == (
         "10f1e7e4d13b5915500fdd1fa32071c4c7d1f4c733c068030422aa9ac3d46c4e"
         "d2826446079faa0914c2d705d98b02a2b5129cd1de164eb9cbd083e8a2503c4e"
     )
@@ -72,11 +73,11 @@ def test_a_chacha20_block_is_that_of_rfc_8439():
     ],
 )
 def test_the_key_stream_of_an_all_zero_key_is_the_published_one(counter, first):
-    assert reference.chacha20_block(counter, bytes(32), bytes(12))[:16].hex() == first
+    assert algorithms.chacha20_block(counter, bytes(32), bytes(12))[:16].hex() == first
 
 
 def test_a_chacha20_message_is_that_of_rfc_8439():
-    assert reference.chacha20(SUNSCREEN, 1).hex() == (
+    assert algorithms.chacha20(SUNSCREEN, 1).hex() == (
         "6e2e359a2568f98041ba0728dd0d6981e97e7aec1d4360c20a27afccfd9fae0bf91b65c5524733ab8f593dabcd62b357"
         "1639d624e65152ab8f530c359f0861d807ca0dbf500d6a6156a38e088a22b65e52bc514d16ccf806818ce91ab7793736"
         "5af90bbf74a35be6b40b8eedf2785e42874d"
@@ -84,5 +85,5 @@ def test_a_chacha20_message_is_that_of_rfc_8439():
 
 
 def test_the_block_counter_wraps():
-    two = reference.chacha20(bytes(128), 0xFFFFFFFF)
-    assert two == reference.chacha20(bytes(64), 0xFFFFFFFF) + reference.chacha20(bytes(64), 0)
+    two = algorithms.chacha20(bytes(128), 0xFFFFFFFF)
+    assert two == algorithms.chacha20(bytes(64), 0xFFFFFFFF) + algorithms.chacha20(bytes(64), 0)

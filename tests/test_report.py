@@ -11,13 +11,13 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
-from farm import plan, wire
-from farm.model import predict
-from farm.plan import Cell
 from farm.report import agreement, by_kind, grid, junit, reasons, terminal, totals
-from farm.run import describe
-from farm.scenario import Defect, Target
-from farm.verdict import Code, Result, Verdict
+from farm.run import plan
+from farm.run.execute import describe
+from farm.run.plan import Cell
+from farm.run.verdict import Code, Result, Verdict
+from farm.scenario import Defect, Target, wire
+from farm.scenario.model import predict
 
 
 def result(verdict=Verdict.PASS, *, scenario="supersede_then_restore", reason=None, trace="aa", expected="aa", **cell):

@@ -16,15 +16,16 @@ from markdown_it import MarkdownIt
 from msgspec.structs import replace
 from rich.console import Console
 
-from farm import backend, disassemble, image, model, plan, run
 from farm.errors import MissingToolError
-from farm.plan import Cell
+from farm.guest import arch_toml, disassemble, image
 from farm.report import badge, chrome, explain, junit, ktap, markdown, terminal
 from farm.report.text import clipped, line, printable
-from farm.scenario import Defect, Scenario, call
-from farm.verdict import Code, Result, Verdict, skipped
+from farm.run import execute, plan
+from farm.run.plan import Cell
+from farm.run.verdict import Code, Result, Verdict, skipped
+from farm.scenario import Defect, Scenario, call, model
 
-RUN = run.Run(1, "0.1.0", "0" * 64, "Linux", {"unicorn": "2.1.2"}, "2026-01-01T00:00:00+00:00")
+RUN = execute.Run(1, "0.1.0", "0" * 64, "Linux", {"unicorn": "2.1.2"}, "2026-01-01T00:00:00+00:00")
 EMPTY = plan.Plan((), {}, {})
 OURS = "\N{CYRILLIC CAPITAL LETTER ZHE}"  # in every name and reason, so that the text of a report can be told from them
 
@@ -446,7 +447,7 @@ def test_no_name_and_no_reason_breaks_the_badge(results):
 
 
 def test_a_badge_says_what_failed_or_how_much_passed_where():
-    arches = backend.load()
+    arches = arch_toml.load()
     suite = plan.Plan((), {}, arches)
     passed = [result(variant=name) for name in ("arm64", "arm64be", "ppc32")] * 400
     green = read_badge(passed, suite)
@@ -683,9 +684,9 @@ def test_names_of_another_guest_than_the_one_that_ran_are_not_shown(lost, suite)
     assert "whatever_0 as linked:" in text
 
 
-@pytest.mark.parametrize("name", list(backend.load()))
+@pytest.mark.parametrize("name", list(arch_toml.load()))
 def test_every_variants_code_can_be_shown_without_its_guest(name):
-    variant = backend.load()[name]
+    variant = arch_toml.load()[name]
     before = bytes(range(256))
     for mechanism in ("pointer", "stub", "relocated"):
         lines = disassemble.patched(variant, mechanism, 0x1000, before, bytes(256))

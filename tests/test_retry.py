@@ -14,11 +14,12 @@ import threading
 import msgspec
 import pytest
 
-from farm import image, model, run
 from farm.engines import Reply
-from farm.run import Batch, run_batch
-from farm.scenario import call, patch, query
-from farm.verdict import Verdict
+from farm.guest import image
+from farm.run import execute
+from farm.run.execute import Batch, run_batch
+from farm.run.verdict import Verdict
+from farm.scenario import call, model, patch, query
 
 DIED = Reply(failure="engine-error", detail="qemu died of SIGSEGV")
 HUNG = Reply(failure="timeout", detail="no answer within 5 s")
@@ -55,7 +56,7 @@ def judged(batch, fake_engine, monkeypatch):
 
     def judge(*answers, retries=1, slow=None):
         engine = fake_engine(*answers, slow=slow)
-        monkeypatch.setattr(run, "engines", lambda: {"fake": engine})
+        monkeypatch.setattr(execute, "engines", lambda: {"fake": engine})
         results = run_batch(dataclasses.replace(batch, retries=retries))
         verdicts, said = zip(*((result.verdict, result.retried) for result in results), strict=True)
         return verdicts, said, engine.asked
@@ -65,7 +66,7 @@ def judged(batch, fake_engine, monkeypatch):
 
 @pytest.fixture
 def all_checked(monkeypatch):
-    monkeypatch.setattr(run, "_CROSS_CHECKED", 1)
+    monkeypatch.setattr(execute, "_CROSS_CHECKED", 1)
 
 
 def test_an_emulator_that_dies_once_costs_nothing_but_is_not_forgotten(judged, good):
@@ -154,7 +155,7 @@ def test_what_an_engine_contradicts_itself_in_is_not_retried(judged, good, wrong
 def test_what_a_retry_says_while_the_run_is_being_ended_is_not_believed(judged, good, monkeypatch):
     one, two, three = good
     answers = iter([False, False, False, True])
-    monkeypatch.setattr(run, "stopping", lambda: next(answers))
+    monkeypatch.setattr(execute, "stopping", lambda: next(answers))
     verdicts, said, asked = judged([DIED, two, three], [one])
     assert (verdicts, said) == ((Verdict.ENGINE_ERROR, Verdict.PASS, Verdict.PASS), (None,) * 3)
     assert asked == [(3, False), (1, True)]

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from farm import backend, scenarios
-from farm.controls import CONTROLS, has_control
+from farm import suite
 from farm.engines import engines
 from farm.errors import ScenarioFileError, UsageError
+from farm.guest import arch_toml
+from farm.guest.controls import CONTROLS, has_control
 from farm.scenario import (
     FUNCTIONS,
     Call,
@@ -29,7 +30,7 @@ from farm.scenario import (
     ret0,
     substeps,
 )
-from farm.scenarios.absent import ABSENT
+from farm.suite.absent import ABSENT
 
 SOURCE = """
 from farm.scenario import Defect, Scenario, call
@@ -80,12 +81,12 @@ def test_there_is_a_function_of_every_kind():
 
 
 def test_the_suite_has_fifteen_scenarios_or_more_from_each_group_of_the_first_frame():
-    groups = [scenario.id.partition("-")[0] for scenario in scenarios.load().values()]
+    groups = [scenario.id.partition("-")[0] for scenario in suite.load().values()]
     assert len(groups) >= 15
     assert {"BS", "CS", "PT"} <= set(groups)
 
 
-@pytest.mark.parametrize("scenario", scenarios.load().values(), ids=lambda scenario: scenario.id)
+@pytest.mark.parametrize("scenario", suite.load().values(), ids=lambda scenario: scenario.id)
 def test_a_scenario_of_the_suite_is_named_as_the_house_names_them(scenario):
     assert re.fullmatch(r"[A-Z]{2}-\d\d", scenario.id)
     assert re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", scenario.name)
@@ -94,16 +95,16 @@ def test_a_scenario_of_the_suite_is_named_as_the_house_names_them(scenario):
     assert all(re.fullmatch(r"B\d+", bug) for bug in scenario.bugs)
 
 
-@pytest.mark.parametrize("scenario", scenarios.load().values(), ids=lambda scenario: scenario.id)
+@pytest.mark.parametrize("scenario", suite.load().values(), ids=lambda scenario: scenario.id)
 def test_a_scenario_that_some_mechanisms_cannot_express_says_why(scenario):
     if scenario.only:
         mechanisms, reason = scenario.only
         assert mechanisms
-        assert mechanisms < set(backend.MECHANISM_FILES)
+        assert mechanisms < set(arch_toml.MECHANISM_FILES)
         assert reason
 
 
-@pytest.mark.parametrize("scenario", scenarios.load().values(), ids=lambda scenario: scenario.id)
+@pytest.mark.parametrize("scenario", suite.load().values(), ids=lambda scenario: scenario.id)
 def test_whatever_a_scenario_detects_can_be_planted(scenario):
     for mechanism in scenario.only[0] if scenario.only else ["stub"]:
         assert has_control(scenario.detects, mechanism)
@@ -116,7 +117,7 @@ def test_every_planted_bug_that_an_engine_can_notice_is_detected_for_each_of_its
     for mechanism in control.mechanisms:
         assert any(
             control.defect in scenario.detects and not (scenario.only and mechanism not in scenario.only[0])
-            for scenario in scenarios.load().values()
+            for scenario in suite.load().values()
         )
 
 
@@ -125,7 +126,7 @@ def test_a_missing_flush_cannot_be_planted_where_none_is_needed(arm64):
     assert flush.macro == "CONTROL_NO_FLUSH"
     assert flush.applies(arm64, "stub")
     assert not flush.applies(arm64, "pointer")
-    for variant in backend.load().values():
+    for variant in arch_toml.load().values():
         assert flush.applies(variant, "stub") == (variant.coherence != "coherent")
 
 
@@ -135,16 +136,16 @@ def test_a_missing_flush_cannot_be_planted_where_none_is_needed(arm64):
 def test_a_file_of_scenarios_joins_the_suite(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(SOURCE.format(id="BS-90", name="mine"), encoding="utf-8")
-    suite = scenarios.load((file,))
-    assert suite["mine"].id == "BS-90"
-    assert set(suite) == {*scenarios.load(), "mine"}
+    scenarios = suite.load((file,))
+    assert scenarios["mine"].id == "BS-90"
+    assert set(scenarios) == {*suite.load(), "mine"}
 
 
 def test_a_folder_of_scenarios_joins_the_suite(tmp_path):
     for number in (91, 92):
         text = SOURCE.format(id=f"BS-{number}", name=f"mine_{number}")
         (tmp_path / f"mine_{number}.py").write_text(text, encoding="utf-8")
-    assert {"mine_91", "mine_92"} <= set(scenarios.load((tmp_path,)))
+    assert {"mine_91", "mine_92"} <= set(suite.load((tmp_path,)))
 
 
 @pytest.mark.parametrize(
@@ -180,7 +181,7 @@ def test_a_file_that_cannot_be_used_is_named_with_the_reason(tmp_path, text, com
     file = tmp_path / "mine.py"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(ScenarioFileError, match=re.escape(complaint)) as caught:
-        scenarios.load((file,))
+        suite.load((file,))
     assert str(caught.value).startswith(f"{file}: ")
 
 
@@ -188,14 +189,14 @@ def test_ctrl_c_while_a_file_is_imported_is_not_held_against_it(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text("raise KeyboardInterrupt", encoding="utf-8")
     with pytest.raises(KeyboardInterrupt):
-        scenarios.load((file,))
+        suite.load((file,))
 
 
 def test_a_path_that_leads_nowhere_is_named(tmp_path):
     with pytest.raises(ScenarioFileError, match=r"nowhere\.py: not a Python file"):
-        scenarios.load((tmp_path / "nowhere.py",))
+        suite.load((tmp_path / "nowhere.py",))
     with pytest.raises(ScenarioFileError, match="no Python file there"):
-        scenarios.load((tmp_path,))
+        suite.load((tmp_path,))
 
 
 #: How many behaviours the field's list has in each group.
@@ -203,7 +204,7 @@ LISTED = {"BS": 18, "AB": 20, "CS": 18, "PT": 15, "RP": 20, "FB": 16, "CR": 14}
 
 
 def test_every_behaviour_of_the_list_has_a_scenario_or_a_reason():
-    here = {scenario.id for scenario in scenarios.load().values()}
+    here = {scenario.id for scenario in suite.load().values()}
     absent = {behaviour.id for behaviour in ABSENT}
     assert not here & absent
     assert {f"{group}-{n:02}" for group, count in LISTED.items() for n in range(1, count + 1)} <= here | absent

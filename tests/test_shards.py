@@ -8,9 +8,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from farm import shards
 from farm.errors import UsageError
-from farm.plan import Cell, Planned, Selection, make
+from farm.run import shards
+from farm.run.plan import Cell, Planned, Selection, make
 
 
 @pytest.fixture(scope="module")

@@ -12,18 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from farm import backend, image, model, plan, run, scenarios
+from farm import suite
 from farm.cli import app
-from farm.plan import Cell
+from farm.guest import arch_toml, image
 from farm.report import show as reports
-from farm.scenario import REFUSALS, Status
-from farm.verdict import Code, Result, Verdict, digest
+from farm.run import execute, plan
+from farm.run.plan import Cell
+from farm.run.verdict import Code, Result, Verdict, digest
+from farm.scenario import REFUSALS, Status, model
 
 NAME = "arm64/stub/zig/unicorn/supersede_then_restore"
 CELL = Cell("supersede_then_restore", "arm64", "stub", "zig", "unicorn")
-KNOWN = plan.Plan((), scenarios.load(()), backend.load(()))
+KNOWN = plan.Plan((), suite.load(()), arch_toml.load(()))
 EVENTS = list(model.predict(KNOWN.scenarios[CELL.scenario]))
-RUN = run.Run(1, "0.1.0", "plan", "a host", {"unicorn": "2.1.2", "zig": "0.17.1"}, "2026-01-02T03:04:05+00:00")
+RUN = execute.Run(1, "0.1.0", "plan", "a host", {"unicorn": "2.1.2", "zig": "0.17.1"}, "2026-01-02T03:04:05+00:00")
 
 
 @pytest.fixture(scope="module")

@@ -10,14 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from farm import backend, disassemble, image, plan, trace, wire
 from farm.cli import app
 from farm.engines.qemu_user import QEMU_USER
 from farm.engines.unicorn import UNICORN
 from farm.errors import FarmError, MissingToolError, UsageError
+from farm.guest import arch_toml, disassemble, image
+from farm.measure import instructions
+from farm.measure.instructions import Encoded, Folded, Instruction, Protected, Repeated, fold
 from farm.report import trace as listing
-from farm.trace import Encoded, Folded, Instruction, Protected, Repeated, fold
-from farm.verdict import Verdict
+from farm.run import plan
+from farm.run.verdict import Verdict
+from farm.scenario import wire
 
 SCENARIO = "supersede_then_restore"  # default, fast, other, fast, default
 VARIANTS = ["arm64", "arm64be", "mips32", "ppc64le", "riscv64", "s390x", "thumb", "x86_64"]
@@ -26,7 +29,7 @@ VARIANTS = ["arm64", "arm64be", "mips32", "ppc64le", "riscv64", "s390x", "thumb"
 @functools.cache
 def recorded(name, control=None, **options):
     made, planned = plan.one(name)
-    return trace.trace(made, planned.cell, control, **options)
+    return instructions.trace(made, planned.cell, control, **options)
 
 
 def of_kind(made, kind):
@@ -193,7 +196,7 @@ def test_a_variant_without_unicorn_is_told_by_qemu():
     hole = QEMU_USER.hole(made.variants["loongarch64"])
     if hole:
         pytest.skip(hole.reason)
-    told = trace.trace(made, planned.cell)
+    told = instructions.trace(made, planned.cell)
     assert "Unicorn has no loongarch guest" in told.recording.note
     assert told.result.verdict is Verdict.PASS
     stubs = [n for n, item in enumerate(told.items) if isinstance(item, Instruction) and item.symbol == "whatever_0"]
@@ -207,14 +210,14 @@ def by_qemu(variant, mechanism="stub", toolchain="gcc"):
     made, planned = plan.one(f"{variant}/{mechanism}/{toolchain}/qemu-user/{SCENARIO}")
     if planned.verdict:
         pytest.skip(planned.reason)
-    return trace.trace(made, planned.cell)
+    return instructions.trace(made, planned.cell)
 
 
 @pytest.mark.parametrize("toolchain", ["zig", "gcc"])
 @pytest.mark.parametrize("variant", ["alpha", "hppa", "loongarch64", "mips32", "mips32el", "mips64", "mips64el"])
 def test_the_patch_code_is_disassembled_to_its_end(variant, toolchain):
     """By the revision that the compiler is told, where there are several."""
-    known = backend.load()[variant]
+    known = arch_toml.load()[variant]
     if toolchain not in known.toolchain:
         pytest.skip(f"{toolchain} has no {variant}")
     try:
@@ -260,9 +263,9 @@ def test_asm_without_lines_is_folded_as_the_tests_own():
 
 def test_what_is_at_the_end_of_the_code_is_one_instruction_each():
     assert not [item for item in of_kind(by_qemu("loongarch64", toolchain="zig"), Instruction) if ";" in item.text]
-    built = image.build(image.Spec(backend.load()["arm64"], "stub"))
+    built = image.build(image.Spec(arch_toml.load()["arm64"], "stub"))
     segment = next(s for s in built.segments if s.flags & 1)
-    last = trace._linked(built, segment.address + segment.size - 4)
+    last = instructions._linked(built, segment.address + segment.size - 4)
     assert len(last) == 16
     assert last[4:] == bytes(12)
 
@@ -272,7 +275,7 @@ def test_a_step_of_an_engine_that_does_not_tell_steps_is_a_sentence():
     if planned.verdict:
         pytest.skip(planned.reason)
     with pytest.raises(FarmError, match=r"step 3 of .*: qemu-user .* does not tell steps"):
-        trace.trace(made, planned.cell, first=3)
+        instructions.trace(made, planned.cell, first=3)
 
 
 def test_a_loop_of_patches_is_folded():
@@ -429,7 +432,7 @@ def test_a_profile_is_kept_where_the_other_engine_has_it():
 
 
 def test_what_is_recorded_has_a_limit(arm64, guest):
-    from farm.machine import Machine
+    from farm.engines.unicorn.machine import Machine
 
     made, _ = plan.one(f"arm64/stub/zig/unicorn/{SCENARIO}")
     program = wire.encode(made.scenarios[SCENARIO], big_endian=False)

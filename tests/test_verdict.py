@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from farm import verdict, wire
 from farm.engines import Reply, engines
-from farm.model import predict
-from farm.scenario import Defect, Scenario, call, patch, restore
-from farm.verdict import FAILED, PASSED, SKIPPED, UNSURE, Judge, Verdict, digest, first_difference, is_sensitive
-from farm.wire import Event
+from farm.run import verdict
+from farm.run.verdict import FAILED, PASSED, SKIPPED, UNSURE, Judge, Verdict, digest, first_difference, is_sensitive
+from farm.scenario import Defect, Scenario, call, patch, restore, wire
+from farm.scenario.model import predict
+from farm.scenario.wire import Event
 
 STEPS = (call(0, 5), patch(0, "fast"), call(0, 5), restore(0))
 

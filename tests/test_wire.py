@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from farm import scenarios, wire
-from farm.scenario import Target, call, patch, query, restore
-from farm.verdict import first_difference
-from farm.wire import Event
+from farm import suite
+from farm.run.verdict import first_difference
+from farm.scenario import Target, call, patch, query, restore, wire
+from farm.scenario.wire import Event
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -98,7 +98,7 @@ def test_identity_tells_byte_order_word_size_and_mechanism(big_endian, word_size
 
 @pytest.mark.parametrize("name", ["supersede_then_restore", "patched_by_grandchild"])
 def test_the_layout_of_a_program_is_the_golden_one(name):
-    words = words_of(wire.encode(scenarios.load()[name], big_endian=False))
+    words = words_of(wire.encode(suite.load()[name], big_endian=False))
     assert words[1] == wire.wire_hash()
     lines = [f"{words[0]:#x} HASH {words[2]}"]
     lines += [
@@ -108,7 +108,7 @@ def test_the_layout_of_a_program_is_the_golden_one(name):
     assert "\n".join(lines) + "\n" == (GOLDEN / f"{name}.program").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("scenario", scenarios.load().values(), ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("scenario", suite.load().values(), ids=lambda scenario: scenario.name)
 def test_lengths_of_instructions_nest(scenario):
     words = words_of(wire.encode(scenario, big_endian=True), ">")
     assert words[0] == wire.PROGRAM_MAGIC
@@ -117,7 +117,7 @@ def test_lengths_of_instructions_nest(scenario):
     assert steps == list(range(len(steps)))  # a pre-order walk
 
 
-@pytest.mark.parametrize("scenario", scenarios.load().values(), ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("scenario", suite.load().values(), ids=lambda scenario: scenario.name)
 def test_the_two_byte_orders_of_a_program_hold_the_same_words(scenario):
     little = wire.encode(scenario, big_endian=False)
     assert words_of(little) == words_of(wire.encode(scenario, big_endian=True), ">")

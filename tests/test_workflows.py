@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from farm import ci, plan, shards
+from farm.results import forge
+from farm.run import plan, shards
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -576,7 +577,7 @@ def test_a_job_that_gitlab_lost_fails_the_merge(project):
 def test_a_child_pipeline_has_a_job_a_shard_and_a_merge_after_all_of_them():
     cells = plan.make(plan.Selection(engine=["unicorn"])).cells
     division = shards.divide(cells, 60)
-    text = json.dumps(ci.gitlab(division, Path("farm-plan.json")))
+    text = json.dumps(forge.gitlab(division, Path("farm-plan.json")))
     names = re.findall(r'"(farm-(?:\d+-of-60|merge))": {"stage"', text)
     assert len(names) == len(set(names)) == 61
     pipeline = yaml.safe_load(text)
@@ -591,19 +592,19 @@ def test_a_child_pipeline_has_a_job_a_shard_and_a_merge_after_all_of_them():
 
 def test_a_plan_file_of_any_name_reaches_the_shell_of_a_job():
     cells = plan.make(plan.Selection(arch=["arm64"], engine=["unicorn"])).cells
-    job = ci.gitlab(shards.divide(cells, 1), Path("my plan.json"))["farm-1-of-1"]
+    job = forge.gitlab(shards.divide(cells, 1), Path("my plan.json"))["farm-1-of-1"]
     assert shlex.split(job["script"][0])[:4] == ["farm", "run", "--plan", "my plan.json"]
 
 
 def test_the_template_and_the_child_pipeline_look_for_earlier_results_in_the_same_way():
     _, jobs = yaml.safe_load_all(TEMPLATE.read_text(encoding="utf-8"))
     script = jobs["farm-plan"]["script"]
-    start = script.index(ci.GITLAB_EARLIER[0])
-    assert tuple(script[start : start + len(ci.GITLAB_EARLIER)]) == ci.GITLAB_EARLIER
+    start = script.index(forge.GITLAB_EARLIER[0])
+    assert tuple(script[start : start + len(forge.GITLAB_EARLIER)]) == forge.GITLAB_EARLIER
 
 
 def test_every_variable_of_the_child_pipeline_is_set_by_its_trigger():
     cells = plan.make(plan.Selection(arch=["arm64"], engine=["unicorn"])).cells
-    text = json.dumps(ci.gitlab(shards.divide(cells, 2), Path("farm-plan.json")))
+    text = json.dumps(forge.gitlab(shards.divide(cells, 2), Path("farm-plan.json")))
     _, jobs = yaml.safe_load_all(TEMPLATE.read_text(encoding="utf-8"))
     assert set(re.findall(r"\$\{?(FARM_\w+)", text)) == set(jobs["farm-run"]["variables"])

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from farm.plan import Plan, Selection
-    from farm.run import Run
-    from farm.verdict import Result
+    from farm.run.execute import Run
+    from farm.run.plan import Plan, Selection
+    from farm.run.verdict import Result
 
 _ORDER = [
     "run",
@@ -133,7 +133,7 @@ def selection_of(
     scenario_path: list[Path] | None,
 ) -> Selection:
     """What the selectors ask for; an empty one asks for nothing, as if it were not there."""
-    from farm.plan import Selection
+    from farm.run.plan import Selection
 
     def given(patterns: list[str] | None) -> list[str]:
         return [names for names in patterns or () if names.strip()]
@@ -291,7 +291,7 @@ def write_reports(results: list[Result], plan: Plan, run: Run, folder: Path, com
 
 def status_of(results: Sequence[Result], console: Console, *, part: bool = False) -> int:
     """The exit status that ``results`` deserve.  Where no cell ran nothing was tested, unless they are but a part."""
-    from farm.verdict import SKIPPED, Verdict
+    from farm.run.verdict import SKIPPED, Verdict
 
     if any(result.failed for result in results):
         return 1

@@ -34,8 +34,8 @@ from farm.errors import OutputError, UsageError
 from farm.text import printable
 
 if TYPE_CHECKING:
-    from farm.ci import Merged
-    from farm.run import Recorded
+    from farm.results.forge import Merged
+    from farm.run.execute import Recorded
 
 _COMMENT = 65_000  # bytes of summary.md with its comparison; a comment may have 65,536 characters
 
@@ -81,10 +81,10 @@ def plan(
 
     import msgspec
 
-    from farm import ci as forge
-    from farm import plan as plans
-    from farm import quarantine as quarantines
-    from farm import shards as divisions
+    from farm.results import forge
+    from farm.run import plan as plans
+    from farm.run import quarantine as quarantines
+    from farm.run import shards as divisions
 
     if shards is not None and max_minutes is not None:
         raise UsageError("--shards and --max-minutes: one of them decides how many jobs there are")
@@ -137,8 +137,8 @@ def merge(
         bool, typer.Option("--allow-mixed", help="Though engines or compilers differ between shards")
     ] = False,
 ) -> None:
-    from farm import ci as forge
     from farm.report import github, terminal
+    from farm.results import forge
 
     if any((output / forge.RESULTS).resolve() == path.resolve() for path in forge.found(folders)):
         raise UsageError(f"--output {output}: its {forge.RESULTS} is one of those to merge; name another folder")
@@ -168,9 +168,9 @@ def merge(
 
 def summarised(text: str, merged: Merged, before: Recorded | None) -> str:
     """``summary.md``: ``text``, which is about the results, and what became of the cells since ``before``."""
-    from farm import diff
     from farm.report import diff as report
-    from farm.run import Recorded
+    from farm.results import diff
+    from farm.run.execute import Recorded
 
     if merged.problems:  # text says further down which
         text = f"# patchfarm: the results are not whole\n\n{text}"

@@ -17,9 +17,9 @@ from farm.errors import FarmError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from farm.history import Cells, Record
-    from farm.run import Run
-    from farm.verdict import Result
+    from farm.results.history import Cells, Record
+    from farm.run.execute import Run
+    from farm.run.verdict import Result
 
 
 class Format(enum.StrEnum):
@@ -37,8 +37,8 @@ def diff(
     format_: Annotated[Format, typer.Option("--format", help="How to say it")] = Format.TEXT,
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it there instead")] = None,
 ) -> None:
-    from farm import diff as diffs
     from farm.report import diff as reports
+    from farm.results import diff as diffs
 
     a, b = diffs.load(before), diffs.load(after)
     for complaint in a.complaints + b.complaints:
@@ -88,7 +88,7 @@ def _file(chosen: Path | None) -> Path:
 
 def _record(folder: Path, run: Run, results: Sequence[Result]) -> tuple[Record, Cells]:
     """What is kept of a run, with the coverage of its folder if that can be read."""
-    from farm import history as histories
+    from farm.results import history as histories
 
     try:
         lines = histories.lines_of(folder, results)
@@ -101,7 +101,7 @@ def _record(folder: Path, run: Run, results: Sequence[Result]) -> tuple[Record, 
 def remember(folder: Path, run: Run, results: Sequence[Result]) -> None:
     """Add a run that has just ended to the history, unless that is off; what is wrong there is only said."""
     from farm import paths
-    from farm.history import History
+    from farm.results.history import History
 
     path = paths.history()
     if path is None:
@@ -120,8 +120,8 @@ def show(
     file: HistoryFile = None,
     json: JsonFlag = False,
 ) -> None:
-    from farm import history as histories
     from farm.report import history as reports
+    from farm.results import history as histories
 
     with histories.History(_file(file)) as opened:
         view = histories.view(opened, last, cell)
@@ -138,8 +138,8 @@ def add(
     ),
     file: HistoryFile = None,
 ) -> None:
-    from farm import diff as diffs
-    from farm import history as histories
+    from farm.results import diff as diffs
+    from farm.results import history as histories
 
     path = _file(file)
     recorded = diffs.load(output)
@@ -156,7 +156,7 @@ def export(
     target: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; - is standard output")],
     file: HistoryFile = None,
 ) -> None:
-    from farm import history as histories
+    from farm.results import history as histories
 
     path = _file(file)
     with histories.History(path) as opened:
@@ -174,8 +174,8 @@ def import_(
     source: Annotated[Path, typer.Argument(metavar="FILE", help="An export; - is standard input")],
     file: HistoryFile = None,
 ) -> None:
-    from farm import history as histories
     from farm.report.history import runs
+    from farm.results import history as histories
 
     path = _file(file)
     try:
@@ -194,8 +194,8 @@ def prune(
     keep: Annotated[int, typer.Option(min=0, metavar="N", help="How many of the newest runs to keep")],
     file: HistoryFile = None,
 ) -> None:
-    from farm import history as histories
     from farm.report.history import runs
+    from farm.results import history as histories
 
     path = _file(file)
     with histories.History(path) as opened:

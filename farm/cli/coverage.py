@@ -55,10 +55,10 @@ def coverage(
 ) -> None:
     from rich.progress import Progress
 
-    from farm import plan as plans
-    from farm.coverage import complaints, measure_all
+    from farm.measure.coverage import complaints, measure_all
     from farm.report import coverage as reports
     from farm.report import lcov
+    from farm.run import plan as plans
 
     plan = plans.make(selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path))
     folder = output_folder(output)

@@ -38,7 +38,7 @@ def list_(
     ] = False,
     json: JsonFlag = False,
 ) -> None:
-    from farm.listing import brief, rows
+    from farm.cli.listing import brief, rows
 
     found = rows(what, tuple(arch_path or ()), tuple(scenario_path or ()))
     if controls:
@@ -62,9 +62,9 @@ def build(
     control: Annotated[str | None, typer.Option(metavar="NAME", help="Plant this negative control")] = None,
     jobs: Jobs = CPUS,
 ) -> None:
-    from farm import image
-    from farm import plan as plans
-    from farm.controls import CONTROLS
+    from farm.guest import image
+    from farm.guest.controls import CONTROLS
+    from farm.run import plan as plans
 
     if control is not None and control not in CONTROLS:
         raise UnknownNameError("control", control, CONTROLS)

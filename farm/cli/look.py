@@ -22,7 +22,7 @@ from farm.cli.app import (
 from farm.errors import FarmError
 
 if TYPE_CHECKING:
-    from farm.plan import Cell, Plan
+    from farm.run.plan import Cell, Plan
 
 CellName = Annotated[str, typer.Argument(metavar="CELL", help="VARIANT/MECHANISM/TOOLCHAIN/ENGINE/SCENARIO")]
 ControlName = Annotated[str | None, typer.Option(metavar="NAME", help="Plant this negative control")]
@@ -32,8 +32,8 @@ _ITEMS = 2000  # of a trace, by default
 
 def _control(name: str | None, plan: Plan) -> str | None:
     """``name``, if it can be planted in every cell of ``plan``.  Raises :class:`~farm.errors.UsageError`."""
-    from farm.controls import CONTROLS
     from farm.errors import UnknownNameError, UsageError
+    from farm.guest.controls import CONTROLS
 
     if name is None:
         return None
@@ -61,14 +61,15 @@ def show(
 ) -> None:
     import msgspec
 
-    from farm import backend, scenarios
-    from farm import plan as plans
-    from farm import run as runs
+    from farm import suite
+    from farm.guest import arch_toml
     from farm.report import show as reports
+    from farm.run import execute as runs
+    from farm.run import plan as plans
 
     arches, suites = resolved(arch_path), resolved(scenario_path)
     selection = plans.Selection(arch_path=arches, scenario_path=suites)
-    known = plans.Plan((), scenarios.load(suites), backend.load(arches), selection)
+    known = plans.Plan((), suite.load(suites), arch_toml.load(arches), selection)
     recorded = runs.read(folder / "results.jsonl")
     for complaint in recorded.complaints:
         typer.echo(complaint, err=True)
@@ -90,7 +91,7 @@ def show(
 
 def _absent(plan: Plan, name: str, folder: Path) -> FarmError:
     """Why cells that exist have no result in ``folder``."""
-    from farm import plan as plans
+    from farm.run import plan as plans
 
     file = folder / "plan.json"
     planned = plans.read(file, plan.selection).cells if file.is_file() else ()
@@ -118,10 +119,10 @@ def trace(
     ] = None,
     json: JsonFlag = False,
 ) -> None:
-    from farm import plan as plans
-    from farm import trace as traces
+    from farm.measure import instructions as traces
     from farm.report import show as reports
     from farm.report import trace as listing
+    from farm.run import plan as plans
 
     plan, planned = plans.one(cell, resolved(arch_path), resolved(scenario_path))
     control = _control(control, plan)
@@ -171,10 +172,10 @@ def debug(
     gdb: Annotated[str | None, typer.Option(metavar="PATH", help="The debugger", show_default="gdb-multiarch")] = None,
     timeout: Annotated[float, timeout_option("How long it may take without a terminal")] = 60.0,
 ) -> None:
-    from farm import debug as debugging
-    from farm import plan as plans
     from farm.engines.qemu_user import QEMU_USER
     from farm.errors import MissingToolError, UsageError
+    from farm.measure import debug as debugging
+    from farm.run import plan as plans
 
     if script is not None and not script.is_file():
         raise UsageError(f"-x {script}: no such file")
@@ -201,11 +202,11 @@ def debug(
 
 def _say_outcome(plan: Plan, cell: Cell, answer: bytes, control: str | None) -> bool:
     """Say what the guest's trace says, if it left one; whether the cell failed."""
-    from farm import image
     from farm.engines import Reply
     from farm.engines.qemu_user import QEMU_USER
+    from farm.guest import image
     from farm.report import show as reports
-    from farm.verdict import Judge
+    from farm.run.verdict import Judge
 
     typer.echo("")
     if not answer:

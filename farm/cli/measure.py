@@ -53,11 +53,11 @@ def calibrate(
     jobs: Jobs = CPUS,
     output: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write calibration.json there")] = None,
 ) -> None:
-    from farm import plan as plans
-    from farm.calibrate import calibrate as measure
-    from farm.controls import CONTROLS
+    from farm.guest.controls import CONTROLS
     from farm.processes import workers
+    from farm.prove.calibrate import calibrate as measure
     from farm.report import calibration
+    from farm.run import plan as plans
 
     made = plans.make(selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path))
     names = plans.choose(control or (), list(CONTROLS), "control")
@@ -84,10 +84,10 @@ def cost(
     markdown: Annotated[bool, typer.Option("--markdown", help="A table for a comment or a document")] = False,
     output: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write cost.json there")] = None,
 ) -> None:
-    from farm import plan as plans
-    from farm.cost import measure_all
     from farm.live import ANY_SCENARIO
+    from farm.measure.cost import measure_all
     from farm.report import cost as report
+    from farm.run import plan as plans
 
     made = plans.make(selection_of(arch, ["pointer"], engine, toolchain, list(ANY_SCENARIO), None, arch_path, None))
     folder = output_folder(output) if output else None
@@ -133,7 +133,7 @@ def fuzz(
 ) -> None:
     import random
 
-    from farm.fuzz import hunt
+    from farm.measure.fuzz import hunt
     from farm.report import fuzz as reports
 
     selection = hunt.select(selection_of(arch, mechanism, engine, toolchain, None, None, arch_path, None))

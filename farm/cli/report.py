@@ -11,8 +11,8 @@ from farm.cli.app import ArchPath, ScenarioPath, app, console_for, resolved, sta
 from farm.errors import FarmError, UsageError
 
 if TYPE_CHECKING:
-    from farm.run import Run
-    from farm.verdict import Result
+    from farm.run.execute import Run
+    from farm.run.verdict import Result
 
 
 @app.command(help="Make the reports again from results.jsonl, and show the grid.")
@@ -22,10 +22,12 @@ def report(
     scenario_path: ScenarioPath = None,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Explain every failure")] = False,
 ) -> None:
-    from farm import backend, scenarios, verdict
-    from farm import plan as plans
-    from farm import run as runs
+    from farm import suite
+    from farm.guest import arch_toml
     from farm.report import terminal
+    from farm.run import execute as runs
+    from farm.run import plan as plans
+    from farm.run import verdict
 
     header, results, complaints, unfinished = runs.read(output / "results.jsonl")
     results += map(verdict.unfinished, unfinished)
@@ -36,7 +38,7 @@ def report(
     for complaint in complaints:
         typer.echo(complaint, err=True)
     cells = [plans.Planned(result.cell) for result in results]
-    made = plans.Plan(tuple(cells), scenarios.load(resolved(scenario_path)), backend.load(resolved(arch_path)))
+    made = plans.Plan(tuple(cells), suite.load(resolved(scenario_path)), arch_toml.load(resolved(arch_path)))
     write_reports(results, made, header, output, complaints)
     console = console_for()
     terminal.show(results, made, console, verbose=verbose)
@@ -48,8 +50,8 @@ def _completed(path: Path, header: Run, results: list[Result], complaints: list[
 
     ``complaints`` is told.
     """
-    from farm.plan import planned_in
-    from farm.verdict import lost
+    from farm.run.plan import planned_in
+    from farm.run.verdict import lost
 
     if not path.is_file():
         return False

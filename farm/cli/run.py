@@ -47,10 +47,10 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from farm.plan import Plan, Selection
-    from farm.quarantine import Quarantine
-    from farm.run import Journal, Run
-    from farm.verdict import Result
+    from farm.run.execute import Journal, Run
+    from farm.run.plan import Plan, Selection
+    from farm.run.quarantine import Quarantine
+    from farm.run.verdict import Result
 
 
 def shard_of(plan: Plan, shard: str | None) -> Plan:
@@ -127,10 +127,10 @@ def run(
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="A line a cell; explain every failure")] = False,
     history: Annotated[bool, typer.Option(help="Add the run to the history")] = True,
 ) -> None:
-    from farm import plan as plans
-    from farm import quarantine as quarantines
     from farm.report import quarantine as verification
     from farm.report import terminal
+    from farm.run import plan as plans
+    from farm.run import quarantine as quarantines
 
     began = time.perf_counter()
     selection = selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path)
@@ -221,11 +221,11 @@ def _execute(
     """The run, its results, and what is to be said of cells that were left out after ``max_failures``."""
     import concurrent.futures
 
-    from farm import image
-    from farm import run as runs
     from farm.engines import engines
+    from farm.guest import image
     from farm.processes import kill_all
     from farm.report.progress import Progress
+    from farm.run import execute as runs
 
     if isinstance(pool, concurrent.futures.ThreadPoolExecutor):  # elsewhere the children are not ours
         for name in {p.cell.engine.partition(":")[0] for p in plan.cells if p.verdict is None}:
@@ -311,7 +311,7 @@ def plan(
     shard: Annotated[str | None, typer.Option(metavar="K/N", help="Only one part of the plan")] = None,
     json: JsonFlag = False,
 ) -> None:
-    from farm import plan as plans
+    from farm.run import plan as plans
 
     selection = selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path)
     made = shard_of(plans.make(selection), shard)

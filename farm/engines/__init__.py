@@ -11,14 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
-from farm.backend import QemuUserSettings, Unavailable, UnicornSettings, Variant
 from farm.errors import UsageError
+from farm.guest.arch_toml import QemuUserSettings, Unavailable, UnicornSettings, Variant
 
 if TYPE_CHECKING:
     from collections import Counter
 
     from farm.engines.child import Session
-    from farm.image import Image
+    from farm.guest.image import Image
     from farm.scenario import Defect
 
 

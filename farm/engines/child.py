@@ -29,8 +29,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from farm.engines import Reply
 from farm.processes import Process
+from farm.scenario.wire import KEEP
 from farm.text import printable
-from farm.wire import KEEP
 
 _IN_FLIGHT = 32 * 1024  # bytes; half of a pipe's capacity
 _NAP = 0.0005  # seconds; to be woken for every answer costs parent and child more than the answer itself

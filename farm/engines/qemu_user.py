@@ -24,16 +24,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from farm.backend import QemuUserSettings, Variant
 from farm.engines import Block, Hole, Reply, settings_or_hole
 from farm.engines.child import Child, ChildDied, Pool, Session, converse
 from farm.errors import MissingToolError
+from farm.guest.arch_toml import QemuUserSettings, Variant
 from farm.processes import Process
 from farm.scenario import Defect
-from farm.wire import KEEP, trace_limit
+from farm.scenario.wire import KEEP, trace_limit
 
 if TYPE_CHECKING:
-    from farm.image import Image
+    from farm.guest.image import Image
 
 _LOG_KEPT = 4096
 _LOG_WRITTEN = 1 << 30  # bytes that a log may have

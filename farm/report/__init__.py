@@ -7,15 +7,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from farm.controls import has_control
-from farm.verdict import SKIPPED, Result, Verdict
+from farm.guest.controls import has_control
+from farm.run.verdict import SKIPPED, Result, Verdict
 
 if TYPE_CHECKING:
-    from farm.cost import Cost
-    from farm.coverage import Coverage
-    from farm.plan import Plan
+    from farm.measure.cost import Cost
+    from farm.measure.coverage import Coverage
     from farm.report.table import Table
-    from farm.run import Run
+    from farm.run.execute import Run
+    from farm.run.plan import Plan
 
 #: How a verdict is written where there is little room.
 MARKS = {

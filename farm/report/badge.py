@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from farm.report import totals
-from farm.verdict import PASSED, Result, Verdict
+from farm.run.verdict import PASSED, Result, Verdict
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
-    from farm.plan import Plan
+    from farm.run.plan import Plan
 
 _MARGIN = 6  # pixels on either side of a text
 _NAME = "patchfarm"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from farm.calibrate import Finding
-from farm.controls import CONTROLS
+from farm.guest.controls import CONTROLS
+from farm.prove.calibrate import Finding
 from farm.report import uncontrolled
 from farm.report.table import Field, Table
 from farm.report.text import printable
@@ -14,7 +14,7 @@ from farm.report.text import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from farm.plan import Plan
+    from farm.run.plan import Plan
 
 NAME = "calibration"
 _STYLES = {"good": "green", "weak": "yellow", "bad": "red", "none": ""}

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from farm.report.text import clipped, line
-from farm.verdict import PASSED, Result
+from farm.run.verdict import PASSED, Result
 
 if TYPE_CHECKING:
-    from farm.run import Run
+    from farm.run.execute import Run
 
 _MICROSECONDS = 1_000_000
 _ROUNDING = 2  # microseconds by which the end of a cell and the beginning of the next may differ

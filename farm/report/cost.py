@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from farm.cost import WAYS, Cost
+from farm.measure.cost import WAYS, Cost
 from farm.report.markdown import code
 from farm.report.text import line, printable
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from farm.coverage import Coverage, Line, Source, by_variant, complaints, one_way, unreached
+from farm.measure.coverage import Coverage, Line, Source, by_variant, complaints, one_way, unreached
 
 if TYPE_CHECKING:
     from rich.console import Console

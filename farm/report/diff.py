@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from farm.diff import Change, Changed, Diff, Fact, Side
-from farm.plan import Cell
 from farm.report.markdown import LIMIT, code, fenced
 from farm.report.text import clipped
-from farm.verdict import Verdict
+from farm.results.diff import Change, Changed, Diff, Fact, Side
+from farm.run.plan import Cell
+from farm.run.verdict import Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -6,14 +6,15 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from farm import disassemble, image, verdict, wire
-from farm.backend import MECHANISM_FILES
 from farm.errors import FarmError, UsageError
-from farm.plan import Plan
+from farm.guest import disassemble, image
+from farm.guest.arch_toml import MECHANISM_FILES
 from farm.report import second_attempt
 from farm.report.text import indented, line, printable
-from farm.scenario import REFUSALS, Call, Patch, Status, walk
-from farm.verdict import Result
+from farm.run import verdict
+from farm.run.plan import Plan
+from farm.run.verdict import Result
+from farm.scenario import REFUSALS, Call, Patch, Status, walk, wire
 
 _CONTEXT = 3  # events shown before the first difference
 

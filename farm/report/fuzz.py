@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
-from farm.controls import CONTROLS
-from farm.fuzz import source
-from farm.plan import Plan, Selection
+from farm.guest.controls import CONTROLS
+from farm.measure.fuzz import source
 from farm.report.explain import explain
+from farm.run.plan import Plan, Selection
+from farm.run.verdict import reproducer
 from farm.scenario import walk
 from farm.text import command_line, quoted
-from farm.verdict import reproducer
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from farm.fuzz.hunt import Finding, Tally
+    from farm.measure.fuzz.hunt import Finding, Tally
 
 
 class Progress:

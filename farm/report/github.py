@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from farm.report import by_kind
-from farm.verdict import Result
+from farm.run.verdict import Result
 
 _SHOWN = 10  # more than that GitHub does not show of one step
 _MESSAGE = 4_000  # characters; GitHub cuts a longer one at 4,096, and with it the command at its end

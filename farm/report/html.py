@@ -20,12 +20,12 @@ from urllib.parse import quote
 
 import msgspec
 
-from farm import cost as costs
-from farm import coverage as coverages
 from farm.errors import UNREADABLE, FarmError, UsageError
+from farm.measure import cost as costs
+from farm.measure import coverage as coverages
 from farm.report import Material, comparable, grid, payload, table, uncontrolled
 from farm.report.payload import LOOKS, mark
-from farm.verdict import FAILED, PASSED, SKIPPED, Result, Verdict
+from farm.run.verdict import FAILED, PASSED, SKIPPED, Result, Verdict
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _CLUSTERS = 6  # kinds of failure on the first screen

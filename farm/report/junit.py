@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 from farm.report import by_kind, second_attempt
 from farm.report.explain import explain
 from farm.report.text import clipped, line, printable
-from farm.verdict import ERRORS, SKIPPED, Result, Verdict
+from farm.run.verdict import ERRORS, SKIPPED, Result, Verdict
 
 if TYPE_CHECKING:
-    from farm.plan import Plan
-    from farm.run import Run
+    from farm.run.execute import Run
+    from farm.run.plan import Plan
 
 _EXPLAINED = 500  # failures, one of each kind first; the others have their reason
 _MESSAGE = 1_000  # characters; the explanation has the whole

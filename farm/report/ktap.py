@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from farm.report import by_kind, second_attempt
 from farm.report.explain import explain
 from farm.report.text import indented, line
-from farm.verdict import ERRORS, PASSED, SKIPPED, Result, Verdict
+from farm.run.verdict import ERRORS, PASSED, SKIPPED, Result, Verdict
 
 if TYPE_CHECKING:
-    from farm.plan import Plan
+    from farm.run.plan import Plan
 
 _EXPLAINED = 200  # failures, one of each kind first; the others have their reason
 _DIRECTIVES = {

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from farm import paths
-from farm.coverage import Branch, Coverage, Source, by_variant
+from farm.measure.coverage import Branch, Coverage, Source, by_variant
 
 
 def render(coverage: Coverage, folder: Path) -> str:

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 from farm.report import LEGEND, Grid, agreement, by_kind, grid, reasons, second_attempt, totals, uncontrolled
 from farm.report.explain import explain
 from farm.report.text import clipped
-from farm.verdict import SKIPPED, Result, Verdict
+from farm.run.verdict import SKIPPED, Result, Verdict
 
 if TYPE_CHECKING:
-    from farm.plan import Plan
-    from farm.run import Run
+    from farm.run.execute import Run
+    from farm.run.plan import Plan
 
 LIMIT = 60_000  # bytes; a comment may have 65,536 characters, and whoever posts it may have something to add
 _EXPLAINED = 10

@@ -14,10 +14,10 @@ from typing import Any
 
 import msgspec
 
-from farm.plan import Cell, Plan
-from farm.report import MARKS, Material, explain, words
-from farm.scenario import Scenario
-from farm.verdict import FAILED, PASSED, SKIPPED, Result, Verdict, reproducer
+from farm.report import MARKS, Material, explain
+from farm.run.plan import Cell, Plan
+from farm.run.verdict import FAILED, PASSED, SKIPPED, Result, Verdict, reproducer
+from farm.scenario import Scenario, prose
 
 PAGES = 300
 ROOM = 600_000  # bytes
@@ -141,7 +141,7 @@ def _described(scenario: Scenario, traces: dict[str, list[int]], texts: Table) -
         "group": Scenario.GROUPS[scenario.id.partition("-")[0]],
         "tags": sorted(scenario.tags),
         "detects": sorted(map(str, scenario.detects)),
-        "steps": [(level, texts[text]) for level, text in words.lines(scenario.steps)],
+        "steps": [(level, texts[text]) for level, text in prose.lines(scenario.steps)],
         "traces": traces,
     }
 

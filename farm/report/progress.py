@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Self
 
 from farm.report.explain import outcome
 from farm.report.text import Once, printable
-from farm.verdict import Result
+from farm.run.verdict import Result
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress as Bar
 
-    from farm.plan import Plan
+    from farm.run.plan import Plan
 
 
 def _bar(console: Console) -> Bar:

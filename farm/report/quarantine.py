@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from farm.report import totals
-from farm.verdict import FAILED, SKIPPED, Result, Verdict
+from farm.run.verdict import FAILED, SKIPPED, Result, Verdict
 
 if TYPE_CHECKING:
-    from farm.plan import Plan
-    from farm.quarantine import Listed, Quarantine
+    from farm.run.plan import Plan
+    from farm.run.quarantine import Listed, Quarantine
 
 
 def head(quarantine: Quarantine, plan: Plan) -> str:

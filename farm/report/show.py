@@ -9,18 +9,19 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from farm import image, verdict
-from farm.backend import MECHANISM_FILES
 from farm.errors import FarmError, UnknownNameError
-from farm.plan import PARTS, Cell, Plan, parts
-from farm.report import words
+from farm.guest import image
+from farm.guest.arch_toml import MECHANISM_FILES
 from farm.report.explain import expectation, first_differing, listing, notes
 from farm.report.text import line, printable
-from farm.verdict import SKIPPED, Result
+from farm.run import verdict
+from farm.run.plan import PARTS, Cell, Plan, parts
+from farm.run.verdict import SKIPPED, Result
+from farm.scenario import prose
 
 if TYPE_CHECKING:
-    from farm.run import Run
-    from farm.wire import Event
+    from farm.run.execute import Run
+    from farm.scenario.wire import Event
 
 _CONTEXT = 12  # events that are shown before and behind the first difference
 _SAME = "="
@@ -59,7 +60,7 @@ def show(result: Result, plan: Plan, run: Run | None, width: int, *, whole: bool
     if scenario:
         yield ""
         yield "Steps"
-        yield from (f"  {n:3}  {'  ' * level}{said}" for n, (level, said) in enumerate(words.lines(scenario.steps)))
+        yield from (f"  {n:3}  {'  ' * level}{said}" for n, (level, said) in enumerate(prose.lines(scenario.steps)))
         yield f"  detects {', '.join(sorted(map(str, scenario.detects)))}" + (
             "" if result.sensitive or result.verdict in SKIPPED else "; this engine is blind to all of that"
         )

@@ -10,13 +10,13 @@ import msgspec
 from farm.report import LEGEND, Square, agreement, by_kind, grid, reasons, second_attempt, totals, uncontrolled
 from farm.report.explain import explain
 from farm.report.text import Once, line
-from farm.verdict import FAILED, Result, Verdict
+from farm.run.verdict import FAILED, Result, Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from farm.plan import Plan
+    from farm.run.plan import Plan
 
 _EXPLAINED = 5
 _REASONS = 12

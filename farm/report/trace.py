@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from farm.report import words
-from farm.scenario import Scenario
-from farm.trace import Encoded, Folded, Instruction, Item, Protected, Store, Trace
+from farm.measure.instructions import Encoded, Folded, Instruction, Item, Protected, Store, Trace
+from farm.scenario import Scenario, prose
 
 _FUNCTIONS = 6  # named of a folded stretch
 _INDENT = " " * 6
@@ -23,7 +22,7 @@ def render(trace: Trace, scenario: Scenario, *, whole: bool = False) -> Iterator
         yield f"only the first {len(recording.executed):,} are recorded"
     if not whole:
         yield "what belongs to the test (interpreter, probes, targets' bodies) and loops are folded: --all shows them"
-    said = [f"{'  ' * level}{text}" for level, text in words.lines(scenario.steps)]
+    said = [f"{'  ' * level}{text}" for level, text in prose.lines(scenario.steps)]
     step = source = None
     for item in trace.items:
         if item.step != step:

@@ -11,7 +11,7 @@ BASELINE(direct, fast_0(x + i))
 BASELINE(dispatch, cost_ops->call(x + i))
 BASELINE(branch, cost_flag ? fast_0(x + i) : default_0(x + i))
 
-/* In the order of BASELINES in farm/cost.py. */
+/* In the order of BASELINES in farm/measure/cost.py. */
 static PROTOTYPE_INT((*const baselines[])) = {cost_direct, cost_dispatch, cost_branch, cost_retpoline};
 
 PROTOTYPE_INT(custom_default_1);

@@ -107,7 +107,7 @@ extern const uintptr_t target_addresses[FUNCTION_COUNT][TARGET_COUNT];
 /* A kind whose call sites take x as a LONG function does and derive the real arguments from it. */
 static inline bool is_derived(uint32_t kind) { return kind >= KIND_CRC; }
 
-/* Work: x names a piece of the pattern and how to go on (piece() in farm/scenario.py). */
+/* Work: x names a piece of the pattern and how to go on (piece() in farm/scenario/__init__.py). */
 extern const uint8_t work_pattern[PATTERN_SIZE]; /* ends where an unmapped page begins */
 extern struct work {
     uint32_t crc, counter, position; /* where the last call ended */

@@ -1,4 +1,4 @@
-/* The interpreter: runs one program and writes one trace (formats: wire.h, written by farm/wire.py). */
+/* The interpreter: runs one program and writes one trace (formats: wire.h, written by farm/scenario/wire.py). */
 #include "guest.h"
 #include "mechanism.h"
 

@@ -4,7 +4,7 @@
  *     CALL_kind(f, x)        a call of f with arguments derived from x; an integer that stands for the result
  *     DIGEST_kind            digest of its parameters, over values of fixed width
  *     RESULT_kind(value)     a result made of 32 bits
- * and farm/model.py says the same in Python. */
+ * and farm/scenario/model.py says the same in Python. */
 #ifndef KINDS_H
 #define KINDS_H
 

@@ -1,7 +1,7 @@
 /* The `relocated` mechanism: the stub (poke.c), and every call site that the linker's kept relocations lead to is
  * redirected straight to the target, so that a call costs what a direct one does.
  *
- * The host finds the sites after linking and decodes each (farm/call_sites.py): what is in the table is one branch
+ * The host finds the sites after linking and decodes each (farm/guest/call_sites.py): what is in the table is one branch
  * whose displacement lies in one 32-bit word that one store replaces.  A target that a site does not reach leaves that
  * site on the stub, which is always right.  Restoring puts every site's linked word back, which the host recorded, so
  * it does not depend on the encoder. */

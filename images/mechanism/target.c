@@ -7,7 +7,7 @@ extern const uint8_t descriptors_start[], descriptors_end[];
 extern const uint8_t text_start[], text_end[], far_start[], far_end[];
 #endif
 
-/* What the host checks of the finished image (farm/layout.py): where functions begin; of stubs, if there are any, how
+/* What the host checks of the finished image (farm/guest/layout.py): where functions begin; of stubs, if there are any, how
  * many bytes one has, where its word is and how large; and its data slot, if it has one. */
 extern const uint32_t farm_layout[5];
 const uint32_t farm_layout[5] = {

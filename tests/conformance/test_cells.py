@@ -10,11 +10,12 @@ import contextlib
 
 import pytest
 
-from farm import image, plan, run
 from farm.errors import FarmError
+from farm.guest import image
 from farm.pytest_plugin import arch_path, fail_if_hole, is_left_out, parameter, settled
 from farm.report.explain import explain
-from farm.verdict import PASSED, Verdict
+from farm.run import execute, plan
+from farm.run.verdict import PASSED, Verdict
 
 _PLAN = pytest.StashKey()
 
@@ -40,8 +41,8 @@ def test_cell(planned, pytestconfig, images):
     if spec not in images:
         with contextlib.suppress(FarmError):
             images[spec] = image.build(spec)
-    batch = run.Batch(spec, cell.engine, (cell,), (made.scenarios[cell.scenario],), retries=0)
-    (result,) = run.run_batch(batch, images.get(spec))
+    batch = execute.Batch(spec, cell.engine, (cell,), (made.scenarios[cell.scenario],), retries=0)
+    (result,) = execute.run_batch(batch, images.get(spec))
     result = settled(result, pytestconfig)
     if result.verdict is Verdict.XFAIL:
         pytest.xfail(result.reason)

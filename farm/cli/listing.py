@@ -1,0 +1,187 @@
+"""What ``farm list`` shows: rows of what there is, each a dictionary with a ``name``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from farm import suite
+from farm.engines import Engine, engines
+from farm.errors import MissingToolError, UnknownNameError
+from farm.guest import arch_toml
+from farm.guest.arch_toml import MECHANISM_FILES, CallSiteForm, Variant
+from farm.guest.call_sites import width
+from farm.guest.controls import CONTROLS
+from farm.guest.toolchain import TOOLCHAINS
+from farm.suite.absent import ABSENT
+
+
+def rows(what: str, arch_path: tuple[Path, ...] = (), scenario_path: tuple[Path, ...] = ()) -> list[dict[str, Any]]:
+    """Everything of the kind ``what``.  Raises :class:`~farm.errors.UnknownNameError` if there is no such kind."""
+    makers: dict[str, Callable[[], list[dict[str, Any]]]] = {
+        "variants": lambda: _variants(arch_path),
+        "mechanisms": _mechanisms,
+        "baselines": _baselines,
+        "engines": _engines,
+        "toolchains": lambda: _toolchains(arch_path),
+        "scenarios": lambda: _scenarios(scenario_path),
+        "controls": _controls,
+        "instructions": lambda: _instructions(arch_path),
+    }
+    if what not in makers:
+        raise UnknownNameError("list", what, makers)
+    return makers[what]()
+
+
+def brief(value: object) -> str:
+    """A value of a row on one line; what there is none of is empty."""
+    if value is None:
+        return ""
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {item}" for key, item in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _variants(arch_path: tuple[Path, ...]) -> list[dict[str, Any]]:
+    rows = []
+    for v in arch_toml.load(arch_path).values():
+        ready = _ready(v)
+        rows.append(
+            {
+                "name": v.name,
+                "architecture": v.architecture,
+                "bits": v.bits,
+                "byte_order": v.byte_order,
+                "mechanisms": [name for name in MECHANISM_FILES if not v.supports(name)],
+                "toolchains": list(v.toolchain),
+                "engines": {name: _hole(engine, v) or ready for name, engine in engines().items()},
+            }
+        )
+    return rows
+
+
+def _hole(engine: Engine, variant: Variant) -> str | None:
+    hole = engine.hole(variant)
+    return hole.reason if hole else None
+
+
+def _ready(variant: Variant) -> str:
+    """``ready`` if the compiler that is chosen by default is here, else what is missing."""
+    chosen = next((tool for name, tool in TOOLCHAINS.items() if name in variant.toolchain), None)
+    if chosen is None:
+        return f"{variant.name} has no toolchain"
+    try:
+        chosen.version(variant)
+    except MissingToolError as error:
+        return str(error)
+    return "ready"
+
+
+def _mechanisms() -> list[dict[str, Any]]:
+    return [
+        {"name": "pointer", "what": "a C function loads its target once, tests it for NULL and calls it"},
+        {"name": "stub", "what": "one jump in asm, poked in place; far targets go through a data slot beside it"},
+        {"name": "relocated", "what": "the stub, and every call site within reach redirected straight to the target"},
+    ]
+
+
+def _baselines() -> list[dict[str, Any]]:
+    from farm.measure.cost import BASELINES
+
+    return [{"name": name, "what": what} for name, what in BASELINES.items()]
+
+
+def _instructions(arch_path: tuple[Path, ...]) -> list[dict[str, Any]]:
+    """What each mechanism changes on each variant, how, and how far that reaches."""
+    rows = []
+
+    def row(variant: str, mechanism: str, instruction: str, store: str, reach: str) -> None:
+        names = ("name", "mechanism", "instruction", "store", "reach")
+        rows.append(dict(zip(names, (variant, mechanism, instruction, store, reach), strict=True)))
+
+    for v in arch_toml.load(arch_path).values():
+        row(v.name, "pointer", "load, call through a register", "one aligned word of data", "everything")
+        if not v.supports("stub"):
+            far = f"{_distance(v.branch_range)}, then its data slot" if v.branch_range else "everything"
+            row(v.name, "stub", v.stub_jump, v.stub_store, far)
+        if not v.supports("relocated"):
+            for form in v.call_site:
+                store = _STORES[form.store] if form.store != "never" else f"none: {form.reason}"
+                row(v.name, "relocated", form.instruction, store, _form_reach(form))
+    return rows
+
+
+_STORES = {
+    "aligned": "one aligned 32-bit word",
+    "quadword": "one 32-bit word within an aligned quadword",
+}
+
+
+def _form_reach(form: CallSiteForm) -> str:
+    if form.store == "never":
+        return "the stub"
+    if form.region:
+        return f"its aligned {form.region >> 20} MiB, then the stub"
+    reach = 1 << width(form) - 1
+    return f"{_distance(reach * form.scale)}, then the stub"
+
+
+def _distance(size: int) -> str:
+    for unit, name in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
+        if size >= 1 << unit:
+            return f"+-{size >> unit} {name}"
+    return f"+-{size} bytes"
+
+
+def _engines() -> list[dict[str, Any]]:
+    return [{"name": name, "blind_to": sorted(map(str, engine.blind_to))} for name, engine in engines().items()]
+
+
+def _toolchains(arch_path: tuple[Path, ...]) -> list[dict[str, Any]]:
+    rows = []
+    for name, toolchain in TOOLCHAINS.items():
+        versions: dict[str, str] = {}
+        for v in arch_toml.load(arch_path).values():
+            if name in v.toolchain:
+                try:
+                    versions[v.name] = toolchain.version(v)
+                except MissingToolError as error:
+                    versions[v.name] = str(error)
+        rows.append({"name": name, "variants": versions})
+    return rows
+
+
+def _scenarios(scenario_path: tuple[Path, ...]) -> list[dict[str, Any]]:
+    scenarios = [
+        {
+            "name": s.name,
+            "id": s.id,
+            "title": s.title,
+            "detects": sorted(map(str, s.detects)),
+            "mechanisms": [m for m in MECHANISM_FILES if not s.only or m in s.only[0]],
+            "tags": sorted(s.tags),
+            "bugs": list(s.bugs),
+            "controls": [c.name for c in CONTROLS.values() if c.defect in s.detects],
+            "absent": None,
+        }
+        for s in suite.load(scenario_path).values()
+    ]
+    absent = [
+        {"name": a.id, "id": a.id, "title": a.title, "absent": "; ".join(filter(None, (a.reason, a.elsewhere)))}
+        for a in ABSENT
+    ]
+    return [*scenarios, *absent]
+
+
+def _controls() -> list[dict[str, Any]]:
+    return [
+        {
+            "name": c.name,
+            "defect": str(c.defect),
+            "what": c.what,
+            "planted": c.file or "images",
+            "mechanisms": sorted(c.mechanisms),
+        }
+        for c in CONTROLS.values()
+    ]

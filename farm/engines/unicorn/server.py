@@ -1,0 +1,185 @@
+"""The child process of the ``unicorn`` engine: ``python -m farm.engines.unicorn.server``.
+
+Reads frames from standard input: one that opens an image (:class:`farm.engines.unicorn.Open`), then programs.  A
+watchdog thread ends a run that takes too long; that costs nothing measurable, unlike Unicorn's own limits.
+
+What was opened stays open, since a guest costs 7 ms to open and 4 MB to keep: whoever goes through all variants in
+turn, as a test with a parameter does, finds each of them warm.
+"""
+
+from __future__ import annotations
+
+import array
+import os
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from farm.engines.unicorn import (
+    BLOCKS,
+    COUNT,
+    COUNTED,
+    CRASH,
+    ERROR,
+    KEPT,
+    OPEN,
+    PATH,
+    PATH_OF,
+    RECORDED,
+    STEPS,
+    STEPS_OF,
+    TIMEOUT,
+    TRACE,
+    Failure,
+    Open,
+    Steps,
+)
+from farm.engines.unicorn.machine import GuestFault, Machine
+from farm.guest.image import described
+from farm.scenario.wire import KEEP
+
+_TICK = 0.05  # seconds
+
+
+class Opened:
+    """An image and the machine that runs it."""
+
+    def __init__(self, request: Open) -> None:
+        self.image = described(Path(os.fsdecode(request.image)))
+        self.settings = request.settings
+        self.timeout = request.timeout
+        self.watched = request.watched
+        self.machine: Machine | None = None
+        self.boot()
+
+    def boot(self) -> Machine:
+        """A new machine in place of one that cannot be used any more."""
+        self.machine = Machine(self.image, self.settings, self.watched)
+        return self.machine
+
+
+class Server:
+    """Runs programs on the image that was opened last."""
+
+    def __init__(self) -> None:
+        self.kept: dict[bytes, Opened] = {}  # by request, the last used at the end
+        self.current: Opened | None = None
+        self.started = 0.0  # when the current run began; 0 when none
+        self.timed_out = False
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(_TICK)
+            started, current = self.started, self.current
+            if started and current and current.machine and time.monotonic() - started > current.timeout:
+                self.timed_out = True
+                current.machine.stop()
+
+    def open(self, request: bytes) -> tuple[int, bytes]:
+        """Load the image of ``request`` (:class:`~farm.engines.unicorn.Open`), unless it is still there."""
+        opened = self.kept.pop(request, None) or Opened(msgspec.json.decode(request, type=Open))
+        self.kept[request] = self.current = opened
+        if len(self.kept) > KEPT:
+            del self.kept[next(iter(self.kept))]
+        return TRACE, b""
+
+    def run(self, program: bytes, *, keep: bool) -> tuple[int, bytes]:
+        """Status and payload for ``program``, run on the pristine image or with ``keep`` on what the last one left."""
+        current = self.current
+        assert current
+        machine = current.machine or current.boot()
+        if keep:
+            machine.rewind()
+        else:
+            machine.reset()
+        answer = self._guarded(current, machine, lambda: (TRACE, machine.run(program)))
+        if answer[0] != TRACE or not current.watched:
+            return answer
+        counted = [COUNTED.pack(*block, count) for block, count in machine.blocks().items()]
+        return BLOCKS, COUNT.pack(len(counted)) + b"".join(counted) + answer[1]
+
+    def path(self, program: bytes) -> tuple[int, bytes]:
+        """Status and payload for ``program``, whose path is wanted, on a machine of its own: its code calls a hook."""
+        current = self.current
+        assert current
+        machine = current.boot()
+        answer = self._guarded(
+            current, machine, lambda: (PATH, array.array("Q", machine.path(program, RECORDED)).tobytes())
+        )
+        current.machine = None
+        return answer
+
+    def steps(self, program: bytes) -> tuple[int, bytes]:
+        """As :meth:`path`, with all that ``program`` did; if it failed, up to there."""
+        current = self.current
+        assert current
+        machine = current.boot()
+        recorder = machine.record(RECORDED)
+        status, payload = self._guarded(current, machine, lambda: (TRACE, machine.run(program)))
+        recorder.settle()
+        current.machine = None
+        steps = Steps(
+            status,
+            payload,
+            recorder.count,
+            list(recorder.code),
+            recorder.executed.tobytes(),
+            recorder.stores,
+            recorder.protections,
+            recorder.encoded,
+        )
+        return STEPS, msgspec.msgpack.encode(steps)
+
+    def _guarded(self, current: Opened, machine: Machine, run: Callable[[], tuple[int, bytes]]) -> tuple[int, bytes]:
+        self.timed_out = False
+        self.started = time.monotonic()
+        try:
+            answer = run()
+        except GuestFault as fault:
+            self.started = 0.0
+            current.machine = None  # may be unusable after an error
+            where = f" at {fault.address:#x}" if fault.address is not None else ""
+            return CRASH, msgspec.json.encode(Failure(fault.what + where, fault.pc, machine.code()))
+        self.started = 0.0
+        if self.timed_out:
+            current.machine = None
+            detail = f"still running after {current.timeout:g} s"
+            return TIMEOUT, msgspec.json.encode(Failure(detail, machine.pc, machine.code()))
+        return answer
+
+    def answer(self, head: int, frame: bytes) -> tuple[int, bytes]:
+        """Status and payload for one frame."""
+        try:
+            if head & OPEN:
+                return self.open(frame)
+            if head & PATH_OF:
+                return self.path(frame)
+            if head & STEPS_OF:
+                return self.steps(frame)
+            return self.run(frame, keep=bool(head & KEEP))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the parent is owed an answer, and the guest a new machine
+            if self.current:
+                self.current.machine = None
+            return ERROR, msgspec.json.encode(Failure(f"{type(error).__name__}: {error}"))
+
+
+def main() -> None:
+    """Answer frames until standard input ends."""
+    server = Server()
+    stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
+    while head := stdin.read(4):
+        (length,) = struct.unpack("<I", head)
+        status, payload = server.answer(length, stdin.read(length & ~(OPEN | KEEP | PATH_OF | STEPS_OF)))
+        stdout.write(struct.pack("<2I", len(payload) + 4, status) + payload)
+        stdout.flush()
+    os._exit(0)  # no time for destructors of emulators
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,242 @@
+"""Call sites: where a guest calls or jumps to a patchable function directly.
+
+The linker keeps its relocations (``--emit-relocs``), and those that name a patchable function lead to its call sites.
+They are only a lead, since the same relocation type may stand for taking an address: a site is accepted once its
+opcode is one that ``arch.toml`` lists (:class:`~farm.guest.arch_toml.CallSiteForm`) and its displacement, decoded
+from the linked bytes, leads to the stub.  A linear scan over all code then looks for branches to a stub that no
+relocation led to; one that is found stops the build, for it would never be redirected and nobody would know.
+"""
+
+from __future__ import annotations
+
+import functools
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from farm.errors import ImageError
+from farm.guest.arch_toml import CallSiteForm, Variant
+from farm.scenario import FUNCTIONS
+
+_QUADWORD = 8  # bytes, x86
+
+#: Sections whose code is looked through for call sites; besides the stubs there is no other code.
+CODE = (".text", ".sites", ".module", ".far")
+
+
+class CallSite(msgspec.Struct, frozen=True):
+    """One branch to a patchable function that one store can redirect."""
+
+    address: int  #: of the 32-bit word that holds the displacement
+    word: int  #: its value as linked
+    function: int
+    instruction: str  #: the form's name in ``arch.toml``
+    module: bool  #: it exists only while the module is loaded
+
+
+class LeftAlone(msgspec.Struct, frozen=True):
+    """A reference to a patchable function that stays on the stub."""
+
+    address: int
+    function: int
+    what: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a guest's relocations lead to."""
+
+    sites: tuple[CallSite, ...]
+    left_alone: tuple[LeftAlone, ...]
+
+
+@functools.cache
+def _fields(form: CallSiteForm) -> tuple[tuple[tuple[int, int, bool], ...], int]:
+    """The displacement's parts, the most significant first, and the number of their bits.
+
+    Of each part: its lowest bit, its size, and whether it is compared with the sign.
+    """
+    ends = (part.partition(":") for part in form.displacement.split())
+    parts = tuple(
+        (int(low or high.lstrip("=")), int(high) - int(low) + 1 if low else 1, high.startswith("="))
+        for high, _, low in ends
+    )
+    return parts, sum(size for _, size, _ in parts)
+
+
+def width(form: CallSiteForm) -> int:
+    """Bits of the displacement."""
+    return _fields(form)[1]
+
+
+def displacement(form: CallSiteForm, word: int) -> int:
+    """The field of ``word``, sign-extended; absolute if the form has a region."""
+    parts, bits = _fields(form)
+    value = 0
+    low, size, _ = parts[0]
+    positive = 1 ^ word >> low + size - 1 & 1
+    for low, size, compared in parts:
+        value = value << size | word >> low & (1 << size) - 1 ^ (positive if compared else 0)
+    return value if form.region else value - (value >> bits - 1 << bits)
+
+
+def leads_to(form: CallSiteForm, address: int, word: int, bits: int) -> int:
+    """Where the branch whose displacement lies in ``word`` at ``address`` goes; addresses have ``bits`` bits."""
+    if form.region:
+        return (address + 4 & -form.region) | displacement(form, word) * form.scale
+    return address + form.base + displacement(form, word) * form.scale & (1 << bits) - 1
+
+
+def redirected(form: CallSiteForm, address: int, word: int, to: int, bits: int) -> int:
+    """``word`` at ``address`` with the displacement that leads to ``to``; unchanged if it does not reach."""
+    value = to // form.scale if form.region else (to - address - form.base) // form.scale
+    parts, size_of_all = _fields(form)
+    positive = 1 ^ value >> size_of_all - 1 & 1
+    made = word
+    for low, size, compared in reversed(parts):
+        mask = (1 << size) - 1
+        made = made & ~(mask << low) | (value & mask ^ (positive if compared else 0)) << low
+        value >>= size
+    return made if leads_to(form, address, made, bits) == to else word
+
+
+def survey(path: Path, variant: Variant) -> Survey:
+    """The call sites of the guest in ``path``.
+
+    Raises :class:`~farm.errors.ImageError` if a branch to a patchable function has no relocation, or one that lies.
+    """
+    from elftools.elf.elffile import ELFFile
+
+    with path.open("rb") as stream:
+        elf = ELFFile(stream)
+        symbols = {s.name: s["st_value"] for s in elf.get_section_by_name(".symtab").iter_symbols()}
+        sections = {name: elf.get_section_by_name(name) for name in CODE}
+        code = {name: _Code(section, variant) for name, section in sections.items() if section}
+        stubs = _stubs(symbols, elf, variant)
+        sites: dict[int, CallSite] = {}
+        left: dict[int, LeftAlone] = {}
+        for section, type_, address, symbol in _relocations(elf, code):
+            function = _function_named(symbol)
+            form = code[section].form(type_, address, stubs)
+            if form is None or form.store == "never":
+                if function is not None:
+                    what = form.instruction if form else f"relocation type {type_}"
+                    reason = form.reason if form else "no branch: the address is taken"
+                    left[address] = LeftAlone(address, function, what, reason)
+                continue
+            place = address + form.word
+            word = code[section].word(place)
+            reached = stubs[leads_to(form, place, word, variant.bits)]
+            if function is not None and function != reached:
+                raise ImageError(
+                    f"{form.instruction} at {place:#x} leads to whatever_{reached}, its relocation to {symbol}"
+                )
+            refusal = _not_one_store(form, place)
+            if refusal:
+                left[place] = LeftAlone(place, reached, form.instruction, refusal)
+            else:
+                sites[place] = CallSite(place, word, reached, form.instruction, section == ".module")
+        for section, at in code.items():
+            for place, form, function in at.branches(stubs):
+                if place not in sites and place not in left:
+                    raise ImageError(
+                        f"{form.instruction} at {place:#x} in {section} leads to whatever_{function}, and no "
+                        "relocation says so"
+                    )
+    ordered = tuple(sites[place] for place in sorted(sites))
+    return Survey(ordered, tuple(left.values()))
+
+
+def _not_one_store(form: CallSiteForm, address: int) -> str | None:
+    """Why the word at ``address`` cannot be replaced in one atomic store; None if it can."""
+    if form.store == "aligned" and address % 4:
+        return "its word is not aligned"
+    if form.store == "quadword" and address % _QUADWORD > _QUADWORD - 4:
+        return "its word crosses an aligned quadword"
+    return None
+
+
+def _function_named(symbol: str) -> int | None:
+    name, _, number = symbol.lstrip(".").partition("_")
+    return int(number) if name == "whatever" and number.isdigit() and int(number) < len(FUNCTIONS) else None
+
+
+class _Code:
+    """A section of code, and the forms that may be found in it."""
+
+    def __init__(self, section: Any, variant: Variant) -> None:
+        self.start: int = section["sh_addr"]
+        self.data: bytes = section.data()
+        self.variant = variant
+
+    def read(self, address: int, size: int) -> int:
+        offset = address - self.start
+        if offset < 0 or offset + size > len(self.data):
+            return -1
+        return int.from_bytes(self.data[offset : offset + size], self.variant.byte_order)
+
+    def word(self, address: int) -> int:
+        return self.read(address, 4)
+
+    def _is(self, form: CallSiteForm, place: int) -> bool:
+        opcode = form.opcode
+        seen = self.read(place + opcode.at, opcode.size)
+        other = opcode.unless is not None and seen & opcode.unless.mask == opcode.unless.value
+        return seen >= 0 and self.word(place) >= 0 and seen & opcode.mask == opcode.value and not other
+
+    def form(self, type_: int, address: int, stubs: dict[int, int]) -> CallSiteForm | None:
+        """The form that a relocation of ``type_`` at ``address`` stands for, if it is a branch to a stub."""
+        for form in self.variant.call_site:
+            place = address + form.word
+            if type_ not in form.relocations or not self._is(form, place):
+                continue
+            if form.store == "never" or leads_to(form, place, self.word(place), self.variant.bits) in stubs:
+                return form
+        return None
+
+    def branches(self, stubs: dict[int, int]) -> Iterator[tuple[int, CallSiteForm, int]]:
+        """Every place in the section that reads as a branch to a stub, with the function, whatever relocations say."""
+        forms = [form for form in self.variant.call_site if form.store != "never"]
+        order = {"little": "<", "big": ">"}[self.variant.byte_order]
+        for phase in range(0, 4, self.variant.alignment):
+            words = (len(self.data) - phase) // 4
+            for i, word in enumerate(struct.unpack_from(f"{order}{words}I", self.data, phase)):
+                place = self.start + phase + 4 * i
+                for form in forms:
+                    if form.opcode.at == 0 and form.opcode.size == 4 and word & form.opcode.mask != form.opcode.value:
+                        continue
+                    function = stubs.get(leads_to(form, place, word, self.variant.bits))
+                    if function is not None and self._is(form, place):
+                        yield place, form, function
+
+
+def _stubs(symbols: dict[str, int], elf: Any, variant: Variant) -> dict[int, int]:
+    """Function numbers by the addresses of their stubs' first instructions."""
+    stub, data = elf.get_section_by_name(".stub"), elf.get_section_by_name(".rodata")
+    stubs = {}
+    for number in range(len(FUNCTIONS)):
+        address = symbols[f"whatever_{number}"] & -variant.alignment
+        if not stub["sh_addr"] <= address < stub["sh_addr"] + stub["sh_size"]:  # of a descriptor: its first word
+            offset = address - data["sh_addr"]
+            address = int.from_bytes(data.data()[offset : offset + variant.word_size], variant.byte_order)
+        stubs[address] = number
+    return stubs
+
+
+def _relocations(elf: Any, code: dict[str, _Code]) -> Iterator[tuple[str, int, int, str]]:
+    """Section, type, address and symbol of every relocation in code."""
+    from elftools.elf.relocation import RelocationSection
+
+    names = [s.name for s in elf.get_section_by_name(".symtab").iter_symbols()]
+    for section in elf.iter_sections():
+        if not isinstance(section, RelocationSection):
+            continue
+        target = elf.get_section(section["sh_info"]).name
+        if target in code:
+            for relocation in section.iter_relocations():
+                yield target, relocation["r_info_type"], relocation["r_offset"], names[relocation["r_info_sym"]]

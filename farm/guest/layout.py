@@ -1,0 +1,351 @@
+"""What a linked guest must satisfy, checked on the finished image before it may run: :data:`RULES`.
+
+Emulators forgive what machines do not: a misaligned slot is loaded, a torn store is never seen.  So every rule looks at
+the image itself, for every variant: at what the linker left, what the host filled in, and what the guest was compiled
+with (``farm_layout``, images/mechanism/target.c).  None asks the code that decided, so a mistake there is found here.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+from farm.errors import ImageError
+from farm.guest import elf
+from farm.guest.arch_toml import Variant
+from farm.guest.call_sites import CODE
+from farm.guest.elf import Section, Segment, Symbol, bytes_at
+from farm.scenario import FUNCTIONS, REAL_TARGETS, Target, wire
+
+_EXECUTE, _WRITE = 1, 2
+_SITE_BYTES = 4
+_DIGESTED = ("text", "sites", "stub", "state")
+
+
+class Stubs(NamedTuple):
+    """What the guest was compiled with, in bytes; all but the first are 0 where there are no stubs."""
+
+    function_alignment: int
+    size: int  #: of one
+    word: int  #: from the stub's first instruction
+    word_size: int
+    slot: int  #: likewise; 0: it has none
+
+
+class Entry(NamedTuple):
+    """A call site as the guest's table has it."""
+
+    address: int
+    linked: int
+    function: int
+
+
+@dataclass(frozen=True)
+class Linked:
+    """A guest as it is about to be run."""
+
+    name: str  #: of the image, for messages
+    variant: Variant
+    mechanism: str
+    content: bytes
+    segments: tuple[Segment, ...]
+    sections: tuple[Section, ...]
+    symbols: dict[str, Symbol]
+    functions: dict[str, int]  #: where their code begins
+
+    def address(self, name: str) -> int:
+        """Where ``name`` lies.  Raises :class:`~farm.errors.ImageError` if the guest has no such symbol."""
+        if name not in self.symbols:
+            raise ImageError(f"{self.name}: it has no symbol {name}")
+        return self.symbols[name].address
+
+    def region(self, name: str) -> range:
+        """The addresses between ``NAME_start`` and ``NAME_end``."""
+        return range(self.address(f"{name}_start"), self.address(f"{name}_end"))
+
+    def bytes_at(self, address: int, size: int) -> bytes:
+        return bytes_at(self.content, self.segments, address, size)
+
+    def words(self, name: str, count: int) -> tuple[int, ...]:
+        """``count`` words of 32 bits at symbol ``name``."""
+        return struct.unpack(f"{self._order}{count}I", self.bytes_at(self.address(name), 4 * count))
+
+    @property
+    def stubs(self) -> Stubs:
+        return Stubs(*self.words("farm_layout", len(Stubs._fields)))
+
+    @property
+    def entry(self) -> struct.Struct:
+        """How an entry of the table of call sites is packed."""
+        return struct.Struct(f"{self._order}{'Q' if self.variant.word_size == 8 else 'I'}II")
+
+    @property
+    def sites(self) -> list[Entry]:
+        """The guest's own table of call sites."""
+        (count,) = self.words("farm_site_count", 1)
+        table = self.bytes_at(self.address("farm_sites"), count * self.entry.size)
+        return [Entry(*fields) for fields in self.entry.iter_unpack(table)]
+
+    def stub(self, number: int) -> int:
+        """Where the first instruction of a stub lies."""
+        return self.functions[f"whatever_{number}"]
+
+    @property
+    def _order(self) -> str:
+        return ">" if self.variant.big_endian else "<"
+
+
+def read(path: Path, name: str, variant: Variant, mechanism: str) -> Linked:
+    """The guest in ``path``, called ``name`` in messages.
+
+    Raises :class:`~farm.errors.ImageError` if it is none.
+    """
+    segments, _, functions = elf.inspect(path, variant)
+    sections, symbols = elf.parts(path)
+    return Linked(name, variant, mechanism, path.read_bytes(), segments, sections, symbols, functions)
+
+
+def check(guest: Linked) -> None:
+    """Raise :class:`~farm.errors.ImageError`, with image, symbol, address and rule, if ``guest`` breaks a rule."""
+    for rule in RULES:
+        for complaint in rule(guest):
+            raise ImageError(f"{guest.name}: {complaint}")
+
+
+def _functions(guest: Linked) -> Iterator[str]:
+    """Every patchable function and every target of it is there."""
+    for number in range(len(FUNCTIONS)):
+        for name in (f"whatever_{number}", *(f"{target.name.lower()}_{number}" for target in REAL_TARGETS)):
+            if name not in guest.functions or name not in guest.symbols:
+                yield f"it has no function {name}, which every guest has (images/guest/guest.h)"
+
+
+def _code(guest: Linked) -> Iterator[str]:
+    """Code is where the farm looks for call sites, and stubs are where they are patched."""
+    wanted = {*CODE, ".stub"}
+    executable = [segment for segment in guest.segments if segment.flags & _EXECUTE]
+    for section in guest.sections:
+        inside = any(s.address <= section.address < s.address + s.size for s in executable)
+        if inside and section.size and section.name not in wanted:
+            yield (
+                f"section {section.name} at {section.address:#x} holds code, and nobody looks for call sites there "
+                f"(images/platform/link.ld has {', '.join(sorted(wanted))})"
+            )
+    filled = {section.name for section in guest.sections if section.size}
+    for name in (*CODE, *((".stub",) if guest.mechanism != "pointer" else ())):
+        if name not in filled:
+            yield f"section {name} is empty or not there (images/platform/link.ld)"
+
+
+def _protection(guest: Linked) -> Iterator[str]:
+    """Text is executable and read-only but between text_open and text_close (mechanism.h); data is never executable."""
+    for segment in guest.segments:
+        if segment.flags & _EXECUTE and segment.flags & _WRITE:
+            yield f"the segment at {segment.address:#x} is writable and executable at once (mechanism.h, text_open)"
+    flags = (("text", _EXECUTE), ("module", _EXECUTE), ("sites", _EXECUTE), ("stub", _EXECUTE), ("far", _EXECUTE))
+    for name, needed in (*flags, ("state", _WRITE)):
+        region = guest.region(name)
+        if region and not any(
+            s.flags & needed and s.address <= region[0] and region[-1] < s.address + s.size for s in guest.segments
+        ):
+            what = "executable" if needed == _EXECUTE else "writable"
+            yield f"{name}_start at {region[0]:#x} is in no {what} segment (images/platform/link.ld, PHDRS)"
+
+
+def _pages(guest: Linked) -> Iterator[str]:
+    """What changes its protection has its pages for itself."""
+    page = guest.variant.page
+    why = f"protection changes by pages, here of {page} bytes (mprotect(2))"
+    for name in ("module", "sites", "stub"):
+        start = guest.address(f"{name}_start")
+        if start % page:
+            yield f"{name}_start at {start:#x} is not the beginning of a page: {why}"
+    by_address = sorted(guest.segments, key=lambda segment: segment.address)
+    for first, second in pairwise(by_address):
+        if (first.address + first.size - 1) // page >= second.address // page:
+            yield f"the segments at {first.address:#x} and {second.address:#x} share a page: {why}"
+
+
+def _places(guest: Linked) -> Iterator[str]:
+    """Near and far text are where arch.toml wants them."""
+    variant = guest.variant
+    for name, wanted in (("text", variant.text_base), ("far", variant.far_base)):
+        start = guest.address(f"{name}_start")
+        if start != wanted:
+            yield f"{name}_start is at {start:#x}, and {name}_base in arch.toml is {wanted:#x}"
+
+
+def _words(guest: Linked) -> Iterator[str]:
+    """What is digested and copied as 32-bit words (images/platform/linux.c, images/guest/module.c) is made of them."""
+    for name in (*_DIGESTED, "module"):
+        region = guest.region(name)
+        if region.start % 4 or len(region) % 4:
+            yield (
+                f"{name}_start at {region.start:#x} has {len(region)} bytes: it is digested or copied as 32-bit words, "
+                "so both are multiples of 4"
+            )
+    for name in ("farm_pristine", "farm_module"):
+        if guest.address(name) % 4:
+            yield f"{name} at {guest.address(name):#x} is copied as 32-bit words, and is not aligned as one"
+
+
+def _edge(guest: Linked) -> Iterator[str]:
+    """Behind the pattern there is nothing, so that who reads past its end dies."""
+    page = guest.variant.page
+    for section in guest.sections:
+        if section.name == ".edge":
+            end = section.address + section.size
+            behind = [s for s in guest.segments if s.address < end + page and end < s.address + s.size]
+            if end % page or behind:
+                yield f"section .edge ends at {end:#x}: not at the end of a page of {page} bytes with nothing behind it"
+
+
+def _targets(guest: Linked) -> Iterator[str]:
+    """Targets begin where functions may: a patch to any other address is refused as misaligned."""
+    alignment = guest.stubs.function_alignment
+    for number in range(len(FUNCTIONS)):
+        for target in REAL_TARGETS:
+            name = f"{target.name.lower()}_{number}"
+            if (guest.address(name) - guest.variant.function_bias) % alignment:
+                yield f"{name} at {guest.address(name):#x} is not a multiple of {alignment} (ARCH_FUNCTION_ALIGNMENT)"
+
+
+def _far(guest: Linked) -> Iterator[str]:
+    """No stub's jump reaches a far target: else the way through the data slot is never taken."""
+    reach, bits = guest.variant.branch_range, guest.variant.bits
+    for number in range(len(FUNCTIONS) if reach and guest.mechanism != "pointer" else 0):
+        name = f"{Target.FAR.name.lower()}_{number}"
+        distance = (guest.functions[name] - guest.stub(number) + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1)
+        if reach and abs(distance) <= reach:
+            yield (
+                f"{name} at {guest.functions[name]:#x} is {distance:#x} bytes from its stub, which reaches {reach:#x} "
+                "(branch_range in arch.toml)"
+            )
+
+
+def _stubs(guest: Linked) -> Iterator[str]:
+    """Every stub has a block of its own, of one size, and all it consists of lies in it (images/mechanism/poke.c)."""
+    region, stubs = guest.region("stub"), guest.stubs
+    if guest.mechanism == "pointer":
+        return
+    if not stubs.size or stubs.size & stubs.size - 1 or region.start % stubs.size:
+        yield f"stub_start at {region.start:#x} is not a multiple of ARCH_STUB_BYTES ({stubs.size}), a power of two"
+        return
+    if len(region) != (-(-stubs.size * len(FUNCTIONS) // 16)) * 16:
+        yield (
+            f"section .stub has {len(region)} bytes, and {len(FUNCTIONS)} stubs of ARCH_STUB_BYTES ({stubs.size}) have "
+            f"{stubs.size * len(FUNCTIONS)}"
+        )
+    for number in range(len(FUNCTIONS)):
+        block = range(region.start + number * stubs.size, region.start + (number + 1) * stubs.size)
+        places = [("its first instruction", guest.stub(number), guest.variant.alignment)]
+        places.append(("its word (ARCH_STUB_WORD)", guest.stub(number) + stubs.word, stubs.word_size))
+        if stubs.slot:
+            places.append(("its data slot (ARCH_STUB_SLOT)", guest.stub(number) + stubs.slot, guest.variant.word_size))
+        for what, at, size in places:
+            if at not in block or at + size - 1 not in block:
+                yield f"whatever_{number}: {what} at {at:#x} is not in the stub's own bytes from {block.start:#x} on"
+
+
+def _stub_words(guest: Linked) -> Iterator[str]:
+    """The word of a stub is replaced in one store."""
+    stubs, variant = guest.stubs, guest.variant
+    if guest.mechanism == "pointer":
+        return
+    if stubs.word_size > variant.word_size:
+        yield f"ARCH_CODE_WORD has {stubs.word_size} bytes, and one store of {variant.name} {variant.word_size}"
+    for number in range(len(FUNCTIONS)):
+        at = guest.stub(number) + stubs.word
+        if at % stubs.word_size:
+            yield (
+                f"whatever_{number}: the word of its stub at {at:#x} is not a multiple of its {stubs.word_size} bytes, "
+                f"so a store may be seen in parts{_manual(variant.store_manual)}"
+            )
+
+
+def _slots(guest: Linked) -> Iterator[str]:
+    """The data slot of a stub is loaded, and replaced, as one."""
+    stubs, variant = guest.stubs, guest.variant
+    for number in range(len(FUNCTIONS) if stubs.slot and guest.mechanism != "pointer" else 0):
+        at = guest.stub(number) + stubs.slot
+        if at % variant.word_size:
+            yield (
+                f"whatever_{number}: the data slot of its stub at {at:#x} is not a multiple of its {variant.word_size} "
+                f"bytes{_manual(variant.slot_manual or variant.store_manual)}"
+            )
+
+
+def _pointers(guest: Linked) -> Iterator[str]:
+    """A pointer is loaded, and replaced, as one."""
+    region, variant = guest.region("pointer"), guest.variant
+    if guest.mechanism != "pointer":
+        return
+    if len(region) != variant.word_size * len(FUNCTIONS):
+        yield f"pointer_start at {region.start:#x} has {len(region)} bytes, not {len(FUNCTIONS)} pointers"
+    if region.start % variant.word_size:
+        yield (
+            f"pointer_start at {region.start:#x} is not a multiple of {variant.word_size} bytes, so a store to a "
+            f"pointer may be seen in parts{_manual(variant.store_manual)}"
+        )
+
+
+def _sites(guest: Linked) -> Iterator[str]:
+    """A call site in the table is one that one store replaces, in text that is opened for it, and is as linked."""
+    if guest.mechanism != "relocated":
+        return
+    module, text = guest.region("module"), guest.region("sites")
+    last = -_SITE_BYTES
+    for site in guest.sites:
+        function = site.function & ~wire.SITE_IN_MODULE
+        name = f"the call site of whatever_{function} at {site.address:#x}"
+        if function >= len(FUNCTIONS):
+            yield f"{name}: there is no such function"
+        if site.address < last + _SITE_BYTES:
+            yield f"{name} is not behind the one at {last:#x} (farm_sites is sorted, and no two share a byte)"
+        last = site.address
+        if site.address not in (module if site.function & wire.SITE_IN_MODULE else text):
+            where = "module" if site.function & wire.SITE_IN_MODULE else "sites"
+            yield f"{name} is not between {where}_start and {where}_end, which are opened to patch it (mechanism.h)"
+        elif int.from_bytes(guest.bytes_at(site.address, _SITE_BYTES), guest.variant.byte_order) != site.linked:
+            yield f"{name}: the table has {site.linked:#010x}, and the linker left something else there"
+        if may_tear(guest.variant, site.address):
+            block = guest.variant.store_within
+            within = f", nor within {block} aligned bytes" if block else ""
+            yield (
+                f"{name} is not a multiple of {_SITE_BYTES}{within}, so a store may be seen "
+                f"in parts{_manual(guest.variant.store_manual)}"
+            )
+
+
+def may_tear(variant: Variant, address: int) -> bool:
+    """A store of 32 bits to ``address`` may be seen in parts."""
+    block = variant.store_within
+    inside = block is not None and address // block == (address + _SITE_BYTES - 1) // block
+    return bool(address % _SITE_BYTES) and not inside
+
+
+def _manual(reference: str) -> str:
+    return f" ({reference})" if reference else ""
+
+
+#: What must hold, each rule a generator of what does not.
+RULES: tuple[Callable[[Linked], Iterator[str]], ...] = (
+    _functions,
+    _code,
+    _protection,
+    _pages,
+    _places,
+    _words,
+    _edge,
+    _targets,
+    _far,
+    _stubs,
+    _stub_words,
+    _slots,
+    _pointers,
+    _sites,
+)

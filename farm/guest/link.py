@@ -1,0 +1,92 @@
+"""Completes a linked guest: what only the finished link knows is filled into its tables, and the whole is checked.
+
+The bytes that patching changes are copied from the linked code into the guest's own table (``farm_pristine``): the
+reference for "byte for byte as the linker left it" does not come from the encoder under test.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+from farm.errors import ImageError
+from farm.guest import layout
+from farm.guest.arch_toml import Variant
+from farm.guest.call_sites import CallSite, redirected, survey
+from farm.guest.elf import SYMBOLS, Segment, bytes_at
+from farm.scenario import REAL_TARGETS, wire
+
+
+def patched(symbols: dict[str, int], mechanism: str) -> tuple[int, int]:
+    """Start and size in bytes of what patching changes: stubs, or pointers."""
+    region = "pointer" if mechanism == "pointer" else "stub"
+    start = symbols[f"{region}_start"]
+    return start, symbols[f"{region}_end"] - start
+
+
+def fill(path: Path, name: str, variant: Variant, mechanism: str) -> tuple[CallSite, ...]:
+    """Give the linked guest what only the finished link knows: pristine bytes, the module's text, the call sites.
+
+    Raises :class:`~farm.errors.ImageError`, with ``name``, if a table is too small for it, or if the guest is not what
+    it must be (:mod:`farm.guest.layout`).
+    """
+    guest = layout.read(path, name, variant, mechanism)
+    content = bytearray(guest.content)
+
+    def put(what: str, data: bytes, table: str, limit: str) -> None:
+        address, room = guest.address(table), guest.symbols[table].size
+        if len(data) > room:
+            raise ImageError(f"{name}: {what} has {len(data)} bytes, and {table} has room for {room} ({limit})")
+        home = next(s for s in guest.segments if s.address <= address < s.address + s.file_size)
+        offset = home.offset + address - home.address
+        content[offset : offset + len(data)] = data
+
+    start, size = patched({symbol: guest.address(symbol) for symbol in SYMBOLS}, mechanism)
+    what = "section .data.pointers" if mechanism == "pointer" else "section .stub"
+    put(what, guest.bytes_at(start, size), "farm_pristine", "ARCH_STUB_BYTES for each function")
+    module = guest.region("module")
+    put(
+        "section .module",
+        guest.bytes_at(module.start, len(module)),
+        "farm_module",
+        "MODULE_SIZE in farm/scenario/wire.py",
+    )
+    sites: tuple[CallSite, ...] = ()
+    if mechanism == "relocated":
+        try:
+            sites = survey(path, variant).sites
+        except ImageError as error:
+            raise ImageError(f"{name}: {error}") from None
+        marked = ((s.address, s.word, s.function | (wire.SITE_IN_MODULE if s.module else 0)) for s in sites)
+        table = b"".join(guest.entry.pack(*fields) for fields in marked)
+        put(f"the table of {len(sites)} call sites", table, "farm_sites", "SITE_CAPACITY in farm/scenario/wire.py")
+        count = len(sites).to_bytes(4, variant.byte_order)
+        put("their number", count, "farm_site_count", "one word")
+        words = b"".join(_words_by_target(site, guest.functions, variant) for site in sites)
+        put("what they hold by target", words, "farm_site_words", "SITE_CAPACITY in farm/scenario/wire.py")
+    layout.check(replace(guest, content=bytes(content)))
+    path.write_bytes(content)
+    path.chmod(0o755)
+    return sites
+
+
+def _words_by_target(site: CallSite, functions: dict[str, int], variant: Variant) -> bytes:
+    """What ``site`` holds while its function leads to each of its targets: the linked word where it does not reach."""
+    form = next(form for form in variant.call_site if form.instruction == site.instruction)
+    words = [site.word]
+    for target in REAL_TARGETS[1:]:
+        to = functions[f"{target.name.lower()}_{site.function}"] & -variant.alignment
+        words.append(redirected(form, site.address, site.word, to, variant.bits))
+    return struct.pack(f"{'>' if variant.big_endian else '<'}{len(words)}I", *words)
+
+
+def text_digest(content: bytes, segments: tuple[Segment, ...], symbols: dict[str, int], *, big_endian: bool) -> int:
+    """The digest of text, stubs and state of the guest whose file is ``content``, as the guest itself computes it."""
+    digest = wire.FNV_BASIS
+    for region in ("text", "module", "sites", "stub", "far", "state"):
+        start, end = symbols[f"{region}_start"], symbols[f"{region}_end"]
+        data = bytes_at(content, segments, start, end - start) if end > start else b""
+        words = struct.unpack(f"{'>' if big_endian else '<'}{len(data) // 4}I", data)
+        digest = wire.fnv(words, digest)
+    return digest

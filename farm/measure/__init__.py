@@ -1,0 +1,1 @@
+"""What is counted or looked at, and not judged."""

@@ -1,0 +1,214 @@
+"""What a patched call costs: instructions executed per call, baselines beside mechanisms.
+
+Every way to call is a loop around one call, the same loop in each.  The mechanisms' are measured in the guests that the
+farm tests, after a patch; the baselines' (``images/cost``) in one more guest.  The engine tells the address of every
+instruction that is executed, and what counts is what lies between two entries of the target, less the target itself:
+back from it, through the loop and the call, and whatever is on the way (a stub, the C function of ``pointer``, a thunk
+of the compiler's or the linker's).  So the number is exact and the same in every run.  It is no time.
+
+Chosen: the path from Unicorn, or from QEMU's log where Unicorn has no such guest or cannot step it; a test holds both
+to the same numbers.  Rejected: the difference of two whole runs, which has what the targets do in it, and that depends
+on data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from farm.engines import engines
+from farm.errors import FarmError
+from farm.guest import image
+from farm.guest.arch_toml import Variant
+from farm.guest.call_sites import survey
+from farm.guest.elf import bytes_at
+from farm.guest.image import Image
+from farm.guest.toolchain import TOOLCHAINS
+from farm.processes import workers
+from farm.run.plan import Plan
+from farm.scenario import Defect, Scenario, Step, call, patch, wire
+
+#: Calls of each loop: what lies between the first two and what lies between the last two must be the same.
+CALLS = 3
+TIMEOUT = 10.0  # seconds a loop
+
+_LOOP = "looped_0"  # the mechanisms' own
+_EXECUTE = 1  # of a segment's flags
+
+#: The ways that are only measured, in the order of ``images/cost/calls.c``.
+BASELINES = {
+    "direct": "the call site calls the target itself",
+    "dispatch": "ops->call(x), with ops and the structure it points to in writable data, as the crypto API dispatches",
+    "branch": "a flag and direct calls, as Zinc chose",
+    "retpoline": "dispatch, compiled with retpolines, where the compiler has them",
+}
+_MECHANISMS = (
+    ("pointer", "fast"),
+    ("stub", "fast"),
+    ("relocated", "fast"),
+    ("stub", "far"),
+    ("relocated", "far"),
+)
+
+
+class CostError(FarmError):
+    """What was executed is not the loop that was to be measured."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to call."""
+
+    name: str
+    mechanism: str  #: of the guest
+    baseline: int | None  #: its number, or None: the mechanism's own call site
+    target: str
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        if self.baseline is not None:
+            return (call(1, self.baseline, count=CALLS),)
+        return patch(0, self.target), call(0, 0, "looped", count=CALLS)
+
+    @property
+    def callers(self) -> tuple[str, ...]:
+        """The functions that the target may return to."""
+        return (_LOOP, "whatever_0") if self.baseline is None else (f"cost_{self.name}",)
+
+    def exists(self, variant: Variant, toolchain: str) -> bool:
+        if self.name == "retpoline":
+            return image.has_retpoline(variant, toolchain)
+        if self.target == "far" and variant.branch_range is None:
+            return False
+        return variant.supports(self.mechanism) is None
+
+    def spec(self, variant: Variant, toolchain: str) -> image.Spec:
+        return image.Spec(variant, self.mechanism, toolchain, baselines=self.baseline is not None)
+
+
+WAYS = (
+    *(Way(name, "pointer", number, "fast") for number, name in enumerate(BASELINES)),
+    *(Way(name if target == "fast" else f"{name} far", name, None, target) for name, target in _MECHANISMS),
+)
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """What calls cost on one variant, built by one toolchain."""
+
+    variant: str
+    toolchain: str
+    compiler: str = ""  #: its version: the loops are its work
+    engine: str = ""  #: that told the paths
+    instructions: dict[str, int | None] = {}  #: per call, by way; None: there is no such way
+    note: str = ""  #: why ``relocated`` costs what ``stub`` does
+    reason: str = ""  #: why there is nothing else
+    failed: bool = False  #: ``reason`` is no hole but a failure
+
+    @property
+    def name(self) -> str:
+        return f"{self.variant}/{self.toolchain}"
+
+    def over_direct(self, way: str) -> int | None:
+        """What ``way`` executes beyond a direct call."""
+        count, direct = self.instructions.get(way), self.instructions.get("direct")
+        return None if count is None or direct is None else count - direct
+
+
+def per_call(path: Iterable[int], built: Image, variant: Variant, way: Way) -> int:
+    """The instructions per call in ``path``.  Raises :class:`CostError`."""
+    code = _code(built, variant)
+    target, callers = code[f"{way.target}_0"], [code[name] for name in way.callers if name in code]
+    inside, between, counts = False, 0, []
+    for address in path:
+        if address in target and not inside:
+            counts.append(between)
+            inside, between = True, 0
+        elif inside and any(address in caller for caller in callers):
+            inside = False
+        between += not inside
+    if len(counts) != CALLS or len(set(counts[1:])) != 1:
+        raise CostError(f"{way.name}: {CALLS} calls of {way.target}_0 expected; instructions before each: {counts}")
+    return counts[-1]
+
+
+def _code(built: Image, variant: Variant) -> dict[str, range]:
+    """Where each function's code lies: up to the next one's."""
+    content = built.read()
+    starts = {name: _start(address, content, built, variant) for name, address in built.functions.items()}
+    following = dict(zip(ordered := sorted(set(starts.values())), ordered[1:], strict=False))
+    return {name: range(start, following.get(start, start + variant.page)) for name, start in starts.items()}
+
+
+def _start(address: int, content: bytes, built: Image, variant: Variant) -> int:
+    """The first instruction of the function whose symbol says ``address``, which may be that of its descriptor."""
+    home = next((s for s in built.segments if s.address <= address < s.address + s.size), None)
+    if home and not home.flags & _EXECUTE:
+        word = bytes_at(content, built.segments, address, variant.word_size)
+        return int.from_bytes(word, variant.byte_order)
+    return address
+
+
+def measure(variant: Variant, toolchain: str, engine: str) -> Cost:
+    """The cost of every way to call on ``variant``.
+
+    Raises :class:`~farm.errors.FarmError` if a guest cannot be built or does not do what it should.
+    """
+    counts = {
+        way.name: _measure(variant, toolchain, engine, way) if way.exists(variant, toolchain) else None for way in WAYS
+    }
+    note = ""
+    if counts["relocated"] is not None:
+        note = _left_on_stub(image.build(image.Spec(variant, "relocated", toolchain)), variant)
+    return Cost(variant.name, toolchain, TOOLCHAINS[toolchain].version(variant), engine, counts, note)
+
+
+def _left_on_stub(built: Image, variant: Variant) -> str:
+    """Why the call site of the loop cannot be redirected; empty if it can."""
+    loop = _code(built, variant)[_LOOP]
+    if any(site.address in loop for site in built.sites):
+        return ""
+    left = next((left for left in survey(Path(built.path), variant).left_alone if left.address in loop), None)
+    why = f"{left.what}: {left.reason}" if left else "no direct call"
+    return f"the call site in the loop stays on the stub ({why})"
+
+
+def _measure(variant: Variant, toolchain: str, engine: str, way: Way) -> int:
+    built = image.build(way.spec(variant, toolchain))
+    scenario = Scenario("BS-00", "cost", "", way.steps, frozenset(Defect))
+    program = wire.encode(scenario, big_endian=variant.big_endian)
+    reply = engines()[engine.partition(":")[0]].path(built, variant.profiled(engine), program, TIMEOUT)
+    if reply.failure:
+        raise CostError(f"{way.name}: {reply.failure} under {engine}: {reply.detail}")
+    return per_call(reply.path, built, variant, way)
+
+
+def measure_all(plan: Plan, jobs: int) -> list[Cost]:
+    """The costs of every variant and toolchain of ``plan``, each by the first of its engines that can tell."""
+    chosen: dict[tuple[str, str], str] = {}
+    holes: dict[tuple[str, str], list[str]] = {}
+    for planned in plan.cells:
+        pair, engine = (planned.cell.variant, planned.cell.toolchain), planned.cell.engine
+        holes.setdefault(pair, [])
+        if planned.verdict:
+            holes[pair].append(planned.reason or planned.verdict)
+        elif engines()[engine.partition(":")[0]].tells_path(plan.variants[pair[0]].profiled(engine)):
+            chosen.setdefault(pair, engine)
+        else:
+            holes[pair].append(f"{engine} cannot tell what {pair[0]} executes")
+
+    def one(pair: tuple[str, str]) -> Cost:
+        if pair not in chosen:
+            return Cost(*pair, reason="; ".join(dict.fromkeys(holes[pair])))
+        try:
+            return measure(plan.variants[pair[0]], pair[1], chosen[pair])
+        except FarmError as error:
+            return Cost(*pair, reason=str(error), failed=True)
+
+    ways = ((plan.variants[name], toolchain, way) for name, toolchain in chosen for way in WAYS)
+    specs = dict.fromkeys(way.spec(variant, tool) for variant, tool, way in ways if way.exists(variant, tool))
+    image.build_all(list(specs), jobs)
+    with workers(jobs) as pool:
+        return list(pool.map(one, holes))

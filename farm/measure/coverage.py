@@ -1,0 +1,416 @@
+"""Which lines and branches of the guest's own patch code the suite reaches.
+
+The guest is not instrumented: it is the image that the farm tests.  The engine counts the blocks that it executes
+(:meth:`farm.engines.Engine.blocks`), and the image's line table (:mod:`farm.guest.dwarf`) says which lines they are of.
+
+* A line of C was reached as often as blocks were executed that have the beginning of a statement of it.
+* In asm a macro may stand for everything on one line, and is expanded for every patchable function.  So a line was
+  reached as often as the least reached of its instructions was, of all functions together.
+* A conditional branch has two ways, of which the second is to go on behind it; what did not go on was taken.
+
+Every engine of the plan is asked, since what a guest does may depend on it: with a kernel below, some instructions are
+the kernel's, and a guest that resets itself does so by code of its own.
+"""
+
+from __future__ import annotations
+
+import bisect
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from farm import __version__, paths
+from farm.engines import Block, engines
+from farm.errors import UNREADABLE, BuildError, ImageError, MissingToolError, UsageError
+from farm.guest import dwarf, image
+from farm.guest.disassemble import decoded, is_conditional, tells_branches
+from farm.guest.image import Spec
+from farm.processes import workers
+from farm.run.execute import Batch, batches
+from farm.run.verdict import Judge, Verdict
+from farm.scenario import wire
+
+if TYPE_CHECKING:
+    from farm.guest.arch_toml import Variant
+    from farm.guest.image import Image
+    from farm.run.plan import Plan
+
+SCHEMA = 1
+TIMEOUT = 20.0  # seconds a cell: a log of what is executed takes its time
+
+_Place = tuple[str, int, int]  # a file, a line, and of asm where in its function
+
+_SLOT = 4  # bytes, of the instruction behind a branch that is executed before it
+_EXCUSE = re.compile(r"/\* unreached(?: on (?P<on>[\w, ]+))?: (?P<why>.+?) \*/")
+_COMMENT = re.compile(r"/\*.*?\*/")
+
+
+class Branch(msgspec.Struct, frozen=True, array_like=True):
+    """One way out of a conditional branch in ``line``; ``number`` counts the ways of that line from 0."""
+
+    line: int
+    number: int
+    taken: int  #: times
+
+
+class Source(msgspec.Struct, frozen=True):
+    """A file of the guest's."""
+
+    path: str  #: from the root of the project: ``arch/arm64/patch.c``
+    lines: dict[int, int]  #: times that each line with code was reached
+    branches: tuple[Branch, ...] = ()
+    excused: dict[int, str] = {}  #: lines that the suite cannot reach, and why
+
+
+class Unit(msgspec.Struct, frozen=True):
+    """What was measured of one guest, or why nothing was."""
+
+    variant: str
+    mechanism: str
+    toolchain: str
+    engine: str | None
+    sources: tuple[Source, ...] = ()
+    reason: str | None = None  #: why it was not measured
+    branches: bool = True  #: they were measured: there is a disassembler that tells them
+    failed: tuple[str, ...] = ()  #: cells that did not do as the model says, and what they did
+
+
+class Coverage(msgspec.Struct, frozen=True):
+    """``coverage.json``."""
+
+    schema: int
+    farm: str
+    units: tuple[Unit, ...]
+
+
+# What is measured.
+
+
+def sources(spec: Spec) -> dict[str, Path]:
+    """The files that are measured, by their names in reports."""
+    root = paths.data("images").parent
+    mine = (path for path in image.sources(spec) if _is_measured(path, spec))
+    named = {str(path.relative_to(root) if path.is_relative_to(root) else path): path for path in mine}
+    return dict(sorted(named.items()))
+
+
+def _is_measured(path: Path, spec: Spec) -> bool:
+    own = [spec.variant.source(name) for name in ("patch.c", "stub.S", "sites.c")]
+    return path in own or path.parent == paths.data("images") / "mechanism"
+
+
+class Guest:
+    """What is known of an image before it runs: where its lines and its branches are."""
+
+    def __init__(self, spec: Spec, built: Image) -> None:
+        files = sources(spec)
+        self._excuses = {name: excuses(path, spec.variant.name) for name, path in files.items()}
+        # What a compiler writes depends on how it was called, but for the name of the file and of its folder.
+        names = {f"/{path.parent.name}/{path.name}": name for name, path in files.items()}
+        table = dwarf.read(Path(built.path), lambda path: _end(path) in names)
+        functions = sorted(set(built.functions.values()))
+        self.watched = table.spans
+        #: By address: of C where a statement begins, of asm an instruction, at the same place in every expansion.
+        self._places: list[tuple[int, _Place]] = [
+            (row.address, (name, row.line, _offset(functions, row.address) if name.endswith(".S") else 0))
+            for row in table.rows
+            if row.begins and (name := names.get(_end(row.path)))
+        ]
+        self._places = list(self._without_copies(functions))
+        self._addresses = [address for address, _ in self._places]
+        self.tells_branches = tells_branches(spec.variant)
+        #: Bytes of a branch's delay slot, which is a block of its own if it begins a page.
+        self._slot = _SLOT if "delay-slot" in spec.variant.abi else 0
+        #: Of each conditional branch, where it goes on if it is not taken.
+        self.conditional = dict(self._conditional(spec.variant, built, table)) if self.tells_branches else {}
+        #: Whose they are.
+        begun = {place[:2] for _, place in self._places}
+        of_line = [(row.address, names.get(_end(row.path)), row.line) for row in table.rows]
+        of_line = [row for row in of_line if row[1] is None or row[1:] in begun]
+        starts = [address for address, _, _ in of_line]
+        self.whose = {
+            address: of_line[bisect.bisect_right(starts, address) - 1][1:] for address in sorted(self.conditional)
+        }
+
+    def _without_copies(self, functions: list[int]) -> Iterator[tuple[int, _Place]]:
+        """The places but for code of other functions that is inlined in one with an excuse, which is theirs too."""
+        excused = {address for address, (name, line, _) in self._places if line in self._excuses[name]}
+        for address, place in self._places:
+            name, line, _ = place
+            begin = address - _offset(functions, address)
+            if begin not in excused or line in self._excuses[name]:
+                yield address, place
+
+    @staticmethod
+    def _conditional(variant: Variant, built: Image, table: dwarf.Table) -> Iterator[tuple[int, int]]:
+        slot = _SLOT if "delay-slot" in variant.abi else 0
+        for span in table.spans:
+            for i in decoded(variant, built.bytes_at(span.start, len(span)), span.start):
+                if is_conditional(variant, i) and not any(i.address in data for data in table.data):
+                    yield i.address, i.address + len(i.data) + slot
+
+    def measured(self, blocks: Mapping[Block, int]) -> tuple[Source, ...]:
+        """How often the lines and branches of each file were reached."""
+        reached: Counter[_Place] = Counter({place: 0 for _, place in self._places})
+        came, went_on = Counter[int](), Counter[int]()
+        for block, count in blocks.items():
+            first, end = (bisect.bisect_left(self._addresses, address) for address in block[:2])
+            reached.update(dict.fromkeys({place for _, place in self._places[first:end]}, count))
+            for address, behind in self.conditional.items():
+                slot = behind - self._slot
+                apart = block.end == slot < behind  # the way is taken at the end of the next block
+                if (block.start <= address < block.end and not apart) or block[:2] == (slot, behind):
+                    came[address] += count
+                    went_on[address] += count * (block.next == behind)
+        counts: dict[str, dict[int, int]] = {name: {} for name in self._excuses}
+        ways: dict[str, list[Branch]] = {name: [] for name in self._excuses}
+        for (name, line, _), count in reached.items():
+            counts[name][line] = min(count, counts[name].get(line, count))
+        number = Counter[tuple[str, int]]()
+        for address, (of, line) in self.whose.items():
+            if of is not None and of.endswith(".c"):  # there is none in a stub
+                for taken in (came[address] - went_on[address], went_on[address]):
+                    ways[of].append(Branch(line, number[of, line], taken))
+                    number[of, line] += 1
+        return tuple(
+            Source(
+                name,
+                dict(sorted(of_file.items())),
+                tuple(sorted(ways[name], key=lambda way: (way.line, way.number))),
+                {line: why for line, why in self._excuses[name].items() if line in of_file},
+            )
+            for name, of_file in counts.items()
+            if of_file
+        )
+
+
+def _end(path: str) -> str:
+    """The name of a file and of its folder."""
+    return "/" + "/".join(path.rsplit("/", 2)[-2:])
+
+
+def _offset(functions: list[int], address: int) -> int:
+    """From the beginning of the function that ``address`` is in."""
+    return address - functions[bisect.bisect_right(functions, address) - 1]
+
+
+def excuses(path: Path, variant: str) -> dict[int, str]:
+    """Which lines of a file ``variant`` cannot reach, and why, as its comments ``/* unreached: why */`` say.
+
+    A comment at the end of a line excuses that line.  One on a line of its own excuses what is behind it in its block,
+    or, outside of every block, the definition that it precedes, with what is inlined there.  ``unreached on alpha,
+    sh4:`` is of these variants alone.
+    """
+    text = path.read_text(encoding="utf-8").splitlines()
+    found = {}
+    for number, line in enumerate(text, 1):
+        excuse = _EXCUSE.search(line)
+        if excuse and (excuse["on"] is None or variant in re.split(r",\s*", excuse["on"])):
+            alone = not line[: excuse.start()].strip()
+            last = _end_of_block(text, number) if alone else number
+            found.update(dict.fromkeys(range(number, last + 1), excuse["why"]))
+    return found
+
+
+def _end_of_block(text: Sequence[str], number: int) -> int:
+    """The last line of what the comment alone on line ``number`` is about."""
+    depth = _indentation(text[number - 1])
+    for after, line in enumerate(text[number:], number + 1):
+        code = _COMMENT.sub("", line).rstrip()
+        if depth == 0 and (code.startswith("}") or code.endswith("}")):
+            return after
+        if depth and code and _indentation(code) < depth:
+            return after - 1
+    return number
+
+
+def _indentation(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+# Measuring.
+
+
+def measure(batch: Batch, built: Image, guest: Guest) -> Unit:
+    """What the cells of ``batch`` reach."""
+    spec, cells = batch.spec, batch.cells
+    engine = engines()[batch.engine.partition(":")[0]]
+    judge = Judge(built, engine, spec.variant.features(batch.engine), batch.options)
+    programs = [wire.encode(scenario, big_endian=built.big_endian) for scenario in batch.scenarios]
+    replies, blocks = engine.blocks(built, batch.variant, programs, batch.timeout, guest.watched)
+    results = [judge.judge(*each, 0.0) for each in zip(cells, batch.scenarios, replies, strict=True)]
+    return Unit(
+        spec.variant.name,
+        spec.mechanism,
+        spec.toolchain,
+        batch.engine,
+        guest.measured(blocks),
+        branches=guest.tells_branches,
+        failed=tuple(f"{r.cell}: {r.verdict}: {r.reason}" for r in results if r.failed),
+    )
+
+
+def _measure_image(work: Sequence[Batch]) -> list[Unit]:
+    """Of one image, on each of its engines."""
+    spec = work[0].spec
+    try:
+        built = image.build(spec)
+        guest = Guest(spec, built)
+        return [measure(batch, built, guest) for batch in work]
+    except MissingToolError as error:
+        return [_unmeasured(spec, str(error))]
+    except (BuildError, ImageError) as error:
+        return [_unmeasured(spec, str(error), failed=(f"{spec}: {Verdict.BUILD_ERROR}: {error}",))]
+
+
+def _unmeasured(spec: Spec, reason: str, failed: tuple[str, ...] = ()) -> Unit:
+    return Unit(spec.variant.name, spec.mechanism, spec.toolchain, None, (), reason, failed=failed)
+
+
+def measure_all(plan: Plan, jobs: int, timeout: float, on_images: Callable[[int, int], None]) -> Coverage:
+    """What the cells of ``plan`` reach; ``on_images`` hears how many images are done, and of how many."""
+    work: dict[Spec, list[Batch]] = {}
+    for batch in batches(plan, timeout=timeout, size=len(plan.cells)):
+        work.setdefault(batch.spec, []).append(batch)
+    units = []
+    on_images(0, len(work))
+    image.build_all(list(work), jobs)
+    with workers(jobs) as pool:
+        for done, measured in enumerate(pool.map(_measure_image, work.values()), 1):
+            units += measured
+            on_images(done, len(work))
+    holes: dict[Spec, dict[str, Counter[str]]] = {}
+    for planned in plan.cells:
+        spec = Spec(plan.variants[planned.cell.variant], planned.cell.mechanism, planned.cell.toolchain)
+        if spec not in work:
+            of_engine = holes.setdefault(spec, {}).setdefault(planned.cell.engine, Counter())
+            of_engine[planned.reason or ""] += 1
+    for spec, by_engine in holes.items():
+        reasons = dict.fromkeys(counts.most_common(1)[0][0] for counts in by_engine.values())
+        units.append(_unmeasured(spec, "; ".join(reasons)))
+    order = {name: number for number, name in enumerate(plan.variants)}
+    return Coverage(SCHEMA, __version__, tuple(sorted(units, key=lambda unit: order[unit.variant])))
+
+
+def read(path: Path) -> Coverage | None:
+    """What :func:`measure_all` found, as it was written to ``path``; None if nothing is there.
+
+    Raises :class:`~farm.errors.UsageError` if it is something else.
+    """
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=Coverage)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    except UNREADABLE as error:
+        raise UsageError(f"{path}: not a coverage of the farm's: {error}") from None
+    if found.schema != SCHEMA:
+        raise UsageError(f"{path}: coverage of schema {found.schema}; this farm reads {SCHEMA}")
+    return found
+
+
+# What it comes to.
+
+
+def merged(units: Iterable[Unit]) -> list[Source]:
+    """The files of one variant over all mechanisms, toolchains and engines.
+
+    The ways of branches are told apart by toolchain, since each makes its own of a line.
+    """
+    counts: dict[str, Counter[int]] = {}
+    excused: dict[str, dict[int, str]] = {}
+    ways: dict[str, Counter[tuple[int, str, int]]] = {}
+    for unit in units:
+        for source in unit.sources:
+            counts.setdefault(source.path, Counter()).update(source.lines)
+            excused.setdefault(source.path, {}).update(source.excused)
+            of_file = ways.setdefault(source.path, Counter())
+            of_file.update({(way.line, unit.toolchain, way.number): way.taken for way in source.branches})
+    return [
+        Source(path, dict(sorted(counts[path].items())), _renumbered(ways[path]), excused[path])
+        for path in sorted(counts)
+    ]
+
+
+def _renumbered(ways: Mapping[tuple[int, str, int], int]) -> tuple[Branch, ...]:
+    seen = Counter[int]()
+    branches = []
+    for (line, _, _), taken in sorted(ways.items()):
+        branches.append(Branch(line, seen[line], taken))
+        seen[line] += 1
+    return tuple(branches)
+
+
+def by_variant(coverage: Coverage) -> dict[str, list[Source]]:
+    """The files of each variant that was measured."""
+    units: dict[str, list[Unit]] = {}
+    for unit in coverage.units:
+        if unit.sources:
+            units.setdefault(unit.variant, []).append(unit)
+    return {variant: merged(of_variant) for variant, of_variant in units.items()}
+
+
+class Line(msgspec.Struct, frozen=True):
+    """A line of a file that was not reached, that was and has an excuse for it, or that always went one way."""
+
+    path: str
+    line: int
+    excuse: str | None
+    variants: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}"
+
+    @property
+    def must_be_reached(self) -> bool:
+        """It is of an architecture's patch routines."""
+        return Path(self.path).name == "patch.c"
+
+
+def _lines(coverage: Coverage, wanted: Callable[[Source], Iterable[int]]) -> list[Line]:
+    found: dict[tuple[str, int, str | None], list[str]] = {}
+    for variant, of_variant in by_variant(coverage).items():
+        for source in of_variant:
+            for line in wanted(source):
+                found.setdefault((source.path, line, source.excused.get(line)), []).append(variant)
+    return sorted(
+        (Line(*key, tuple(variants)) for key, variants in found.items()), key=lambda line: (line.path, line.line)
+    )
+
+
+def unreached(coverage: Coverage) -> list[Line]:
+    """Lines that no cell reached."""
+    return _lines(coverage, lambda source: (line for line, count in source.lines.items() if not count))
+
+
+def one_way(coverage: Coverage) -> list[Line]:
+    """Lines that were reached, with a conditional branch of which a way was never taken."""
+    return _lines(
+        coverage, lambda source: {way.line for way in source.branches if not way.taken and source.lines[way.line]}
+    )
+
+
+def stale(coverage: Coverage) -> list[Line]:
+    """Lines with an excuse that were reached all the same."""
+    return _lines(coverage, lambda source: (line for line in source.excused if source.lines[line]))
+
+
+def complaints(coverage: Coverage) -> list[str]:
+    """What is not as it should be, a sentence each: then the exit status is 1."""
+    return [
+        *(
+            f"{line}: not reached on {', '.join(line.variants)}; a scenario should, or a comment say why none can"
+            for line in unreached(coverage)
+            if line.must_be_reached and line.excuse is None
+        ),
+        *(
+            f"{line}: reached on {', '.join(line.variants)}, though a comment says that it is not: {line.excuse}"
+            for line in stale(coverage)
+        ),
+        *(cell for unit in coverage.units for cell in unit.failed),
+    ]

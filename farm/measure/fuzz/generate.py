@@ -1,0 +1,312 @@
+"""Programs from a seed: any steps that the model accepts, in any order.
+
+Every program has a random generator of its own, seeded with the seed and its number, and uses nothing of it that has
+changed between versions of Python: the same seed makes the same programs everywhere, and any of them can be made alone.
+What is selected to run has no influence on them.
+
+A step that a mechanism, an ABI or a CPU may lack marks its program with a need (:data:`NEEDS`); the program then only
+runs where that is met.  Half of the programs need nothing.  A step that leaves the specification is thrown away.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from farm.scenario import (
+    FLOAT,
+    FUNCTIONS,
+    PATTERN_SIZE,
+    POKING,
+    REAL_TARGETS,
+    WORK,
+    Address,
+    Call,
+    Code,
+    Defect,
+    FailPoke,
+    Interrupted,
+    Kind,
+    Load,
+    LockText,
+    Loop,
+    Output,
+    Patch,
+    Protection,
+    Query,
+    Restore,
+    Scenario,
+    Scribble,
+    Shape,
+    Sites,
+    Step,
+    Tamper,
+    Target,
+    Unload,
+    has_call_site,
+    piece,
+    walk,
+    wire,
+)
+from farm.scenario.model import Reference, ScenarioError, size
+
+#: What not every cell has, and the part of a scenario that says so; ``asm`` is found by the plan itself.
+NEEDS: dict[str, tuple[str, tuple[frozenset[str], str] | str | None]] = {
+    "text": ("only", (POKING, "pointer patches no instruction")),
+    "variadic": ("only", (POKING, "C cannot forward the arguments of a variadic function")),
+    "float": ("requires", "float"),
+    "clmul": ("requires", "clmul"),
+    "int128": ("abi", "int128"),
+    "asm": ("asm", None),
+}
+
+#: The defect that a program of steps alone claims; whoever adopts one knows better.
+ANY_DEFECT = frozenset({Defect.LOST_PATCH})
+
+_NUMBERS = (0, 1, 5, 0x55, 0x8280, 1 << 31, (1 << 32) - 1, 1 << 32, 0x0123_4567_89AB_CDEF, 1 << 63, (1 << 64) - 1)
+_LENGTHS = (0, 1, 7, 8, 15, 16, 17, 63, 64, 65, 130)
+_LONGEST = 20  # steps that are not inside another one
+_NESTED = 3  # steps inside another one, at most
+_DEEPEST = 3  # levels of nesting
+
+
+class Program(NamedTuple):
+    """A scenario, and what a CPU with no optional features does with it."""
+
+    scenario: Scenario
+    events: tuple[wire.Event, ...]
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Draws the steps of one program."""
+
+    random: random.Random
+    may: frozenset[str]  #: what the program may need
+    cast: tuple[int, ...]  #: the functions that most steps are about, so that they meet
+
+    def one_in(self, count: int) -> bool:
+        return self.random.randrange(count) == 0
+
+    def function(self) -> int:
+        return self.random.randrange(len(FUNCTIONS)) if self.one_in(8) else self.random.choice(self.cast)
+
+    def number(self, function: int) -> int:
+        """An ``x`` for a call of ``function``."""
+        draw = self.random
+        if FUNCTIONS[function] in WORK:
+            length = draw.choice(_LENGTHS)
+            start = PATTERN_SIZE - length if self.one_in(4) else draw.randrange(PATTERN_SIZE - length + 1)
+            flags = {name: self.one_in(2) for name in ("more", "in_place", "wrap")}
+            return piece(length, start, **flags)
+        return draw.choice(_NUMBERS) if self.one_in(2) else draw.randrange(1 << 64)
+
+    def nested(self, depth: int) -> tuple[Step, ...]:
+        """Steps for the inside of another; none where there are levels enough."""
+        if depth >= _DEEPEST:
+            return ()
+        return tuple(self.step(depth + 1) for _ in range(1 + self.random.randrange(_NESTED)))
+
+    def step(self, depth: int = 0) -> Step:
+        """Any step that needs no more than the program may."""
+        while True:
+            step = self.random.choice(_BY_WEIGHT)(self, depth)
+            if self.may.issuperset(needs(step)):
+                return step
+
+
+#: By function.
+_SHAPES = [[shape for shape in Shape if has_call_site(function, shape)] for function in range(len(FUNCTIONS))]
+
+
+def _call(writer: Writer, depth: int) -> Step:
+    draw, function = writer.random, writer.function()
+    shape = draw.choice(_SHAPES[function])
+    count = draw.randrange(4) if shape in (Shape.LOOPED, Shape.CALLBACK, Shape.RECURSIVE) else 1
+    inside = writer.nested(depth) if writer.one_in(4) else ()
+    at = draw.randrange(count + 1) if inside and shape is Shape.RECURSIVE else 0
+    stride = draw.randrange(4) if depth and writer.one_in(2) else 0
+    return Call(function, writer.number(function), shape, count, at, inside, stride)
+
+
+_TARGETS = tuple(Target)
+
+
+def _patch(writer: Writer, depth: int) -> Step:
+    del depth
+    target = writer.random.choice(REAL_TARGETS if writer.one_in(2) else _TARGETS)
+    refused = writer.one_in(8) and target not in (Target.NULL, Target.RET0)
+    return Patch(writer.function(), target, 1 + writer.random.randrange(40) if refused else 0)
+
+
+def _restore(writer: Writer, depth: int) -> Step:
+    del depth
+    return Restore(writer.function())
+
+
+def _query(writer: Writer, depth: int) -> Step:
+    del depth
+    return Query(writer.function())
+
+
+def _code(writer: Writer, depth: int) -> Step:
+    del depth
+    return Code(None if writer.one_in(3) else writer.function())
+
+
+def _sites(writer: Writer, depth: int) -> Step:
+    del depth
+    return Sites(writer.function(), Target.DEFAULT if writer.one_in(2) else writer.random.choice(REAL_TARGETS))
+
+
+def _scribble(writer: Writer, depth: int) -> Step:
+    del depth
+    return Scribble(writer.function())
+
+
+def _tamper(writer: Writer, depth: int) -> Step:
+    del depth
+    return Tamper(writer.function())
+
+
+def _lock_text(writer: Writer, depth: int) -> Step:
+    del depth
+    return LockText(locked=writer.one_in(2))
+
+
+def _fail_poke(writer: Writer, depth: int) -> Step:
+    del writer, depth
+    return FailPoke()
+
+
+def _interrupted(writer: Writer, depth: int) -> Step:
+    del depth
+    outer, inner = (writer.random.choice(REAL_TARGETS) for _ in range(2))
+    return Interrupted(writer.function(), outer, writer.function(), inner)
+
+
+def _protection(writer: Writer, depth: int) -> Step:
+    del writer, depth
+    return Protection()
+
+
+def _load(writer: Writer, depth: int) -> Step:
+    del writer, depth
+    return Load()
+
+
+def _unload(writer: Writer, depth: int) -> Step:
+    del writer, depth
+    return Unload()
+
+
+def _loop(writer: Writer, depth: int) -> Step:
+    return Loop(writer.random.randrange(4), writer.nested(depth))
+
+
+def _output(writer: Writer, depth: int) -> Step:
+    del writer, depth
+    return Output()
+
+
+def _address(writer: Writer, depth: int) -> Step:
+    del depth
+    return Address(writer.function())
+
+
+#: For each type of step the function that draws one, and how often it is asked.  A new type is a new row.
+MAKERS: dict[type[Step], tuple[Callable[[Writer, int], Step], int]] = {
+    Call: (_call, 10),
+    Patch: (_patch, 8),
+    Restore: (_restore, 3),
+    Query: (_query, 2),
+    Code: (_code, 2),
+    Sites: (_sites, 1),
+    Scribble: (_scribble, 1),
+    Tamper: (_tamper, 1),
+    LockText: (_lock_text, 2),
+    FailPoke: (_fail_poke, 1),
+    Interrupted: (_interrupted, 1),
+    Protection: (_protection, 1),
+    Load: (_load, 2),
+    Unload: (_unload, 1),
+    Loop: (_loop, 2),
+    Output: (_output, 1),
+    Address: (_address, 1),
+}
+_BY_WEIGHT = [maker for maker, weight in MAKERS.values() for _ in range(weight)]
+
+
+def needs(step: Step) -> Iterator[str]:
+    """What ``step`` itself needs, without the steps inside it."""
+    match step:
+        case Scribble() | Tamper() | LockText() | FailPoke():
+            yield "text"
+        case Patch() | Interrupted():
+            if isinstance(step, Interrupted) or step.offset:
+                yield "text"
+            if FUNCTIONS[step.function] is Kind.CRC and step.target is Target.FAST:
+                yield "clmul"
+        case Call():
+            kind = FUNCTIONS[step.function]
+            if step.shape is Shape.BARE:
+                yield "asm"
+            if kind in FLOAT:
+                yield "float"
+            if kind is Kind.VARIADIC:
+                yield "variadic"
+            if kind is Kind.INT128:
+                yield "int128"
+
+
+def needs_of(steps: tuple[Step, ...]) -> frozenset[str]:
+    """What a program of ``steps`` needs."""
+    return frozenset(need for step in walk(steps) for need in needs(step))
+
+
+def as_scenario(name: str, title: str, steps: tuple[Step, ...]) -> Scenario:
+    """The scenario of ``steps``, which says what it needs."""
+    parts: dict[str, list[object]] = {"only": [], "requires": [], "abi": [], "asm": []}
+    needed = needs_of(steps)
+    for need, (part, what) in NEEDS.items():
+        if need in needed:
+            parts[part].append(what)
+    return Scenario(
+        "FZ-" + name.partition("_")[2].replace("_", "-"),
+        name,
+        title,
+        steps,
+        ANY_DEFECT,
+        only=parts["only"][0] if parts["only"] else None,  # type: ignore[arg-type]
+        requires=frozenset(parts["requires"]),  # type: ignore[arg-type]
+        abi=frozenset(parts["abi"]),  # type: ignore[arg-type]
+    )
+
+
+def program(seed: int, number: int) -> Program:
+    """Program ``number`` of ``seed``."""
+    draw = random.Random(f"{seed}/{number}")  # noqa: S311 - the same programs everywhere is the point
+    may = frozenset() if draw.randrange(2) else frozenset(need for need in NEEDS if draw.randrange(2))
+    first, other = draw.randrange(len(FUNCTIONS)), draw.randrange(len(FUNCTIONS))
+    writer = Writer(draw, may, (first, first, (first + 1) % len(FUNCTIONS), other))
+    steps: list[Step] = []
+    events: list[wire.Event] = []
+    guest, numbers, room = Reference(), 0, wire.PROGRAM_WORDS - 3
+    tries = 1 + draw.randrange(_LONGEST)
+    while tries > 0 or not steps:
+        tries -= 1
+        step, trial = writer.step(), guest.copy()
+        words = len(wire.program_words((step,)))
+        try:
+            trial.execute(step, numbers)
+        except ScenarioError:
+            continue
+        if words <= room and len(events) + len(trial.events) <= wire.TRACE_EVENTS:
+            steps.append(step)
+            events += trial.events
+            trial.events = []
+            guest, numbers, room = trial, numbers + size(step), room - words
+    name = f"fuzz_{seed}_{number}"
+    return Program(as_scenario(name, f"Program {number} of seed {seed}", tuple(steps)), tuple(events))

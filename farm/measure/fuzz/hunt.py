@@ -1,0 +1,382 @@
+"""Runs random programs on every selected guest until one does not do as the model says.
+
+Programs go to the engines' children many at a time, as the cells of a run do, and a crash or a hang costs one of them.
+What comes back is compared as bytes with what the model predicted, once a program, byte order and kind of CPU.
+Failures are looked at in the order of the programs' numbers, so that a seed always leads to the same one.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import functools
+import itertools
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from farm.engines import Engine, Hole, Reply, engines
+from farm.errors import FarmError, UnknownNameError
+from farm.guest import image
+from farm.guest.arch_toml import Variant
+from farm.guest.controls import CONTROLS
+from farm.live import ANY_SCENARIO
+from farm.measure.fuzz import generate
+from farm.measure.fuzz.generate import Program
+from farm.measure.fuzz.shrink import Shrinker, Steps
+from farm.processes import workers
+from farm.run import plan
+from farm.run.execute import Batch, again
+from farm.run.plan import Cell, Plan, Selection
+from farm.run.verdict import UNSURE, Judge, Result, Verdict
+from farm.scenario import Scenario, model, wire
+
+#: Seconds a program; a thousand times what the slowest takes.
+TIMEOUT = 1.0
+_CHUNK = 64  # programs
+_AHEAD = 4  # chunks that are made before the first of them is done
+
+
+@dataclass(frozen=True, eq=False)
+class Guest:
+    """One image on one engine."""
+
+    spec: image.Spec
+    built: image.Image
+    engine_name: str  #: with its profile
+    engine: Engine
+    variant: Variant  #: as the profile runs it
+    judge: Judge
+    options: str  #: of the command line, that a reproducer needs
+
+    def __str__(self) -> str:
+        return f"{self.spec}/{self.engine_name}"
+
+    @functools.cached_property
+    def features(self) -> frozenset[str]:
+        return self.spec.variant.features(self.engine_name)
+
+    def cell(self, scenario: Scenario) -> Cell:
+        spec = self.spec
+        return Cell(scenario.name, spec.variant.name, spec.mechanism, spec.toolchain, self.engine_name)
+
+    def can_run(self, scenario: Scenario) -> bool:
+        return plan.cannot_run(scenario, self.spec.variant, self.spec.mechanism, self.engine_name) is None
+
+    def result(self, scenario: Scenario, timeout: float, reply: Reply | None = None) -> Result:
+        """What becomes of ``scenario`` here, or has if there is a ``reply``; a failure is tried once more, as ever."""
+        if reply is None:
+            program = wire.encode(scenario, big_endian=self.built.big_endian)
+            (reply,) = self.engine.run(self.built, self.variant, [program], timeout)
+        cell = self.cell(scenario)
+        first = self.judge.judge(cell, scenario, reply, 0.0)
+        if first.verdict not in UNSURE:
+            return first
+        batch = Batch(self.spec, self.engine_name, (cell,), (scenario,), timeout, options=self.options)
+        return again(batch, self.built, self.engine, self.judge, 0, first)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Where programs run: the guests, the plan that they come from, and what was selected but cannot run."""
+
+    guests: tuple[Guest, ...]
+    plan: Plan
+    holes: Counter[Hole]
+
+
+def select(selection: Selection) -> Selection:
+    """``selection`` with one cell a guest; on Unicorn, since that is fast, unless it names engines."""
+    return replace(selection, engine=selection.engine or ("unicorn",), scenario=ANY_SCENARIO)
+
+
+def survey(selection: Selection, control: str | None = None, jobs: int = 1) -> Ground:
+    """The guests of ``selection`` (:func:`select`), built.
+
+    Raises :class:`~farm.errors.FarmError` if there is none, or one cannot be built.
+    """
+    if control is not None and control not in CONTROLS:
+        raise UnknownNameError("control", control, CONTROLS)
+    made = plan.make(selection)
+    options = selection.path_options()
+    holes: Counter[Hole] = Counter()
+    found: list[tuple[image.Spec, str]] = []
+    for planned in made.cells:
+        cell, variant = planned.cell, made.variants[planned.cell.variant]
+        if planned.verdict is not None:
+            holes[Hole(planned.verdict, planned.reason or "")] += 1  # type: ignore[arg-type]
+        elif control is None or CONTROLS[control].applies(variant, cell.mechanism, variant.features(cell.engine)):
+            found.append((image.Spec(variant, cell.mechanism, cell.toolchain, control), cell.engine))
+    if not found:
+        runs_none = holes.total() == len(made.cells)
+        why = next(iter(holes)).reason if runs_none else f"{control} changes none of the selected guests"
+        raise FarmError(f"nothing to run: {why}")
+    for name in {engine.partition(":")[0] for _, engine in found}:
+        engines()[name].warm_up(min(jobs, len(found)))
+    images = image.build_all(list(dict.fromkeys(spec for spec, _ in found)), jobs)
+    guests = []
+    for spec, engine in found:
+        built = images[spec]
+        if isinstance(built, Exception):
+            raise built
+        known = engines()[engine.partition(":")[0]]
+        judge = Judge(built, known, spec.variant.features(engine), options)
+        guests.append(Guest(spec, built, engine, known, spec.variant.profiled(engine), judge, options))
+    return Ground(tuple(guests), made, holes)
+
+
+@dataclass
+class Tally:
+    """How far it has come."""
+
+    programs: int = 0
+    idle: int = 0  #: programs that no selected guest could run
+    runs: int = 0
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        rate = f", {self.runs / self.seconds:,.0f} runs/s" if self.seconds else ""
+        idle = f" ({self.idle:,} of them need what no selected guest has)" if self.idle else ""
+        return f"{self.programs:,} programs{idle}, {self.runs:,} runs{rate}"
+
+
+@dataclass
+class Finding:
+    """A program that a guest does not run as the model says."""
+
+    number: int
+    original: Scenario
+    guest: Guest  #: the first that failed it
+    result: Result  #: what it did
+    scenario: Scenario = field(init=False)  #: the same, shrunk
+    failing: list[Result] = field(default_factory=list)  #: of all that fail the scenario
+
+    def __post_init__(self) -> None:
+        self.scenario = self.original
+
+
+class _Chunk:
+    """Some programs in a row, with their bytes."""
+
+    def __init__(self, first: int, programs: Sequence[Program]) -> None:
+        self.first = first
+        self.programs = programs
+        self.jobs: list[_Job] = []
+        self._encoded: dict[tuple[int, bool], bytes] = {}
+        self._expected: dict[tuple[int, bool, frozenset[str]], tuple[tuple[wire.Event, ...], bytes]] = {}
+
+    def wait(self, seconds: float) -> bool:
+        """All jobs were done within ``seconds``."""
+        return not concurrent.futures.wait([job.future for job in self.jobs], timeout=max(0.0, seconds)).not_done
+
+    def cancel(self) -> None:
+        """Give up the jobs that have not begun."""
+        for job in self.jobs:
+            job.future.cancel()
+
+    def encoded(self, i: int, *, big_endian: bool) -> bytes:
+        """Program ``i``."""
+        if (i, big_endian) not in self._encoded:
+            self._encoded[i, big_endian] = (
+                wire.swapped(self.encoded(i, big_endian=False))
+                if big_endian
+                else wire.encode.__wrapped__(self.programs[i].scenario, big_endian=False)  # once: nothing to keep
+            )
+        return self._encoded[i, big_endian]
+
+    def expected(self, i: int, features: frozenset[str], *, big_endian: bool) -> tuple[tuple[wire.Event, ...], bytes]:
+        """What a CPU with ``features`` does with program ``i``: events, and their bytes."""
+        scenario, events = self.programs[i]
+        features = features if scenario.depends_on_cpu else frozenset()
+        key = (i, big_endian, features)
+        if key not in self._expected:
+            if features:
+                events = model.predict.__wrapped__(scenario, features)
+            if big_endian:
+                events, body = self.expected(i, features, big_endian=False)
+                self._expected[key] = events, wire.swapped(body)
+            else:
+                self._expected[key] = events, wire.encode_events(events, big_endian=False)
+        return self._expected[key]
+
+
+def _first_failure(guest: Guest, chunk: _Chunk, chosen: Sequence[int], timeout: float) -> tuple[int, Reply] | None:
+    """Which of the ``chosen`` programs is the first that ``guest`` does not run as expected, and what it does."""
+    big_endian, features = guest.built.big_endian, guest.features
+    encoded = [chunk.encoded(i, big_endian=big_endian) for i in chosen]
+    replies = guest.engine.run(guest.built, guest.variant, encoded, timeout)
+    for i, reply in zip(chosen, replies, strict=True):
+        if guest.judge.compare(reply, *chunk.expected(i, features, big_endian=big_endian))[0] is not None:
+            return i, reply
+    return None
+
+
+@dataclass(frozen=True)
+class _Job:
+    guest: Guest
+    programs: int
+    work: Callable[[], tuple[int, Reply] | None]
+    future: concurrent.futures.Future[tuple[int, Reply] | None] = field(default_factory=concurrent.futures.Future)
+
+
+class _Lanes:
+    """Gives the threads of ``pool`` the jobs of the guests that they have run before, as long as there are any.
+
+    What a guest costs to open and to translate is more than a chunk of programs on it: a thread that has nothing left
+    to do takes a guest over for good, and so every one of them comes to its fair share.
+    """
+
+    def __init__(self, pool: concurrent.futures.Executor) -> None:
+        self._pool = pool
+        self._lock = threading.Lock()
+        self._waiting: list[_Job] = []
+        self._owners: dict[Guest, int] = {}  # threads
+
+    def submit(self, jobs: Sequence[_Job]) -> None:
+        with self._lock:
+            self._waiting += jobs
+        for _ in jobs:
+            self._pool.submit(self._run_one)
+
+    def _take(self) -> _Job:
+        """The first job of a guest of this thread or of nobody's; else the first."""
+        me = threading.get_ident()
+        with self._lock:
+            mine = (i for i, job in enumerate(self._waiting) if self._owners.get(job.guest, me) == me)
+            job = self._waiting.pop(next(mine, 0))
+            self._owners[job.guest] = me
+        return job
+
+    def _run_one(self) -> None:
+        job = self._take()
+        if not job.future.set_running_or_notify_cancel():
+            return
+        try:
+            job.future.set_result(job.work())
+        except BaseException as error:  # noqa: BLE001 - whoever waits for the result shall have it
+            job.future.set_exception(error)
+
+
+class Hunt:
+    """Programs of one seed on some guests."""
+
+    def __init__(self, guests: Sequence[Guest], seed: int, jobs: int = 1, timeout: float = TIMEOUT) -> None:
+        self.tally = Tally()
+        self.suspect: int | None = None  #: number of a program that has failed once, until it is a finding
+        self._guests = guests
+        self._seed = seed
+        self._jobs = jobs
+        self._timeout = timeout
+        self._able: dict[frozenset[str], tuple[Guest, ...]] = {}
+
+    def able(self, scenario: Scenario) -> tuple[Guest, ...]:
+        """The guests that have what ``scenario`` needs."""
+        needs = generate.needs_of(scenario.steps)
+        if needs not in self._able:
+            self._able[needs] = tuple(guest for guest in self._guests if guest.can_run(scenario))
+        return self._able[needs]
+
+    def run(
+        self, first: int, limit: int | None, seconds: float | None, on_progress: Callable[[Tally], None]
+    ) -> Finding | None:
+        """The first finding from program ``first`` on, in so many programs or seconds; None if there is none.
+
+        The first programs are run however short the time is.
+        """
+        began = time.monotonic()
+        end = None if seconds is None else began + seconds
+        numbers = itertools.count(first) if limit is None else iter(range(first, first + limit))
+        waiting: deque[_Chunk] = deque()
+        begins = True
+        with workers(self._jobs) as pool:
+            lanes = _Lanes(pool)
+            try:
+                while True:
+                    while len(waiting) < _AHEAD and (begins or end is None or time.monotonic() < end):
+                        taken = list(itertools.islice(numbers, _CHUNK))
+                        if not taken:
+                            break
+                        chunk = _Chunk(taken[0], [generate.program(self._seed, number) for number in taken])
+                        self._submit(chunk, lanes)
+                        waiting.append(chunk)
+                        begins = False
+                    if not waiting:
+                        return None
+                    if end is not None and self.tally.programs and not waiting[0].wait(end - time.monotonic()):
+                        for chunk in waiting:
+                            chunk.cancel()
+                    failure = self._done(waiting.popleft())
+                    self.tally.seconds = time.monotonic() - began
+                    on_progress(self.tally)
+                    if failure:
+                        return failure
+            finally:
+                self.tally.seconds = time.monotonic() - began
+                for chunk in waiting:
+                    chunk.cancel()
+
+    def _submit(self, chunk: _Chunk, lanes: _Lanes) -> None:
+        chosen: dict[Guest, list[int]] = {}
+        for i, program in enumerate(chunk.programs):
+            able = self.able(program.scenario)
+            self.tally.idle += not able
+            for guest in able:
+                chosen.setdefault(guest, []).append(i)
+        chunk.jobs = [
+            _Job(guest, len(some), functools.partial(_first_failure, guest, chunk, some, self._timeout))
+            for guest, some in chosen.items()
+        ]
+        lanes.submit(chunk.jobs)
+
+    def _done(self, chunk: _Chunk) -> Finding | None:
+        """The failure of the lowest number in ``chunk``, tried once more; what was cancelled does not count."""
+        suspects = []
+        jobs = [job for job in chunk.jobs if not job.future.cancelled()]
+        for job in jobs:
+            failed = job.future.result()
+            self.tally.runs += job.programs
+            if failed:
+                suspects.append((*failed, job.guest))
+        self.tally.programs += len(chunk.programs) if len(jobs) == len(chunk.jobs) else 0
+        if not suspects:
+            return None
+        i, reply, guest = min(suspects, key=lambda suspect: suspect[0])
+        scenario, self.suspect = chunk.programs[i].scenario, chunk.first + i
+        return Finding(self.suspect, scenario, guest, guest.result(scenario, self._timeout, reply))
+
+    def shrink(self, finding: Finding) -> None:
+        """Make the scenario of ``finding`` small, and see who fails it.
+
+        One that fails only now and then is left as it is.  Ctrl-C ends it with what it has come to.
+        """
+        wanted, guest = finding.result.verdict, finding.guest
+        names = itertools.count()
+
+        def fails(steps: Steps) -> bool:
+            smaller = generate.as_scenario(f"{finding.original.name}_{next(names)}", "", steps)
+            if not guest.can_run(smaller):
+                return False
+            try:
+                events = model.predict.__wrapped__(smaller, guest.features)
+            except model.ScenarioError:
+                return False
+            big_endian = guest.built.big_endian
+            program = wire.encode.__wrapped__(smaller, big_endian=big_endian)
+            (reply,) = guest.engine.run(guest.built, guest.variant, [program], self._timeout)
+            return guest.judge.compare(reply, events, wire.encode_events(events, big_endian=big_endian))[0] is wanted
+
+        steps = finding.original.steps
+        if wanted is not Verdict.FLAKY:
+            shrinker = Shrinker(steps, fails)
+            try:
+                steps = shrinker.run()
+            except KeyboardInterrupt:
+                steps = shrinker.smallest
+        title = f"{finding.original.title}: {wanted} on {guest}"
+        finding.scenario = generate.as_scenario(finding.original.name, title, steps)
+        finding.failing = [
+            result
+            for other in self.able(finding.scenario)
+            if (result := other.result(finding.scenario, self._timeout)).failed
+        ]

@@ -1,0 +1,1 @@
+"""What no emulator shows by itself."""

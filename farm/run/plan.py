@@ -1,0 +1,431 @@
+"""Plans: which cells there are, and why some of them will not run.
+
+Selectors define the plan; what they leave out is not in it.  Within it every combination of scenario, variant,
+mechanism, toolchain and engine is there: it will run, or it carries the reason why not.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+import hashlib
+import itertools
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import msgspec
+
+from farm import suite
+from farm.engines import Engine, Hole, engines
+from farm.errors import UNREADABLE, MissingToolError, NothingSelectedError, UnknownNameError, UsageError
+from farm.guest import arch_toml
+from farm.guest.arch_toml import ABI_FILE, MECHANISM_FILES, Unavailable, Variant
+from farm.guest.controls import absent, needs_probes
+from farm.guest.toolchain import TOOLCHAINS
+from farm.run import shards
+from farm.scenario import Scenario, wire
+from farm.text import quoted
+
+SCHEMA = 1
+
+#: The verdicts of cells that will not run.
+HOLES = ("not-applicable", "not-run")
+
+
+class Cell(msgspec.Struct, frozen=True, order=True):
+    """The unit that has one verdict."""
+
+    scenario: str
+    variant: str
+    mechanism: str
+    toolchain: str
+    engine: str
+
+    def __str__(self) -> str:
+        return f"{self.variant}/{self.mechanism}/{self.toolchain}/{self.engine}/{self.scenario}"
+
+    def selectors(self) -> str:
+        """The options of ``farm run`` that select this cell alone."""
+        return (
+            f"--arch {self.variant} --mechanism {self.mechanism} --toolchain {self.toolchain} "
+            f"--engine {self.engine} --scenario {self.scenario}"
+        )
+
+
+class Planned(msgspec.Struct, frozen=True):
+    """A cell, and why it will not run if it will not."""
+
+    cell: Cell
+    verdict: str | None = None
+    reason: str | None = None
+
+
+class _File(msgspec.Struct, omit_defaults=True):
+    schema: int
+    farm: str
+    cells: list[Planned]
+    sha256: str
+    shards: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a user asks for: each a list of names and globs; empty means all."""
+
+    arch: Sequence[str] = ()
+    mechanism: Sequence[str] = ()
+    engine: Sequence[str] = ()
+    toolchain: Sequence[str] = ()
+    scenario: Sequence[str] = ()
+    tag: Sequence[str] = ()
+    arch_path: tuple[Path, ...] = ()
+    scenario_path: tuple[Path, ...] = ()
+
+    def path_options(self) -> str:
+        """The options that name out-of-tree folders, for a shell in the current folder."""
+        here = Path.cwd()
+
+        def short(path: Path) -> Path:
+            """As it is called in other checkouts too."""
+            return path.relative_to(here) if path.is_relative_to(here) else path
+
+        named = [("--arch-path", short(path)) for path in self.arch_path]
+        named += [("--scenario-path", short(path)) for path in self.scenario_path]
+        return " ".join(f"{option} {quoted(path)}" for option, path in named)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Cells in order, and what they are made of."""
+
+    cells: tuple[Planned, ...]
+    scenarios: dict[str, Scenario]
+    variants: dict[str, Variant]
+    selection: Selection = field(default_factory=Selection)
+    shards: tuple[int, ...] = ()  #: if the plan is divided: the number of the shard, from 1, that each cell belongs to
+    part: Part | None = None  #: if this is one shard of a plan
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Identifies the plan: of its cells and of the program of each scenario."""
+        digest = hashlib.sha256(msgspec.json.encode(self.cells))
+        for name in sorted({planned.cell.scenario for planned in self.cells}):
+            digest.update(wire.encode(self.scenarios[name], big_endian=False))
+        return digest.hexdigest()
+
+    @property
+    def whole(self) -> Plan:
+        """The plan that this is a shard of, or itself."""
+        return self.part.whole if self.part else self
+
+    def json(self) -> bytes:
+        from farm import __version__
+
+        document = _File(SCHEMA, __version__, list(self.cells), self.sha256, self.shards)
+        return msgspec.json.format(msgspec.json.encode(document), indent=1)
+
+    def divided(self, count: int) -> Plan:
+        """The same in ``count`` shards; if it is divided already it must be into as many.
+
+        Raises :class:`~farm.errors.UsageError` for that, and if there is not work for so many.
+        """
+        if not self.shards:
+            division = shards.divide(self.cells, count)
+            if division.count < count:
+                raise UsageError(f"{count} shards: the plan has work for {division.count} at most")
+            return replace(self, shards=division.numbers)
+        if max(self.shards) != count:
+            raise UsageError(f"{count} shards: the plan is divided into {max(self.shards)}")
+        return self
+
+    def shard(self, number: int, count: int) -> Plan:
+        """The ``number``-th (from 1) of ``count`` shards.  Raises :class:`~farm.errors.UsageError`."""
+        if not 1 <= number <= count:
+            raise UsageError(f"shard {number}/{count}: the number must be from 1 to {count}")
+        whole = self.divided(count)
+        cells = tuple(p for p, mine in zip(whole.cells, whole.shards, strict=True) if mine == number)
+        return Plan(cells, self.scenarios, self.variants, self.selection, part=Part(f"{number}/{count}", whole))
+
+
+@dataclass(frozen=True)
+class Part:
+    """What makes a plan one shard of another."""
+
+    name: str  #: ``k/n``
+    whole: Plan
+
+
+def choose(
+    patterns: Iterable[str], names: Sequence[str], what: str, aliases: dict[str, set[str]] | None = None
+) -> list[str]:
+    """The ``names`` that any of ``patterns`` selects, in their order.
+
+    A pattern is a name, a glob, a comma list of these, or a key of ``aliases``; a name is itself before it is an alias.
+
+    Raises :class:`~farm.errors.UnknownNameError` for a pattern that selects nothing.
+    """
+    aliases = aliases or {}
+    wanted = [part.strip() for pattern in patterns for part in pattern.split(",") if part.strip()]
+    if not wanted:
+        return list(names)
+    chosen: set[str] = set()
+    for pattern in wanted:
+        hits = {name for name in names if fnmatch.fnmatchcase(name, pattern)}
+        for alias, members in aliases.items():
+            if fnmatch.fnmatchcase(alias, pattern) and pattern not in names:
+                hits |= members
+        if not hits:
+            raise UnknownNameError(what, pattern, [*names, *(alias for alias in aliases if alias not in names)])
+        chosen |= hits
+    return [name for name in names if name in chosen]
+
+
+def _aliases(pairs: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
+    aliases: dict[str, set[str]] = {}
+    for alias, name in pairs:
+        aliases.setdefault(alias, set()).add(name)
+    return aliases
+
+
+def make(selection: Selection) -> Plan:
+    """The plan for ``selection``.
+
+    Raises :class:`~farm.errors.UnknownNameError` for names that select nothing, :class:`~farm.errors.UsageError` if
+    the whole selects no cell.
+    """
+    variants = arch_toml.load(selection.arch_path)
+    scenarios = suite.load(selection.scenario_path)
+    known_engines = engines()
+    architectures = _aliases((v.architecture, v.name) for v in variants.values())
+    arches = choose(selection.arch, list(variants), "architecture", architectures)
+    profiles = [name for v in variants.values() for name in v.engine if ":" in name]
+    engine_names = list(dict.fromkeys([*known_engines, *profiles]))
+    mechanisms = choose(selection.mechanism, list(MECHANISM_FILES), "mechanism")
+    chosen_engines = choose(selection.engine, engine_names, "engine")
+    ids = _aliases((s.id, s.name) for s in scenarios.values())
+    names = choose(selection.scenario, list(scenarios), "scenario", ids)
+    if selection.tag:
+        tags = _aliases((tag, s.name) for s in scenarios.values() for tag in s.tags)
+        chosen_tags = choose(selection.tag, list(tags), "tag")
+        names = [name for name in names if any(name in tags[tag] for tag in chosen_tags)]
+    if selection.toolchain:
+        choose(selection.toolchain, list(TOOLCHAINS), "toolchain")
+    kind_of = {name: _needs(scenarios[name]) for name in names}
+    kinds = {kind: name for name, kind in kind_of.items()}  # any of those that run in the same places
+    cells = []
+    for arch in arches:
+        variant = variants[arch]
+        for mechanism in mechanisms:
+            holes = {kind: _scenario_hole(scenarios[name], variant, mechanism) for kind, name in kinds.items()}
+            for toolchain in _toolchains(variant, selection.toolchain):
+                for engine in chosen_engines:
+                    profile = ":" in engine and not selection.engine  # nobody asked for it
+                    if profile and engine not in variant.engine:
+                        continue
+                    profiled = variant.profiled(engine)
+                    hole = _hole(profiled, mechanism, toolchain, known_engines[engine.partition(":")[0]])
+                    whys = {
+                        kind: holes[kind] or hole or _cpu_hole(scenarios[name], variant, engine)
+                        for kind, name in kinds.items()
+                    }
+                    for name in names:
+                        if profile and not scenarios[name].depends_on_cpu:
+                            continue  # by default a profile is only for what depends on the CPU
+                        cell = Cell(name, arch, mechanism, toolchain, engine)
+                        why = whys[kind_of[name]]
+                        cells.append(Planned(cell, why.verdict, why.reason) if why else Planned(cell))
+    if not cells:
+        reason = "the selectors have no cell in common"
+        if names:  # so it is the toolchain
+            has = ", ".join(f"{arch} has {' and '.join(variants[arch].toolchain)} only" for arch in arches)
+            reason = f"--toolchain {','.join(selection.toolchain)}: {has}"
+        raise NothingSelectedError(f"nothing is selected: {reason}")
+    return Plan(tuple(cells), scenarios, variants, selection)
+
+
+#: The parts of a cell's name, in order, and the selector of each.
+PARTS = ("variant", "mechanism", "toolchain", "engine", "scenario")
+
+
+def parts(name: str) -> list[str]:
+    """The parts of a cell's name, or of a pattern of such names.  Raises :class:`~farm.errors.UsageError`."""
+    found = [part.strip() for part in name.split("/")]
+    if len(found) != len(PARTS):
+        example = "arm64/stub/zig/unicorn/supersede_then_restore"
+        raise UsageError(f"cell {name!r}: expected {'/'.join(PARTS).upper()}, for example {example}")
+    empty = next((what for what, part in zip(PARTS, found, strict=True) if not part), None)
+    if empty:
+        raise UsageError(f"cell {name!r}: no {empty} is named; * is any")
+    return found
+
+
+def named(name: str, arch_path: tuple[Path, ...] = (), scenario_path: tuple[Path, ...] = ()) -> Plan:
+    """The cells that ``name`` names: one, or several if it has globs.
+
+    Raises :class:`~farm.errors.UsageError` if there is none, with the part of the name that is wrong.
+    """
+    variant, mechanism, toolchain, engine, scenario = parts(name)
+    selection = Selection((variant,), (mechanism,), (engine,), (toolchain,), (scenario,), (), arch_path, scenario_path)
+    try:
+        return make(selection)
+    except NothingSelectedError:  # all parts exist, and only a toolchain can be absent from what another part names
+        variants = arch_toml.load(arch_path)
+        able = sorted(
+            {tool for v in choose((variant,), list(variants), "architecture") for tool in variants[v].toolchain}
+        )
+        raise UnknownNameError(f"toolchain of {variant}", toolchain, able) from None
+
+
+def one(name: str, arch_path: tuple[Path, ...] = (), scenario_path: tuple[Path, ...] = ()) -> tuple[Plan, Planned]:
+    """The plan of one cell, and the cell.  Raises :class:`~farm.errors.UsageError` unless ``name`` names just one."""
+    plan = named(name, arch_path, scenario_path)
+    if len(plan.cells) > 1:
+        few = ", ".join(str(planned.cell) for planned in plan.cells[:3])
+        raise UsageError(f"cell {name!r}: names {len(plan.cells)} cells where one is wanted: {few}, ...")
+    return plan, plan.cells[0]
+
+
+def on_engine(plan: Plan, cell: Cell, engine: str) -> Planned:
+    """``cell`` as ``engine`` would run it: with the profile of the same name if the engine has it there."""
+    profile = cell.engine.partition(":")[2]
+    variant = plan.variants[cell.variant]
+    with_profile = f"{engine}:{profile}"
+    settings = variant.engine.get(with_profile)
+    name = with_profile if profile and settings and not isinstance(settings, Unavailable) else engine
+    moved = msgspec.structs.replace(cell, engine=name)
+    hole = _hole(variant.profiled(name), cell.mechanism, cell.toolchain, engines()[engine])
+    why = cannot_run(plan.scenarios[cell.scenario], variant, cell.mechanism, name) or hole
+    return Planned(moved, why.verdict, why.reason) if why else Planned(moved)
+
+
+def _toolchains(variant: Variant, patterns: Sequence[str]) -> list[str]:
+    """Those asked for that can build the variant; by default the first that can."""
+    able = [name for name in TOOLCHAINS if name in variant.toolchain]
+    if not patterns:
+        return able[:1]
+    return [name for name in choose(patterns, list(TOOLCHAINS), "toolchain") if name in able]
+
+
+def _hole(variant: Variant, mechanism: str, toolchain: str, engine: Engine) -> Hole | None:
+    reason = variant.supports(mechanism)
+    if reason:
+        return Hole("not-applicable", reason)
+    hole = engine.hole(variant)
+    if hole:
+        return hole
+    try:
+        TOOLCHAINS[toolchain].version(variant)
+    except MissingToolError as error:
+        return Hole("not-run", str(error))
+    return None
+
+
+def cannot_run(scenario: Scenario, variant: Variant, mechanism: str, engine: str) -> Hole | None:
+    """Why ``scenario`` has no cell there, though others have."""
+    return _scenario_hole(scenario, variant, mechanism) or _cpu_hole(scenario, variant, engine)
+
+
+def _needs(scenario: Scenario) -> Hashable:
+    """All of ``scenario`` that decides where it can run: those with the same run in the same places."""
+    return needs_probes(scenario), scenario.only, scenario.abi, scenario.requires, scenario.detects
+
+
+def _scenario_hole(scenario: Scenario, variant: Variant, mechanism: str) -> Hole | None:
+    if scenario.only and mechanism not in scenario.only[0]:
+        return Hole("not-applicable", scenario.only[1])
+    if not variant.looks_at_registers and needs_probes(scenario):
+        return Hole("not-applicable", f"nothing looks at registers: {variant.architecture} has no {ABI_FILE}")
+    missing = sorted(scenario.abi - set(variant.abi))
+    if missing:
+        return Hole("not-applicable", f"the ABI of {variant.name} has no {missing[0]}")
+    if variant.looks_at_registers and (names := absent(scenario, variant, mechanism)):
+        return Hole("not-applicable", f"{variant.name} has nothing that {' or '.join(names)} could be about")
+    return None
+
+
+def _cpu_hole(scenario: Scenario, variant: Variant, engine: str) -> Hole | None:
+    missing = sorted(scenario.requires - variant.features(engine))
+    return Hole("not-applicable", f"{variant.name} on {engine} has no {missing[0]}") if missing else None
+
+
+def read(path: Path, selection: Selection) -> Plan:
+    """The plan saved in ``path``.
+
+    Raises :class:`~farm.errors.UsageError` if it cannot be used with the suite and backends that are here.
+    """
+    document = _decoded(path)
+    variants = arch_toml.load(selection.arch_path)
+    scenarios = suite.load(selection.scenario_path)
+    cells = [planned.cell for planned in document.cells]
+    for what, named, known in (
+        ("architecture", {cell.variant for cell in cells}, variants),
+        ("scenario", {cell.scenario for cell in cells}, scenarios),
+        ("mechanism", {cell.mechanism for cell in cells}, MECHANISM_FILES),
+        ("engine", {cell.engine.partition(":")[0] for cell in cells}, engines()),
+        ("toolchain", {cell.toolchain for cell in cells}, TOOLCHAINS),
+    ):
+        for name in sorted(named.difference(known)):
+            raise UnknownNameError(what, name, known)
+    for planned in document.cells:
+        if why := _cannot_be(planned, variants[planned.cell.variant]):
+            raise UsageError(f"{path}: {planned.cell} is no cell of this farm: {why}")
+    plan = Plan(tuple(document.cells), scenarios, variants, selection, document.shards)
+    if plan.sha256 != document.sha256:
+        raise UsageError(f"{path}: made for another suite, or edited: its hash is not that of its cells")
+    if plan.shards and (len(plan.shards) != len(cells) or set(plan.shards) != set(range(1, max(plan.shards) + 1))):
+        raise UsageError(f"{path}: edited: its shards are not those of its cells")
+    return plan
+
+
+def cells_in(path: Path) -> list[Planned]:
+    """The cells of the plan saved in ``path``, whether or not it could be run here.
+
+    Raises :class:`~farm.errors.UsageError` if it is no plan.
+    """
+    return _decoded(path).cells
+
+
+def planned_in(path: Path, sha256: str, shard: str | None) -> list[Planned]:
+    """The cells of the plan ``sha256`` saved in ``path``; of shard ``k/n`` alone, if it is named.
+
+    Raises :class:`~farm.errors.UsageError` if it is no plan, or another one.
+    """
+    document = _decoded(path)
+    if document.sha256 != sha256 or (shard and len(document.shards) != len(document.cells)):
+        raise UsageError(f"{path}: not the plan of the results beside it")
+    number = int(shard.partition("/")[0]) if shard else None
+    return [p for p, mine in itertools.zip_longest(document.cells, document.shards) if number in (None, mine)]
+
+
+def _decoded(path: Path) -> _File:
+    try:
+        document = msgspec.json.decode(path.read_bytes(), type=_File)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    except UNREADABLE as error:
+        raise UsageError(f"{path}: not a plan: {error}") from None
+    if document.schema != SCHEMA:
+        raise UsageError(f"{path}: a plan of schema {document.schema}; this farm reads {SCHEMA}")
+    seen: set[Cell] = set()
+    for planned in document.cells:
+        if planned.cell in seen:
+            raise UsageError(f"{path}: edited: {planned.cell} is in it twice")
+        if planned.verdict not in (None, *HOLES):
+            valid = f"a plan knows {', '.join(HOLES)} or none"
+            raise UsageError(f"{path}: edited: {planned.cell} has the verdict {planned.verdict!r}; {valid}")
+        seen.add(planned.cell)
+    return document
+
+
+def _cannot_be(planned: Planned, variant: Variant) -> str | None:
+    """Why a cell that a plan would run is none that any plan of ``variant`` has; None if one may have it."""
+    cell = planned.cell
+    if planned.verdict is not None:
+        return None
+    if cell.toolchain not in variant.toolchain:
+        return f"{variant.name} has {' and '.join(variant.toolchain)} only"
+    settings = variant.engine.get(cell.engine)
+    if settings is None or isinstance(settings, Unavailable):
+        return settings.unavailable if settings else f"{variant.name} has no engine {cell.engine}"
+    return variant.supports(cell.mechanism)
