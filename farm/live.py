@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from farm import scenario
-from farm.engines import Reply, engines, timeout_of
+from farm.cell import Verdict
+from farm.engines import Reply, engine_named, timeout_of
 from farm.errors import FarmError, MissingToolError, UsageError
 from farm.guest import disassemble, image
 from farm.run import plan
@@ -57,7 +58,7 @@ class Guest:
         self._numbers = 0  # taken by the steps so far
         self._death: str | None = None
         self._variant, self._timeout, self._pooled = spec.variant.profiled(engine), timeout, pooled
-        self._engine, self._image = engines()[engine.partition(":")[0]], image.build(spec)
+        self._engine, self._image = engine_named(engine), image.build(spec)
         self._before = self._after = self._image.bytes_at(*self._image.patched)
         self._when = "now"  # is when ``_after`` was read
         self._decoder = self._image.decoder()
@@ -221,11 +222,11 @@ def boot(
     if len(made.cells) != 1:
         raise UsageError(f"boot one guest at a time: {arch}, {mechanism}, {engine} name {len(made.cells)}")
     (planned,) = made.cells
-    if planned.verdict == "not-run":
+    if planned.verdict is Verdict.NOT_RUN:
         what, _, install = (planned.reason or "").partition(" is missing: ")
         raise MissingToolError(what, install)
-    if planned.verdict:
-        raise UsageError(planned.reason or planned.verdict)
+    if planned.hole:
+        raise UsageError(planned.hole.reason)
     cell, own = planned.cell, Path(source).resolve() if source else None
     spec = image.Spec(made.variants[cell.variant], cell.mechanism, cell.toolchain, source=own)
     return Guest(spec, cell.engine, timeout_of(timeout, "timeout"))

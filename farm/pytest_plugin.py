@@ -24,10 +24,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import pytest
 
+from farm.cell import Verdict
+
 if TYPE_CHECKING:
+    from farm.cell import Cell, Planned
     from farm.guest.image import Spec
     from farm.live import Guest
-    from farm.run.plan import Cell, Planned
     from farm.run.quarantine import Quarantine
     from farm.run.verdict import Result
 
@@ -131,8 +133,8 @@ def parameter(value: object, planned: Planned, name: str) -> Any:
     Where ``CI`` is ``true`` what an install would cure is no reason to skip; the test itself then calls
     :func:`fail_if_hole`.
     """
-    skipped = planned.verdict == "not-applicable" or (planned.verdict and os.environ.get("CI") != "true")
-    marks = [pytest.mark.skip(reason=planned.reason or planned.verdict or "")] if skipped else []
+    skipped = planned.verdict is Verdict.NOT_APPLICABLE or (planned.verdict and os.environ.get("CI") != "true")
+    marks = [pytest.mark.skip(reason=planned.reason or "")] if skipped else []
     return pytest.param(value, marks=marks, id=name)
 
 

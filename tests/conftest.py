@@ -12,10 +12,10 @@ import msgspec
 import pytest
 
 from farm import paths
+from farm.cell import Cell
 from farm.engines.qemu_user import QEMU_USER
 from farm.engines.unicorn import UNICORN
 from farm.guest import arch_toml, image
-from farm.run.plan import Cell
 from farm.scenario import Defect, Scenario, model, wire
 
 

@@ -30,9 +30,9 @@ from pathlib import Path
 
 import msgspec
 
+from farm.cell import Cell
 from farm.errors import UsageError
 from farm.run.execute import read
-from farm.run.plan import Cell
 from farm.run.verdict import Result
 
 FARM = (sys.executable, "-P", "-m", "farm")

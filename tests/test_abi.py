@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from farm import suite
+from farm.cell import Verdict
 from farm.guest import arch_toml
 from farm.guest.controls import CONTROLS
 from farm.prove.calibrate import NOTICED, work
@@ -39,7 +40,7 @@ def test_clobbering_what_an_abi_scenario_is_about_turns_it_red(name, variant):
     made = cells(name, arch=[variant], engine=[engine])
     where = {planned.cell.mechanism for planned in made.cells if planned.verdict is None}
     if not where:
-        missing = (planned.reason for planned in made.cells if planned.verdict == "not-run")
+        missing = (planned.reason for planned in made.cells if planned.verdict is Verdict.NOT_RUN)
         pytest.skip(next(missing, made.cells[0].reason))
     planted = set()
     for control, batch in work(made, [control.name for control in claimed(name)]):
@@ -61,14 +62,14 @@ def test_every_abi_scenario_has_a_control_that_names_its_register(name):
 @pytest.mark.parametrize("name", ABI)
 def test_every_abi_scenario_applies_to_some_variant(name):
     made = cells(name, mechanism=["stub"], engine=[ENGINES.get(name, "unicorn")])
-    assert any(planned.verdict in (None, "not-run") for planned in made.cells)
+    assert any(planned.verdict in (None, Verdict.NOT_RUN) for planned in made.cells)
 
 
 def test_a_scenario_is_not_applicable_where_the_abi_lacks_what_it_is_about():
     made = cells("AB-06", "AB-08", arch=["arm64"], mechanism=["stub"])
     assert [(planned.verdict, planned.reason) for planned in made.cells] == [
-        ("not-applicable", "the ABI of arm64 has no red-zone"),
-        ("not-applicable", "the ABI of arm64 has no toc"),
+        (Verdict.NOT_APPLICABLE, "the ABI of arm64 has no red-zone"),
+        (Verdict.NOT_APPLICABLE, "the ABI of arm64 has no toc"),
     ]
 
 

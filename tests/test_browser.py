@@ -9,11 +9,12 @@ import pytest
 from msgspec.structs import replace
 from playwright.sync_api import expect, sync_playwright
 
+from farm.cell import Cell, Hole, Verdict
 from farm.doctor import BROWSERS
 from farm.report import Material, html
 from farm.run import execute, plan, verdict
-from farm.run.plan import Cell, Plan
-from farm.run.verdict import Code, Result, Verdict
+from farm.run.plan import Plan
+from farm.run.verdict import Code, Result
 from farm.scenario import Defect, Scenario, Target, call, model, wire
 
 CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -75,7 +76,7 @@ def small(suite, guest, tmp_path_factory):
     for planned in suite.cells:
         cell, known = planned.cell, suite.scenarios[planned.cell.scenario]
         if planned.verdict:
-            results.append(verdict.skipped(cell, planned.verdict, planned.reason))
+            results.append(verdict.skipped(cell, planned.hole))
             continue
         features = suite.variants[cell.variant].features(cell.engine)
         events, _, digest = verdict.expected(known, features, big_endian=False)
@@ -505,7 +506,7 @@ def test_no_name_runs_a_script(opened, tmp_path):
         cell, Verdict.MISMATCH, bad, "1", verdict.digest(model.predict(known)), None, None, 0.0, sensitive=True
     )
     made = replace(made, observed=events, reproduce=bad, retried=bad)
-    other = verdict.skipped(replace(cell, engine="b", variant="b"), "not-run", bad)
+    other = verdict.skipped(replace(cell, engine="b", variant="b"), Hole(Verdict.NOT_RUN, bad))
     path = tmp_path / "report.html"
     hostile = replace(RUN, versions={bad: bad})
     path.write_bytes(html.render(Material(hostile, [made, other], Plan((), {bad: known}, {}), [bad])))

@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from farm import cli, suite
+from farm.cell import Cell
 from farm.engines import engines
 from farm.errors import ScenarioFileError, UsageError
 from farm.guest import arch_toml, image
 from farm.measure.fuzz import generate
-from farm.run.plan import Cell
 from farm.run.verdict import Judge
 from farm.scenario import (
     FUNCTIONS,

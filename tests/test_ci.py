@@ -17,13 +17,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from farm.cell import Cell, Verdict
 from farm.cli.ci import summarised
 from farm.report import github
 from farm.results import forge
 from farm.run import plan
 from farm.run.execute import SCHEMA, Recorded, Run
-from farm.run.plan import Cell
-from farm.run.verdict import Result, Verdict
+from farm.run.verdict import Result
 
 FARM = [sys.executable, "-m", "farm"]
 SELECT = ("--arch", "arm64,x86_64", "--engine", "unicorn", "--scenario", "BS-*")

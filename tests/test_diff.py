@@ -22,12 +22,12 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from farm import paths
+from farm.cell import FAILED, PASSED, SKIPPED, Cell, Verdict
 from farm.report import diff as reports
 from farm.results import diff
 from farm.results.diff import Change, classify, compare
 from farm.run.execute import Recorded, Run
-from farm.run.plan import Cell
-from farm.run.verdict import FAILED, PASSED, SKIPPED, Result, Verdict
+from farm.run.verdict import Result
 
 DEEP = '{"run": ' * 100_000
 RUN = Run(1, "0.1.0", "0" * 64, "Linux x86_64, 2 CPUs", {"unicorn": "2.1.2"}, "2026-01-01T00:00:00+00:00")

@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from farm import live, processes, suite
+from farm.cell import Verdict
 from farm.engines import engines, qemu_user, timeout_of, unicorn
 from farm.engines.child import Child, ChildDied
 from farm.engines.unicorn import UNICORN
@@ -454,16 +455,16 @@ def test_what_can_run_has_no_hole(engine, arm64):
 def test_an_engine_that_a_variant_does_not_know_is_not_applicable(arm64, name):
     engine = engines()[name]
     hole = engine.hole(dataclasses.replace(arm64, engine={}))
-    assert (hole.verdict, hole.reason) == ("not-applicable", f"arch/arm64/arch.toml has no engine.{name}")
+    assert (hole.verdict, hole.reason) == (Verdict.NOT_APPLICABLE, f"arch/arm64/arch.toml has no engine.{name}")
     hole = engine.hole(dataclasses.replace(arm64, engine={name: Unavailable(unavailable="it is too old")}))
-    assert (hole.verdict, hole.reason) == ("not-applicable", "it is too old")
+    assert (hole.verdict, hole.reason) == (Verdict.NOT_APPLICABLE, "it is too old")
 
 
 def test_a_missing_emulator_is_not_run_with_the_command_that_installs_it(arm64, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     engine = engines()["qemu-user"]
     hole = engine.hole(arm64)
-    assert (hole.verdict, hole.reason) == ("not-run", "qemu-aarch64 is missing: apt-get install qemu-user")
+    assert (hole.verdict, hole.reason) == (Verdict.NOT_RUN, "qemu-aarch64 is missing: apt-get install qemu-user")
     settings = QemuUserSettings(binary="qemu-z80", cpu="z80", package="qemu-z80-extra")
     hole = engine.hole(dataclasses.replace(arm64, engine={"qemu-user": settings}))
     assert hole.reason == "qemu-z80 is missing: apt-get install qemu-z80-extra"
@@ -482,7 +483,7 @@ def test_a_variant_that_needs_a_newer_unicorn_says_so(arm64, monkeypatch):
     ):
         monkeypatch.setattr(type(UNICORN), "version", lambda _self, _variant, version=version: version)
         hole = UNICORN.hole(variant)
-        assert (hole and (hole.verdict, hole.reason)) == (reason and ("not-applicable", reason))
+        assert (hole and (hole.verdict, hole.reason)) == (reason and (Verdict.NOT_APPLICABLE, reason))
 
 
 @pytest.mark.parametrize(

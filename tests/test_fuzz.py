@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from farm import scenario as words
 from farm import suite
+from farm.cell import Verdict
 from farm.engines import Reply
 from farm.engines.unicorn import UNICORN
 from farm.errors import FarmError, UnknownNameError
@@ -28,7 +29,6 @@ from farm.measure.fuzz import generate, hunt, source
 from farm.measure.fuzz.shrink import Shrinker
 from farm.run import plan
 from farm.run.plan import Selection
-from farm.run.verdict import Verdict
 from farm.scenario import (
     FUNCTIONS,
     Call,

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from rich.console import Console
 
+from farm.cell import FAILED, SKIPPED, Cell, Verdict
 from farm.errors import HistoryError, UsageError
 from farm.measure import coverage
 from farm.report import history as reports
@@ -32,8 +33,7 @@ from farm.results import history
 from farm.results.diff import Change
 from farm.results.history import LETTERS, History, Lines, record, view
 from farm.run.execute import Run
-from farm.run.plan import Cell
-from farm.run.verdict import FAILED, SKIPPED, Result, Verdict
+from farm.run.verdict import Result
 
 RUN = Run(1, "0.1.0", "0" * 64, "Linux x86_64, 2 CPUs", {"unicorn": "2.1.2"}, "2026-01-01T00:00:00+00:00")
 FARM = [sys.executable, "-m", "farm"]

@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from farm import suite
+from farm.cell import PASSED, Cell, Verdict
 from farm.engines import Reply, qemu_user, unicorn
 from farm.engines.child import Child, ChildDied
 from farm.engines.unicorn import UNICORN, Block, Failure, Steps
@@ -32,7 +33,7 @@ from farm.report.explain import explain
 from farm.report.show import outcome
 from farm.run import plan
 from farm.run.execute import Batch, run_batch
-from farm.run.verdict import LEFT_BEHIND, PASSED, Judge, Result, Verdict
+from farm.run.verdict import LEFT_BEHIND, Judge, Result
 from farm.scenario import call, code, model, patch, query, restore, wire
 from farm.text import printable
 
@@ -157,7 +158,7 @@ def misbehaving(broken, scenario):
         programs = [
             scenario(*steps, name=name) for name, steps in (("a", GOOD), ("bad", bad), ("b", GOOD), ("c", GOOD))
         ]
-        cells = [plan.Cell(program.name, "arm64", mechanism, "zig", engine) for program in programs]
+        cells = [Cell(program.name, "arm64", mechanism, "zig", engine) for program in programs]
         return run_batch(Batch(image.Spec(broken, mechanism), engine, tuple(cells), tuple(programs), **options))
 
     return run
@@ -252,7 +253,7 @@ def traces(arm64):
         scenarios = [s for s in suite.load().values() if s.name in names and (not s.only or mechanism in s.only[0])]
         programs = [wire.encode(program, big_endian=False) for program in scenarios]
         for program, reply in zip(scenarios, UNICORN.run(built, arm64, programs, PLENTY), strict=True):
-            cell = plan.Cell(program.name, "arm64", mechanism, "zig", "unicorn")
+            cell = Cell(program.name, "arm64", mechanism, "zig", "unicorn")
             found.append((built, cell, program, reply.trace))
     return found
 

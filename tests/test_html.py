@@ -22,12 +22,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from farm import scenario
+from farm.cell import FAILED, SKIPPED, Cell, Hole, Verdict
 from farm.measure import cost, coverage
 from farm.report import Material, html, payload
 from farm.report.table import Field, Table
 from farm.run import execute, plan, verdict
-from farm.run.plan import Cell, Plan
-from farm.run.verdict import Code, Result, Verdict
+from farm.run.plan import Plan
+from farm.run.verdict import Code, Result
 from farm.scenario import Target, model, prose, walk, wire
 
 RUN = execute.Run(1, "0.1.0", "f" * 64, "Linux", {"unicorn": "2.1.2", "zig": "0.17.1"}, "2026-01-01T00:00:00+00:00")
@@ -45,9 +46,9 @@ def cell(name=NAME, **others):
 
 def result(made=Verdict.PASS, *, name=NAME, reason=None, trace="aa", expected="aa", seconds=0.000025, **others):
     where = cell(name, **others)
-    if made in verdict.SKIPPED:
-        return verdict.skipped(where, str(made), reason)
-    reproduce = verdict.reproducer(where, "") if made in verdict.FAILED else None
+    if made in SKIPPED:
+        return verdict.skipped(where, Hole(made, reason))
+    reproduce = verdict.reproducer(where, "") if made in FAILED else None
     return Result(where, made, reason, trace, expected, "0" * 64, None, seconds, sensitive=True, reproduce=reproduce)
 
 

@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from farm.cell import Hole, Verdict
 from farm.engines import Reply
 from farm.engines.unicorn import UNICORN
 from farm.errors import UsageError
@@ -27,7 +28,7 @@ from farm.guest import arch_toml, image
 from farm.run import execute as running
 from farm.run.execute import Batch, Journal, NoHeaderError, Run, batches, describe, execute, make_way, read, run_batch
 from farm.run.plan import Selection, make
-from farm.run.verdict import Verdict, skipped
+from farm.run.verdict import skipped
 from farm.scenario import call, model, patch, query
 
 DIED = Reply(failure="engine-error", detail="qemu died of SIGSEGV")
@@ -126,11 +127,11 @@ def telling(monkeypatch):
 
 
 def unsure(cell):
-    return doubtful(skipped(cell, "not-run", "so"))
+    return doubtful(skipped(cell, Hole(Verdict.NOT_RUN, "so")))
 
 
 def sure(cell):
-    return skipped(cell, "not-run", "so")
+    return skipped(cell, Hole(Verdict.NOT_RUN, "so"))
 
 
 def test_progress_hears_of_each_cell_once_and_the_file_ends_with_a_line_of_each(plan, tmp_path, telling):
@@ -322,7 +323,7 @@ def recorded(plan):
     """Results as a run leaves them: some cells more than once, unsure ones before sure ones or alone."""
     cells = st.sampled_from([planned.cell for planned in plan.cells[:5]])
     reasons = st.sampled_from(["so", "é\n", '"}\n{"'])
-    certain = st.builds(skipped, cells, st.just("not-run"), reasons)
+    certain = st.builds(skipped, cells, st.builds(Hole, st.just(Verdict.NOT_RUN), reasons))
     return st.lists(certain | certain.map(doubtful), max_size=8)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from farm.cell import Cell, Verdict
 from farm.engines.unicorn import UNICORN
 from farm.errors import ImageError, MissingToolError
 from farm.guest import arch_toml, call_sites, image, layout, link
@@ -20,8 +21,6 @@ from farm.guest.elf import Segment, Symbol
 from farm.guest.image import Spec
 from farm.guest.toolchain import TOOLCHAINS
 from farm.run.execute import Batch, run_batch
-from farm.run.plan import Cell
-from farm.run.verdict import Verdict
 from farm.scenario import FUNCTIONS, wire
 from farm.suite import load
 

@@ -16,12 +16,12 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
+from farm.cell import Cell, Hole, Verdict
 from farm.cli.app import alone
 from farm.errors import OutputError
 from farm.report import calibration, table
 from farm.run import execute, plan
-from farm.run.plan import Cell
-from farm.run.verdict import Result, Verdict, skipped
+from farm.run.verdict import Result, skipped
 
 RUN = execute.Run(1, "0.1.0", "0" * 64, "Linux", {"unicorn": "2.1.2"}, "2026-01-01T00:00:00+00:00")
 
@@ -89,7 +89,7 @@ def written(tmp_path):
     """A folder with results that came in another order than planned, one is missing, and their plan."""
     made = plan.make(plan.Selection(arch=["arm64"], mechanism=["stub"], engine=["unicorn"], scenario=["BS-0*"]))
     header = replace(RUN, plan=made.sha256)
-    results = [skipped(planned.cell, "not-run", "no") for planned in reversed(made.cells[1:])]
+    results = [skipped(planned.cell, Hole(Verdict.NOT_RUN, "no")) for planned in reversed(made.cells[1:])]
     lines = [msgspec.json.encode({"run": header}), *map(msgspec.json.encode, results), b""]
     (tmp_path / "results.jsonl").write_bytes(b"\n".join(lines))
     (tmp_path / "plan.json").write_bytes(made.json())

@@ -6,13 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from farm.cell import Cell, Verdict
 from farm.engines.unicorn import UNICORN
 from farm.guest import arch_toml, image
 from farm.guest.call_sites import survey
 from farm.guest.image import Spec
 from farm.run.execute import Batch, run_batch
-from farm.run.plan import Cell
-from farm.run.verdict import Verdict
 from farm.suite import load
 
 NAMES = ("supersede_then_restore", "far_target", "backward_and_forward", "late_call_site", "tail_call")

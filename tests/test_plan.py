@@ -16,13 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farm import suite
+from farm.cell import SKIPPED, Cell, Planned, Verdict
 from farm.engines import engines
 from farm.errors import MissingToolError, UnknownNameError, UsageError
 from farm.guest import arch_toml
 from farm.guest.arch_toml import MECHANISM_FILES
 from farm.guest.toolchain import TOOLCHAINS
 from farm.run import plan
-from farm.run.plan import Cell, Planned, Selection, choose, make
+from farm.run.plan import Selection, choose, make
 
 
 def cells(**selectors):
@@ -158,19 +159,21 @@ def test_every_combination_is_there_once_and_profiles_for_what_depends_on_the_cp
 def test_a_cell_has_a_verdict_if_and_only_if_it_has_a_reason(whole):
     for planned in whole.cells:
         assert (planned.verdict is None) == (planned.reason is None)
-        assert planned.verdict in (None, "not-run", "not-applicable")
+        assert planned.verdict in (None, *SKIPPED)
 
 
 def test_a_scenario_that_a_mechanism_cannot_express_is_not_applicable(whole):
     holes = [p for p in whole.cells if p.cell.scenario == "text_read_only" and p.cell.mechanism == "pointer"]
     assert holes
-    assert {(p.verdict, p.reason) for p in holes} == {("not-applicable", "pointer writes data, which stays writable")}
+    assert {(p.verdict, p.reason) for p in holes} == {
+        (Verdict.NOT_APPLICABLE, "pointer writes data, which stays writable")
+    }
 
 
 def test_a_missing_qemu_is_not_run_with_the_command_that_installs_it(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     (planned,) = make(Selection(arch=["arm64"], mechanism=["stub"], engine=["qemu-user"], scenario=["BS-01"])).cells
-    assert planned.verdict == "not-run"
+    assert planned.verdict is Verdict.NOT_RUN
     assert planned.reason == "qemu-aarch64 is missing: apt-get install qemu-user"
 
 
@@ -180,7 +183,7 @@ def test_a_missing_compiler_is_not_run_with_the_command_that_installs_it(monkeyp
 
     monkeypatch.setattr(TOOLCHAINS["zig"], "version", version)
     (planned,) = make(Selection(arch=["arm64"], mechanism=["stub"], engine=["unicorn"], scenario=["BS-01"])).cells
-    assert (planned.verdict, planned.reason) == ("not-run", "the zig compiler is missing: pip install ziglang")
+    assert (planned.verdict, planned.reason) == (Verdict.NOT_RUN, "the zig compiler is missing: pip install ziglang")
 
 
 def test_an_architecture_without_a_stub_has_its_reason_in_the_plan(edited_arch):
@@ -188,7 +191,7 @@ def test_an_architecture_without_a_stub_has_its_reason_in_the_plan(edited_arch):
     (folder / "stub.S").unlink()
     made = make(Selection(arch=["mine"], mechanism=["stub"], engine=["unicorn"], arch_path=(folder,)))
     assert {(p.verdict, p.reason) for p in made.cells if p.cell.scenario == "tail_call"} == {
-        ("not-applicable", "mine has no stub: no stub.S")
+        (Verdict.NOT_APPLICABLE, "mine has no stub: no stub.S")
     }
 
 
@@ -201,7 +204,7 @@ def test_an_engine_that_an_architecture_does_not_know_has_its_reason_in_the_plan
     )
     made = make(Selection(arch=["mine"], scenario=["BS-01"], mechanism=["pointer"], arch_path=(folder,)))
     reasons = {p.cell.engine: (p.verdict, p.reason) for p in made.cells}
-    assert reasons["unicorn"] == ("not-applicable", "arch/mine/arch.toml has no engine.unicorn")
+    assert reasons["unicorn"] == (Verdict.NOT_APPLICABLE, "arch/mine/arch.toml has no engine.unicorn")
 
 
 # Saved plans.
@@ -315,7 +318,7 @@ def test_a_plan_of_a_scenario_that_changed_since_is_refused(tmp_path, monkeypatc
     scenarios = dict(suite.load())
     old = scenarios["supersede_then_restore"]
     scenarios["supersede_then_restore"] = type(old)(old.id, old.name, old.title, old.steps[:-1], old.detects)
-    monkeypatch.setattr(plan.scenarios, "load", lambda _=(): scenarios)
+    monkeypatch.setattr(plan.suite, "load", lambda _=(): scenarios)
     with pytest.raises(UsageError, match="made for another suite"):
         plan.read(path, Selection())
 

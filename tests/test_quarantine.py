@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farm import paths
+from farm.cell import FAILED, PASSED, SKIPPED, UNSURE, Cell, Verdict
 from farm.engines import qemu_user
 from farm.engines.unicorn import UNICORN
 from farm.errors import QuarantineError, UsageError
@@ -26,9 +27,9 @@ from farm.report.quarantine import head, verified
 from farm.run import execute as running
 from farm.run import quarantine
 from farm.run.execute import Journal, describe, execute
-from farm.run.plan import Cell, Selection, make
+from farm.run.plan import Selection, make
 from farm.run.quarantine import Entry, Listed, Quarantine
-from farm.run.verdict import FAILED, PASSED, SKIPPED, UNSURE, Result, Verdict
+from farm.run.verdict import Result
 
 TODAY = date(2030, 6, 15)
 
@@ -104,7 +105,7 @@ def test_cells_that_cannot_run_are_not_in_effect_and_the_entry_says_why(listing,
     monkeypatch.setenv("PATH", str(tmp_path))
     known = listing({**ON_QEMU, "when": {"version": "<8.1"}})
     assert known.cells == {}
-    assert known.entries[0].idle.verdict == "not-run"
+    assert known.entries[0].idle.verdict is Verdict.NOT_RUN
     assert "apt-get install qemu-user" in known.entries[0].idle.reason
 
 
@@ -112,8 +113,8 @@ def test_of_cells_that_cannot_run_those_that_an_install_would_run_decide(listing
     monkeypatch.setenv("PATH", str(tmp_path))
     known = listing({**GOOD, "cells": "arm64/*/zig/qemu-user/flags_intact"})
     cells = make(Selection(arch=["arm64"], engine=["qemu-user"], scenario=["flags_intact"])).cells
-    assert [planned.verdict for planned in cells] == ["not-applicable", "not-run", "not-run"]
-    assert known.entries[0].idle.verdict == "not-run"
+    assert [planned.verdict for planned in cells] == [Verdict.NOT_APPLICABLE, Verdict.NOT_RUN, Verdict.NOT_RUN]
+    assert known.entries[0].idle.verdict is Verdict.NOT_RUN
 
 
 def test_a_list_of_nothing_is_a_list(listing):

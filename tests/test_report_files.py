@@ -16,13 +16,13 @@ from markdown_it import MarkdownIt
 from msgspec.structs import replace
 from rich.console import Console
 
+from farm.cell import Cell, Hole, Verdict
 from farm.errors import MissingToolError
 from farm.guest import arch_toml, disassemble, image
 from farm.report import badge, chrome, explain, junit, ktap, markdown, terminal
 from farm.report.text import clipped, line, printable
 from farm.run import execute, plan
-from farm.run.plan import Cell
-from farm.run.verdict import Code, Result, Verdict, skipped
+from farm.run.verdict import Code, Result, skipped
 from farm.scenario import Defect, Scenario, call, model
 
 RUN = execute.Run(1, "0.1.0", "0" * 64, "Linux", {"unicorn": "2.1.2"}, "2026-01-01T00:00:00+00:00")
@@ -422,7 +422,7 @@ def test_a_trace_of_twenty_thousand_cells_is_small():
 
 
 def test_cells_that_did_not_run_are_counted_only():
-    hole = skipped(Cell("s", "arm64", "stub", "zig", "unicorn"), "not-run", "no qemu")
+    hole = skipped(Cell("s", "arm64", "stub", "zig", "unicorn"), Hole(Verdict.NOT_RUN, "no qemu"))
     document = json.loads(chrome.render([hole, *batch(1.7e9, 0.1)], RUN))
     assert document["otherData"]["not in it"] == "1 cells that did not run"
 

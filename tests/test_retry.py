@@ -14,11 +14,11 @@ import threading
 import msgspec
 import pytest
 
+from farm.cell import Verdict
 from farm.engines import Reply
 from farm.guest import image
 from farm.run import execute
 from farm.run.execute import Batch, run_batch
-from farm.run.verdict import Verdict
 from farm.scenario import call, model, patch, query
 
 DIED = Reply(failure="engine-error", detail="qemu died of SIGSEGV")

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from farm.cell import Hole, Verdict
 from farm.engines import Reply
 from farm.engines.unicorn import UNICORN
 from farm.errors import BuildError, FarmError, ImageError, MissingToolError, OutputError, UsageError
@@ -21,7 +22,7 @@ from farm.guest.arch_toml import load_folder
 from farm.run import execute as running
 from farm.run.execute import Batch, Journal, batches, describe, execute, run_batch
 from farm.run.plan import Plan, Selection, make
-from farm.run.verdict import Result, Verdict, skipped
+from farm.run.verdict import Result, skipped
 from farm.scenario import call, model, null, patch, query
 
 
@@ -370,11 +371,11 @@ def test_a_resume_that_finds_the_disk_full_keeps_the_earlier_results(plan, compl
 def test_a_disk_that_fills_up_is_one_sentence_and_earlier_results_stay(plan, tmp_path):
     path = tmp_path / "results.jsonl"
     journal = Journal(path, describe(plan))
-    journal.add([skipped(plan.cells[0].cell, "not-run", "first")])
+    journal.add([skipped(plan.cells[0].cell, Hole(Verdict.NOT_RUN, "first"))])
     journal._file.close()
     journal._file = Path("/dev/full").open("wb")  # noqa: SIM115 - the journal closes it
     with pytest.raises(OutputError, match=r"results\.jsonl: cannot be written: No space left on device"):
-        journal.add([skipped(plan.cells[1].cell, "not-run", "second")])
+        journal.add([skipped(plan.cells[1].cell, Hole(Verdict.NOT_RUN, "second"))])
     journal.close()
     assert [result.reason for result in running.read(path)[1]] == ["first"]
 
@@ -383,7 +384,7 @@ def test_results_are_on_disk_as_they_come(plan, tmp_path):
     path = tmp_path / "results.jsonl"
     journal = Journal(path, describe(plan))
     for number, planned in enumerate(plan.cells[:3], 1):
-        journal.add([skipped(planned.cell, "not-run", "so")])
+        journal.add([skipped(planned.cell, Hole(Verdict.NOT_RUN, "so"))])
         assert len(running.read(path)[1]) == number
     journal.add([])
     assert len(running.read(path)[1]) == 3
@@ -392,14 +393,14 @@ def test_results_are_on_disk_as_they_come(plan, tmp_path):
 
 def test_a_planned_cell_without_a_result_is_an_error_that_names_it(plan, tmp_path):
     journal = Journal(tmp_path / "results.jsonl", describe(plan))
-    journal.add([skipped(planned.cell, "not-run", "so") for planned in plan.cells[1:]])
+    journal.add([skipped(planned.cell, Hole(Verdict.NOT_RUN, "so")) for planned in plan.cells[1:]])
     with pytest.raises(FarmError, match=f"1 planned cells have no result: {plan.cells[0].cell}"):
         journal.finish(plan)
 
 
 def test_a_result_of_a_cell_that_was_not_planned_is_an_error(plan, tmp_path):
     journal = Journal(tmp_path / "results.jsonl", describe(plan))
-    journal.add([skipped(planned.cell, "not-run", "so") for planned in plan.cells])
+    journal.add([skipped(planned.cell, Hole(Verdict.NOT_RUN, "so")) for planned in plan.cells])
     with pytest.raises(FarmError, match="more results than planned cells"):
         journal.finish(Plan(plan.cells[1:], plan.scenarios, plan.variants))
 

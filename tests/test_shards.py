@@ -8,9 +8,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from farm.cell import Cell, Planned, Verdict
 from farm.errors import UsageError
 from farm.run import shards
-from farm.run.plan import Cell, Planned, Selection, make
+from farm.run.plan import Selection, make
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def plans(draw):
             for engine in range(size[2]):
                 for scenario in range(size[3]):
                     cell = Cell(f"s{scenario}", f"v{variant}", f"m{mechanism}", "zig", f"e{engine}")
-                    cells.append(Planned(cell, "not-run", "why") if chance.random() < holes else Planned(cell))
+                    cells.append(Planned(cell, Verdict.NOT_RUN, "why") if chance.random() < holes else Planned(cell))
                     if chance.random() < heard:
                         known[cell] = chance.expovariate(1 / scale)
     return cells, known
@@ -131,7 +132,7 @@ def test_a_cell_that_is_not_known_is_guessed_from_its_scenario_then_from_its_eng
 
     known = {cell("a", "x", "u"): 1.0, cell("a", "y", "u"): 5.0, cell("a", "z", "u"): 2.0, cell("b", "x", "u"): 9.0}
     asked = [cell("a", "x", "u"), cell("a", "w", "u"), cell("c", "w", "u"), cell("a", "w", "q")]
-    plan = [*map(Planned, asked), Planned(cell("a", "x", "u"), "not-run", "why")]
+    plan = [*map(Planned, asked), Planned(cell("a", "x", "u"), Verdict.NOT_RUN, "why")]
     assert shards.estimates(plan, known) == [1.0, 2.0, 3.5, 0.001, 0.0]
 
 

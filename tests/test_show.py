@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from farm import suite
+from farm.cell import Cell, Planned, Verdict
 from farm.cli import app
 from farm.guest import arch_toml, image
 from farm.report import show as reports
 from farm.run import execute, plan
-from farm.run.plan import Cell
-from farm.run.verdict import Code, Result, Verdict, digest
+from farm.run.verdict import Code, Result, digest
 from farm.scenario import REFUSALS, Status, model
 
 NAME = "arm64/stub/zig/unicorn/supersede_then_restore"
@@ -183,7 +183,7 @@ def folder(tmp_path, made):
         lines = [msgspec.json.encode({"run": RUN}), *map(msgspec.json.encode, results)]
         (tmp_path / "results.jsonl").write_bytes(b"\n".join(lines) + b"\n")
         if cells is not None:
-            planned = tuple(map(plan.Planned, cells))
+            planned = tuple(map(Planned, cells))
             (tmp_path / "plan.json").write_bytes(plan.Plan(planned, KNOWN.scenarios, KNOWN.variants).json())
         return str(tmp_path)
 

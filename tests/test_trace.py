@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from farm.cell import Verdict
 from farm.cli import app
 from farm.engines.qemu_user import QEMU_USER
 from farm.engines.unicorn import UNICORN
@@ -19,7 +20,6 @@ from farm.measure import instructions
 from farm.measure.instructions import Encoded, Folded, Instruction, Protected, Repeated, fold
 from farm.report import trace as listing
 from farm.run import plan
-from farm.run.verdict import Verdict
 from farm.scenario import wire
 
 SCENARIO = "supersede_then_restore"  # default, fast, other, fast, default

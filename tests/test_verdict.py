@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from farm.cell import FAILED, PASSED, SKIPPED, UNSURE, Hole, Verdict
 from farm.engines import Reply, engines
 from farm.run import verdict
-from farm.run.verdict import FAILED, PASSED, SKIPPED, UNSURE, Judge, Verdict, digest, first_difference, is_sensitive
+from farm.run.verdict import Judge, digest, first_difference, is_sensitive
 from farm.scenario import Defect, Scenario, call, patch, restore, wire
 from farm.scenario.model import predict
 from farm.scenario.wire import Event
@@ -243,5 +244,5 @@ def test_every_verdict_is_passed_or_skipped_or_failed():
 
 @pytest.mark.parametrize("name", ["not-run", "not-applicable"])
 def test_a_cell_that_was_skipped_is_not_failed_and_says_why(cell, name):
-    result = verdict.skipped(cell, name, "because")
+    result = verdict.skipped(cell, Hole(Verdict(name), "because"))
     assert (str(result.verdict), result.reason, result.failed, result.sensitive) == (name, "because", False, False)

@@ -291,7 +291,7 @@ def write_reports(results: list[Result], plan: Plan, run: Run, folder: Path, com
 
 def status_of(results: Sequence[Result], console: Console, *, part: bool = False) -> int:
     """The exit status that ``results`` deserve.  Where no cell ran nothing was tested, unless they are but a part."""
-    from farm.run.verdict import SKIPPED, Verdict
+    from farm.cell import SKIPPED, Verdict
 
     if any(result.failed for result in results):
         return 1

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from farm.cell import Verdict
 from farm.cli.app import (
     CPUS,
     Arch,
@@ -77,5 +78,5 @@ def coverage(
         console.print(f"coverage.json and lcov.info in {folder}", highlight=False)
     if not any(unit.sources or unit.failed for unit in found.units):
         raise FarmError("nothing was measured: no cell of the plan can run here")
-    status = ci_status(any(planned.verdict == "not-run" for planned in plan.cells), errors)
+    status = ci_status(any(planned.verdict is Verdict.NOT_RUN for planned in plan.cells), errors)
     raise typer.Exit(1 if complaints(found) else status)

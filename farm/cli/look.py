@@ -22,7 +22,8 @@ from farm.cli.app import (
 from farm.errors import FarmError
 
 if TYPE_CHECKING:
-    from farm.run.plan import Cell, Plan
+    from farm.cell import Cell
+    from farm.run.plan import Plan
 
 CellName = Annotated[str, typer.Argument(metavar="CELL", help="VARIANT/MECHANISM/TOOLCHAIN/ENGINE/SCENARIO")]
 ControlName = Annotated[str | None, typer.Option(metavar="NAME", help="Plant this negative control")]

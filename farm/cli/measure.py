@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from farm.cell import Verdict
 from farm.cli.app import (
     CPUS,
     Arch,
@@ -166,7 +167,7 @@ def fuzz(
         raise FarmError(f"nothing was run: seed {seed}: {hunter.tally}")
     if finding is None:
         console.print(f"seed {seed}: {hunter.tally}, all as the model says", highlight=False, soft_wrap=True)
-        raise typer.Exit(ci_status(any(hole.verdict == "not-run" for hole in ground.holes), console))
+        raise typer.Exit(ci_status(any(hole.verdict is Verdict.NOT_RUN for hole in ground.holes), console))
     file = output / f"{finding.original.name}.py"
     text = reports.text(finding, reports.command(selection, seed, finding.number, control), control)
     typer.echo(reports.explained(finding, ground.plan, control, file))

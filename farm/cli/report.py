@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from farm.cell import Planned
 from farm.cli.app import ArchPath, ScenarioPath, app, console_for, resolved, status_of, write_reports
 from farm.errors import FarmError, UsageError
 
@@ -37,7 +38,7 @@ def report(
     missing = _completed(output / "plan.json", header, results, complaints) or bool(unfinished)
     for complaint in complaints:
         typer.echo(complaint, err=True)
-    cells = [plans.Planned(result.cell) for result in results]
+    cells = [Planned(result.cell) for result in results]
     made = plans.Plan(tuple(cells), suite.load(resolved(scenario_path)), arch_toml.load(resolved(arch_path)))
     write_reports(results, made, header, output, complaints)
     console = console_for()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from farm.cell import EngineName, Verdict
 from farm.cli.app import (
     CPUS,
     Arch,
@@ -68,10 +69,10 @@ def _require(plan: Plan, required: list[str]) -> None:
     from farm.engines import engines
 
     for name in required:
-        if name.partition(":")[0] not in engines():
+        if EngineName.of(name).engine not in engines():
             raise UnknownNameError("engine", name, engines())
         mine = [p for p in plan.cells if p.cell.engine == name]
-        missing = next((p for p in mine if p.verdict == "not-run"), None)
+        missing = next((p for p in mine if p.verdict is Verdict.NOT_RUN), None)
         if missing:
             raise FarmError(f"required engine {name} cannot run {missing.cell}: {missing.reason}")
         if not any(p.verdict is None for p in mine):
@@ -199,7 +200,7 @@ def _verified(known: Quarantine, results: list[Result], console: Console) -> int
 
     for line in verified(known, results):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    missing = any(listed.idle is not None and listed.idle.verdict == "not-run" for listed in known.entries)
+    missing = any(listed.idle is not None and listed.idle.verdict is Verdict.NOT_RUN for listed in known.entries)
     return status_of(results, console, part=True) or ci_status(missing, console)
 
 
@@ -228,7 +229,7 @@ def _execute(
     from farm.run import execute as runs
 
     if isinstance(pool, concurrent.futures.ThreadPoolExecutor):  # elsewhere the children are not ours
-        for name in {p.cell.engine.partition(":")[0] for p in plan.cells if p.verdict is None}:
+        for name in {EngineName.of(p.cell.engine).engine for p in plan.cells if p.verdict is None}:
             engines()[name].warm_up(min(jobs, len({p.cell.variant for p in plan.cells})))
     path, header = folder / "results.jsonl", runs.describe(plan, known)
     if resume and path.exists() and (said := runs.make_way(path)):

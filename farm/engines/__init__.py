@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
+from farm.cell import EngineName, Hole, Verdict
 from farm.errors import UsageError
 from farm.guest.arch_toml import QemuUserSettings, Unavailable, UnicornSettings, Variant
 
@@ -35,14 +36,6 @@ def timeout_of(value: object, what: str) -> float:
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not SHORTEST <= seconds <= LONGEST:
         raise UsageError(f"{what} {value}: expected seconds, from {SHORTEST:g} to {LONGEST:,.0f}")
     return float(seconds)
-
-
-@dataclass(frozen=True)
-class Hole:
-    """Why a cell cannot run: ``not-applicable`` if nothing helps, ``not-run`` if an install would."""
-
-    verdict: Literal["not-applicable", "not-run"]
-    reason: str
 
 
 class Block(NamedTuple):
@@ -132,9 +125,9 @@ def settings_or_hole(variant: Variant, name: str) -> QemuUserSettings | UnicornS
     """What ``arch.toml`` says of engine ``name``, or why it cannot run ``variant``."""
     settings = variant.engine.get(name)
     if settings is None:
-        return Hole("not-applicable", f"arch/{variant.architecture}/arch.toml has no engine.{name}")
+        return Hole(Verdict.NOT_APPLICABLE, f"arch/{variant.architecture}/arch.toml has no engine.{name}")
     if isinstance(settings, Unavailable):
-        return Hole("not-applicable", settings.unavailable)
+        return Hole(Verdict.NOT_APPLICABLE, settings.unavailable)
     return settings
 
 
@@ -144,3 +137,8 @@ def engines() -> dict[str, Engine]:
     from farm.engines.unicorn import UNICORN
 
     return {engine.name: engine for engine in (UNICORN, QEMU_USER)}
+
+
+def engine_named(name: str) -> Engine:
+    """The engine that runs the cells of ``name``, whatever the profile."""
+    return engines()[EngineName.of(name).engine]

@@ -24,7 +24,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from farm.engines import Block, Hole, Reply, settings_or_hole
+from farm.cell import Hole, Verdict
+from farm.engines import Block, Reply, settings_or_hole
 from farm.engines.child import Child, ChildDied, Pool, Session, converse
 from farm.errors import MissingToolError
 from farm.guest.arch_toml import QemuUserSettings, Variant
@@ -85,7 +86,7 @@ class QemuUser:
             return settings
         assert isinstance(settings, QemuUserSettings)
         if shutil.which(settings.binary) is None:
-            return Hole("not-run", f"{settings.binary} is missing: apt-get install {settings.package}")
+            return Hole(Verdict.NOT_RUN, f"{settings.binary} is missing: apt-get install {settings.package}")
         return None
 
     def version(self, variant: Variant) -> str:

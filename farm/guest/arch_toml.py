@@ -18,6 +18,7 @@ from typing import Any, Literal
 import msgspec
 
 from farm import paths
+from farm.cell import EngineName
 from farm.errors import BackendError
 from farm.guest.contradictions import contradictions
 from farm.scenario import AbiFeature, Feature
@@ -235,7 +236,7 @@ class Variant:
 
     def profiled(self, engine: str) -> Variant:
         """The variant as ``engine`` (``NAME`` or ``NAME:PROFILE``) runs it: the profile's table in NAME's place."""
-        name, _, profile = engine.partition(":")
+        name, profile = EngineName.of(engine)
         if not profile:
             return self
         missing = Unavailable(unavailable=f"{self.name} has no profile {profile} of {name}")
@@ -307,7 +308,7 @@ def _variant(path: Path, name: str, table: object) -> Variant:
                 path,
                 f"{key}.engine.{engine}",
                 settings,
-                Unavailable if "unavailable" in settings else _ENGINE_TABLES[engine.partition(":")[0]],
+                Unavailable if "unavailable" in settings else _ENGINE_TABLES[EngineName.of(engine).engine],
             )
             for engine, settings in engines.items()
         },
@@ -322,7 +323,7 @@ def _subtables(path: Path, key: str, table: object, valid: tuple[str, ...]) -> d
     if not isinstance(table, dict) or not all(isinstance(value, dict) for value in table.values()):
         raise BackendError(f"{path}: {key}: expected tables [{key}.NAME]")
     for name in table:
-        if name.partition(":")[0] not in valid:
+        if EngineName.of(name).engine not in valid:
             raise BackendError(f"{path}: {key}.{name}: unknown name; valid are {', '.join(valid)}")
     return table
 

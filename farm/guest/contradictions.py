@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from farm.cell import EngineName
+
 if TYPE_CHECKING:
     from farm.guest.arch_toml import BitPattern, CallSiteForm, EngineSettings, Opcode, Variant
 
@@ -81,8 +83,7 @@ def _layout(v: Variant) -> Iterator[tuple[str, str]]:
 
 
 def _engine(key: str, name: str, settings: EngineSettings) -> Iterator[tuple[str, str]]:
-    _, colon, profile = name.partition(":")
-    if colon and not _NAME.fullmatch(profile):
+    if ":" in name and not _NAME.fullmatch(EngineName.of(name).profile):
         yield key, "expected a profile's name of letters, digits and _ . + - behind the colon"
     for list_ in ("features", "quirks", "mode"):
         yield from _repeated(f"{key}.{list_}", getattr(settings, list_, ()))

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from farm.engines import engines
+from farm.engines import engine_named
 from farm.errors import FarmError
 from farm.guest import image
 from farm.guest.arch_toml import Variant
@@ -179,7 +179,7 @@ def _measure(variant: Variant, toolchain: str, engine: str, way: Way) -> int:
     built = image.build(way.spec(variant, toolchain))
     scenario = Scenario("BS-00", "cost", "", way.steps, frozenset(Defect))
     program = wire.encode(scenario, big_endian=variant.big_endian)
-    reply = engines()[engine.partition(":")[0]].path(built, variant.profiled(engine), program, TIMEOUT)
+    reply = engine_named(engine).path(built, variant.profiled(engine), program, TIMEOUT)
     if reply.failure:
         raise CostError(f"{way.name}: {reply.failure} under {engine}: {reply.detail}")
     return per_call(reply.path, built, variant, way)
@@ -192,9 +192,9 @@ def measure_all(plan: Plan, jobs: int) -> list[Cost]:
     for planned in plan.cells:
         pair, engine = (planned.cell.variant, planned.cell.toolchain), planned.cell.engine
         holes.setdefault(pair, [])
-        if planned.verdict:
-            holes[pair].append(planned.reason or planned.verdict)
-        elif engines()[engine.partition(":")[0]].tells_path(plan.variants[pair[0]].profiled(engine)):
+        if planned.hole:
+            holes[pair].append(planned.hole.reason)
+        elif engine_named(engine).tells_path(plan.variants[pair[0]].profiled(engine)):
             chosen.setdefault(pair, engine)
         else:
             holes[pair].append(f"{engine} cannot tell what {pair[0]} executes")

@@ -24,14 +24,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from farm import __version__, paths
-from farm.engines import Block, engines
+from farm.cell import Verdict
+from farm.engines import Block, engine_named
 from farm.errors import UNREADABLE, BuildError, ImageError, MissingToolError, UsageError
 from farm.guest import dwarf, image
 from farm.guest.disassemble import decoded, is_conditional, tells_branches
 from farm.guest.image import Spec
 from farm.processes import workers
 from farm.run.execute import Batch, batches
-from farm.run.verdict import Judge, Verdict
+from farm.run.verdict import Judge
 from farm.scenario import wire
 
 if TYPE_CHECKING:
@@ -238,7 +239,7 @@ def _indentation(line: str) -> int:
 def measure(batch: Batch, built: Image, guest: Guest) -> Unit:
     """What the cells of ``batch`` reach."""
     spec, cells = batch.spec, batch.cells
-    engine = engines()[batch.engine.partition(":")[0]]
+    engine = engine_named(batch.engine)
     judge = Judge(built, engine, spec.variant.features(batch.engine), batch.options)
     programs = [wire.encode(scenario, big_endian=built.big_endian) for scenario in batch.scenarios]
     replies, blocks = engine.blocks(built, batch.variant, programs, batch.timeout, guest.watched)

@@ -33,13 +33,14 @@ from pathlib import Path
 import msgspec
 
 from farm import paths
+from farm.cell import Cell, Verdict
 from farm.engines.qemu_user import QEMU_USER, bare
 from farm.errors import FarmError, MissingToolError, UsageError
 from farm.guest import elf, image
 from farm.guest.arch_toml import ENCODERS, Variant
 from farm.guest.image import Image
 from farm.processes import Process
-from farm.run.plan import Cell, Plan, on_engine
+from farm.run.plan import Plan, on_engine
 from farm.scenario import REAL_TARGETS, Call, Interrupted, Patch, Restore, Scenario, Scribble, Target, walk, wire
 from farm.text import command_line, quoted
 
@@ -97,7 +98,7 @@ def prepare(plan: Plan, cell: Cell, control: str | None = None) -> Prepared:
     Raises :class:`~farm.errors.FarmError` if qemu-user cannot run the cell, whatever is installed.
     """
     planned = on_engine(plan, cell, QEMU_USER.name)
-    if planned.verdict == "not-applicable":
+    if planned.verdict is Verdict.NOT_APPLICABLE:
         raise FarmError(f"{cell} cannot be debugged: {planned.reason}")
     variant = plan.variants[cell.variant]
     built = image.build(image.Spec(variant, cell.mechanism, cell.toolchain, control))

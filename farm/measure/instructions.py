@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from farm.cell import Cell
 from farm.engines import Reply
 from farm.engines.qemu_user import QEMU_USER
 from farm.engines.unicorn import UNICORN
@@ -29,7 +30,7 @@ from farm.errors import FarmError, UsageError
 from farm.guest import disassemble, dwarf, elf, image
 from farm.guest.arch_toml import Variant
 from farm.guest.image import Image
-from farm.run.plan import Cell, Plan, on_engine
+from farm.run.plan import Plan, on_engine
 from farm.run.verdict import Judge, Result
 from farm.scenario import walk, wire
 

@@ -11,12 +11,13 @@ import concurrent.futures
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from farm.engines import engines
+from farm.cell import PASSED, Cell, Verdict
+from farm.engines import engine_named
 from farm.guest import image
 from farm.guest.controls import CONTROLS, Control
 from farm.run.execute import Batch, batches, run_batch
-from farm.run.plan import Cell, Plan
-from farm.run.verdict import PASSED, Result, Verdict
+from farm.run.plan import Plan
+from farm.run.verdict import Result
 
 #: A planted bug may make a guest loop for ever, and that is as good as any other failure.
 TIMEOUT = 1.0
@@ -93,14 +94,13 @@ def calibrate(
 
     The cells are run without any bug first.
     """
-    known = engines()
     findings: list[Finding] = []
     planted = work(plan, names)
     sound = _sound({cell for _, batch in planted for cell in batch.cells}, plan, executor)
     futures = {executor.submit(run_batch, batch): (control, batch) for control, batch in planted}
     for future in concurrent.futures.as_completed(futures):
         control, batch = futures[future]
-        blind = control.defect in known[batch.engine.partition(":")[0]].blind_to
+        blind = control.defect in engine_named(batch.engine).blind_to
         found = [Finding(control, result.cell, result, blind, result.cell in sound) for result in future.result()]
         findings += found
         on_findings(found)

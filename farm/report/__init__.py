@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from farm.cell import SKIPPED, Verdict
 from farm.guest.controls import has_control
-from farm.run.verdict import SKIPPED, Result, Verdict
+from farm.run.verdict import Result
 
 if TYPE_CHECKING:
     from farm.measure.cost import Cost

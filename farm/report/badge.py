@@ -10,8 +10,9 @@ import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from farm.cell import PASSED, Verdict
 from farm.report import totals
-from farm.run.verdict import PASSED, Result, Verdict
+from farm.run.verdict import Result
 
 if TYPE_CHECKING:
     from jinja2 import Template

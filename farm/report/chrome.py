@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from farm.cell import PASSED
 from farm.report.text import clipped, line
-from farm.run.verdict import PASSED, Result
+from farm.run.verdict import Result
 
 if TYPE_CHECKING:
     from farm.run.execute import Run

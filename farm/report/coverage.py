@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from farm.cell import EngineName
 from farm.measure.coverage import Coverage, Line, Source, by_variant, complaints, one_way, unreached
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def rows(coverage: Coverage) -> list[list[str]]:
     telling = set()
     for unit in coverage.units:
         if unit.engine:
-            engines.setdefault(unit.variant, {})[unit.engine.partition(":")[0]] = None
+            engines.setdefault(unit.variant, {})[EngineName.of(unit.engine).engine] = None
             if unit.branches:
                 telling.add(unit.variant)
     found = [["variant", *_COLUMNS, "engines"]]

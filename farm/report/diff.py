@@ -10,11 +10,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from farm.cell import Cell, Verdict
 from farm.report.markdown import LIMIT, code, fenced
 from farm.report.text import clipped
 from farm.results.diff import Change, Changed, Diff, Fact, Side
-from farm.run.plan import Cell
-from farm.run.verdict import Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -7,10 +7,10 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from farm.cell import FAILED, Verdict
 from farm.report import MARKS
 from farm.report.diff import brief, groups
 from farm.results.history import View
-from farm.run.verdict import FAILED, Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console

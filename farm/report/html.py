@@ -20,12 +20,13 @@ from urllib.parse import quote
 
 import msgspec
 
+from farm.cell import FAILED, PASSED, SKIPPED, EngineName, Verdict
 from farm.errors import UNREADABLE, FarmError, UsageError
 from farm.measure import cost as costs
 from farm.measure import coverage as coverages
 from farm.report import Material, comparable, grid, payload, table, uncontrolled
 from farm.report.payload import LOOKS, mark
-from farm.run.verdict import FAILED, PASSED, SKIPPED, Result, Verdict
+from farm.run.verdict import Result
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _CLUSTERS = 6  # kinds of failure on the first screen
@@ -218,8 +219,8 @@ def _grid(material: Material) -> dict[str, Any]:
             }
         )
     engines = [
-        {"name": engine.partition(":")[0], "profile": engine.partition(":")[2], "begins": i in starts}
-        for i, (_, engine) in enumerate(columns)
+        {"name": name, "profile": profile, "begins": i in starts}
+        for i, (name, profile) in enumerate(EngineName.of(engine) for _, engine in columns)
     ]
     return {"heads": heads, "engines": engines, "rows": rows}
 

@@ -12,10 +12,11 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from farm.cell import ERRORS, SKIPPED, Verdict
 from farm.report import by_kind, second_attempt
 from farm.report.explain import explain
 from farm.report.text import clipped, line, printable
-from farm.run.verdict import ERRORS, SKIPPED, Result, Verdict
+from farm.run.verdict import Result
 
 if TYPE_CHECKING:
     from farm.run.execute import Run

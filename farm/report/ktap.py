@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence, Sized
 from typing import TYPE_CHECKING
 
+from farm.cell import ERRORS, PASSED, SKIPPED, Verdict
 from farm.report import by_kind, second_attempt
 from farm.report.explain import explain
 from farm.report.text import indented, line
-from farm.run.verdict import ERRORS, PASSED, SKIPPED, Result, Verdict
+from farm.run.verdict import Result
 
 if TYPE_CHECKING:
     from farm.run.plan import Plan

@@ -12,10 +12,11 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from farm.cell import SKIPPED, Verdict
 from farm.report import LEGEND, Grid, agreement, by_kind, grid, reasons, second_attempt, totals, uncontrolled
 from farm.report.explain import explain
 from farm.report.text import clipped
-from farm.run.verdict import SKIPPED, Result, Verdict
+from farm.run.verdict import Result
 
 if TYPE_CHECKING:
     from farm.run.execute import Run

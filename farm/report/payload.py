@@ -14,9 +14,10 @@ from typing import Any
 
 import msgspec
 
+from farm.cell import FAILED, PASSED, SKIPPED, Cell, Verdict
 from farm.report import MARKS, Material, explain
-from farm.run.plan import Cell, Plan
-from farm.run.verdict import FAILED, PASSED, SKIPPED, Result, Verdict, reproducer
+from farm.run.plan import Plan
+from farm.run.verdict import Result, reproducer
 from farm.scenario import Scenario, prose
 
 PAGES = 300

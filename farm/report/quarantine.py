@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from farm.cell import FAILED, SKIPPED, Verdict
 from farm.report import totals
-from farm.run.verdict import FAILED, SKIPPED, Result, Verdict
+from farm.run.verdict import Result
 
 if TYPE_CHECKING:
     from farm.run.plan import Plan

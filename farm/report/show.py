@@ -9,14 +9,15 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from farm.cell import SKIPPED, Cell, EngineName
 from farm.errors import FarmError, UnknownNameError
 from farm.guest import image
 from farm.guest.arch_toml import MECHANISM_FILES
 from farm.report.explain import expectation, first_differing, listing, notes
 from farm.report.text import line, printable
 from farm.run import verdict
-from farm.run.plan import PARTS, Cell, Plan, parts
-from farm.run.verdict import SKIPPED, Result
+from farm.run.plan import PARTS, Plan, parts
+from farm.run.verdict import Result
 from farm.scenario import prose
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ def _code(result: Result, plan: Plan, control: str | None = None) -> Iterator[st
 
 def _circumstances(result: Result, plan: Plan, run: Run | None) -> Iterator[str]:
     cell = result.cell
-    engine = cell.engine.partition(":")[0]
+    engine = EngineName.of(cell.engine).engine
     yield "Run"
     if run:
         for name, what in ((engine, "engine"), (cell.toolchain, "toolchain")):

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from farm.cell import FAILED, EngineName, Verdict
 from farm.report import LEGEND, Square, agreement, by_kind, grid, reasons, second_attempt, totals, uncontrolled
 from farm.report.explain import explain
 from farm.report.text import Once, line
-from farm.run.verdict import FAILED, Result, Verdict
+from farm.run.verdict import Result
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,7 +43,7 @@ def table(results: Sequence[Result], mechanisms: Sequence[str] = ()) -> Table:
     view = Table(title="patchfarm")
     view.add_column("variant", overflow="fold")
     for mechanism, engine in made.columns:
-        name, _, profile = engine.partition(":")
+        name, profile = EngineName.of(engine)
         view.add_column(Text("\n".join(line(part) for part in (mechanism, name, profile))), overflow="fold")
     for row in made.rows:
         squares = [made.squares.get((row, column)) for column in made.columns]

@@ -34,10 +34,10 @@ from typing import TypeVar
 
 import msgspec
 
+from farm.cell import FAILED, PASSED, SKIPPED, Cell, Verdict
 from farm.errors import FarmError
 from farm.run.execute import Recorded, Run, read, unfinished
-from farm.run.plan import Cell
-from farm.run.verdict import FAILED, PASSED, SKIPPED, Result, Verdict
+from farm.run.verdict import Result
 
 SCHEMA = 1
 SECONDS = 1.0  # a cell that waits for a child on a busy host may well lose half of this

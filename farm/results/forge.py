@@ -15,13 +15,14 @@ from typing import Any
 
 import msgspec
 
+from farm.cell import SKIPPED, Cell, Planned, Verdict
 from farm.errors import FarmError, UsageError
 from farm.run import execute as runs
 from farm.run import plan as plans
 from farm.run import shards
 from farm.run.execute import Recorded, Run
-from farm.run.plan import Cell, Plan, Planned, Selection
-from farm.run.verdict import SKIPPED, Result, Verdict, lost, unfinished
+from farm.run.plan import Plan, Selection
+from farm.run.verdict import Result, lost, unfinished
 from farm.text import quoted
 
 RESULTS = "results.jsonl"

@@ -26,11 +26,11 @@ from typing import Self, TypeVar
 
 import msgspec
 
+from farm.cell import FAILED, PASSED, SKIPPED, Cell, Verdict
 from farm.errors import UNREADABLE, HistoryError, UsageError
 from farm.results.diff import Changed, classify
 from farm.run.execute import Run
-from farm.run.plan import Cell
-from farm.run.verdict import FAILED, PASSED, SKIPPED, Result, Verdict
+from farm.run.verdict import Result
 from farm.text import printable
 
 SCHEMA = 1

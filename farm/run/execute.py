@@ -27,15 +27,16 @@ from typing import Any, NamedTuple
 import msgspec
 
 from farm import __version__
-from farm.engines import Engine, Reply, engines
+from farm.cell import PASSED, SKIPPED, UNSURE, Cell, EngineName, Hole, Verdict
+from farm.engines import Engine, Reply, engine_named, engines
 from farm.errors import UNREADABLE, BuildError, FarmError, ImageError, MissingToolError, OutputError, UsageError
 from farm.guest import image
 from farm.guest.arch_toml import Variant
 from farm.guest.toolchain import TOOLCHAINS
 from farm.processes import Stopping, kill_all, stopping
-from farm.run.plan import Cell, Plan
+from farm.run.plan import Plan
 from farm.run.quarantine import Quarantine
-from farm.run.verdict import PASSED, SKIPPED, UNSURE, Judge, Result, Verdict, reproducer, skipped
+from farm.run.verdict import Judge, Result, reproducer, skipped
 from farm.scenario import Scenario, wire
 
 SCHEMA = 2
@@ -125,7 +126,7 @@ def run_batch(
         for result in results:
             tell(result)
         return results
-    running = _Running(batch, built, engines()[batch.engine.partition(":")[0]], tell)
+    running = _Running(batch, built, engine_named(batch.engine), tell)
     with contextlib.suppress(Stopping):
         running.run(enough)
     return running.results
@@ -133,7 +134,7 @@ def run_batch(
 
 def _without_image(cell: Cell, error: FarmError, options: str) -> Result:
     if isinstance(error, MissingToolError):
-        return skipped(cell, "not-run", str(error))
+        return skipped(cell, Hole(Verdict.NOT_RUN, str(error)))
     reproduce = reproducer(cell, options)
     verdict = Verdict.BUILD_ERROR
     return Result(cell, verdict, str(error), None, None, None, None, 0.0, sensitive=False, reproduce=reproduce)
@@ -319,7 +320,7 @@ def describe(plan: Plan, quarantine: Quarantine | None = None) -> Run:
     found: dict[str, set[str]] = {"python": {platform.python_version()}}
     known = engines()
     for name, variant, toolchain in {
-        (p.cell.engine.partition(":")[0], p.cell.variant, p.cell.toolchain)
+        (EngineName.of(p.cell.engine).engine, p.cell.variant, p.cell.toolchain)
         for p in plan.whole.cells
         if p.verdict is None
     }:
@@ -583,9 +584,9 @@ def execute(
     """
     on_results(list(journal.results.values()))
     holes = [
-        skipped(p.cell, p.verdict, p.reason or "")
-        for p in plan.cells
-        if p.verdict is not None and p.cell not in journal.results
+        skipped(planned.cell, planned.hole)
+        for planned in plan.cells
+        if planned.hole and planned.cell not in journal.results
     ]
     journal.add(holes)
     on_results(holes)

@@ -17,7 +17,8 @@ from pathlib import Path
 import msgspec
 
 from farm import suite
-from farm.engines import Engine, Hole, engines
+from farm.cell import SKIPPED, Cell, EngineName, Hole, Planned, Verdict
+from farm.engines import Engine, engine_named, engines
 from farm.errors import UNREADABLE, MissingToolError, NothingSelectedError, UnknownNameError, UsageError
 from farm.guest import arch_toml
 from farm.guest.arch_toml import ABI_FILE, MECHANISM_FILES, Unavailable, Variant
@@ -28,37 +29,6 @@ from farm.scenario import Scenario, wire
 from farm.text import quoted
 
 SCHEMA = 1
-
-#: The verdicts of cells that will not run.
-HOLES = ("not-applicable", "not-run")
-
-
-class Cell(msgspec.Struct, frozen=True, order=True):
-    """The unit that has one verdict."""
-
-    scenario: str
-    variant: str
-    mechanism: str
-    toolchain: str
-    engine: str
-
-    def __str__(self) -> str:
-        return f"{self.variant}/{self.mechanism}/{self.toolchain}/{self.engine}/{self.scenario}"
-
-    def selectors(self) -> str:
-        """The options of ``farm run`` that select this cell alone."""
-        return (
-            f"--arch {self.variant} --mechanism {self.mechanism} --toolchain {self.toolchain} "
-            f"--engine {self.engine} --scenario {self.scenario}"
-        )
-
-
-class Planned(msgspec.Struct, frozen=True):
-    """A cell, and why it will not run if it will not."""
-
-    cell: Cell
-    verdict: str | None = None
-    reason: str | None = None
 
 
 class _File(msgspec.Struct, omit_defaults=True):
@@ -196,11 +166,10 @@ def make(selection: Selection) -> Plan:
     """
     variants = arch_toml.load(selection.arch_path)
     scenarios = suite.load(selection.scenario_path)
-    known_engines = engines()
     architectures = _aliases((v.architecture, v.name) for v in variants.values())
     arches = choose(selection.arch, list(variants), "architecture", architectures)
-    profiles = [name for v in variants.values() for name in v.engine if ":" in name]
-    engine_names = list(dict.fromkeys([*known_engines, *profiles]))
+    profiles = [name for v in variants.values() for name in v.engine if EngineName.of(name).profile]
+    engine_names = list(dict.fromkeys([*engines(), *profiles]))
     mechanisms = choose(selection.mechanism, list(MECHANISM_FILES), "mechanism")
     chosen_engines = choose(selection.engine, engine_names, "engine")
     ids = _aliases((s.id, s.name) for s in scenarios.values())
@@ -220,11 +189,11 @@ def make(selection: Selection) -> Plan:
             holes = {kind: _scenario_hole(scenarios[name], variant, mechanism) for kind, name in kinds.items()}
             for toolchain in _toolchains(variant, selection.toolchain):
                 for engine in chosen_engines:
-                    profile = ":" in engine and not selection.engine  # nobody asked for it
+                    profile = bool(EngineName.of(engine).profile) and not selection.engine  # nobody asked for it
                     if profile and engine not in variant.engine:
                         continue
                     profiled = variant.profiled(engine)
-                    hole = _hole(profiled, mechanism, toolchain, known_engines[engine.partition(":")[0]])
+                    hole = _hole(profiled, mechanism, toolchain, engine_named(engine))
                     whys = {
                         kind: holes[kind] or hole or _cpu_hole(scenarios[name], variant, engine)
                         for kind, name in kinds.items()
@@ -233,8 +202,7 @@ def make(selection: Selection) -> Plan:
                         if profile and not scenarios[name].depends_on_cpu:
                             continue  # by default a profile is only for what depends on the CPU
                         cell = Cell(name, arch, mechanism, toolchain, engine)
-                        why = whys[kind_of[name]]
-                        cells.append(Planned(cell, why.verdict, why.reason) if why else Planned(cell))
+                        cells.append(Planned.of(cell, whys[kind_of[name]]))
     if not cells:
         reason = "the selectors have no cell in common"
         if names:  # so it is the toolchain
@@ -288,15 +256,15 @@ def one(name: str, arch_path: tuple[Path, ...] = (), scenario_path: tuple[Path, 
 
 def on_engine(plan: Plan, cell: Cell, engine: str) -> Planned:
     """``cell`` as ``engine`` would run it: with the profile of the same name if the engine has it there."""
-    profile = cell.engine.partition(":")[2]
+    profile = EngineName.of(cell.engine).profile
     variant = plan.variants[cell.variant]
-    with_profile = f"{engine}:{profile}"
+    with_profile = str(EngineName(engine, profile))
     settings = variant.engine.get(with_profile)
-    name = with_profile if profile and settings and not isinstance(settings, Unavailable) else engine
+    name = with_profile if settings and not isinstance(settings, Unavailable) else engine
     moved = msgspec.structs.replace(cell, engine=name)
     hole = _hole(variant.profiled(name), cell.mechanism, cell.toolchain, engines()[engine])
     why = cannot_run(plan.scenarios[cell.scenario], variant, cell.mechanism, name) or hole
-    return Planned(moved, why.verdict, why.reason) if why else Planned(moved)
+    return Planned.of(moved, why)
 
 
 def _toolchains(variant: Variant, patterns: Sequence[str]) -> list[str]:
@@ -310,14 +278,14 @@ def _toolchains(variant: Variant, patterns: Sequence[str]) -> list[str]:
 def _hole(variant: Variant, mechanism: str, toolchain: str, engine: Engine) -> Hole | None:
     reason = variant.supports(mechanism)
     if reason:
-        return Hole("not-applicable", reason)
+        return Hole(Verdict.NOT_APPLICABLE, reason)
     hole = engine.hole(variant)
     if hole:
         return hole
     try:
         TOOLCHAINS[toolchain].version(variant)
     except MissingToolError as error:
-        return Hole("not-run", str(error))
+        return Hole(Verdict.NOT_RUN, str(error))
     return None
 
 
@@ -333,20 +301,20 @@ def _needs(scenario: Scenario) -> Hashable:
 
 def _scenario_hole(scenario: Scenario, variant: Variant, mechanism: str) -> Hole | None:
     if scenario.only and mechanism not in scenario.only[0]:
-        return Hole("not-applicable", scenario.only[1])
+        return Hole(Verdict.NOT_APPLICABLE, scenario.only[1])
     if not variant.looks_at_registers and needs_probes(scenario):
-        return Hole("not-applicable", f"nothing looks at registers: {variant.architecture} has no {ABI_FILE}")
+        return Hole(Verdict.NOT_APPLICABLE, f"nothing looks at registers: {variant.architecture} has no {ABI_FILE}")
     missing = sorted(scenario.abi - set(variant.abi))
     if missing:
-        return Hole("not-applicable", f"the ABI of {variant.name} has no {missing[0]}")
+        return Hole(Verdict.NOT_APPLICABLE, f"the ABI of {variant.name} has no {missing[0]}")
     if variant.looks_at_registers and (names := absent(scenario, variant, mechanism)):
-        return Hole("not-applicable", f"{variant.name} has nothing that {' or '.join(names)} could be about")
+        return Hole(Verdict.NOT_APPLICABLE, f"{variant.name} has nothing that {' or '.join(names)} could be about")
     return None
 
 
 def _cpu_hole(scenario: Scenario, variant: Variant, engine: str) -> Hole | None:
     missing = sorted(scenario.requires - variant.features(engine))
-    return Hole("not-applicable", f"{variant.name} on {engine} has no {missing[0]}") if missing else None
+    return Hole(Verdict.NOT_APPLICABLE, f"{variant.name} on {engine} has no {missing[0]}") if missing else None
 
 
 def read(path: Path, selection: Selection) -> Plan:
@@ -362,7 +330,7 @@ def read(path: Path, selection: Selection) -> Plan:
         ("architecture", {cell.variant for cell in cells}, variants),
         ("scenario", {cell.scenario for cell in cells}, scenarios),
         ("mechanism", {cell.mechanism for cell in cells}, MECHANISM_FILES),
-        ("engine", {cell.engine.partition(":")[0] for cell in cells}, engines()),
+        ("engine", {EngineName.of(cell.engine).engine for cell in cells}, engines()),
         ("toolchain", {cell.toolchain for cell in cells}, TOOLCHAINS),
     ):
         for name in sorted(named.difference(known)):
@@ -411,9 +379,9 @@ def _decoded(path: Path) -> _File:
     for planned in document.cells:
         if planned.cell in seen:
             raise UsageError(f"{path}: edited: {planned.cell} is in it twice")
-        if planned.verdict not in (None, *HOLES):
-            valid = f"a plan knows {', '.join(HOLES)} or none"
-            raise UsageError(f"{path}: edited: {planned.cell} has the verdict {planned.verdict!r}; {valid}")
+        if planned.verdict is not None and planned.verdict not in SKIPPED:
+            valid = f"a plan knows {', '.join(sorted(map(str, SKIPPED)))} or none"
+            raise UsageError(f"{path}: edited: {planned.cell} has the verdict '{planned.verdict}'; {valid}")
         seen.add(planned.cell)
     return document
 

@@ -32,11 +32,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from farm.engines import Hole, engines
+from farm.cell import FAILED, PASSED, SKIPPED, UNSURE, Cell, EngineName, Hole, Verdict
+from farm.engines import engines
 from farm.errors import UNREADABLE, QuarantineError, UnknownNameError, UsageError
 from farm.run import plan as plans
-from farm.run.plan import Cell, Plan, Selection
-from farm.run.verdict import FAILED, PASSED, SKIPPED, UNSURE, Result, Verdict
+from farm.run.plan import Plan, Selection
+from farm.run.verdict import Result
 
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet
@@ -233,7 +234,7 @@ def _cells(pattern: str, selection: Selection) -> Plan:
 
 
 def _emulator(cell: Cell) -> str:
-    return cell.engine.partition(":")[0]
+    return EngineName.of(cell.engine).engine
 
 
 def _in_effect(entry: Entry, plan: Plan) -> tuple[frozenset[Cell], Hole | None]:
@@ -241,14 +242,14 @@ def _in_effect(entry: Entry, plan: Plan) -> tuple[frozenset[Cell], Hole | None]:
     wanted = _specifier(entry.when.version, {_emulator(planned.cell) for planned in plan.cells})
     able = [planned.cell for planned in plan.cells if planned.verdict is None]
     if not able:
-        holes = [Hole(p.verdict, p.reason or "") for p in plan.cells]  # type: ignore[arg-type]
-        return frozenset(), max(holes, key=lambda hole: hole.verdict == "not-run")
+        holes = [planned.hole for planned in plan.cells if planned.hole]
+        return frozenset(), max(holes, key=lambda hole: hole.verdict is Verdict.NOT_RUN)
     versions = {cell: _version(cell, plan) for cell in able}
     cells = frozenset(cell for cell in able if wanted.contains(versions[cell], prereleases=True))
     if cells:
         return cells, None
     here = " and ".join(sorted(set(versions.values())))
-    return cells, Hole("not-applicable", f"it is about {_emulator(able[0])} {wanted}, and here is {here}")
+    return cells, Hole(Verdict.NOT_APPLICABLE, f"it is about {_emulator(able[0])} {wanted}, and here is {here}")
 
 
 def _specifier(text: str | None, emulators: set[str]) -> SpecifierSet:

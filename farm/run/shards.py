@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from farm.errors import UsageError
 
 if TYPE_CHECKING:
-    from farm.run.plan import Cell, Planned
+    from farm.cell import Cell, Planned
 
 LIMIT = 256  #: jobs that a forge allows from one matrix
 BUILD = 1.0  #: seconds that one worker needs to build an image

@@ -6,7 +6,6 @@ trace, and that it lost nothing.  Whatever is wrong with a trace is the guest's:
 
 from __future__ import annotations
 
-import enum
 import functools
 import hashlib
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from farm.run.plan import Cell
+from farm.cell import FAILED, Cell, Hole, Verdict
 from farm.scenario import model, wire
 from farm.scenario.wire import Event
 
@@ -24,42 +23,10 @@ if TYPE_CHECKING:
     from farm.scenario import Scenario
 
 
-class Verdict(enum.Enum):
-    """What became of a cell, the worst last."""
-
-    PASS = "pass"
-    PASS_INSENSITIVE = "pass-insensitive"  #: as the model says, but this engine could not have shown the defect
-    NOT_APPLICABLE = "not-applicable"  #: nothing that one could install or select would run it
-    NOT_RUN = "not-run"  #: an install would
-    XFAIL = "xfail"  #: failed, and is listed as known-bad
-    XPASS = "xpass"  #: listed as known-bad, yet it passed
-    FLAKY = "flaky"  #: failed, and not in the same way when run again
-    TIMEOUT = "timeout"
-    CRASH = "crash"  #: the guest's fault
-    MISMATCH = "mismatch"
-    BUILD_ERROR = "build-error"
-    ENGINE_ERROR = "engine-error"  #: the emulator died or misbehaved
-
-    __hash__ = object.__hash__  # members are singletons; Enum's own is written in Python and slow
-
-    def __str__(self) -> str:
-        return self.value
-
-
-PASSED = frozenset({Verdict.PASS, Verdict.PASS_INSENSITIVE})
-SKIPPED = frozenset({Verdict.NOT_APPLICABLE, Verdict.NOT_RUN})
-FAILED = frozenset(Verdict) - PASSED - SKIPPED - {Verdict.XFAIL}
-
-#: Failures that say nothing of the guest's behaviour.
-ERRORS = frozenset({Verdict.BUILD_ERROR, Verdict.ENGINE_ERROR})
-
 #: Why the events are as expected and the cell still fails, where the guest resets itself.
 LEFT_BEHIND = (
     "the guest left bytes changed that its own reset does not put back: after it, text or state is not as linked"
 )
-
-#: Run once more on fresh state before they are believed.
-UNSURE = frozenset({Verdict.MISMATCH, Verdict.CRASH, Verdict.TIMEOUT})
 
 
 class Code(msgspec.Struct, frozen=True):
@@ -110,9 +77,9 @@ def reproducer(cell: Cell, options: str) -> str:
     return " ".join(part for part in ("farm run", options, cell.selectors(), "-v") if part)
 
 
-def skipped(cell: Cell, verdict: str, reason: str) -> Result:
+def skipped(cell: Cell, hole: Hole) -> Result:
     """The result of a cell that was not run."""
-    return Result(cell, Verdict(verdict), reason, None, None, None, None, 0.0, sensitive=False)
+    return Result(cell, hole.verdict, hole.reason, None, None, None, None, 0.0, sensitive=False)
 
 
 def lost(cell: Cell) -> Result:

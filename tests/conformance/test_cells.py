@@ -10,12 +10,12 @@ import contextlib
 
 import pytest
 
+from farm.cell import PASSED, Verdict
 from farm.errors import FarmError
 from farm.guest import image
 from farm.pytest_plugin import arch_path, fail_if_hole, is_left_out, parameter, settled
 from farm.report.explain import explain
 from farm.run import execute, plan
-from farm.run.verdict import PASSED, Verdict
 
 _PLAN = pytest.StashKey()
 

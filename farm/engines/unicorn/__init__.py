@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
-from farm.engines import Block, Hole, Reply, settings_or_hole
+from farm.cell import Hole, Verdict
+from farm.engines import Block, Reply, settings_or_hole
 from farm.engines.child import Child, ChildDied, Pool, Session, converse
 from farm.errors import UNREADABLE, BackendError, ImageError
 from farm.guest.arch_toml import REGISTER_MODULES, UnicornSettings, Variant
@@ -165,7 +166,7 @@ class Unicorn:
         if isinstance(settings, Hole):
             return settings
         if importlib.util.find_spec("unicorn") is None:
-            return Hole("not-run", "unicorn is missing: pip install unicorn")
+            return Hole(Verdict.NOT_RUN, "unicorn is missing: pip install unicorn")
         assert isinstance(settings, UnicornSettings)
         mistake = _unknown_name(settings)
         if mistake:
@@ -174,7 +175,7 @@ class Unicorn:
         if settings.since and _numbers(installed) < _numbers(settings.since):
             # Not a thing to install: what the farm depends on holds Unicorn where it is.
             needed = f"{variant.name} needs unicorn >= {settings.since}, which pwntools does not allow"
-            return Hole("not-applicable", f"{needed}; here is {installed}")
+            return Hole(Verdict.NOT_APPLICABLE, f"{needed}; here is {installed}")
         return None
 
     def version(self, variant: Variant) -> str:

@@ -16,7 +16,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from farm.engines import Engine, Hole, Reply, engines
+from farm.cell import UNSURE, Cell, EngineName, Hole, Verdict
+from farm.engines import Engine, Reply, engine_named, engines
 from farm.errors import FarmError, UnknownNameError
 from farm.guest import image
 from farm.guest.arch_toml import Variant
@@ -28,8 +29,8 @@ from farm.measure.fuzz.shrink import Shrinker, Steps
 from farm.processes import workers
 from farm.run import plan
 from farm.run.execute import Batch, again
-from farm.run.plan import Cell, Plan, Selection
-from farm.run.verdict import UNSURE, Judge, Result, Verdict
+from farm.run.plan import Plan, Selection
+from farm.run.verdict import Judge, Result
 from farm.scenario import Scenario, model, wire
 
 #: Seconds a program; a thousand times what the slowest takes.
@@ -104,15 +105,15 @@ def survey(selection: Selection, control: str | None = None, jobs: int = 1) -> G
     found: list[tuple[image.Spec, str]] = []
     for planned in made.cells:
         cell, variant = planned.cell, made.variants[planned.cell.variant]
-        if planned.verdict is not None:
-            holes[Hole(planned.verdict, planned.reason or "")] += 1  # type: ignore[arg-type]
+        if planned.hole:
+            holes[planned.hole] += 1
         elif control is None or CONTROLS[control].applies(variant, cell.mechanism, variant.features(cell.engine)):
             found.append((image.Spec(variant, cell.mechanism, cell.toolchain, control), cell.engine))
     if not found:
         runs_none = holes.total() == len(made.cells)
         why = next(iter(holes)).reason if runs_none else f"{control} changes none of the selected guests"
         raise FarmError(f"nothing to run: {why}")
-    for name in {engine.partition(":")[0] for _, engine in found}:
+    for name in {EngineName.of(engine).engine for _, engine in found}:
         engines()[name].warm_up(min(jobs, len(found)))
     images = image.build_all(list(dict.fromkeys(spec for spec, _ in found)), jobs)
     guests = []
@@ -120,7 +121,7 @@ def survey(selection: Selection, control: str | None = None, jobs: int = 1) -> G
         built = images[spec]
         if isinstance(built, Exception):
             raise built
-        known = engines()[engine.partition(":")[0]]
+        known = engine_named(engine)
         judge = Judge(built, known, spec.variant.features(engine), options)
         guests.append(Guest(spec, built, engine, known, spec.variant.profiled(engine), judge, options))
     return Ground(tuple(guests), made, holes)
