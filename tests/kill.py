@@ -32,7 +32,7 @@ import msgspec
 
 from farm.cell import Cell
 from farm.errors import UsageError
-from farm.run.execute import read
+from farm.run.journal import read
 from farm.run.verdict import Result
 
 FARM = (sys.executable, "-P", "-m", "farm")

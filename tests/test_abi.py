@@ -10,7 +10,7 @@ from farm.guest import arch_toml
 from farm.guest.controls import CONTROLS
 from farm.prove.calibrate import NOTICED, work
 from farm.run import plan
-from farm.run.execute import batches, run_batch
+from farm.run.batch import batches, run_batch
 from farm.scenario.wire import VIOLATIONS
 
 VARIANTS = ("arm64", "m68k", "mips32", "ppc32", "ppc64le", "s390x", "x86_64")

@@ -22,7 +22,7 @@ from farm.cli.ci import summarised
 from farm.report import github
 from farm.results import forge
 from farm.run import plan
-from farm.run.execute import SCHEMA, Recorded, Run
+from farm.run.journal import SCHEMA, Recorded, Run
 from farm.run.verdict import Result
 
 FARM = [sys.executable, "-m", "farm"]

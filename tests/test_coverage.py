@@ -24,7 +24,8 @@ from farm.measure import coverage
 from farm.measure.coverage import Branch, Coverage, Source, Unit
 from farm.report import coverage as report
 from farm.report import lcov
-from farm.run import execute, plan
+from farm.run import plan
+from farm.run.batch import batches
 from farm.scenario import wire
 
 ROOT = paths.data("arch").parent
@@ -408,9 +409,7 @@ def test_a_dead_branch_is_in_the_files(planted):
 
 
 def test_a_cell_that_fails_is_said():
-    (batch, *_) = execute.batches(
-        selected(arch=["arm64"], mechanism=["stub"], engine=["unicorn"], scenario=["crc_*,BS-0*"])
-    )
+    (batch, *_) = batches(selected(arch=["arm64"], mechanism=["stub"], engine=["unicorn"], scenario=["crc_*,BS-0*"]))
     spec = image.Spec(batch.spec.variant, "stub", "zig", "no-restore")
     built = image.build(spec)
     unit = coverage.measure(batch, built, coverage.Guest(spec, built))

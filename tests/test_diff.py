@@ -26,7 +26,7 @@ from farm.cell import FAILED, PASSED, SKIPPED, Cell, Verdict
 from farm.report import diff as reports
 from farm.results import diff
 from farm.results.diff import Change, classify, compare
-from farm.run.execute import Recorded, Run
+from farm.run.journal import Recorded, Run
 from farm.run.verdict import Result
 
 DEEP = '{"run": ' * 100_000

@@ -32,7 +32,7 @@ from farm.report import history as reports
 from farm.results import history
 from farm.results.diff import Change
 from farm.results.history import LETTERS, History, Lines, record, view
-from farm.run.execute import Run
+from farm.run.journal import Run
 from farm.run.verdict import Result
 
 RUN = Run(1, "0.1.0", "0" * 64, "Linux x86_64, 2 CPUs", {"unicorn": "2.1.2"}, "2026-01-01T00:00:00+00:00")

@@ -32,7 +32,7 @@ from farm.live import Guest, GuestDied, PatchRefused
 from farm.report.explain import explain
 from farm.report.show import outcome
 from farm.run import plan
-from farm.run.execute import Batch, run_batch
+from farm.run.batch import Batch, run_batch
 from farm.run.verdict import LEFT_BEHIND, Judge, Result
 from farm.scenario import call, code, model, patch, query, restore, wire
 from farm.text import printable

@@ -26,12 +26,13 @@ from farm.cell import FAILED, SKIPPED, Cell, Hole, Verdict
 from farm.measure import cost, coverage
 from farm.report import Material, html, payload
 from farm.report.table import Field, Table
-from farm.run import execute, plan, verdict
+from farm.run import plan, verdict
+from farm.run.journal import Run
 from farm.run.plan import Plan
 from farm.run.verdict import Code, Result
 from farm.scenario import Target, model, prose, walk, wire
 
-RUN = execute.Run(1, "0.1.0", "f" * 64, "Linux", {"unicorn": "2.1.2", "zig": "0.17.1"}, "2026-01-01T00:00:00+00:00")
+RUN = Run(1, "0.1.0", "f" * 64, "Linux", {"unicorn": "2.1.2", "zig": "0.17.1"}, "2026-01-01T00:00:00+00:00")
 NAME = "supersede_then_restore"
 
 

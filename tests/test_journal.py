@@ -23,10 +23,11 @@ from hypothesis import strategies as st
 from farm.cell import Hole, Verdict
 from farm.engines import Reply
 from farm.engines.unicorn import UNICORN
-from farm.errors import UsageError
+from farm.errors import ImageError, UsageError
 from farm.guest import arch_toml, image
-from farm.run import execute as running
-from farm.run.execute import Batch, Journal, NoHeaderError, Run, batches, describe, execute, make_way, read, run_batch
+from farm.run.batch import Batch, batches, run_batch
+from farm.run.execute import execute
+from farm.run.journal import Journal, NoHeaderError, Run, describe, make_way, read
 from farm.run.plan import Selection, make
 from farm.run.verdict import skipped
 from farm.scenario import call, model, patch, query
@@ -91,9 +92,8 @@ class Held:
 
 def test_what_has_ended_is_in_the_file_while_the_next_cell_of_the_batch_hangs(plan, tmp_path, monkeypatch):
     engine = Held(3)
-    monkeypatch.setattr(running, "engines", lambda: {"unicorn": engine})
-    monkeypatch.setattr(running, "describe", lambda plan: Run(2, "1", plan.sha256, "", {}, ""))
-    journal = Journal(tmp_path / "results.jsonl", running.describe(plan))
+    monkeypatch.setattr("farm.engines.engines", lambda: {"unicorn": engine})
+    journal = Journal(tmp_path / "results.jsonl", Run(2, "1", plan.sha256, "", {}, ""))
     heard = []
     with ThreadPoolExecutor(1) as pool, ThreadPoolExecutor(1) as beside:
         execution = beside.submit(execute, plan, journal, pool, heard.extend)
@@ -121,7 +121,7 @@ def telling(monkeypatch):
                 sink(result)
             return told[-1]
 
-        monkeypatch.setattr(running, "run_batch", run_batch)
+        monkeypatch.setattr("farm.run.execute.run_batch", run_batch)
 
     return tell
 
@@ -149,7 +149,7 @@ def test_progress_hears_of_each_cell_once_and_the_file_ends_with_a_line_of_each(
 @pytest.fixture
 def unharmed(monkeypatch):
     """An interrupt that ends the children of no other test."""
-    monkeypatch.setattr(running, "kill_all", lambda: None)
+    monkeypatch.setattr("farm.run.execute.kill_all", lambda: None)
 
 
 def test_an_interrupt_keeps_what_was_heard_before_it_and_while_the_workers_end(plan, tmp_path, telling, unharmed):
@@ -220,7 +220,7 @@ def told(batch, fake_engine, monkeypatch):
     """``told(answer, ...)``: what the sink is told, as scenario, verdict and whether that is sure; and the results."""
 
     def tell(*answers, slow=None, **options):
-        monkeypatch.setattr(running, "engines", lambda: {"fake": fake_engine(*answers, slow=slow)})
+        monkeypatch.setattr("farm.engines.engines", lambda: {"fake": fake_engine(*answers, slow=slow)})
         heard = []
         returned = run_batch(dataclasses.replace(batch, **options), None, heard.append)
         return [(r.cell.scenario, str(r.verdict), not r.provisional) for r in heard], returned
@@ -267,7 +267,7 @@ def test_an_emulator_that_died_is_sure_after_the_last_retry(told, good, wrong):
 
 def test_a_pass_that_is_to_be_cross_checked_is_sure_after_that(told, good, wrong, monkeypatch):
     _, two, three = good
-    monkeypatch.setattr(running, "_CROSS_CHECKED", 1)
+    monkeypatch.setattr("farm.run.batch._CROSS_CHECKED", 1)
     unsure = [(name, verdict, False) for name, verdict, _ in (ONE, TWO, THREE)]
     heard, returned = told(good, slow=good)
     assert heard == [*unsure, ONE, TWO, THREE]
@@ -283,8 +283,8 @@ def test_what_a_killed_child_answers_a_second_look_with_is_not_believed(told, go
     """Ended while a failure is confirmed, and while a pass is cross-checked: neither is sure."""
     _, two, three = good
     answers = iter([False] * answered)
-    monkeypatch.setattr(running, "stopping", lambda: next(answers, True))
-    monkeypatch.setattr(running, "_CROSS_CHECKED", 1)
+    monkeypatch.setattr("farm.run.batch.stopping", lambda: next(answers, True))
+    monkeypatch.setattr("farm.run.batch._CROSS_CHECKED", 1)
     heard, returned = told([wrong, two, three], [wrong], slow=[DIED, DIED])
     first = [("one", "mismatch", False), ("two", "pass", False), ("three", "pass", False)]
     assert heard == first + [("one", "mismatch", True)] * (answered - 3)
@@ -293,7 +293,7 @@ def test_what_a_killed_child_answers_a_second_look_with_is_not_believed(told, go
 
 def test_a_cell_without_a_guest_is_told_at_once(told, monkeypatch):
     def fail(_):
-        raise running.ImageError("it is broken")
+        raise ImageError("it is broken")
 
     monkeypatch.setattr(image, "build", fail)
     assert told([])[0] == [(name, "build-error", True) for name in ("one", "two", "three")]
@@ -373,7 +373,7 @@ def resumed(plan, path, monkeypatch):
         begun.extend(batch.cells)
         return run_batch(batch, *others)
 
-    monkeypatch.setattr(running, "run_batch", spy)
+    monkeypatch.setattr("farm.run.execute.run_batch", spy)
     journal = Journal(path, describe(plan), resume=True)
     with ThreadPoolExecutor(2) as pool:
         execute(plan, journal, pool, lambda _: None)

@@ -20,7 +20,7 @@ from farm.guest.arch_toml import load_folder
 from farm.guest.elf import Segment, Symbol
 from farm.guest.image import Spec
 from farm.guest.toolchain import TOOLCHAINS
-from farm.run.execute import Batch, run_batch
+from farm.run.batch import Batch, run_batch
 from farm.scenario import FUNCTIONS, wire
 from farm.suite import load
 

@@ -20,10 +20,11 @@ from farm.cell import Cell, Hole, Verdict
 from farm.cli.app import alone
 from farm.errors import OutputError
 from farm.report import calibration, table
-from farm.run import execute, plan
+from farm.run import plan
+from farm.run.journal import Run
 from farm.run.verdict import Result, skipped
 
-RUN = execute.Run(1, "0.1.0", "0" * 64, "Linux", {"unicorn": "2.1.2"}, "2026-01-01T00:00:00+00:00")
+RUN = Run(1, "0.1.0", "0" * 64, "Linux", {"unicorn": "2.1.2"}, "2026-01-01T00:00:00+00:00")
 
 
 def farm(*arguments, **environment):

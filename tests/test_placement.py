@@ -11,7 +11,7 @@ from farm.engines.unicorn import UNICORN
 from farm.guest import arch_toml, image
 from farm.guest.call_sites import survey
 from farm.guest.image import Spec
-from farm.run.execute import Batch, run_batch
+from farm.run.batch import Batch, run_batch
 from farm.suite import load
 
 NAMES = ("supersede_then_restore", "far_target", "backward_and_forward", "late_call_site", "tail_call")

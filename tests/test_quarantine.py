@@ -24,9 +24,9 @@ from farm.engines.unicorn import UNICORN
 from farm.errors import QuarantineError, UsageError
 from farm.report import agreement
 from farm.report.quarantine import head, verified
-from farm.run import execute as running
 from farm.run import quarantine
-from farm.run.execute import Journal, describe, execute
+from farm.run.execute import execute
+from farm.run.journal import Journal, describe, read
 from farm.run.plan import Selection, make
 from farm.run.quarantine import Entry, Listed, Quarantine
 from farm.run.verdict import Result
@@ -414,7 +414,7 @@ def broken(monkeypatch):
             sink(result)
         return results
 
-    monkeypatch.setattr(running, "run_batch", run_batch)
+    monkeypatch.setattr("farm.run.execute.run_batch", run_batch)
 
 
 def run_it(plan, known, path, *, resume=False, on_results=None):
@@ -437,7 +437,7 @@ def half_of(plan):
 def test_every_result_is_settled_before_anyone_hears_of_it(plan, broken, tmp_path):
     bad, others = half_of(plan)
     heard = run_it(plan, listed(cells=bad), tmp_path / "results.jsonl")
-    for results in (heard, running.read(tmp_path / "results.jsonl").results):
+    for results in (heard, read(tmp_path / "results.jsonl").results):
         assert {result.cell for result in results if result.verdict is Verdict.XFAIL} == bad
         assert {result.cell for result in results if result.failed} == others
 
@@ -447,11 +447,11 @@ def test_what_has_ended_when_a_run_is_interrupted_is_settled(plan, broken, tmp_p
         if results:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(running, "kill_all", lambda: None)  # it would end the children of every test
+    monkeypatch.setattr("farm.run.execute.kill_all", lambda: None)  # it would end the children of every test
     bad, others = half_of(plan)
     with pytest.raises(KeyboardInterrupt):
         run_it(plan, listed(cells=bad), tmp_path / "results.jsonl", on_results=interrupted)
-    results = running.read(tmp_path / "results.jsonl").results
+    results = read(tmp_path / "results.jsonl").results
     assert {result.cell for result in results if result.verdict is Verdict.XFAIL} == bad
     assert {result.cell for result in results if result.failed} == others
 
@@ -461,7 +461,7 @@ def test_a_resumed_run_is_settled_too_but_not_by_another_list(plan, broken, tmp_
     run_it(plan, listed(cells=bad), path)
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:4]))
     run_it(plan, listed(cells=bad), path, resume=True)
-    results = running.read(path).results
+    results = read(path).results
     assert {result.cell for result in results if result.verdict is Verdict.XFAIL} == bad
     assert {result.cell for result in results if result.failed} == others
     for another in (None, Quarantine(entries=(Listed(1, msgspec.structs.replace(ENTRY, owner="bob"), UNSURE, bad),))):

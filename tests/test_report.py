@@ -14,7 +14,7 @@ from rich.console import Console
 from farm.cell import Cell, Verdict
 from farm.report import agreement, by_kind, grid, junit, reasons, terminal, totals
 from farm.run import plan
-from farm.run.execute import describe
+from farm.run.journal import describe
 from farm.run.verdict import Code, Result
 from farm.scenario import Defect, Target, wire
 from farm.scenario.model import predict

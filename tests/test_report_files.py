@@ -21,11 +21,12 @@ from farm.errors import MissingToolError
 from farm.guest import arch_toml, disassemble, image
 from farm.report import badge, chrome, explain, junit, ktap, markdown, terminal
 from farm.report.text import clipped, line, printable
-from farm.run import execute, plan
+from farm.run import plan
+from farm.run.journal import Run
 from farm.run.verdict import Code, Result, skipped
 from farm.scenario import Defect, Scenario, call, model
 
-RUN = execute.Run(1, "0.1.0", "0" * 64, "Linux", {"unicorn": "2.1.2"}, "2026-01-01T00:00:00+00:00")
+RUN = Run(1, "0.1.0", "0" * 64, "Linux", {"unicorn": "2.1.2"}, "2026-01-01T00:00:00+00:00")
 EMPTY = plan.Plan((), {}, {})
 OURS = "\N{CYRILLIC CAPITAL LETTER ZHE}"  # in every name and reason, so that the text of a report can be told from them
 

@@ -17,8 +17,7 @@ import pytest
 from farm.cell import Verdict
 from farm.engines import Reply
 from farm.guest import image
-from farm.run import execute
-from farm.run.execute import Batch, run_batch
+from farm.run.batch import Batch, run_batch
 from farm.scenario import call, model, patch, query
 
 DIED = Reply(failure="engine-error", detail="qemu died of SIGSEGV")
@@ -56,7 +55,7 @@ def judged(batch, fake_engine, monkeypatch):
 
     def judge(*answers, retries=1, slow=None):
         engine = fake_engine(*answers, slow=slow)
-        monkeypatch.setattr(execute, "engines", lambda: {"fake": engine})
+        monkeypatch.setattr("farm.engines.engines", lambda: {"fake": engine})
         results = run_batch(dataclasses.replace(batch, retries=retries))
         verdicts, said = zip(*((result.verdict, result.retried) for result in results), strict=True)
         return verdicts, said, engine.asked
@@ -66,7 +65,7 @@ def judged(batch, fake_engine, monkeypatch):
 
 @pytest.fixture
 def all_checked(monkeypatch):
-    monkeypatch.setattr(execute, "_CROSS_CHECKED", 1)
+    monkeypatch.setattr("farm.run.batch._CROSS_CHECKED", 1)
 
 
 def test_an_emulator_that_dies_once_costs_nothing_but_is_not_forgotten(judged, good):
@@ -155,7 +154,7 @@ def test_what_an_engine_contradicts_itself_in_is_not_retried(judged, good, wrong
 def test_what_a_retry_says_while_the_run_is_being_ended_is_not_believed(judged, good, monkeypatch):
     one, two, three = good
     answers = iter([False, False, False, True])
-    monkeypatch.setattr(execute, "stopping", lambda: next(answers))
+    monkeypatch.setattr("farm.run.batch.stopping", lambda: next(answers))
     verdicts, said, asked = judged([DIED, two, three], [one])
     assert (verdicts, said) == ((Verdict.ENGINE_ERROR, Verdict.PASS, Verdict.PASS), (None,) * 3)
     assert asked == [(3, False), (1, True)]

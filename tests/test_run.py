@@ -13,14 +13,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from farm import paths
 from farm.cell import Hole, Verdict
 from farm.engines import Reply
 from farm.engines.unicorn import UNICORN
 from farm.errors import BuildError, FarmError, ImageError, MissingToolError, OutputError, UsageError
 from farm.guest import image
 from farm.guest.arch_toml import load_folder
-from farm.run import execute as running
-from farm.run.execute import Batch, Journal, batches, describe, execute, run_batch
+from farm.run.batch import Batch, batches, run_batch
+from farm.run.execute import execute
+from farm.run.journal import Journal, Run, describe, read
 from farm.run.plan import Plan, Selection, make
 from farm.run.verdict import Result, skipped
 from farm.scenario import call, model, null, patch, query
@@ -68,7 +70,7 @@ def test_a_second_run_differs_in_times_alone(plan, tmp_path):
     paths = [tmp_path / "one.jsonl", tmp_path / "two.jsonl"]
     for path in paths:
         run_it(plan, path)
-    (first, one, *_), (second, two, *_) = (running.read(path) for path in paths)
+    (first, one, *_), (second, two, *_) = (read(path) for path in paths)
     assert timeless(one) == timeless(two)
     first, second = (msgspec.structs.replace(head, started="", phases={}) for head in (first, second))
     assert first == second
@@ -82,7 +84,7 @@ def test_the_phases_of_a_resumed_run_add_up_in_the_header(plan, tmp_path):
         with ThreadPoolExecutor(2) as pool:
             execute(plan, journal, pool, lambda _: None)
         journal.finish(plan)
-    assert 2 <= running.read(path).run.phases["plan"] < 3
+    assert 2 <= read(path).run.phases["plan"] < 3
 
 
 def test_the_journal_says_who_ran_the_plan(plan):
@@ -98,20 +100,20 @@ def test_processes_give_the_same_results_as_threads(plan, tmp_path):
     context = multiprocessing.get_context("spawn")
     processes = concurrent.futures.ProcessPoolExecutor(1, mp_context=context)
     run_it(small, tmp_path / "processes.jsonl", executor=processes)
-    threads, others = (running.read(tmp_path / f"{name}.jsonl")[1] for name in ("threads", "processes"))
+    threads, others = (read(tmp_path / f"{name}.jsonl")[1] for name in ("threads", "processes"))
     assert timeless(threads) == timeless(others)
 
 
 def test_cells_that_cannot_run_are_in_the_journal_with_their_reason(plan, tmp_path):
     run_it(plan, tmp_path / "results.jsonl")
-    _, results, *_ = running.read(tmp_path / "results.jsonl")
+    _, results, *_ = read(tmp_path / "results.jsonl")
     holes = [(r.cell, str(r.verdict), r.reason) for r in results if r.verdict is not Verdict.PASS]
-    assert holes == [(p.cell, p.verdict, p.reason) for p in plan.cells if p.verdict]
+    assert holes == [(p.cell, str(p.verdict), p.reason) for p in plan.cells if p.verdict]
     assert holes
 
 
 def test_batches_are_of_one_image_on_one_engine_and_leave_out_what_is_done(plan, monkeypatch):
-    monkeypatch.setattr(running, "_BATCH", 3)
+    monkeypatch.setattr("farm.run.batch._BATCH", 3)
     runnable = [planned.cell for planned in plan.cells if planned.verdict is None]
     work = batches(plan, skip=runnable[:2])
     assert [cell for batch in work for cell in batch.cells] == runnable[2:]
@@ -125,8 +127,8 @@ def test_batches_are_of_one_image_on_one_engine_and_leave_out_what_is_done(plan,
 
 def test_of_a_batch_that_is_ended_what_has_passed_is_kept(plan, monkeypatch):
     answers = iter([False, False, False, True])
-    monkeypatch.setattr(running, "stopping", lambda: next(answers))
-    batch = next(batch for batch in running.batches(plan) if len(batch.cells) > 3)
+    monkeypatch.setattr("farm.run.batch.stopping", lambda: next(answers))
+    batch = next(batch for batch in batches(plan) if len(batch.cells) > 3)
     results = run_batch(batch)
     assert [result.cell for result in results] == list(batch.cells[:3])
     assert {result.verdict for result in results} == {Verdict.PASS}
@@ -149,7 +151,7 @@ def _spied(monkeypatch):
         begun.extend(batch.cells)
         return run_batch(batch, *others)
 
-    monkeypatch.setattr(running, "run_batch", spy)
+    monkeypatch.setattr("farm.run.execute.run_batch", spy)
     return begun
 
 
@@ -163,7 +165,7 @@ def test_a_resumed_run_runs_what_has_no_result_and_nothing_else(plan, complete, 
     assert begun == [p.cell for p in plan.cells[3:] if p.verdict is None]
     assert sorted(result.cell for result in heard) == sorted(cells)
     assert complete.read_bytes().splitlines()[:4] == whole.splitlines()[:4]  # the first run's head and results
-    assert [result.cell for result in running.read(complete)[1]] == cells
+    assert [result.cell for result in read(complete)[1]] == cells
 
 
 def test_a_complete_run_that_is_resumed_runs_nothing_and_stays_as_it_is(plan, complete, monkeypatch):
@@ -176,7 +178,7 @@ def test_a_complete_run_that_is_resumed_runs_nothing_and_stays_as_it_is(plan, co
 
 def test_to_resume_what_was_never_begun_is_to_begin(plan, tmp_path):
     run_it(plan, tmp_path / "results.jsonl", resume=True)
-    assert len(running.read(tmp_path / "results.jsonl")[1]) == len(plan.cells)
+    assert len(read(tmp_path / "results.jsonl")[1]) == len(plan.cells)
 
 
 def test_without_resume_an_earlier_journal_is_overwritten(plan, complete, monkeypatch):
@@ -211,19 +213,19 @@ def test_the_results_of_another_plan_are_not_resumed(plan, complete):
 
 def test_a_last_line_that_was_cut_off_anywhere_is_left_out(complete):
     whole = complete.read_bytes()
-    _, results, *_ = running.read(complete)
+    _, results, *_ = read(complete)
     last = whole[:-1].rindex(b"\n") + 1
     for end in range(last, len(whole) - 1):
         complete.write_bytes(whole[:end])
-        assert running.read(complete)[1] == results[:-1]
+        assert read(complete)[1] == results[:-1]
     complete.write_bytes(whole[:-1])  # all but the newline
-    assert running.read(complete)[1] == results
+    assert read(complete)[1] == results
 
 
 def test_a_broken_line_in_the_middle_is_named(complete):
     lines = complete.read_bytes().splitlines(keepends=True)
     complete.write_bytes(b"".join([*lines[:3], b'{"cell": 3}\n', *lines[4:]]))
-    _, results, complaints, _ = running.read(complete)
+    _, results, complaints, _ = read(complete)
     assert len(results) == len(lines) - 2
     assert [line.split(": ", 1)[1] for line in complaints] == [
         "line 4 is no result (Expected `object`, got `int` - at `$.cell`); it is left out"
@@ -248,31 +250,31 @@ def test_a_broken_line_in_the_middle_is_named(complete):
 def test_whatever_stands_in_a_line_the_others_are_used(complete, line):
     lines = complete.read_bytes().splitlines(keepends=True)
     complete.write_bytes(b"".join([*lines[:3], line, b"\n", *lines[3:]]))
-    _, results, (complaint,), _ = running.read(complete)
+    _, results, (complaint,), _ = read(complete)
     assert len(results) == len(lines) - 1
     assert "line 4 is no result" in complaint
 
 
 def test_a_journal_that_an_editor_saved_is_read_as_it_was(complete):
-    whole = running.read(complete)
+    whole = read(complete)
     saved = b"\xef\xbb\xbf" + complete.read_bytes().replace(b"\n", b"\r\n") + b"\r\n  \r\n"
     complete.write_bytes(saved)
-    assert running.read(complete) == whole
+    assert read(complete) == whole
 
 
 def test_results_of_a_later_farm_that_says_more_are_read(complete):
-    whole = running.read(complete)
+    whole = read(complete)
     complete.write_bytes(complete.read_bytes().replace(b"}\n", b',"new":[{"x":1}]}\n'))
-    assert running.read(complete) == whole
+    assert read(complete) == whole
 
 
 def test_every_field_is_documented_and_no_other():
-    text = Path(running.__file__).parents[1].joinpath("docs", "results.md").read_text(encoding="utf-8")
+    text = paths.data("images").parent.joinpath("docs", "results.md").read_text(encoding="utf-8")
     of_run, of_cell = (
         re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.+?) \|", part, re.MULTILINE)))
         for part in text.split("| of a cell")
     )
-    assert sorted(of_run) == sorted(running.Run.__struct_fields__)
+    assert sorted(of_run) == sorted(Run.__struct_fields__)
     assert sorted(of_cell) == sorted(Result.__struct_fields__)
 
 
@@ -280,7 +282,7 @@ def test_in_a_file_of_schema_1_a_second_result_of_a_cell_is_named_and_the_first_
     head, *lines = complete.read_bytes().splitlines(keepends=True)
     lines = [head.replace(b'"schema":2', b'"schema":1'), *lines]
     complete.write_bytes(b"".join([*lines, lines[1].replace(b'"pass"', b'"flaky"')]))
-    _, results, complaints, _ = running.read(complete)
+    _, results, complaints, _ = read(complete)
     assert len(results) == len(lines) - 1
     assert results[0].verdict is Verdict.PASS
     assert len(complaints) == 1
@@ -308,7 +310,7 @@ def test_a_file_that_is_no_journal_is_refused(tmp_path, plan, content, complaint
     path = tmp_path / "results.jsonl"
     path.write_bytes(content)
     with pytest.raises(UsageError, match=complaint):
-        running.read(path)
+        read(path)
     with pytest.raises(UsageError, match=complaint):
         Journal(path, describe(plan), resume=True)
     assert path.read_bytes() == content
@@ -316,7 +318,7 @@ def test_a_file_that_is_no_journal_is_refused(tmp_path, plan, content, complaint
 
 def test_a_journal_that_is_not_there_is_named(tmp_path):
     with pytest.raises(UsageError, match=r"results\.jsonl: cannot be read: No such file or directory"):
-        running.read(tmp_path / "results.jsonl")
+        read(tmp_path / "results.jsonl")
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(plan, tmp_path):
@@ -356,7 +358,7 @@ def test_a_journal_that_cannot_be_begun_leaves_no_file_open(plan, unbegun):
 
 
 def test_a_resume_that_finds_the_disk_full_keeps_the_earlier_results(plan, complete, monkeypatch, unbegun):
-    before = running.read(complete)[1]
+    before = read(complete)[1]
 
     def fail(self, line):
         raise OutputError(str(len(line)))
@@ -364,7 +366,7 @@ def test_a_resume_that_finds_the_disk_full_keeps_the_earlier_results(plan, compl
     monkeypatch.setattr(Journal, "_write", fail)
     with pytest.raises(OutputError):
         Journal(complete, describe(plan), resume=True)
-    assert running.read(complete)[1] == before
+    assert read(complete)[1] == before
 
 
 @needs_a_full_disk
@@ -377,7 +379,7 @@ def test_a_disk_that_fills_up_is_one_sentence_and_earlier_results_stay(plan, tmp
     with pytest.raises(OutputError, match=r"results\.jsonl: cannot be written: No space left on device"):
         journal.add([skipped(plan.cells[1].cell, Hole(Verdict.NOT_RUN, "second"))])
     journal.close()
-    assert [result.reason for result in running.read(path)[1]] == ["first"]
+    assert [result.reason for result in read(path)[1]] == ["first"]
 
 
 def test_results_are_on_disk_as_they_come(plan, tmp_path):
@@ -385,9 +387,9 @@ def test_results_are_on_disk_as_they_come(plan, tmp_path):
     journal = Journal(path, describe(plan))
     for number, planned in enumerate(plan.cells[:3], 1):
         journal.add([skipped(planned.cell, Hole(Verdict.NOT_RUN, "so"))])
-        assert len(running.read(path)[1]) == number
+        assert len(read(path)[1]) == number
     journal.add([])
-    assert len(running.read(path)[1]) == 3
+    assert len(read(path)[1]) == 3
     journal.close()
 
 
@@ -430,7 +432,7 @@ def replies(batch, guest, trace_of):
 def judged(batch, fake_engine, monkeypatch):
     def judge(*answers, **options):
         engine = fake_engine(*answers, **options)
-        monkeypatch.setattr(running, "engines", lambda: {"fake": engine})
+        monkeypatch.setattr("farm.engines.engines", lambda: {"fake": engine})
         return run_batch(batch), engine
 
     return judge
@@ -438,7 +440,7 @@ def judged(batch, fake_engine, monkeypatch):
 
 @pytest.fixture
 def all_checked(monkeypatch):
-    monkeypatch.setattr(running, "_CROSS_CHECKED", 1)
+    monkeypatch.setattr("farm.run.batch._CROSS_CHECKED", 1)
 
 
 def test_a_mismatch_that_is_gone_the_second_time_is_flaky_and_never_a_pass(judged, replies):
@@ -489,7 +491,7 @@ def test_what_passed_is_not_tried_again(judged, replies):
 def test_a_batch_that_asks_for_no_second_try_gets_none(batch, replies, fake_engine, monkeypatch):
     _, beside, lost = replies
     engine = fake_engine([lost, beside])
-    monkeypatch.setattr(running, "engines", lambda: {"fake": engine})
+    monkeypatch.setattr("farm.engines.engines", lambda: {"fake": engine})
     results = run_batch(dataclasses.replace(batch, confirm=False))
     assert [result.verdict for result in results] == [Verdict.MISMATCH, Verdict.PASS]
     assert engine.asked == [(2, False)]

@@ -17,7 +17,8 @@ from farm.cell import Cell, Planned, Verdict
 from farm.cli import app
 from farm.guest import arch_toml, image
 from farm.report import show as reports
-from farm.run import execute, plan
+from farm.run import plan
+from farm.run.journal import Run
 from farm.run.verdict import Code, Result, digest
 from farm.scenario import REFUSALS, Status, model
 
@@ -25,7 +26,7 @@ NAME = "arm64/stub/zig/unicorn/supersede_then_restore"
 CELL = Cell("supersede_then_restore", "arm64", "stub", "zig", "unicorn")
 KNOWN = plan.Plan((), suite.load(()), arch_toml.load(()))
 EVENTS = list(model.predict(KNOWN.scenarios[CELL.scenario]))
-RUN = execute.Run(1, "0.1.0", "plan", "a host", {"unicorn": "2.1.2", "zig": "0.17.1"}, "2026-01-02T03:04:05+00:00")
+RUN = Run(1, "0.1.0", "plan", "a host", {"unicorn": "2.1.2", "zig": "0.17.1"}, "2026-01-02T03:04:05+00:00")
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from farm.run.execute import Run
+    from farm.run.journal import Run
     from farm.run.plan import Plan, Selection
     from farm.run.verdict import Result
 

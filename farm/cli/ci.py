@@ -35,7 +35,7 @@ from farm.text import printable
 
 if TYPE_CHECKING:
     from farm.results.forge import Merged
-    from farm.run.execute import Recorded
+    from farm.run.journal import Recorded
 
 _COMMENT = 65_000  # bytes of summary.md with its comparison; a comment may have 65,536 characters
 
@@ -170,7 +170,7 @@ def summarised(text: str, merged: Merged, before: Recorded | None) -> str:
     """``summary.md``: ``text``, which is about the results, and what became of the cells since ``before``."""
     from farm.report import diff as report
     from farm.results import diff
-    from farm.run.execute import Recorded
+    from farm.run.journal import Recorded
 
     if merged.problems:  # text says further down which
         text = f"# patchfarm: the results are not whole\n\n{text}"

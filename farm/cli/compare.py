@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from farm.results.history import Cells, Record
-    from farm.run.execute import Run
+    from farm.run.journal import Run
     from farm.run.verdict import Result
 
 

@@ -65,13 +65,13 @@ def show(
     from farm import suite
     from farm.guest import arch_toml
     from farm.report import show as reports
-    from farm.run import execute as runs
+    from farm.run import journal as journals
     from farm.run import plan as plans
 
     arches, suites = resolved(arch_path), resolved(scenario_path)
     selection = plans.Selection(arch_path=arches, scenario_path=suites)
     known = plans.Plan((), suite.load(suites), arch_toml.load(arches), selection)
-    recorded = runs.read(folder / "results.jsonl")
+    recorded = journals.read(folder / "results.jsonl")
     for complaint in recorded.complaints:
         typer.echo(complaint, err=True)
     found = reports.find([*recorded.results, *recorded.unfinished], cell, known)

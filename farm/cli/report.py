@@ -12,7 +12,7 @@ from farm.cli.app import ArchPath, ScenarioPath, app, console_for, resolved, sta
 from farm.errors import FarmError, UsageError
 
 if TYPE_CHECKING:
-    from farm.run.execute import Run
+    from farm.run.journal import Run
     from farm.run.verdict import Result
 
 
@@ -26,15 +26,15 @@ def report(
     from farm import suite
     from farm.guest import arch_toml
     from farm.report import terminal
-    from farm.run import execute as runs
+    from farm.run import journal as journals
     from farm.run import plan as plans
     from farm.run import verdict
 
-    header, results, complaints, unfinished = runs.read(output / "results.jsonl")
+    header, results, complaints, unfinished = journals.read(output / "results.jsonl")
     results += map(verdict.unfinished, unfinished)
     if not results:
         raise FarmError(f"{output / 'results.jsonl'}: holds no result")
-    complaints += runs.unfinished(unfinished)
+    complaints += journals.unfinished(unfinished)
     missing = _completed(output / "plan.json", header, results, complaints) or bool(unfinished)
     for complaint in complaints:
         typer.echo(complaint, err=True)

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from farm.run.execute import Journal, Run
+    from farm.run.journal import Journal, Run
     from farm.run.plan import Plan, Selection
     from farm.run.quarantine import Quarantine
     from farm.run.verdict import Result
@@ -226,33 +226,35 @@ def _execute(
     from farm.guest import image
     from farm.processes import kill_all
     from farm.report.progress import Progress
-    from farm.run import execute as runs
+    from farm.run import journal as journals
+    from farm.run.batch import batches
+    from farm.run.execute import execute, outdated
 
     if isinstance(pool, concurrent.futures.ThreadPoolExecutor):  # elsewhere the children are not ours
         for name in {EngineName.of(p.cell.engine).engine for p in plan.cells if p.verdict is None}:
             engines()[name].warm_up(min(jobs, len({p.cell.variant for p in plan.cells})))
-    path, header = folder / "results.jsonl", runs.describe(plan, known)
-    if resume and path.exists() and (said := runs.make_way(path)):
+    path, header = folder / "results.jsonl", journals.describe(plan, known)
+    if resume and path.exists() and (said := journals.make_way(path)):
         typer.echo(said, err=True)
     if resume and path.exists():
-        journal = runs.Journal(path, header, resume=True, outdated=runs.outdated(plan, jobs))
+        journal = journals.Journal(path, header, resume=True, outdated=outdated(plan, jobs))
         for complaint in journal.complaints:
             typer.echo(complaint, err=True)
     else:
-        journal = runs.Journal(path, header)
+        journal = journals.Journal(path, header)
     try:
         remove_reports(folder)
         write(folder / "plan.json", plan.whole.json())
         journal.run.took("plan", began)
         try:
             with Progress(console, plan, verbose=verbose) as progress:
-                specs = list(dict.fromkeys(batch.spec for batch in runs.batches(plan, journal.results)))
+                specs = list(dict.fromkeys(batch.spec for batch in batches(plan, journal.results)))
                 progress.building(len(specs))
                 building = time.perf_counter()
                 images = image.build_all(specs, jobs)
                 journal.run.took("build", building)
                 running = time.perf_counter()
-                runs.execute(
+                execute(
                     plan,
                     journal,
                     pool,

@@ -31,7 +31,7 @@ from farm.guest import dwarf, image
 from farm.guest.disassemble import decoded, is_conditional, tells_branches
 from farm.guest.image import Spec
 from farm.processes import workers
-from farm.run.execute import Batch, batches
+from farm.run.batch import Batch, batches
 from farm.run.verdict import Judge
 from farm.scenario import wire
 

@@ -15,7 +15,7 @@ from farm.cell import PASSED, Cell, Verdict
 from farm.engines import engine_named
 from farm.guest import image
 from farm.guest.controls import CONTROLS, Control
-from farm.run.execute import Batch, batches, run_batch
+from farm.run.batch import Batch, batches, run_batch
 from farm.run.plan import Plan
 from farm.run.verdict import Result
 

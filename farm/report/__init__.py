@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from farm.measure.cost import Cost
     from farm.measure.coverage import Coverage
     from farm.report.table import Table
-    from farm.run.execute import Run
+    from farm.run.journal import Run
     from farm.run.plan import Plan
 
 #: How a verdict is written where there is little room.

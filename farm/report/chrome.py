@@ -18,7 +18,7 @@ from farm.report.text import clipped, line
 from farm.run.verdict import Result
 
 if TYPE_CHECKING:
-    from farm.run.execute import Run
+    from farm.run.journal import Run
 
 _MICROSECONDS = 1_000_000
 _ROUNDING = 2  # microseconds by which the end of a cell and the beginning of the next may differ

@@ -19,7 +19,7 @@ from farm.report.text import clipped, line, printable
 from farm.run.verdict import Result
 
 if TYPE_CHECKING:
-    from farm.run.execute import Run
+    from farm.run.journal import Run
     from farm.run.plan import Plan
 
 _EXPLAINED = 500  # failures, one of each kind first; the others have their reason

@@ -19,7 +19,7 @@ from farm.report.text import clipped
 from farm.run.verdict import Result
 
 if TYPE_CHECKING:
-    from farm.run.execute import Run
+    from farm.run.journal import Run
     from farm.run.plan import Plan
 
 LIMIT = 60_000  # bytes; a comment may have 65,536 characters, and whoever posts it may have something to add

@@ -21,7 +21,7 @@ from farm.run.verdict import Result
 from farm.scenario import prose
 
 if TYPE_CHECKING:
-    from farm.run.execute import Run
+    from farm.run.journal import Run
     from farm.scenario.wire import Event
 
 _CONTEXT = 12  # events that are shown before and behind the first difference

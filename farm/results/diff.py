@@ -36,7 +36,7 @@ import msgspec
 
 from farm.cell import FAILED, PASSED, SKIPPED, Cell, Verdict
 from farm.errors import FarmError
-from farm.run.execute import Recorded, Run, read, unfinished
+from farm.run.journal import Recorded, Run, read, unfinished
 from farm.run.verdict import Result
 
 SCHEMA = 1

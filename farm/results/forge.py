@@ -17,10 +17,10 @@ import msgspec
 
 from farm.cell import SKIPPED, Cell, Planned, Verdict
 from farm.errors import FarmError, UsageError
-from farm.run import execute as runs
+from farm.run import journal as journals
 from farm.run import plan as plans
 from farm.run import shards
-from farm.run.execute import Recorded, Run
+from farm.run.journal import Recorded, Run
 from farm.run.plan import Plan, Selection
 from farm.run.verdict import Result, lost, unfinished
 from farm.text import quoted
@@ -69,7 +69,7 @@ def known_seconds(paths: Iterable[Path]) -> tuple[dict[Cell, float], list[str]]:
     complaints = []
     for path in found(paths):
         try:
-            recorded = runs.read(path)
+            recorded = journals.read(path)
         except UsageError as error:  # of an older farm, say: a guess will do
             complaints.append(str(error))
             continue
@@ -201,7 +201,7 @@ def merge(paths: Iterable[Path], selection: Selection, *, mixed: bool = False) -
     """
     files = found(paths)
     begun = [path for path in files if not _cut_off(path)]
-    sources = [_Source(path, runs.read(path)) for path in begun or files]
+    sources = [_Source(path, journals.read(path)) for path in begun or files]
     for source in sources[1:]:
         _same(sources[0], source, mixed=mixed)
     plan = _plan(sources, selection)
@@ -245,7 +245,7 @@ def _same(one: _Source, other: _Source, *, mixed: bool) -> None:
         raise MergeError(f"{where}: they were held against different lists of known-bad cells")
     if mixed:
         return
-    ours, theirs = runs.tools(one.recorded.run), runs.tools(other.recorded.run)
+    ours, theirs = journals.tools(one.recorded.run), journals.tools(other.recorded.run)
     for tool in sorted(ours | theirs):
         mine, yours = ours.get(tool, set()), theirs.get(tool, set())
         if mine != yours:
@@ -342,17 +342,17 @@ def _together(parts: Sequence[Run], plan: Plan) -> Run:
     versions: dict[str, set[str]] = defaultdict(set)
     for part in parts:
         for tool, version in part.versions.items():
-            versions[tool] |= set(version.split(runs.AND))
-    joined = {tool: runs.AND.join(sorted(versions[tool])) for tool in sorted(versions)}
-    hosts = runs.AND.join(sorted({part.host for part in parts}))
+            versions[tool] |= set(version.split(journals.AND))
+    joined = {tool: journals.AND.join(sorted(versions[tool])) for tool in sorted(versions)}
+    hosts = journals.AND.join(sorted({part.host for part in parts}))
     started = min(part.started for part in parts)
     changes: dict[str, Any] = {"plan": plan.sha256, "host": hosts, "versions": joined, "started": started, "phases": {}}
-    return msgspec.structs.replace(parts[0], schema=runs.SCHEMA, **changes, shard=None, whole=None)
+    return msgspec.structs.replace(parts[0], schema=journals.SCHEMA, **changes, shard=None, whole=None)
 
 
 def write(merged: Merged, path: Path) -> None:
     """``results.jsonl`` of the whole.  Raises :class:`~farm.errors.OutputError`."""
-    journal = runs.Journal(path, merged.run)
+    journal = journals.Journal(path, merged.run)
     try:
         journal.add([*merged.results, *merged.unfinished])
     finally:
@@ -368,6 +368,6 @@ def baseline(path: Path) -> tuple[Recorded | None, str | None]:
     if more:
         raise UsageError(f"--baseline {path}: holds {1 + len(more)} runs; name one of them")
     try:
-        return runs.read(file), None
+        return journals.read(file), None
     except UsageError as error:  # of an older farm, say: that must not stop the newer one
         return None, f"nothing is compared: {error}"

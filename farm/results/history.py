@@ -29,7 +29,7 @@ import msgspec
 from farm.cell import FAILED, PASSED, SKIPPED, Cell, Verdict
 from farm.errors import UNREADABLE, HistoryError, UsageError
 from farm.results.diff import Changed, classify
-from farm.run.execute import Run
+from farm.run.journal import Run
 from farm.run.verdict import Result
 from farm.text import printable
 

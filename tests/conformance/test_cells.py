@@ -15,7 +15,8 @@ from farm.errors import FarmError
 from farm.guest import image
 from farm.pytest_plugin import arch_path, fail_if_hole, is_left_out, parameter, settled
 from farm.report.explain import explain
-from farm.run import execute, plan
+from farm.run import plan
+from farm.run.batch import Batch, run_batch
 
 _PLAN = pytest.StashKey()
 
@@ -41,8 +42,8 @@ def test_cell(planned, pytestconfig, images):
     if spec not in images:
         with contextlib.suppress(FarmError):
             images[spec] = image.build(spec)
-    batch = execute.Batch(spec, cell.engine, (cell,), (made.scenarios[cell.scenario],), retries=0)
-    (result,) = execute.run_batch(batch, images.get(spec))
+    batch = Batch(spec, cell.engine, (cell,), (made.scenarios[cell.scenario],), retries=0)
+    (result,) = run_batch(batch, images.get(spec))
     result = settled(result, pytestconfig)
     if result.verdict is Verdict.XFAIL:
         pytest.xfail(result.reason)

@@ -28,7 +28,7 @@ from farm.measure.fuzz.generate import Program
 from farm.measure.fuzz.shrink import Shrinker, Steps
 from farm.processes import workers
 from farm.run import plan
-from farm.run.execute import Batch, again
+from farm.run.batch import Batch, again
 from farm.run.plan import Plan, Selection
 from farm.run.verdict import Judge, Result
 from farm.scenario import Scenario, model, wire

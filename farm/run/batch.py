@@ -1,0 +1,253 @@
+"""Batches: some cells of one image on one engine, the unit of work.
+
+:func:`run_batch` is a plain function of a picklable argument, and a worker only ever holds the parent's end of an
+engine's child, so any :class:`concurrent.futures.Executor` will do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import zlib
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from farm.cell import PASSED, UNSURE, Cell, Hole, Verdict
+from farm.engines import Engine, Reply, engine_named
+from farm.errors import BuildError, FarmError, ImageError, MissingToolError
+from farm.guest import image
+from farm.guest.arch_toml import Variant
+from farm.processes import Stopping, stopping
+from farm.run.plan import Plan
+from farm.run.verdict import Judge, Result, reproducer, skipped
+from farm.scenario import Scenario, wire
+
+TIMEOUT = 5.0  # seconds a cell
+RETRIES = 1  # of a cell whose emulator failed
+_BATCH = 256  # cells
+_CROSS_CHECKED = 16  # one cell in so many also runs in the engine's slow mode
+
+Sink = Callable[[Result], None]  #: hears of a result as it comes, and again if that was provisional and is sure now
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Cells of one image on one engine."""
+
+    spec: image.Spec
+    engine: str  #: as in the cells, with its profile
+    cells: tuple[Cell, ...]
+    scenarios: tuple[Scenario, ...]
+    timeout: float = TIMEOUT
+    confirm: bool = True  #: run an unsure verdict once more
+    retries: int = RETRIES  #: how often a cell is run again whose emulator failed
+    options: str = ""  #: of the command line, that a reproducer needs
+
+    @property
+    def variant(self) -> Variant:
+        """As the engine's profile runs it."""
+        return self.spec.variant.profiled(self.engine)
+
+
+def batches(
+    plan: Plan,
+    skip: Iterable[Cell] = (),
+    timeout: float = TIMEOUT,
+    retries: int = RETRIES,
+    size: int | None = None,
+) -> list[Batch]:
+    """The work of ``plan``, less the cells in ``skip``; ``size`` is the most cells of a batch."""
+    size = size or _BATCH
+    done = set(skip)
+    options = plan.selection.path_options()
+    groups: dict[tuple[str, str, str, str], list[Cell]] = {}
+    for planned in plan.cells:
+        cell = planned.cell
+        if planned.verdict is None and cell not in done:
+            groups.setdefault((cell.variant, cell.mechanism, cell.toolchain, cell.engine), []).append(cell)
+    return [
+        Batch(
+            spec,
+            engine,
+            tuple(part),
+            tuple(plan.scenarios[cell.scenario] for cell in part),
+            timeout,
+            retries=retries,
+            options=options,
+        )
+        for (variant, mechanism, toolchain, engine), cells in groups.items()
+        for spec in (image.Spec(plan.variants[variant], mechanism, toolchain),)
+        for part in (cells[i : i + size] for i in range(0, len(cells), size))
+    ]
+
+
+def run_batch(
+    batch: Batch,
+    built: image.Image | Exception | None = None,
+    sink: Sink | None = None,
+    enough: Callable[[], bool] = lambda: False,
+) -> list[Result]:
+    """One result a cell, in order; whatever goes wrong is a verdict.
+
+    ``built`` is the image, or why there is none, if that is known already.  ``sink`` is told of each result as it is
+    made.  One that is owed a retry, a confirmation or a cross-check is provisional, until that tells what it is.  Once
+    there is ``enough`` no other cell begins.  Of a batch that is ended on the way, the results that there are.
+    """
+    tell = sink or (lambda _: None)
+    try:
+        if isinstance(built, Exception):
+            raise built
+        built = built or image.build(batch.spec)
+    except Stopping:
+        return []
+    except (BuildError, ImageError, MissingToolError) as error:
+        results = [_without_image(cell, error, batch.options) for cell in batch.cells]
+        for result in results:
+            tell(result)
+        return results
+    running = _Running(batch, built, engine_named(batch.engine), tell)
+    with contextlib.suppress(Stopping):
+        running.run(enough)
+    return running.results
+
+
+def _without_image(cell: Cell, error: FarmError, options: str) -> Result:
+    if isinstance(error, MissingToolError):
+        return skipped(cell, Hole(Verdict.NOT_RUN, str(error)))
+    reproduce = reproducer(cell, options)
+    verdict = Verdict.BUILD_ERROR
+    return Result(cell, verdict, str(error), None, None, None, None, 0.0, sensitive=False, reproduce=reproduce)
+
+
+class _Running:
+    """A batch on its way, and the results of it so far."""
+
+    def __init__(self, batch: Batch, built: image.Image, engine: Engine, tell: Sink) -> None:
+        self.results: list[Result] = []
+        self._batch = batch
+        self._built = built
+        self._engine = engine
+        self._tell = tell
+        self._judge = Judge(built, engine, batch.spec.variant.features(batch.engine), batch.options)
+        self._programs = [wire.encode(scenario, big_endian=built.big_endian) for scenario in batch.scenarios]
+        self._traces: list[bytes] = []
+        has_slow_mode = engine.cross_check(built, batch.variant, (), batch.timeout) is not None
+        #: Those that are to be cross-checked, should they pass.
+        self._chosen = {
+            i
+            for i, cell in enumerate(batch.cells if has_slow_mode else ())
+            if zlib.crc32(str(cell).encode()) % _CROSS_CHECKED == 0
+        }
+
+    def run(self, enough: Callable[[], bool]) -> None:
+        """Fill :attr:`results`.  Raises :class:`~farm.processes.Stopping`."""
+        batch = self._batch
+        before = time.perf_counter()
+        epoch = time.time() - before
+        owed = self._owed(batch.retries)
+        replies = self._replies(range(len(batch.cells)))
+        for i, (cell, scenario, reply) in enumerate(zip(batch.cells, batch.scenarios, replies, strict=True)):
+            now = time.perf_counter()
+            result = self._judge.judge(cell, scenario, reply, now - before, epoch + before)
+            self._traces.append(reply.trace)
+            self.results.append(result)
+            self._settle(i, result, owed)
+            before = now
+            if enough():
+                replies.close()
+                break
+        self._retry()
+        for i, result in enumerate(self.results):
+            if result.verdict in UNSURE and batch.confirm:
+                self._settle(i, again(batch, self._built, self._engine, self._judge, i, result))
+        self._cross_check()
+
+    def _replies(self, numbers: Sequence[int], *, fresh: bool = False) -> Generator[Reply, None, None]:
+        """Those to the cells of these ``numbers``, of which none is believed that comes while the run is ended."""
+        programs = [self._programs[i] for i in numbers]
+        batch = self._batch
+        return _believed(self._engine.run(self._built, batch.variant, programs, batch.timeout, fresh=fresh))
+
+    def _owed(self, retries: int) -> frozenset[Verdict]:
+        """The verdicts that are not the last word of their cells while these may be run anew ``retries`` times."""
+        return (UNSURE if self._batch.confirm else frozenset()) | ({Verdict.ENGINE_ERROR} if retries else set())
+
+    def _settle(self, i: int, result: Result, owed: Collection[Verdict] = ()) -> None:
+        """``result`` is what is known of cell ``i`` now.
+
+        It is provisional if its verdict is among those that are ``owed`` more, or if it has passed and is to be
+        cross-checked.
+        """
+        provisional = i in self._chosen if result.verdict in PASSED else result.verdict in owed
+        if result.provisional != provisional:
+            result = msgspec.structs.replace(result, provisional=provisional)
+        self.results[i] = result
+        self._tell(result)
+
+    def _retry(self) -> None:
+        """The cells whose emulator failed, once more on a fresh child.
+
+        The new result counts, and tells of the first.
+        """
+        for left in reversed(range(self._batch.retries)):
+            failed = [i for i, result in enumerate(self.results) if result.verdict is Verdict.ENGINE_ERROR]
+            if not failed:
+                return
+            for i, reply in zip(failed, self._replies(failed, fresh=True), strict=True):
+                first = self.results[i]
+                second = self._judge.judge(first.cell, self._batch.scenarios[i], reply, first.seconds, first.began)
+                said = first.retried or f"{first.verdict}: {first.reason}"
+                self._traces[i] = reply.trace
+                self._settle(i, msgspec.structs.replace(second, retried=said), self._owed(left))
+
+    def _cross_check(self) -> None:
+        """A slice of the passed cells in the engine's slow mode: if they differ the engine is not to be trusted.
+
+        That is not retried: an engine that contradicts itself now and then is no better than one that always does.
+        """
+        batch = self._batch
+        chosen = [i for i in sorted(self._chosen) if i < len(self.results) and self.results[i].verdict in PASSED]
+        programs = [self._programs[i] for i in chosen]
+        replies = self._engine.cross_check(self._built, batch.variant, programs, batch.timeout) if chosen else ()
+        for i, reply in zip(chosen, _believed(replies or ()), strict=True):
+            self._chosen.remove(i)
+            result = self.results[i]
+            if reply.trace != self._traces[i]:
+                reason = f"one instruction at a time gives another result: {reply.detail or 'the traces differ'}"
+                result = msgspec.structs.replace(result, verdict=Verdict.ENGINE_ERROR, reason=reason)
+            self._settle(i, result)
+
+
+def _believed(replies: Iterable[Reply]) -> Generator[Reply, None, None]:
+    """The replies up to when the run is ended: what a child that was killed leaves behind tells nothing.
+
+    Raises :class:`~farm.processes.Stopping`.
+    """
+    for reply in replies:
+        if stopping():
+            raise Stopping
+        yield reply
+
+
+def again(batch: Batch, built: image.Image, engine: Engine, judge: Judge, i: int, first: Result) -> Result:
+    """The cell once more on fresh state: the same failure is believed, anything else is flaky.
+
+    Raises :class:`~farm.processes.Stopping`.
+    """
+    scenario, variant = batch.scenarios[i], batch.variant
+    program = wire.encode(scenario, big_endian=built.big_endian)
+    (reply,) = _believed(engine.run(built, variant, [program], batch.timeout, fresh=True))
+    if reply.failure == "crash" and reply.pc is None:
+        reply = _located(engine, built, batch, program, reply)
+    second = judge.judge(batch.cells[i], scenario, reply, first.seconds, first.began)
+    if (second.verdict, second.trace) == (first.verdict, first.trace):
+        return msgspec.structs.replace(second, retried=first.retried)
+    outcomes = f"first {first.verdict} ({first.reason}), then {second.verdict} ({second.reason or 'as expected'})"
+    return msgspec.structs.replace(first, verdict=Verdict.FLAKY, reason=outcomes)
+
+
+def _located(engine: Engine, built: image.Image, batch: Batch, program: bytes, reply: Reply) -> Reply:
+    pc = engine.locate(built, batch.variant, program, batch.timeout)
+    return Reply(failure=reply.failure, detail=reply.detail, pc=pc)
