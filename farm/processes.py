@@ -24,10 +24,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from farm.errors import ExhaustedError
 from farm.text import command_line
 
 _PR_SET_PDEATHSIG = 1
 _NAP = 0.002  # seconds between two looks at a process that is about to end
+_ROOM = 1 << 30  # bytes of addresses that a farm and each of its children may have at least
 _SWEEPS = 20  # of what a process that is ended has started
 
 
@@ -250,7 +252,16 @@ def _tie() -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def workers(count: int) -> Iterator[concurrent.futures.ThreadPoolExecutor]:
-    """Threads that talk to children; an interrupt ends the children, so that no thread waits for one."""
+    """Threads that talk to children; an interrupt ends the children, so that no thread waits for one.
+
+    Raises :class:`~farm.errors.ExhaustedError` where there is no room for threads: one that dies as it starts is waited
+    for without end.
+    """
+    room, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if room != resource.RLIM_INFINITY and room < _ROOM:
+        raise ExhaustedError(
+            f"{_ROOM >> 10:,} KiB of memory are needed, and {room >> 10:,} are to be had: raise the limit (ulimit -v)"
+        )
     with concurrent.futures.ThreadPoolExecutor(count) as pool:
         try:
             yield pool

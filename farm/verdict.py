@@ -53,7 +53,7 @@ FAILED = frozenset(Verdict) - PASSED - SKIPPED - {Verdict.XFAIL}
 #: Failures that say nothing of the guest's behaviour.
 ERRORS = frozenset({Verdict.BUILD_ERROR, Verdict.ENGINE_ERROR})
 
-#: Why the events are as expected and the cell still fails, where the guest resets itself.
+#: Why the events are as expected and the cell still fails.
 LEFT_BEHIND = (
     "the guest left bytes changed that its own reset does not put back: after it, text or state is not as linked"
 )
@@ -157,7 +157,7 @@ class Judge:
         """``kept``: the programs were sent with :data:`farm.wire.KEEP`, so the guest did not reset itself."""
         self._image = image
         self._decoder = image.decoder()
-        self._text_digest = image.text_digest if engine.guest_resets and not kept else None
+        self._text_digest = None if kept else image.text_digest
         self._options = options
         self._features = features
         self._engine = engine
