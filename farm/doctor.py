@@ -103,7 +103,7 @@ def _zig() -> Finding:
 
 
 def _unicorn() -> Finding:
-    found = _ask([sys.executable, "-P", "-c", "import unicorn; print(unicorn.__version__)"])
+    found = _ask([sys.executable, "-P", "-W", "ignore", "-c", "import unicorn; print(unicorn.__version__)"])
     install = None if found else _pip("--force-reinstall", "unicorn")
     return Finding("unicorn library", found, "the unicorn engine", install, required=True)
 

@@ -24,10 +24,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from farm.errors import ExhaustedError
 from farm.text import command_line
 
 _PR_SET_PDEATHSIG = 1
 _NAP = 0.002  # seconds between two looks at a process that is about to end
+_ROOM = 1 << 30  # bytes of addresses that a farm and each of its children may have at least
+_SWEEPS = 20  # of what a process that is ended has started
 
 
 class Stopping(Exception):  # noqa: N818 - not a mistake
@@ -109,12 +112,17 @@ class Process:
         return True
 
     def end(self) -> int:
-        """End it at once, with all that is left of its session; its status, as of :class:`subprocess.Popen`."""
+        """End it at once, with all that is left of its session; its status, as of :class:`subprocess.Popen`.
+
+        What it has started in a session of its own is ended too, if the processes between are still there.
+        """
         with self._lock:
             if self._popen.returncode is None:
                 if self._waits() is not None:
-                    with contextlib.suppress(ProcessLookupError):
-                        (os.killpg if self._session else os.kill)(self.pid, signal.SIGKILL)
+                    if self._session:
+                        _end_session(self.pid)
+                    else:
+                        _kill(self.pid)
                 self._popen.wait()
         with _children.lock:
             _children.live.discard(self)
@@ -126,6 +134,48 @@ class Process:
         for stream in (self.stdin, self.stdout, self.stderr):
             if stream:
                 stream.close()
+
+
+def _end_session(leader: int) -> None:
+    below = _below({leader})
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
+    for _ in range(_SWEEPS):  # one that is killed may just have forked
+        if not below:
+            break
+        for pid in below:
+            _kill(pid)
+        below = _below({leader, *below}) - below
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _below(parents: set[int]) -> set[int]:
+    """The live processes that one of ``parents`` has started, in turn or in its session.
+
+    A process has a larger number than its parent, unless the kernel has begun to count anew.
+    """
+    try:
+        newest = int(Path("/proc/loadavg").read_text(encoding="ascii").split()[-1])
+        numbers = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    except (OSError, ValueError):  # no /proc, no names
+        return set()
+    eldest = min(parents)
+    families: dict[int, tuple[int, int]] = {}
+    for pid in numbers:
+        if pid > eldest or newest < eldest:
+            with contextlib.suppress(OSError):
+                state, parent, _, session = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[:4]
+                if state not in (b"Z", b"X"):
+                    families[pid] = int(parent), int(session)
+    below: set[int] = set()
+    while more := {pid for pid, ties in families.items() if not parents.isdisjoint(ties)} - parents:
+        parents = parents | more
+        below |= more
+    return below
 
 
 def run(command: Sequence[str], **options: Any) -> tuple[int, str]:
@@ -202,7 +252,16 @@ def _tie() -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def workers(count: int) -> Iterator[concurrent.futures.ThreadPoolExecutor]:
-    """Threads that talk to children; an interrupt ends the children, so that no thread waits for one."""
+    """Threads that talk to children; an interrupt ends the children, so that no thread waits for one.
+
+    Raises :class:`~farm.errors.ExhaustedError` where there is no room for threads: one that dies as it starts is waited
+    for without end.
+    """
+    room, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if room != resource.RLIM_INFINITY and room < _ROOM:
+        raise ExhaustedError(
+            f"{_ROOM >> 10:,} KiB of memory are needed, and {room >> 10:,} are to be had: raise the limit (ulimit -v)"
+        )
     with concurrent.futures.ThreadPoolExecutor(count) as pool:
         try:
             yield pool

@@ -126,7 +126,6 @@ class FakeEngine:
 
     name = "fake"
     blind_to = frozenset()
-    guest_resets = False
 
     def __init__(self, *answers, slow=None):
         self.answers = list(answers)

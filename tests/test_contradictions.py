@@ -151,6 +151,11 @@ def added(text):
             "engine.unicorn.quirks: 'arm64-fp' is in it twice",
             id="quirk twice",
         ),
+        pytest.param(
+            ('emulation = "aarch64linux"', 'emulation = "aarch64linux"\nlink_flags = ["@mine"]'),
+            "toolchain.zig.link_flags: '@mine' found; a file of flags",
+            id="a response file",
+        ),
         pytest.param(('quirks = ["arm64-fp"]', 'since = "new"'), "engine.unicorn.since: 'new' found", id="since"),
         pytest.param(
             ('engine."unicorn:no-clmul"', 'engine."unicorn:"'), "engine.unicorn:: expected a pr", id="no profile"

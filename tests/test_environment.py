@@ -189,10 +189,35 @@ def test_a_variant_without_its_compiler_is_not_called_ready(monkeypatch):
     assert row["engines"]["unicorn"] == "Unicorn has no or1k guest"
 
 
+def test_warnings_that_are_errors_stay_out_of_the_emulator(tmp_path):
+    """Unicorn imports what is deprecated; each of its cells was an engine error."""
+    done = farm("run", *SELECT, "--output", tmp_path, PYTHONWARNINGS="error")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 # Limits.
 
 
-@pytest.mark.parametrize("limit", ["-n 16", "-v 200000"])
+@pytest.mark.parametrize("command", ["run", "fuzz --seconds 1", "calibrate", "build", "coverage"])
+@pytest.mark.parametrize("room", [200_000, 400_000])
+def test_no_room_for_threads_and_emulators_is_a_sentence(tmp_path, command, room):
+    """With 200,000 KiB a thread died as it was started, and was waited for without end."""
+    words = f"{sys.executable} -m farm {command} --arch arm64"
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -v {room}; exec {words}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        timeout=60,
+    )
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert done.stderr == (
+        f"farm: 1,048,576 KiB of memory are needed, and {room:,} are to be had: raise the limit (ulimit -v)\n"
+    )
+
+
+@pytest.mark.parametrize("limit", ["-n 16"])
 def test_a_limit_that_is_too_low_is_one_sentence_and_loses_no_result(tmp_path, limit):
     select = ("--arch", "arm64,ppc32", "--scenario", "BS-01")
     words = [sys.executable, "-m", "farm", "run", *select, "-j", "8", "--output", os.fspath(tmp_path)]

@@ -170,9 +170,33 @@ def test_a_changed_byte_of_any_file_that_was_read_is_another_guest(elsewhere, to
 
 def read_by(spec):
     """The paths of all that the last build of ``spec`` read."""
-    (record,) = inputs.records(image._made(image._request(spec, Files())))
+    record, *_ = inputs.records(image._made(image._request(spec, Files())))  # the last one is first
     places = image._places(spec)
     return [path for path in map(places.path, record.inputs) if Path(path).is_file()]
+
+
+@pytest.mark.parametrize("option", ["-specs=", "-Wl,--version-script=", "-Wl,-T,"])
+def test_a_file_that_an_option_names_is_part_of_the_guest(tmp_path, option):
+    """No compiler tells of it."""
+    told, read = tmp_path / "told.d", tmp_path / "source.c"
+    (tmp_path / "mine").touch()
+    read.touch()
+    told.write_text(f"object: {read}\n", encoding="utf-8")
+    names = inputs.compiled(
+        told, ["gcc", f"{option}{tmp_path / 'mine'}", "-DTHERE=mine", str(read)], Path("/"), Places()
+    )
+    assert names == {str(tmp_path / "mine"), str(read)}
+
+
+def test_only_what_lies_beside_the_compiler_is_known_by_its_size(own):
+    """With gcc that was once everything below /usr: a header of the user's in /usr/local among it."""
+    spec = own("<stdint.h>", '#include "patchfarm.h"\n#include {name}\nTARGET(default, 0) {{ return x; }}\n')
+    image.build(spec)
+    places = image._places(spec)
+    root, ours = places.path(inputs.COMPILER), (str(paths.data("images").parent), str(spec.source.parent))
+    assert [path for path in read_by(spec) if not path.startswith((root, *ours))] == []
+    for path in ("/usr/include/stdint.h", "/usr/local/include/mine.h", "/usr/lib/mine.h"):
+        assert not places.name(path).startswith(inputs.COMPILER)
 
 
 # What they do not tell of.
@@ -196,6 +220,8 @@ def test_a_source_that_reads_what_no_compiler_tells_of_is_refused(own, tmp_path)
         ('__asm__(".INCLUDE \\"x\\"");', ".INCLUDE"),
         ("\n#embed <x>", "#embed"),
         ("#if __has_embed(<x>)", "__has_embed"),
+        (r'__asm__("blob:\n\t.incbin \"x\"");', ".incbin"),
+        (r'__asm__("blob:\n.include \"x\"");', ".include"),
     ],
 )
 def test_it_is_refused_by_file_line_and_word(tmp_path, line, word):
@@ -203,6 +229,14 @@ def test_it_is_refused_by_file_line_and_word(tmp_path, line, word):
     source.write_text(line, encoding="utf-8")
     number = 2 if word == "#embed" else 1
     with pytest.raises(ImageError, match=rf"source\.c:{number}: {word} reads"):
+        list(inputs._included(str(source)))
+
+
+@pytest.mark.parametrize("line", [r'__asm__(".inc" "bin x");', r'__asm__("\56incbin x");', r'__asm__("\x2eincbin x");'])
+def test_it_is_refused_however_it_is_written(tmp_path, line):
+    source = tmp_path / "source.c"
+    source.write_text(line, encoding="utf-8")
+    with pytest.raises(ImageError, match=r"source\.c(:1)?: \.incbin reads"):
         list(inputs._included(str(source)))
 
 

@@ -72,7 +72,6 @@ class Held:
 
     name = UNICORN.name
     blind_to = UNICORN.blind_to
-    guest_resets = UNICORN.guest_resets
 
     def __init__(self, count):
         self.count = count

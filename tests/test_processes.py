@@ -111,6 +111,26 @@ def test_what_a_process_left_behind_when_it_ended_by_itself_is_ended_too(start):
     until(lambda: not is_there(below))
 
 
+@pytest.mark.parametrize(("leaves", "rest"), [("os.setpgid(0, 0)", 0), ("os.setpgid(0, 0)", 60), ("os.setsid()", 60)])
+def test_what_leaves_the_group_of_a_process_or_its_session_is_ended_with_it(start, leaves, rest):
+    """A child in a group of its own was left, and burned a CPU, after a green run."""
+    away = f"{leaves}\n print(os.getpid(), flush=True)\n time.sleep(60)"
+    program = f"import os, time\nif os.fork():\n time.sleep({rest})\nelse:\n {away}"
+    process = start([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    pid = int(process.stdout.readline())
+    assert is_there(pid)
+    assert process.wait(0 if rest else 5) is not bool(rest)
+    process.end()
+    until(lambda: not is_there(pid))
+
+
+def test_only_what_a_process_has_started_is_ended_with_it(start):
+    one, other = start(["sh", "-c", "sleep 60 & echo $!; wait"], stdout=subprocess.PIPE), start()
+    assert int(one.stdout.readline()) > one.pid
+    one.end()
+    assert is_there(other.pid)
+
+
 def test_a_program_of_the_terminal_stays_in_its_session_and_is_ended_alone(start):
     process = start(session=False)
     assert os.getsid(process.pid) == os.getsid(0)

@@ -65,7 +65,7 @@ def test_verbose_prints_the_command_of_each_compiler_and_emulator_once(mine, tmp
     words = [shlex.split(line) for line in said]
     (guest,) = {word for line in words for word in line if word.endswith("guest.elf") and "/images/" in word}
     assert ["env", "-i", shutil.which("qemu-aarch64"), "-cpu", "cortex-a57", guest] in words
-    assert [sys.executable, "-P", "-m", "farm.engines.unicorn.server"] in words
+    assert [sys.executable, "-P", "-W", "ignore", "-m", "farm.engines.unicorn.server"] in words
     compiled = [line for line in words if "cc" in line and line[-1].endswith("mine/patch.c")]
     assert len(compiled) == 1
     assert any(word.startswith("ZIG_GLOBAL_CACHE_DIR=") for word in compiled[0])

@@ -69,8 +69,6 @@ class Engine(Protocol):
     name: str
     #: Defects that cannot make any trace differ on this engine; measured by ``farm calibrate``.
     blind_to: frozenset[Defect]
-    #: The guest resets itself and reports a digest; otherwise the engine compares memory with the pristine image.
-    guest_resets: bool
 
     def hole(self, variant: Variant) -> Hole | None:
         """None if ``variant`` can run here and now."""

@@ -62,7 +62,6 @@ class QemuUser:
 
     name = "qemu-user"
     blind_to = frozenset({Defect.STALE_FETCH, Defect.TORN_STORE})
-    guest_resets = True
 
     def __init__(self) -> None:
         self.pool = Pool()

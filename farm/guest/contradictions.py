@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from farm.cell import EngineName
 
 if TYPE_CHECKING:
-    from farm.guest.arch_toml import BitPattern, CallSiteForm, EngineSettings, Opcode, Variant
+    from farm.guest.arch_toml import BitPattern, CallSiteForm, EngineSettings, Opcode, ToolchainSettings, Variant
 
 _WORD = 32  # bits of the word that holds a displacement
 _REACH = 16  # bytes between relocation, word and opcode of one instruction
@@ -42,6 +42,8 @@ def contradictions(variant: Variant) -> Iterator[tuple[str, str]]:
     yield from _repeated("disassembler", v.disassembler[1:])  # the modes: one may have the architecture's name
     if len(v.disassembler) == 1:
         yield "disassembler", f"{v.disassembler[0]!r} alone found; expected capstone's architecture and its modes"
+    for name, tool in v.toolchain.items():
+        yield from _toolchain(f"toolchain.{name}", tool)
     for name, settings in v.engine.items():
         yield from _engine(f"engine.{name}", name, settings)
     for number, form in enumerate(v.call_site):
@@ -50,6 +52,14 @@ def contradictions(variant: Variant) -> Iterator[tuple[str, str]]:
     # Only those that are sound can be compared.
     if not any(why for form in v.call_site for why in _form(form, v)):
         yield from _ambiguous(v)
+
+
+def _toolchain(key: str, settings: ToolchainSettings) -> Iterator[tuple[str, str]]:
+    for list_ in ("flags", "retpoline_flags", "integer_flags", "link_flags"):
+        for flag in getattr(settings, list_):
+            if any(part.startswith("@") for part in flag.split(",")):
+                why = f"{flag!r} found; a file of flags is one that no compiler tells of: write the flags here"
+                yield f"{key}.{list_}", why
 
 
 def _layout(v: Variant) -> Iterator[tuple[str, str]]:

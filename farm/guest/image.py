@@ -64,7 +64,8 @@ _ENVIRONMENT = ("PATH", "HOME", "LD_LIBRARY_PATH")
 
 #: What they say when it is not the source's fault.
 _NO_ROOM = {
-    number: (os.strerror(number), name) for number, name in ((errno.ENOSPC, "NoSpaceLeft"), (errno.EDQUOT, "DiskQuota"))
+    number: (os.strerror(number), name)
+    for number, name in ((errno.ENOSPC, "NoSpaceLeft"), (errno.EDQUOT, "DiskQuota"), (errno.EFBIG, "FileTooBig"))
 }
 
 _ATTEMPTS = 3  # to build from sources that hold still
@@ -326,6 +327,8 @@ def _load(folder: Path, sha256: str) -> Image:
             raise ImageError(f"image {elf} has a wrong hash")
     except FileNotFoundError as error:
         raise ImageError(f"image {error.filename} is gone") from None
+    except OSError as error:
+        raise ImageError(f"image {error.filename} cannot be read ({error.strerror})") from None
     _sound[folder] = (sha256, *stamps, image)
     return image
 
@@ -369,6 +372,9 @@ def _keep(
 ) -> Image:
     folder = paths.cache() / "images" / identity
     folder.mkdir(parents=True, exist_ok=True)
+    for path in (folder / _ELF, folder / _DESCRIPTION):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)  # no file takes the place of a folder
     inputs.write(folder / _ELF, content, 0o755)
     image = describe(folder / _ELF, spec, identity, sites)
     description = msgspec.json.encode(msgspec.structs.replace(image, path=_ELF))  # wherever the cache lies

@@ -113,7 +113,7 @@ class Files:
             if kept and kept[0] == now:
                 return kept[1]
             digest = hashlib.sha256(Path(path).read_bytes()).digest()
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, ValueError):  # the last for a name that no file can have
             return b""
         except OSError as error:
             raise ImageError(f"{path}: cannot be read: {error.strerror}") from None
@@ -191,6 +191,8 @@ _INCLUDE = re.compile(rb"^[ \t]*(?:#|%:)[ \t]*(?:include|include_next|import)\b[
 _HAS_INCLUDE = re.compile(rb"(?<!define )\b__has_include(?:_next)?[ \t]*\([ \t]*(.*)")
 _NAME = re.compile(rb"\"([^\"\n]+)\"|<([^>\n]+)>")
 _UNTOLD = re.compile(rb"(?<![\w.])\.(?:incbin|include)\b|(?:#|%:)[ \t]*embed\b|\b__has_embed\b", re.IGNORECASE)
+_JOINT = re.compile(rb"\"\s*\"")  # of two literals that are one
+_ESCAPE = re.compile(rb"\\(?:([0-7]{1,3})|x([0-9a-fA-F]{1,2})|(.))")
 _SCRIPT_INCLUDE = re.compile(rb"\bINCLUDE\s+\"?([^\s\";]+)")
 _SEARCHED = ("-I", "-iquote", "-isystem", "-idirafter", "-L")
 
@@ -203,7 +205,7 @@ def compiled(depfile: Path, command: list[str], at: Path, places: Places) -> set
     _, _, listed = _told(depfile).replace(b"\\\n", b" ").partition(b": ")
     read = _there(re.findall(rb"(?:\\.|[^\s\\])+", listed), at)
     searched = _search_path(command, at)
-    names = {places.name(path) for path in read}
+    names = {places.name(path) for path in (*read, *_given(command, at))}
     for path in read:
         if not places.name(path).startswith(COMPILER):
             looked_in = (Path(path).parent, *searched)
@@ -218,7 +220,7 @@ def linked(depfile: Path, command: list[str], at: Path, places: Places, objects:
     )  # after the target, a line each
     read = _there([line.strip() for line in listed], at) - {str(path) for path in objects}
     searched = _search_path(command, at)
-    names = {places.name(path) for path in read}
+    names = {places.name(path) for path in (*read, *_given(command, at))}
     for path in read:
         if not places.name(path).startswith(COMPILER):
             looked_in = (at, Path(path).parent, *searched)
@@ -266,12 +268,14 @@ def _in_unicode(names: set[str]) -> set[str]:
 def _included(path: str) -> Iterator[str]:
     """What a source names to be included, or asked for; whether it comes to that is not looked at."""
     text = Path(path).read_bytes()
-    if untold := _UNTOLD.search(text):
-        word = untold.group().decode()
-        raise ImageError(
-            f"{_line(path, text, untold)}: {word} reads a file that no compiler tells of, so that a change to it would "
-            "not be seen; put its contents into the source"
-        )
+    unescaped = _ESCAPE.sub(_resolved, text)
+    for written in (text, unescaped, _JOINT.sub(b"", unescaped)):  # the last has lost its lines
+        if untold := _UNTOLD.search(written):
+            where = _line(path, written, untold) if written is text or written is unescaped else path
+            raise ImageError(
+                f"{where}: {untold.group().decode()} reads a file that no compiler tells of, so that a change to it "
+                "would not be seen; put its contents into the source"
+            )
     for directive in (*_INCLUDE.finditer(text), *_HAS_INCLUDE.finditer(text)):
         name = _NAME.match(directive.group(1))
         if not name:
@@ -282,9 +286,25 @@ def _included(path: str) -> Iterator[str]:
         yield os.fsdecode(name.group(1) or name.group(2))
 
 
+def _resolved(escape: re.Match[bytes]) -> bytes:
+    """What an escape in a literal stands for; a space for a control character."""
+    octal, hexadecimal, other = escape.groups()
+    if other is not None:
+        return b" " if other in b"abfnrtv" else escape.group()
+    return bytes([int(octal, 8) & 0xFF if octal else int(hexadecimal, 16)])
+
+
 def _line(path: str, text: bytes, match: re.Match[bytes]) -> str:
     number = text.count(b"\n", 0, match.start()) + 1
     return f"{path}:{number}"
+
+
+def _given(command: list[str], at: Path) -> Iterator[str]:
+    """Paths of the files that an option of ``command`` has as its value: ``-specs=FILE``."""
+    for word in command:
+        for value in re.split("[=,]", word)[1:]:
+            if (path := at / value).is_file():
+                yield str(path)
 
 
 def _search_path(command: list[str], at: Path) -> list[Path]:

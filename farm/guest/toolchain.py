@@ -160,7 +160,9 @@ class Gcc:
     def root(self, variant: Variant) -> Path:
         settings = self.settings(variant)
         binary = _installed(f"{settings.prefix}gcc") or self._missing(settings)
-        return binary.parent.parent
+        library, target = binary.parent.parent / "lib", settings.prefix.removesuffix("-")
+        folders = [library / kind / target for kind in ("gcc-cross", "gcc")]
+        return next((folder for folder in folders if folder.is_dir()), folders[-1])
 
     @staticmethod
     def _missing(settings: GccSettings) -> NoReturn:

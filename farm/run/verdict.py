@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from farm.scenario import Scenario
 
 
-#: Why the events are as expected and the cell still fails, where the guest resets itself.
+#: Why the events are as expected and the cell still fails.
 LEFT_BEHIND = (
     "the guest left bytes changed that its own reset does not put back: after it, text or state is not as linked"
 )
@@ -124,7 +124,7 @@ class Judge:
         """``kept``: the programs were sent with :data:`farm.scenario.wire.KEEP`, so the guest did not reset itself."""
         self._image = image
         self._decoder = image.decoder()
-        self._text_digest = image.text_digest if engine.guest_resets and not kept else None
+        self._text_digest = None if kept else image.text_digest
         self._options = options
         self._features = features
         self._engine = engine

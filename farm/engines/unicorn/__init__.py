@@ -50,7 +50,7 @@ TRACE, CRASH, TIMEOUT, ERROR, PATH, BLOCKS, STEPS = range(7)  # statuses of a re
 
 _NO_CODE_HOOKS = frozenset({"SPARC"})  # with one, `jmpl` goes to address 5
 
-_COMMAND = [sys.executable, "-P", "-m", "farm.engines.unicorn.server"]
+_COMMAND = [sys.executable, "-P", "-W", "ignore", "-m", "farm.engines.unicorn.server"]
 
 _GRACE = 5.0  # seconds that the host waits beyond the child's own watchdog
 
@@ -109,7 +109,6 @@ class Unicorn:
 
     name = "unicorn"
     blind_to = frozenset({Defect.STALE_FETCH, Defect.TORN_STORE})
-    guest_resets = False
 
     def __init__(self) -> None:
         self.pool = Pool()

@@ -182,6 +182,8 @@ class Machine:
         names = ("text", "module", "sites", "stub", "far")
         regions = [self._place(symbols[f"{name}_start"], symbols[f"{name}_end"]) for name in names]
         self._pristine = [(place, place.read()) for place in regions if place.size]  # what is executable
+        self._different: list[tuple[_Place, bytes]] | None = None  # of it; None: it is not known
+        self._patched = {symbols["module_start"], symbols["stub_start"]}  # regions that a guest's own reset puts back
         self._program = self._place(symbols["farm_program"])
         self._trace = self._place(symbols["farm_trace"])
         base = symbols["text_start"]
@@ -408,12 +410,33 @@ class Machine:
         if self._left_changed:
             self._protect(_ALL_TEXT, _READ_EXECUTE)
             self._left_changed.clear()
-        for place, pristine in self._pristine:
-            if place.read() != pristine:
-                self._rewrite(place, pristine)
+        for place, pristine in self._compared() if self._different is None else self._different:
+            self._rewrite(place, pristine)
+        self._different = None
         for data, initial in self._initial:
             data[:] = initial
         self.rewind()
+
+    def left_changed(self) -> bool:
+        """Whether text is changed that patching does not change, so that a guest's own reset would not put it back.
+
+        The next :meth:`reset` need not compare again.
+        """
+        self._different = self._compared()
+        return any(self._is_beyond_patching(place, pristine) for place, pristine in self._different)
+
+    def _compared(self) -> list[tuple[_Place, bytes]]:
+        return [(place, pristine) for place, pristine in self._pristine if place.read() != pristine]
+
+    def _is_beyond_patching(self, place: _Place, pristine: bytes) -> bool:
+        if place.address in self._patched:
+            return False
+        content = bytearray(place.read())
+        for site in self.image.sites:
+            at = site.address - place.address
+            if 0 <= at < place.size:
+                content[at : at + 4] = pristine[at : at + 4]
+        return content != pristine
 
     def rewind(self) -> None:
         """Registers as at the start; memory stays as the last run left it."""
@@ -437,6 +460,7 @@ class Machine:
 
         Raises :class:`GuestFault`; after that the machine must not be used again.
         """
+        self._different = None
         if self._changes > _CHANGES_A_BUFFER:
             self.uc.ctl_flush_tb()
             self._changes = 0

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -41,9 +42,10 @@ from farm.engines.unicorn import (
 )
 from farm.engines.unicorn.machine import GuestFault, Machine
 from farm.guest.image import described
-from farm.scenario.wire import KEEP
+from farm.scenario.wire import KEEP, attested
 
 _TICK = 0.05  # seconds
+_NO_DIGEST = bytes(4)
 
 
 class Opened:
@@ -54,6 +56,8 @@ class Opened:
         self.settings = request.settings
         self.timeout = request.timeout
         self.watched = request.watched
+        order: Literal["big", "little"] = "big" if self.image.big_endian else "little"
+        self.digest = self.image.text_digest.to_bytes(4, order)  #: of text and state as they are linked
         self.machine: Machine | None = None
         self.boot()
 
@@ -99,6 +103,8 @@ class Server:
         else:
             machine.reset()
         answer = self._guarded(current, machine, lambda: (TRACE, machine.run(program)))
+        if answer[0] == TRACE and not keep:
+            answer = TRACE, attested(answer[1], _NO_DIGEST if machine.left_changed() else current.digest)
         if answer[0] != TRACE or not current.watched:
             return answer
         counted = [COUNTED.pack(*block, count) for block, count in machine.blocks().items()]
