@@ -19,7 +19,7 @@ from farm.guest.arch_toml import CallSiteForm, Opcode
 from farm.guest.elf import bytes_at
 from farm.guest.image import Spec
 from farm.guest.toolchain import TOOLCHAINS
-from farm.scenario import FUNCTIONS, Defect, Kind, Patch, Scenario, Target, wire
+from farm.scenario import FUNCTIONS, Defect, FailPoke, Kind, Patch, Scenario, Target, wire
 
 BUILT = [
     pytest.param(variant, toolchain, id=f"{variant.name}-{toolchain}")
@@ -77,14 +77,21 @@ def test_what_is_left_alone_has_a_reason(variant, toolchain):
     assert not {site.address for site in found.sites} & {left.address for left in found.left_alone}
 
 
-def words_after(machine, variant, *steps):
-    """The call sites' words after ``steps``, in the order of the image's sites."""
+def code_after(machine, variant, *steps):
+    """The bytes of all stubs and call sites after ``steps``."""
     made = Scenario("BS-99", "sites", "sites", steps, frozenset({Defect.LOST_PATCH}))
     machine.reset()
-    trace = machine.run(wire.encode(made, big_endian=variant.big_endian))
+    trace = machine.image.decoder().decode(machine.run(wire.encode(made, big_endian=variant.big_endian)))
+    assert not trace.complaint
+    return trace.code
+
+
+def words_after(machine, variant, *steps):
+    """The call sites' words after ``steps``, in the order of the image's sites."""
+    code = code_after(machine, variant, *steps)
     order = ">" if variant.big_endian else "<"
     count = len(machine.image.sites)
-    return struct.unpack(f"{order}{count}I", trace[len(trace) - 4 * count :])
+    return struct.unpack(f"{order}{count}I", code[len(code) - 4 * count :])
 
 
 @pytest.mark.parametrize("variant", IN_UNICORN, ids=lambda variant: variant.name)
@@ -109,6 +116,19 @@ def test_every_call_site_is_redirected_straight_to_the_target_and_back(variant):
         assert word & form.opcode.mask == site.word & form.opcode.mask or form.opcode.at
     restored = words_after(machine, variant, *patches, *(Patch(p.function, Target.DEFAULT) for p in patches))
     assert restored == tuple(site.word for site in built.sites)
+
+
+@pytest.mark.parametrize("variant", IN_UNICORN, ids=lambda variant: variant.name)
+def test_a_request_that_fails_half_way_leaves_every_byte_as_it_was(variant):
+    """The data slot too, to which only a CPU that stands inside the stub could still come (CC-03)."""
+    machine = Machine(build(variant, next(iter(variant.toolchain))), variant.engine["unicorn"])
+    before = code_after(machine, variant, Patch(0, Target.FAST))
+    for target in (Target.FAR, Target.OTHER, Target.DEFAULT):
+        request = Patch(0, target)
+        assert code_after(machine, variant, Patch(0, Target.FAST), request) != before
+        for poke in (1, 2, 3):
+            after = code_after(machine, variant, Patch(0, Target.FAST), FailPoke(poke), request)
+            assert after == before, f"the poke number {poke} of a patch to {target} failed"
 
 
 # What stops a build.
@@ -140,6 +160,10 @@ def linked(arm64, tmp_path):
         def survey():
             return call_sites.survey(path, arm64)
 
+        @staticmethod
+        def check():
+            layout.check(layout.read(path, "IMAGE", arm64, "relocated"))
+
     return Linked
 
 
@@ -154,8 +178,9 @@ def branch(address, to):
 def test_a_branch_to_a_stub_without_a_relocation_is_found(linked):
     place = linked.image.functions["farm_run"]
     linked.store(place, branch(place, linked.image.functions["whatever_3"]))
-    with pytest.raises(ImageError, match=r"bl, b at .* in \.text leads to whatever_3, and no relocation says so"):
-        linked.survey()
+    assert linked.survey().sites == linked.image.sites, "no relocation leads to it"
+    with pytest.raises(ImageError, match=r"^IMAGE: bl, b at .* in \.text leads to whatever_3, and is not in the table"):
+        linked.check()
 
 
 def test_a_relocation_that_names_another_function_is_found(linked):

@@ -85,6 +85,11 @@ def site(guest, number, **changed):
     return stored(guest, guest.address("farm_sites") + number * guest.entry.size, guest.entry.pack(*entry))
 
 
+def one_site_less(guest):
+    """``guest`` whose table of call sites ends one earlier."""
+    return stored(guest, guest.address("farm_site_count"), struct.pack("<I", len(guest.sites) - 1))
+
+
 def segment(guest, number, **changed):
     segments = list(guest.segments)
     segments[number] = msgspec.structs.replace(segments[number], **changed)
@@ -172,6 +177,7 @@ PLANTED = [
         lambda g: site(g, 0, function=-wire.SITE_IN_MODULE),
         r"not between sites_start and sites_end",
     ),
+    ("arm64", "relocated", one_site_less, r"b\.cond at 0x\w+ in \.\w+ leads to whatever_\d+, and is not in"),
     ("arm64", "relocated", lambda g: site(g, 9, linked=1), r"at 0x\w+: the table has 0x\w+, and the linker left"),
 ]
 
@@ -201,7 +207,9 @@ def copied(tmp_path):
     """``copied(variant)``: its guest of the ``relocated`` mechanism, to be filled in anew."""
 
     def copy(variant):
-        return Path(shutil.copy(image.build(Spec(variant, "relocated")).path, tmp_path))
+        path = tmp_path / "guest.elf"
+        path.write_bytes(built(variant, "relocated").content)
+        return path
 
     return copy
 
@@ -223,6 +231,24 @@ def test_a_site_that_was_let_in_although_a_store_to_it_tears_is_refused(copied, 
     monkeypatch.setattr(call_sites, "_not_one_store", lambda *_: None)
     with pytest.raises(ImageError, match=rf"^IMAGE: the call site of whatever_\d+ {complaint}"):
         link.fill(path, "IMAGE", variant, "relocated")
+
+
+@pytest.mark.parametrize(
+    "variant", [v for v in arch_toml.load().values() if not v.supports("relocated")], ids=lambda variant: variant.name
+)
+def test_a_survey_that_loses_a_call_site_is_found_out(copied, monkeypatch, variant):
+    """The scan of the finished image counts by itself."""
+    path = copied(variant)
+    there = call_sites.survey(path, variant)
+    for lost in (there.sites[0], there.sites[-1]):
+        kept = replace(there, sites=tuple(site for site in there.sites if site != lost))
+        monkeypatch.setattr(link, "survey", lambda *_, kept=kept: kept)
+        form = re.escape(lost.instruction)
+        complaint = (
+            rf"^IMAGE: {form} at {lost.address:#x} in \.\w+ leads to whatever_{lost.function}, and is not in the"
+        )
+        with pytest.raises(ImageError, match=complaint):
+            link.fill(path, "IMAGE", variant, "relocated")
 
 
 def test_a_quadword_is_what_every_x86_stores_whole():

@@ -26,7 +26,7 @@ static bool needs_procedure_value(uintptr_t code)
 bool arch_reaches(uintptr_t at, uintptr_t to)
 {
     intptr_t displacement = (intptr_t)(to - (at + 4));
-    return displacement >= -(1 << 22) && displacement < 1 << 22 && !needs_procedure_value(to);
+    return displacement >= -(1 << 22) && displacement < 1 << 22 && !(displacement & 3) && !needs_procedure_value(to);
 }
 
 code_word arch_jump(uintptr_t at, uintptr_t to) { return BR | ((uint32_t)(to - (at + 4)) >> 2 & 0x1fffffu); }

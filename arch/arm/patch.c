@@ -9,6 +9,7 @@
 #ifdef __thumb__
 #define REACH (1 << 24)
 #define AHEAD 4 /* of the program counter, before the instruction */
+#define UNIT 2 /* of the displacement, in bytes */
 
 /* A 32-bit instruction as a word of memory: its first halfword is at the lower address (A6.1, A3.3.1). */
 #define WORD(first, second) ((uint32_t)(first) | (uint32_t)(second) << 16)
@@ -16,6 +17,7 @@
 #else
 #define REACH (1 << 25)
 #define AHEAD 8
+#define UNIT 4
 #define B 0xea000000u
 #define NOP ARCH_INSTRUCTION(0xe320f000u)
 #endif
@@ -29,7 +31,7 @@ static bool is_same_instruction_set(uintptr_t to) { return (to & 1) == ARCH_FUNC
 bool arch_reaches(uintptr_t at, uintptr_t to)
 {
     intptr_t displacement = (intptr_t)(ARCH_CODE(to) - (at + AHEAD));
-    return is_same_instruction_set(to) && displacement >= -REACH && displacement < REACH;
+    return is_same_instruction_set(to) && displacement >= -REACH && displacement < REACH && displacement % UNIT == 0;
 }
 
 #ifdef __thumb__

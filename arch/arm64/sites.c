@@ -7,7 +7,7 @@ static bool is_conditional(uint32_t word) { return ARCH_INSTRUCTION(word) >> 24 
 bool arch_site_reaches(uintptr_t at, uint32_t word, uintptr_t to)
 {
     intptr_t displacement = (intptr_t)(to - at), reach = is_conditional(word) ? 1 << 20 : 1 << 27;
-    return displacement >= -reach && displacement < reach;
+    return displacement >= -reach && displacement < reach && !(displacement & 3);
 }
 
 uint32_t arch_site_jump(uintptr_t at, uint32_t word, uintptr_t to)

@@ -14,7 +14,7 @@ uintptr_t arch_entry(uintptr_t function) { return function; }
 bool arch_reaches(uintptr_t at, uintptr_t to)
 {
     intptr_t displacement = (intptr_t)(to - at);
-    return displacement >= -(1 << 27) && displacement < 1 << 27;
+    return displacement >= -(1 << 27) && displacement < 1 << 27 && !(displacement & 3);
 }
 
 /* The displacement's low 16 bits lie above its high 10. */

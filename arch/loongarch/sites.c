@@ -14,7 +14,7 @@ static uint32_t width(uint32_t word)
 bool arch_site_reaches(uintptr_t at, uint32_t word, uintptr_t to)
 {
     intptr_t displacement = (intptr_t)(to - at), reach = (intptr_t)1 << (width(word) + 1);
-    return displacement >= -reach && displacement < reach;
+    return displacement >= -reach && displacement < reach && !(displacement & 3);
 }
 
 /* The low 16 bits lie in bits 25-10; those above them in the word's lowest bits, as many as there are. */

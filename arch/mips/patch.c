@@ -13,7 +13,7 @@ uintptr_t arch_entry(uintptr_t function) { return function; }
  * II-A, "J"). */
 #define REGION_BITS 28
 
-bool arch_reaches(uintptr_t at, uintptr_t to) { return (at + 4) >> REGION_BITS == to >> REGION_BITS; }
+bool arch_reaches(uintptr_t at, uintptr_t to) { return (at + 4) >> REGION_BITS == to >> REGION_BITS && !(to & 3); }
 
 code_word arch_jump(uintptr_t at, uintptr_t to)
 {

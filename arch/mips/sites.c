@@ -13,8 +13,8 @@ bool arch_site_reaches(uintptr_t at, uint32_t word, uintptr_t to)
 {
     intptr_t displacement = (intptr_t)(to - (at + 4));
     if (is_jump(word))
-        return (at + 4) >> REGION_BITS == to >> REGION_BITS;
-    return displacement >= -(1 << 17) && displacement < 1 << 17;
+        return (at + 4) >> REGION_BITS == to >> REGION_BITS && !(to & 3);
+    return displacement >= -(1 << 17) && displacement < 1 << 17 && !(displacement & 3);
 }
 
 uint32_t arch_site_jump(uintptr_t at, uint32_t word, uintptr_t to)

@@ -17,7 +17,7 @@ uintptr_t arch_entry(uintptr_t function) { return function; }
 bool arch_reaches(uintptr_t at, uintptr_t to)
 {
     intptr_t displacement = (intptr_t)(to - (at + AHEAD));
-    return displacement >= -(1 << 18) && displacement < 1 << 18;
+    return displacement >= -(1 << 18) && displacement < 1 << 18 && !(displacement & 3);
 }
 
 /* The sign is bit 0; the five bits below it are w1; the next one is the last of w2, whose others follow. */

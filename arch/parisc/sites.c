@@ -12,7 +12,7 @@ static bool is_conditional(uint32_t word) { return word >> 26 != BRANCH_AND_LINK
 bool arch_site_reaches(uintptr_t at, uint32_t word, uintptr_t to)
 {
     intptr_t displacement = (intptr_t)(to - (at + AHEAD)), reach = is_conditional(word) ? 1 << 13 : 1 << 18;
-    return displacement >= -reach && displacement < reach;
+    return displacement >= -reach && displacement < reach && !(displacement & 3);
 }
 
 /* The sign is bit 0; BL has five bits below it from bit 16 on; the next one is bit 2; the others are from bit 3 on. */

@@ -33,7 +33,7 @@ uintptr_t arch_entry(uintptr_t function)
 bool arch_reaches(uintptr_t at, uintptr_t to)
 {
     intptr_t displacement = (intptr_t)(to - at);
-    return displacement >= -(1 << 25) && displacement < 1 << 25;
+    return displacement >= -(1 << 25) && displacement < 1 << 25 && !(displacement & 3);
 }
 
 code_word arch_jump(uintptr_t at, uintptr_t to) { return B | ((uint32_t)(to - at) & 0x03fffffcu); }

@@ -15,7 +15,7 @@ uintptr_t arch_entry(uintptr_t function) { return function; }
 bool arch_reaches(uintptr_t at, uintptr_t to)
 {
     intptr_t displacement = (intptr_t)(to - at);
-    return displacement >= -(1 << 20) && displacement < 1 << 20;
+    return displacement >= -(1 << 20) && displacement < 1 << 20 && !(displacement & 1);
 }
 
 /* Displacement bits 20, 10-1, 11 and 19-12, from the most significant bit of the word on. */

@@ -10,7 +10,7 @@ static bool is_conditional(uint32_t word) { return (word & 0x7fu) == 0x63u; }
 bool arch_site_reaches(uintptr_t at, uint32_t word, uintptr_t to)
 {
     intptr_t displacement = (intptr_t)(to - at), reach = is_conditional(word) ? 1 << 12 : 1 << 20;
-    return displacement >= -reach && displacement < reach;
+    return displacement >= -reach && displacement < reach && !(displacement & 1);
 }
 
 /* JAL as in patch.c; of a branch, bits 12 and 10-5 are the word's highest, 4-1 and 11 lie above the opcode. */

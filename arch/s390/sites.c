@@ -10,9 +10,9 @@
 
 bool arch_site_reaches(uintptr_t at, uint32_t word, uintptr_t to)
 {
-    intptr_t halfwords = (intptr_t)(to - (at - OPCODE)) >> 1;
+    intptr_t displacement = (intptr_t)(to - (at - OPCODE)), halfwords = displacement >> 1;
     (void)word;
-    return halfwords == (int32_t)halfwords;
+    return halfwords == (int32_t)halfwords && !(displacement & 1);
 }
 
 /* Mask, link register and opcode are not in the word. */

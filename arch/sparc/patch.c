@@ -14,7 +14,7 @@ uintptr_t arch_entry(uintptr_t function) { return function; }
 bool arch_reaches(uintptr_t at, uintptr_t to)
 {
     intptr_t displacement = (intptr_t)(to - (at + ARCH_STUB_WORD));
-    return displacement == (int32_t)displacement;
+    return displacement == (int32_t)displacement && !(displacement & 3);
 }
 
 code_word arch_jump(uintptr_t at, uintptr_t to)

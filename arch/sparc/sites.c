@@ -25,7 +25,7 @@ bool arch_site_reaches(uintptr_t at, uint32_t word, uintptr_t to)
 {
     uint32_t field = field_of(word);
     int64_t displacement = (intptr_t)(to - at), reach = 2 * ((int64_t)(field == SPLIT ? 0xffffu : field) + 1);
-    return displacement >= -reach && displacement < reach;
+    return displacement >= -reach && displacement < reach && !(displacement & 3);
 }
 
 uint32_t arch_site_jump(uintptr_t at, uint32_t word, uintptr_t to)

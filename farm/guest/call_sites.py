@@ -3,15 +3,18 @@
 The linker keeps its relocations (``--emit-relocs``), and those that name a patchable function lead to its call sites.
 They are only a lead, since the same relocation type may stand for taking an address: a site is accepted once its
 opcode is one that ``arch.toml`` lists (:class:`~farm.guest.arch_toml.CallSiteForm`) and its displacement, decoded
-from the linked bytes, leads to the stub.  A linear scan over all code then looks for branches to a stub that no
-relocation led to; one that is found stops the build, for it would never be redirected and nobody would know.
+from the linked bytes, leads to the stub.
+
+A linear scan over all code (:func:`branches`) looks for branches to a stub and asks no relocation.  It is made of the
+finished image (:mod:`farm.guest.layout`), so one that is not in the guest's own table stops the build, be it that no
+relocation led there or that the table lost it: it would never be redirected and nobody would know.
 """
 
 from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,7 +111,7 @@ def redirected(form: CallSiteForm, address: int, word: int, to: int, bits: int) 
 def survey(path: Path, variant: Variant) -> Survey:
     """The call sites of the guest in ``path``.
 
-    Raises :class:`~farm.errors.ImageError` if a branch to a patchable function has no relocation, or one that lies.
+    Raises :class:`~farm.errors.ImageError` if a branch to a patchable function has a relocation that lies.
     """
     from elftools.elf.elffile import ELFFile
 
@@ -116,7 +119,7 @@ def survey(path: Path, variant: Variant) -> Survey:
         elf = ELFFile(stream)
         symbols = {s.name: s["st_value"] for s in elf.get_section_by_name(".symtab").iter_symbols()}
         sections = {name: elf.get_section_by_name(name) for name in CODE}
-        code = {name: _Code(section, variant) for name, section in sections.items() if section}
+        code = {name: _Code(s["sh_addr"], s.data(), variant) for name, s in sections.items() if s}
         stubs = _stubs(symbols, elf, variant)
         sites: dict[int, CallSite] = {}
         left: dict[int, LeftAlone] = {}
@@ -141,15 +144,30 @@ def survey(path: Path, variant: Variant) -> Survey:
                 left[place] = LeftAlone(place, reached, form.instruction, refusal)
             else:
                 sites[place] = CallSite(place, word, reached, form.instruction, section == ".module")
-        for section, at in code.items():
-            for place, form, function in at.branches(stubs):
-                if place not in sites and place not in left:
-                    raise ImageError(
-                        f"{form.instruction} at {place:#x} in {section} leads to whatever_{function}, and no "
-                        "relocation says so"
-                    )
     ordered = tuple(sites[place] for place in sorted(sites))
     return Survey(ordered, tuple(left.values()))
+
+
+def branches(
+    variant: Variant, start: int, data: bytes, stubs: Mapping[int, int]
+) -> Iterator[tuple[int, CallSiteForm, int]]:
+    """Every word of the code in ``data``, which begins at ``start``, that reads as a branch to a stub.
+
+    Its address, its form and its function, by ``stubs`` the number of a function by where its stub begins.
+    """
+    code = _Code(start, data, variant)
+    forms = [form for form in variant.call_site if form.store != "never"]
+    order = {"little": "<", "big": ">"}[variant.byte_order]
+    for phase in range(0, 4, variant.alignment):
+        words = (len(data) - phase) // 4
+        for i, word in enumerate(struct.unpack_from(f"{order}{words}I", data, phase)):
+            place = start + phase + 4 * i
+            for form in forms:
+                if form.opcode.at == 0 and form.opcode.size == 4 and word & form.opcode.mask != form.opcode.value:
+                    continue
+                function = stubs.get(leads_to(form, place, word, variant.bits))
+                if function is not None and code.is_form(form, place):
+                    yield place, form, function
 
 
 def _not_one_store(form: CallSiteForm, address: int) -> str | None:
@@ -169,10 +187,8 @@ def _function_named(symbol: str) -> int | None:
 class _Code:
     """A section of code, and the forms that may be found in it."""
 
-    def __init__(self, section: Any, variant: Variant) -> None:
-        self.start: int = section["sh_addr"]
-        self.data: bytes = section.data()
-        self.variant = variant
+    def __init__(self, start: int, data: bytes, variant: Variant) -> None:
+        self.start, self.data, self.variant = start, data, variant
 
     def read(self, address: int, size: int) -> int:
         offset = address - self.start
@@ -183,7 +199,7 @@ class _Code:
     def word(self, address: int) -> int:
         return self.read(address, 4)
 
-    def _is(self, form: CallSiteForm, place: int) -> bool:
+    def is_form(self, form: CallSiteForm, place: int) -> bool:
         opcode = form.opcode
         seen = self.read(place + opcode.at, opcode.size)
         other = opcode.unless is not None and seen & opcode.unless.mask == opcode.unless.value
@@ -193,26 +209,11 @@ class _Code:
         """The form that a relocation of ``type_`` at ``address`` stands for, if it is a branch to a stub."""
         for form in self.variant.call_site:
             place = address + form.word
-            if type_ not in form.relocations or not self._is(form, place):
+            if type_ not in form.relocations or not self.is_form(form, place):
                 continue
             if form.store == "never" or leads_to(form, place, self.word(place), self.variant.bits) in stubs:
                 return form
         return None
-
-    def branches(self, stubs: dict[int, int]) -> Iterator[tuple[int, CallSiteForm, int]]:
-        """Every place in the section that reads as a branch to a stub, with the function, whatever relocations say."""
-        forms = [form for form in self.variant.call_site if form.store != "never"]
-        order = {"little": "<", "big": ">"}[self.variant.byte_order]
-        for phase in range(0, 4, self.variant.alignment):
-            words = (len(self.data) - phase) // 4
-            for i, word in enumerate(struct.unpack_from(f"{order}{words}I", self.data, phase)):
-                place = self.start + phase + 4 * i
-                for form in forms:
-                    if form.opcode.at == 0 and form.opcode.size == 4 and word & form.opcode.mask != form.opcode.value:
-                        continue
-                    function = stubs.get(leads_to(form, place, word, self.variant.bits))
-                    if function is not None and self._is(form, place):
-                        yield place, form, function
 
 
 def _stubs(symbols: dict[str, int], elf: Any, variant: Variant) -> dict[int, int]:

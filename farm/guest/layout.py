@@ -17,7 +17,7 @@ from typing import NamedTuple
 from farm.errors import ImageError
 from farm.guest import elf
 from farm.guest.arch_toml import Variant
-from farm.guest.call_sites import CODE
+from farm.guest.call_sites import CODE, branches
 from farm.guest.elf import Section, Segment, Symbol, bytes_at
 from farm.scenario import FUNCTIONS, REAL_TARGETS, Target, wire
 
@@ -321,6 +321,22 @@ def _sites(guest: Linked) -> Iterator[str]:
             )
 
 
+def _branches(guest: Linked) -> Iterator[str]:
+    """Every branch to a stub is in the table of call sites, but what one store cannot replace."""
+    if guest.mechanism != "relocated":
+        return
+    table = {(site.address, site.function & ~wire.SITE_IN_MODULE) for site in guest.sites}
+    stubs = {guest.stub(number): number for number in range(len(FUNCTIONS))}
+    for section in (section for section in guest.sections if section.name in CODE):
+        code = guest.bytes_at(section.address, section.size)
+        for place, form, number in branches(guest.variant, section.address, code, stubs):
+            if (place, number) not in table and not may_tear(guest.variant, place):
+                yield (
+                    f"{form.instruction} at {place:#x} in {section.name} leads to whatever_{number}, and is not in the "
+                    "table of call sites: no relocation says so, or farm/guest/call_sites.py lost it"
+                )
+
+
 def may_tear(variant: Variant, address: int) -> bool:
     """A store of 32 bits to ``address`` may be seen in parts."""
     block = variant.store_within
@@ -348,4 +364,5 @@ RULES: tuple[Callable[[Linked], Iterator[str]], ...] = (
     _slots,
     _pointers,
     _sites,
+    _branches,
 )

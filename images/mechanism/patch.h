@@ -11,7 +11,7 @@
 /* Where a jump to a function must go: its local entry where the ABI has two (ELFv2), else the address itself. */
 uintptr_t arch_entry(uintptr_t function);
 
-/* A jump in the stub at `at` reaches `to`. */
+/* A jump in the stub at `at` reaches `to`: never what lies between two instructions. */
 bool arch_reaches(uintptr_t at, uintptr_t to);
 
 /* The word that makes the stub at `at` jump to `to`, which it reaches; and the reverse. */

@@ -1,0 +1,57 @@
+"""What a patch stores into code, in the order and in the pieces that another CPU would see (CC-01, CC-05, CC-15)."""
+
+from __future__ import annotations
+
+import pytest
+from unicorn import unicorn_const as uc_const
+
+from farm.engines.unicorn.machine import Machine
+from farm.guest import arch_toml, image
+from farm.guest.image import Spec
+from farm.scenario import Defect, Patch, Scenario, Target, wire
+
+VARIANTS = [
+    variant
+    for variant in arch_toml.load().values()
+    if isinstance(variant.engine.get("unicorn"), arch_toml.UnicornSettings) and not variant.engine["unicorn"].since
+]
+CASES = [
+    pytest.param(variant, mechanism, id=f"{variant.name}-{mechanism}")
+    for variant in VARIANTS
+    for mechanism in ("stub", "relocated")
+    if not variant.supports(mechanism)
+]
+
+
+def stores(variant, guest, *steps):
+    """Address and size of each store between the first call site and the last stub."""
+    machine, seen = Machine(guest, variant.engine["unicorn"]), []
+    machine.uc.hook_add(
+        uc_const.UC_HOOK_MEM_WRITE,
+        lambda _uc, _access, address, size, _value, _data: seen.append((address, size)),
+        None,
+        guest.symbols["sites_start"],
+        guest.symbols["stub_end"] - 1,
+    )
+    asked = Scenario("BS-99", "stores", "stores", steps, frozenset({Defect.LOST_PATCH}))
+    machine.reset()
+    machine.run(wire.encode(asked, big_endian=variant.big_endian))
+    return seen
+
+
+@pytest.mark.parametrize(("variant", "mechanism"), CASES)
+def test_each_store_is_whole_and_what_it_leads_to_is_there_before_it(variant, mechanism):
+    guest = image.build(Spec(variant, mechanism, next(iter(variant.toolchain))))
+    layout, stub = guest.stubs, guest.functions["whatever_0"] & -variant.alignment
+    slot, word = (stub + layout.slot, variant.word_size), (stub + layout.word, layout.word_size)
+    sites = [(site.address, 4) for site in guest.sites if site.function == 0 and not site.module]
+    through_slot = [slot, word] if layout.slot else [word]
+    far = stores(variant, guest, Patch(0, Target.FAR))
+    assert far[: len(through_slot)] == through_slot, "the slot, and only then the word that leads to it"
+    rest = far[len(through_slot) :]
+    assert rest == [site for site in sites if site in rest], "sites that reach the target, once each, after the stub"
+    fast = stores(variant, guest, Patch(0, Target.FAST))
+    assert fast == [*(through_slot if fast[0] == slot else [word]), *sites]
+    both = stores(variant, guest, Patch(0, Target.FAST), Patch(0, Target.FAR))
+    assert both[: len(fast)] == fast
+    assert both[len(fast) :] == [*through_slot, *sites], "sites go back to the stub once it leads there"
