@@ -39,7 +39,7 @@ from farm.engines.qemu_user import QEMU_USER
 from farm.engines.unicorn import UNICORN
 from farm.engines.unicorn.machine import Machine
 from farm.guest import arch_toml, image
-from farm.guest.arch_toml import UnicornSettings, Variant
+from farm.guest.variant import UnicornSettings, Variant
 from farm.scenario import FUNCTIONS, REAL_TARGETS, Kind, Scenario, Shape, model, wire
 from farm.suite import load
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from farm import paths
 from farm.guest import arch_toml
 from farm.guest.toolchain import Gcc, Zig
+from farm.guest.variant import GccSettings, QemuUserSettings
 
 #: What a dependency is there for; the others serve the farm as a whole.
 _PURPOSE = {
@@ -126,7 +127,7 @@ def _compilers() -> list[Finding]:
     users: dict[tuple[str, str], list[str]] = {}
     for variant in arch_toml.load().values():
         settings = variant.toolchain.get(Gcc.name)
-        if isinstance(settings, arch_toml.GccSettings):
+        if isinstance(settings, GccSettings):
             users.setdefault((f"{settings.prefix}gcc", settings.package), []).append(variant.name)
     findings = []
     for (command, package), variants in sorted(users.items()):
@@ -142,7 +143,7 @@ def _emulators() -> list[Finding]:
     users: dict[tuple[str, str], list[str]] = {}
     for variant in arch_toml.load().values():
         settings = variant.engine.get("qemu-user")
-        if isinstance(settings, arch_toml.QemuUserSettings):
+        if isinstance(settings, QemuUserSettings):
             users.setdefault((settings.package, settings.binary), []).append(variant.name)
     findings = []
     for (package, binary), variants in sorted(users.items()):

@@ -15,10 +15,10 @@ from farm import suite
 from farm.engines.unicorn.machine import Machine
 from farm.errors import ImageError, MissingToolError
 from farm.guest import arch_toml, call_sites, disassemble, image, layout
-from farm.guest.arch_toml import CallSiteForm, Opcode
 from farm.guest.elf import bytes_at
 from farm.guest.image import Spec
 from farm.guest.toolchain import TOOLCHAINS
+from farm.guest.variant import CallSiteForm, Opcode, UnicornSettings
 from farm.scenario import FUNCTIONS, Defect, FailPoke, Kind, Patch, Scenario, Target, wire
 
 BUILT = [
@@ -31,7 +31,7 @@ IN_UNICORN = [
     variant
     for variant in arch_toml.load().values()
     if not variant.supports("relocated")
-    and isinstance(variant.engine.get("unicorn"), arch_toml.UnicornSettings)
+    and isinstance(variant.engine.get("unicorn"), UnicornSettings)
     and not variant.engine["unicorn"].since
 ]
 

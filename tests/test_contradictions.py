@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from farm.errors import BackendError
 from farm.guest import arch_toml
-from farm.guest.arch_toml import BitPattern, CallSiteForm, Opcode
 from farm.guest.contradictions import contradictions
+from farm.guest.variant import BitPattern, CallSiteForm, Opcode
 
 CALL = 'opcode = { mask = 0x7c000000, value = 0x14000000 }\ndisplacement = "25:0"\nscale = 4'
 

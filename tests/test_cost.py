@@ -24,8 +24,8 @@ from farm.engines.unicorn import UNICORN
 from farm.engines.unicorn.machine import with_skipped
 from farm.errors import MissingToolError
 from farm.guest import arch_toml, image
-from farm.guest.arch_toml import UnicornSettings
 from farm.guest.toolchain import TOOLCHAINS
+from farm.guest.variant import UnicornSettings
 from farm.measure import cost
 from farm.measure.cost import BASELINES, CALLS, WAYS, Cost, CostError
 from farm.report import cost as report

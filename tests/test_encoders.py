@@ -20,9 +20,9 @@ import pytest
 from farm.engines.qemu_user import QEMU_USER, bare
 from farm.errors import MissingToolError
 from farm.guest import arch_toml, call_sites, disassemble, image
-from farm.guest.arch_toml import CallSiteForm, Opcode
 from farm.guest.image import Spec
 from farm.guest.toolchain import TOOLCHAINS
+from farm.guest.variant import CallSiteForm, Opcode
 from farm.scenario import Call, Defect, Scenario, Shape, wire
 
 VARIANTS = list(arch_toml.load().values())

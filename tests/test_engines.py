@@ -22,8 +22,8 @@ from farm.engines.child import Child, ChildDied
 from farm.engines.unicorn import UNICORN
 from farm.errors import BackendError, UsageError
 from farm.guest import arch_toml, image
-from farm.guest.arch_toml import QemuUserSettings, Unavailable, UnicornSettings
 from farm.guest.controls import CONTROLS
+from farm.guest.variant import QemuUserSettings, Unavailable, UnicornSettings
 from farm.scenario import Loop, Scribble, call, model, null, patch, query, wire
 
 PLENTY, LITTLE = 10.0, 0.4  # seconds

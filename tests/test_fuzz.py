@@ -24,7 +24,7 @@ from farm.engines import Reply
 from farm.engines.unicorn import UNICORN
 from farm.errors import FarmError, UnknownNameError
 from farm.guest import arch_toml
-from farm.guest.arch_toml import MECHANISM_FILES
+from farm.guest.variant import MECHANISM_FILES
 from farm.measure.fuzz import generate, hunt, source
 from farm.measure.fuzz.shrink import Shrinker
 from farm.run import plan

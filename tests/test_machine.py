@@ -12,7 +12,7 @@ import unicorn
 from farm import suite
 from farm.engines.unicorn.machine import GuestFault, Machine
 from farm.guest import arch_toml, image
-from farm.guest.arch_toml import UnicornSettings
+from farm.guest.variant import UnicornSettings
 from farm.scenario import LockText, Loop, Protection, Scribble, call, code, null, patch, query, restore, wire
 from farm.scenario.model import predict
 

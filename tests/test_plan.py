@@ -20,8 +20,8 @@ from farm.cell import SKIPPED, Cell, Planned, Verdict
 from farm.engines import engines
 from farm.errors import MissingToolError, UnknownNameError, UsageError
 from farm.guest import arch_toml
-from farm.guest.arch_toml import MECHANISM_FILES
 from farm.guest.toolchain import TOOLCHAINS
+from farm.guest.variant import MECHANISM_FILES
 from farm.run import plan
 from farm.run.plan import Selection, choose, make
 

@@ -8,12 +8,13 @@ from unicorn import unicorn_const as uc_const
 from farm.engines.unicorn.machine import Machine
 from farm.guest import arch_toml, image
 from farm.guest.image import Spec
+from farm.guest.variant import UnicornSettings
 from farm.scenario import Defect, Patch, Scenario, Target, wire
 
 VARIANTS = [
     variant
     for variant in arch_toml.load().values()
-    if isinstance(variant.engine.get("unicorn"), arch_toml.UnicornSettings) and not variant.engine["unicorn"].since
+    if isinstance(variant.engine.get("unicorn"), UnicornSettings) and not variant.engine["unicorn"].since
 ]
 CASES = [
     pytest.param(variant, mechanism, id=f"{variant.name}-{mechanism}")

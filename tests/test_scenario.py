@@ -12,6 +12,7 @@ from farm.engines import engines
 from farm.errors import ScenarioFileError, UsageError
 from farm.guest import arch_toml
 from farm.guest.controls import CONTROLS, has_control
+from farm.guest.variant import MECHANISM_FILES
 from farm.scenario import (
     FUNCTIONS,
     Call,
@@ -100,7 +101,7 @@ def test_a_scenario_that_some_mechanisms_cannot_express_says_why(scenario):
     if scenario.only:
         mechanisms, reason = scenario.only
         assert mechanisms
-        assert mechanisms < set(arch_toml.MECHANISM_FILES)
+        assert mechanisms < set(MECHANISM_FILES)
         assert reason
 
 

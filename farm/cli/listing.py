@@ -10,10 +10,10 @@ from farm import suite
 from farm.engines import Engine, engines
 from farm.errors import MissingToolError, UnknownNameError
 from farm.guest import arch_toml
-from farm.guest.arch_toml import MECHANISM_FILES, CallSiteForm, Variant
 from farm.guest.call_sites import width
 from farm.guest.controls import CONTROLS
 from farm.guest.toolchain import TOOLCHAINS
+from farm.guest.variant import MECHANISM_FILES, CallSiteForm, Variant
 from farm.suite.absent import ABSENT
 
 

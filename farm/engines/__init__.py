@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from farm.cell import EngineName, Hole, Verdict
 from farm.errors import UsageError
-from farm.guest.arch_toml import QemuUserSettings, Unavailable, UnicornSettings, Variant
+from farm.guest.variant import QemuUserSettings, Unavailable, UnicornSettings, Variant
 
 if TYPE_CHECKING:
     from collections import Counter

@@ -28,7 +28,7 @@ from farm.cell import Hole, Verdict
 from farm.engines import Block, Reply, settings_or_hole
 from farm.engines.child import Child, ChildDied, Pool, Session, converse
 from farm.errors import MissingToolError
-from farm.guest.arch_toml import QemuUserSettings, Variant
+from farm.guest.variant import QemuUserSettings, Variant
 from farm.processes import Process
 from farm.scenario import Defect
 from farm.scenario.wire import KEEP, trace_limit

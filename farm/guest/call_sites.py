@@ -2,7 +2,7 @@
 
 The linker keeps its relocations (``--emit-relocs``), and those that name a patchable function lead to its call sites.
 They are only a lead, since the same relocation type may stand for taking an address: a site is accepted once its
-opcode is one that ``arch.toml`` lists (:class:`~farm.guest.arch_toml.CallSiteForm`) and its displacement, decoded
+opcode is one that ``arch.toml`` lists (:class:`~farm.guest.variant.CallSiteForm`) and its displacement, decoded
 from the linked bytes, leads to the stub.
 
 A linear scan over all code (:func:`branches`) looks for branches to a stub and asks no relocation.  It is made of the
@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 
 from farm.errors import ImageError
-from farm.guest.arch_toml import CallSiteForm, Variant
+from farm.guest.variant import CallSiteForm, Variant
 from farm.scenario import FUNCTIONS
 
 _QUADWORD = 8  # bytes, x86

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from farm.cell import EngineName
 
 if TYPE_CHECKING:
-    from farm.guest.arch_toml import BitPattern, CallSiteForm, EngineSettings, Opcode, ToolchainSettings, Variant
+    from farm.guest.variant import BitPattern, CallSiteForm, EngineSettings, Opcode, ToolchainSettings, Variant
 
 _WORD = 32  # bits of the word that holds a displacement
 _REACH = 16  # bytes between relocation, word and opcode of one instruction

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from farm.guest.arch_toml import ABI_FILE, SITES_FILE, Variant
+from farm.guest.variant import ABI_FILE, SITES_FILE, Variant
 from farm.scenario import Call, Defect, Scenario, Shape, walk
 
 _ALL = frozenset({"pointer", "stub", "relocated"})

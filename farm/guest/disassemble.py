@@ -12,8 +12,8 @@ from farm.errors import ImageError
 from farm.scenario import FUNCTIONS
 
 if TYPE_CHECKING:
-    from farm.guest.arch_toml import Variant
     from farm.guest.image import Image
+    from farm.guest.variant import Variant
 
 _MODES = {"little": "LITTLE_ENDIAN", "big": "BIG_ENDIAN"}
 

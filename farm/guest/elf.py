@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from farm.errors import ImageError
-from farm.guest.arch_toml import Variant
+from farm.guest.variant import Variant
 
 #: Symbols that the engines and the reports use.
 SYMBOLS = [
@@ -89,7 +89,7 @@ def opened(path: Path) -> Iterator[Any]:
 def inspect(path: Path, variant: Variant) -> tuple[tuple[Segment, ...], dict[str, int], dict[str, int]]:
     """Segments, symbols and functions (where their code begins) of the guest in ``path``.
 
-    A function is where its first instruction is (:attr:`~farm.guest.arch_toml.Variant.function_bias`).
+    A function is where its first instruction is (:attr:`~farm.guest.variant.Variant.function_bias`).
 
     Raises :class:`~farm.errors.ImageError` if it is truncated, foreign, of the wrong byte order, or no guest.
     """

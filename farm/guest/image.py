@@ -36,13 +36,13 @@ import msgspec
 from farm import paths, processes
 from farm.errors import UNREADABLE, BuildError, ImageError, OutputError, exhausted
 from farm.guest import inputs, link
-from farm.guest.arch_toml import ABI_FILE, MECHANISM_FILES, Variant
 from farm.guest.call_sites import CallSite
 from farm.guest.controls import CONTROLS
 from farm.guest.elf import Segment, bytes_at, inspect
 from farm.guest.inputs import Files, Places
 from farm.guest.layout import Stubs
 from farm.guest.toolchain import RETPOLINE_SOURCE, TOOLCHAINS
+from farm.guest.variant import ABI_FILE, MECHANISM_FILES, Variant
 from farm.scenario import wire
 
 PLATFORM = "linux"
@@ -55,8 +55,8 @@ _MECHANISM_SOURCES = {
 
 #: The farm's code that makes a guest of what the compilers made, and describes it.
 HOST_MODULES = (
-    *("guest.arch_toml", "guest.call_sites", "guest.elf", "guest.image", "guest.inputs", "guest.layout", "guest.link"),
-    *("guest.toolchain", "scenario", "scenario.wire"),
+    *("guest.call_sites", "guest.elf", "guest.image", "guest.inputs", "guest.layout", "guest.link", "guest.toolchain"),
+    *("guest.variant", "scenario", "scenario.wire"),
 )
 
 #: What compilers see of the environment: all else could change what they make and is in no key.
@@ -89,7 +89,7 @@ class Image(msgspec.Struct, frozen=True):
     segments: tuple[Segment, ...]
     symbols: dict[str, int]
     functions: dict[str, int]  #: every function of the guest, for naming addresses
-    function_bias: int  #: as in :class:`~farm.guest.arch_toml.Variant`
+    function_bias: int  #: as in :class:`~farm.guest.variant.Variant`
     sites: tuple[CallSite, ...] = ()  #: of the ``relocated`` mechanism, in the order of their words in a trace
 
     def read(self) -> bytes:

@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 from farm.errors import ImageError
 from farm.guest import elf
-from farm.guest.arch_toml import Variant
 from farm.guest.call_sites import CODE, branches
 from farm.guest.elf import Section, Segment, Symbol, bytes_at
+from farm.guest.variant import Variant
 from farm.scenario import FUNCTIONS, REAL_TARGETS, Target, wire
 
 _EXECUTE, _WRITE = 1, 2

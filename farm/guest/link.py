@@ -12,9 +12,9 @@ from pathlib import Path
 
 from farm.errors import ImageError
 from farm.guest import layout
-from farm.guest.arch_toml import Variant
 from farm.guest.call_sites import CallSite, redirected, survey
 from farm.guest.elf import SYMBOLS, Segment, bytes_at
+from farm.guest.variant import Variant
 from farm.scenario import REAL_TARGETS, wire
 
 

@@ -18,7 +18,7 @@ from typing import NoReturn, Protocol
 
 from farm import paths
 from farm.errors import MissingToolError
-from farm.guest.arch_toml import GccSettings, ToolchainSettings, Variant, ZigSettings
+from farm.guest.variant import GccSettings, ToolchainSettings, Variant, ZigSettings
 
 #: Freestanding C11; warnings are errors.  ``-fno-sanitize=all`` because zig adds checks of its own.
 COMPILE_FLAGS = (

@@ -22,11 +22,11 @@ import msgspec
 from farm.engines import engine_named
 from farm.errors import FarmError
 from farm.guest import image
-from farm.guest.arch_toml import Variant
 from farm.guest.call_sites import survey
 from farm.guest.elf import bytes_at
 from farm.guest.image import Image
 from farm.guest.toolchain import TOOLCHAINS
+from farm.guest.variant import Variant
 from farm.processes import workers
 from farm.run.plan import Plan
 from farm.scenario import Defect, Scenario, Step, call, patch, wire

@@ -36,8 +36,8 @@ from farm.run.verdict import Judge
 from farm.scenario import wire
 
 if TYPE_CHECKING:
-    from farm.guest.arch_toml import Variant
     from farm.guest.image import Image
+    from farm.guest.variant import Variant
     from farm.run.plan import Plan
 
 SCHEMA = 1

@@ -37,8 +37,8 @@ from farm.cell import Cell, Verdict
 from farm.engines.qemu_user import QEMU_USER, bare
 from farm.errors import FarmError, MissingToolError, UsageError
 from farm.guest import elf, image
-from farm.guest.arch_toml import ENCODERS, Variant
 from farm.guest.image import Image
+from farm.guest.variant import ENCODERS, Variant
 from farm.processes import Process
 from farm.run.plan import Plan, on_engine
 from farm.scenario import REAL_TARGETS, Call, Interrupted, Patch, Restore, Scenario, Scribble, Target, walk, wire

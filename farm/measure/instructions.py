@@ -28,8 +28,8 @@ from farm.engines.qemu_user import QEMU_USER
 from farm.engines.unicorn import UNICORN
 from farm.errors import FarmError, UsageError
 from farm.guest import disassemble, dwarf, elf, image
-from farm.guest.arch_toml import Variant
 from farm.guest.image import Image
+from farm.guest.variant import Variant
 from farm.run.plan import Plan, on_engine
 from farm.run.verdict import Judge, Result
 from farm.scenario import walk, wire

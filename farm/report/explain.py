@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from farm.errors import FarmError, UsageError
 from farm.guest import disassemble, image
-from farm.guest.arch_toml import MECHANISM_FILES
+from farm.guest.variant import MECHANISM_FILES
 from farm.report import second_attempt
 from farm.report.text import indented, line, printable
 from farm.run import verdict

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from farm.cell import SKIPPED, Cell, EngineName
 from farm.errors import FarmError, UnknownNameError
 from farm.guest import image
-from farm.guest.arch_toml import MECHANISM_FILES
+from farm.guest.variant import MECHANISM_FILES
 from farm.report.explain import expectation, first_differing, listing, notes
 from farm.report.text import line, printable
 from farm.run import verdict

@@ -18,7 +18,7 @@ from farm.cell import PASSED, UNSURE, Cell, Hole, Verdict
 from farm.engines import Engine, Reply, engine_named
 from farm.errors import BuildError, FarmError, ImageError, MissingToolError
 from farm.guest import image
-from farm.guest.arch_toml import Variant
+from farm.guest.variant import Variant
 from farm.processes import Stopping, stopping
 from farm.run.plan import Plan
 from farm.run.verdict import Judge, Result, reproducer, skipped

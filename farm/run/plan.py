@@ -21,9 +21,9 @@ from farm.cell import SKIPPED, Cell, EngineName, Hole, Planned, Verdict
 from farm.engines import Engine, engine_named, engines
 from farm.errors import UNREADABLE, MissingToolError, NothingSelectedError, UnknownNameError, UsageError
 from farm.guest import arch_toml
-from farm.guest.arch_toml import ABI_FILE, MECHANISM_FILES, Unavailable, Variant
 from farm.guest.controls import absent, needs_probes
 from farm.guest.toolchain import TOOLCHAINS
+from farm.guest.variant import ABI_FILE, MECHANISM_FILES, Unavailable, Variant
 from farm.run import shards
 from farm.scenario import Scenario, wire
 from farm.text import quoted

@@ -28,7 +28,7 @@ from farm.cell import Hole, Verdict
 from farm.engines import Block, Reply, settings_or_hole
 from farm.engines.child import Child, ChildDied, Pool, Session, converse
 from farm.errors import UNREADABLE, BackendError, ImageError
-from farm.guest.arch_toml import REGISTER_MODULES, UnicornSettings, Variant
+from farm.guest.variant import REGISTER_MODULES, UnicornSettings, Variant
 from farm.scenario import Defect
 
 if TYPE_CHECKING:

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import unicorn
 import unicorn.unicorn_const as uc_const
 
-from farm.guest.arch_toml import ENCODERS, REGISTER_MODULES, UnicornSettings
+from farm.guest.variant import ENCODERS, REGISTER_MODULES, UnicornSettings
 from farm.scenario.wire import DOORBELL_REGION, EVENT_WORDS, FEATURES, HEADER_WORDS, TEXT_FAULTS
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from farm.cell import UNSURE, Cell, EngineName, Hole, Verdict
 from farm.engines import Engine, Reply, engine_named, engines
 from farm.errors import FarmError, UnknownNameError
 from farm.guest import image
-from farm.guest.arch_toml import Variant
 from farm.guest.controls import CONTROLS
+from farm.guest.variant import Variant
 from farm.live import ANY_SCENARIO
 from farm.measure.fuzz import generate
 from farm.measure.fuzz.generate import Program

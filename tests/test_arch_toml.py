@@ -1,4 +1,4 @@
-"""The backends: every mistake in an arch.toml is reported with the file, the key and what is valid."""
+"""The architectures: every mistake in an arch.toml is reported with the file, the key and what is valid."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from farm import paths
 from farm.errors import BackendError
 from farm.guest import arch_toml
-from farm.guest.arch_toml import QemuUserSettings, Unavailable, UnicornSettings
+from farm.guest.variant import QemuUserSettings, Unavailable, UnicornSettings
 
 ARCHITECTURES = sorted(path.parent for path in paths.data("arch").glob("*/arch.toml"))
 
