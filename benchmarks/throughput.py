@@ -38,7 +38,7 @@ import msgspec
 from farm.engines.qemu_user import QEMU_USER
 from farm.engines.unicorn import UNICORN
 from farm.engines.unicorn.machine import Machine
-from farm.guest import arch_toml, image
+from farm.guest import arch_toml, build, image
 from farm.guest.variant import UnicornSettings, Variant
 from farm.scenario import FUNCTIONS, REAL_TARGETS, Kind, Scenario, Shape, model, wire
 from farm.suite import load
@@ -114,7 +114,7 @@ def guests(scenarios: list[Scenario]) -> list[Guest]:
     made = []
     for name in VARIANTS:
         for mechanism in MECHANISMS:
-            built = image.build(image.Spec(variants[name], mechanism))
+            built = build.image(image.Spec(variants[name], mechanism))
             order = built.big_endian
             programs = [wire.encode(scenario, big_endian=order) for scenario in scenarios]
             bodies = [wire.encode_events(list(model.predict(scenario)), big_endian=order) for scenario in scenarios]

@@ -19,7 +19,7 @@ from farm import scenario
 from farm.cell import Verdict
 from farm.engines import Reply, engine_named, timeout_of
 from farm.errors import FarmError, MissingToolError, UsageError
-from farm.guest import disassemble, image
+from farm.guest import build, disassemble, image
 from farm.run import plan
 from farm.run.verdict import LEFT_BEHIND
 from farm.scenario import FUNCTIONS, Defect, Restore, Scenario, Shape, Status, Step, Target, check, wire
@@ -58,7 +58,7 @@ class Guest:
         self._numbers = 0  # taken by the steps so far
         self._death: str | None = None
         self._variant, self._timeout, self._pooled = spec.variant.profiled(engine), timeout, pooled
-        self._engine, self._image = engine_named(engine), image.build(spec)
+        self._engine, self._image = engine_named(engine), build.image(spec)
         self._before = self._after = self._image.bytes_at(*self._image.patched)
         self._when = "now"  # is when ``_after`` was read
         self._decoder = self._image.decoder()

@@ -15,7 +15,7 @@ from farm import paths
 from farm.cell import Cell
 from farm.engines.qemu_user import QEMU_USER
 from farm.engines.unicorn import UNICORN
-from farm.guest import arch_toml, image
+from farm.guest import arch_toml, build, image
 from farm.scenario import Defect, Scenario, model, wire
 
 
@@ -41,10 +41,10 @@ def arm64():
 def guest(arm64):
     """``guest("stub")``: the arm64 image of a mechanism, with a planted bug if one is named."""
 
-    def build(mechanism="stub", control=None):
-        return image.build(image.Spec(arm64, mechanism, control=control))
+    def made(mechanism="stub", control=None):
+        return build.image(image.Spec(arm64, mechanism, control=control))
 
-    return build
+    return made
 
 
 @pytest.fixture(scope="session", params=["pointer", "stub"])
@@ -188,7 +188,7 @@ def objects(arm64, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATCHFARM_CACHE", str(folder))
         for mechanism in ("pointer", "stub"):
-            image.build(image.Spec(arm64, mechanism))
+            build.image(image.Spec(arm64, mechanism))
     shutil.rmtree(folder / "images")
     for lock in folder.glob("made/*.lock"):
         lock.unlink()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from farm import suite
 from farm.engines.unicorn.machine import Machine
 from farm.errors import ImageError, MissingToolError
-from farm.guest import arch_toml, call_sites, disassemble, image, layout
+from farm.guest import arch_toml, build, call_sites, disassemble, layout
 from farm.guest.elf import bytes_at
 from farm.guest.image import Spec
 from farm.guest.toolchain import TOOLCHAINS
@@ -36,17 +36,17 @@ IN_UNICORN = [
 ]
 
 
-def build(variant, toolchain):
+def built_by(variant, toolchain):
     try:
         TOOLCHAINS[toolchain].version(variant)
     except MissingToolError as error:
         pytest.skip(str(error))
-    return image.build(Spec(variant, "relocated", toolchain))
+    return build.image(Spec(variant, "relocated", toolchain))
 
 
 @pytest.mark.parametrize(("variant", "toolchain"), BUILT)
 def test_every_function_has_call_sites_and_every_asm_call_site_is_one(variant, toolchain):
-    built = build(variant, toolchain)
+    built = built_by(variant, toolchain)
     functions = {site.function for site in built.sites}
     assert functions >= {number for number, kind in enumerate(FUNCTIONS) if kind is Kind.INT}
     asm = ["bare"]
@@ -59,8 +59,8 @@ def test_every_function_has_call_sites_and_every_asm_call_site_is_one(variant, t
 
 @pytest.mark.parametrize(("variant", "toolchain"), BUILT)
 def test_the_guest_has_the_table_that_the_host_found(variant, toolchain):
-    built = build(variant, toolchain)
-    found = call_sites.survey(image.Path(built.path), variant)
+    built = built_by(variant, toolchain)
+    found = call_sites.survey(Path(built.path), variant)
     assert found.sites == built.sites
     order = ">" if variant.big_endian else "<"
     table = layout.read(Path(built.path), str(built.path), variant, "relocated").sites
@@ -71,8 +71,8 @@ def test_the_guest_has_the_table_that_the_host_found(variant, toolchain):
 
 @pytest.mark.parametrize(("variant", "toolchain"), BUILT)
 def test_what_is_left_alone_has_a_reason(variant, toolchain):
-    built = build(variant, toolchain)
-    found = call_sites.survey(image.Path(built.path), variant)
+    built = built_by(variant, toolchain)
+    found = call_sites.survey(Path(built.path), variant)
     assert all(left.reason for left in found.left_alone)
     assert not {site.address for site in found.sites} & {left.address for left in found.left_alone}
 
@@ -97,7 +97,7 @@ def words_after(machine, variant, *steps):
 @pytest.mark.parametrize("variant", IN_UNICORN, ids=lambda variant: variant.name)
 def test_every_call_site_is_redirected_straight_to_the_target_and_back(variant):
     """The host decodes what the guest's encoder wrote."""
-    built = build(variant, next(iter(variant.toolchain)))
+    built = built_by(variant, next(iter(variant.toolchain)))
     machine = Machine(built, variant.engine["unicorn"])
     forms = {form.instruction: form for form in variant.call_site}
     patches = [Patch(number, Target.FAST) for number in range(len(FUNCTIONS))]
@@ -137,7 +137,7 @@ def test_a_request_that_fails_half_way_leaves_every_byte_as_it_was(variant):
 @pytest.fixture
 def linked(arm64, tmp_path):
     """A copy of a linked guest that can be damaged: reads and writes at addresses."""
-    built = image.build(Spec(arm64, "relocated"))
+    built = build.image(Spec(arm64, "relocated"))
     path = tmp_path / "guest.elf"
     shutil.copy(built.path, path)
 

@@ -12,7 +12,7 @@ from farm import cli, suite
 from farm.cell import Cell
 from farm.engines import engines
 from farm.errors import ScenarioFileError, UsageError
-from farm.guest import arch_toml, image
+from farm.guest import arch_toml, build, image
 from farm.measure.fuzz import generate
 from farm.run.verdict import Judge
 from farm.scenario import (
@@ -313,7 +313,7 @@ def test_recursion_and_nesting_as_deep_as_is_let_through_fit_a_guest(name):
         step = call(11, 5, "looped", inside=(step,))
     check.scenario(program := made(step, query(0)))
     variant = arch_toml.load()[name]
-    _agrees("unicorn", image.build(image.Spec(variant, "pointer", next(iter(variant.toolchain)))), variant, program)
+    _agrees("unicorn", build.image(image.Spec(variant, "pointer", next(iter(variant.toolchain)))), variant, program)
 
 
 # Whatever is written.

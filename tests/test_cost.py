@@ -23,7 +23,7 @@ from farm.engines import Reply, engines
 from farm.engines.unicorn import UNICORN
 from farm.engines.unicorn.machine import with_skipped
 from farm.errors import MissingToolError
-from farm.guest import arch_toml, image
+from farm.guest import arch_toml, build
 from farm.guest.toolchain import TOOLCHAINS
 from farm.guest.variant import UnicornSettings
 from farm.measure import cost
@@ -103,7 +103,7 @@ def test_a_stub_costs_its_own_instructions_and_nothing_else(variant, toolchain):
     for name in ("stub", "stub far"):
         if found.instructions[name] is None:
             continue
-        built = image.build(way(name).spec(VARIANTS[variant], toolchain))
+        built = build.image(way(name).spec(VARIANTS[variant], toolchain))
         stub = cost._code(built, VARIANTS[variant])["whatever_0"]
         path = path_of(built, VARIANTS[variant], way(name).steps, engines()[engine]).path
         executed = [address for address in path if address in stub]
@@ -160,7 +160,7 @@ def test_baselines_are_no_mechanisms_and_in_no_plan():
 def test_only_the_guest_that_is_measured_has_baselines(arm64, guest):
     spec = way("direct").spec(arm64, "zig")
     assert str(spec) == "arm64/pointer/zig with baselines"
-    built = image.build(spec)
+    built = build.image(spec)
     assert built.key != guest("pointer").key
     named = {name for name in built.functions if name.startswith("cost_")}
     assert named == {"cost_direct", "cost_dispatch", "cost_branch"}
@@ -173,7 +173,7 @@ def test_the_retpoline_flags_are_part_of_the_images_key(tmp_path):
     toml.write_text(toml.read_text().replace('["-mretpoline"]', '["-mretpoline", "-DX"]'))
     other = next(v for v in arch_toml.load_folder(tmp_path / "x86") if v.name == "x86_64")
     spec = way("retpoline").spec(VARIANTS["x86_64"], "zig")
-    assert image.build(dataclasses.replace(spec, variant=other)).key != image.build(spec).key
+    assert build.image(dataclasses.replace(spec, variant=other)).key != build.image(spec).key
 
 
 # What is counted.

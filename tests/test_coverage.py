@@ -18,7 +18,7 @@ from rich.console import Console
 from farm import paths, suite
 from farm.engines import Block, engines
 from farm.engines.qemu_user import _blocks
-from farm.guest import arch_toml, dwarf, image
+from farm.guest import arch_toml, build, dwarf, image
 from farm.guest.disassemble import Instruction, is_conditional, tells_branches
 from farm.measure import coverage
 from farm.measure.coverage import Branch, Coverage, Source, Unit
@@ -106,7 +106,7 @@ def test_a_line_table_is_of_the_files_that_are_wanted(tiny):
 
 
 def test_what_a_caller_with_another_toc_executes_is_of_no_line():
-    built = image.build(image.Spec(VARIANTS["ppc64"], "stub"))
+    built = build.image(image.Spec(VARIANTS["ppc64"], "stub"))
     table = dwarf.read(Path(built.path), lambda path: path.endswith("mechanism/poke.c"))
     with dwarf.opened(Path(built.path)) as file:
         (symbol,) = file.get_section_by_name(".symtab").get_symbol_by_name("patch_query")
@@ -131,7 +131,7 @@ def executed(variant, engine, scenario):
     if hole := found.hole(VARIANTS[variant]):
         pytest.skip(hole.reason)
     spec = image.Spec(VARIANTS[variant], "stub", first_toolchain(variant))
-    built = image.build(spec)
+    built = build.image(spec)
     guest = coverage.Guest(spec, built)
     program = wire.encode(SUITE[scenario], big_endian=built.big_endian)
     (reply,), blocks = found.blocks(built, spec.variant, [program], 20, guest.watched)
@@ -411,7 +411,7 @@ def test_a_dead_branch_is_in_the_files(planted):
 def test_a_cell_that_fails_is_said():
     (batch, *_) = batches(selected(arch=["arm64"], mechanism=["stub"], engine=["unicorn"], scenario=["crc_*,BS-0*"]))
     spec = image.Spec(batch.spec.variant, "stub", "zig", "no-restore")
-    built = image.build(spec)
+    built = build.image(spec)
     unit = coverage.measure(batch, built, coverage.Guest(spec, built))
     assert unit.failed
     assert all(": mismatch: " in cell for cell in unit.failed)

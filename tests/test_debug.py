@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from farm.cli import app
 from farm.engines.qemu_user import QEMU_USER
 from farm.errors import FarmError, MissingToolError, UsageError
-from farm.guest import image
+from farm.guest import build, image
 from farm.guest.controls import CONTROLS
 from farm.measure import debug
 from farm.run import plan
@@ -376,7 +376,7 @@ def test_the_script_names_no_path_that_could_be_taken_for_a_command(arm64, tmp_p
 def test_breakpoints_are_where_calls_come_by(guest):
     """ELFv2 functions are entered behind the load of their TOC."""
     made, planned = plan.one(f"ppc64le/stub/zig/qemu-user/{SCENARIO}")
-    built = image.build(image.Spec(made.variants["ppc64le"], "stub"))
+    built = build.image(image.Spec(made.variants["ppc64le"], "stub"))
     told = debug.script(built, made.variants["ppc64le"], made.scenarios[planned.cell.scenario])
     assert f"break *{built.functions['patch_set'] + 8:#x}" in told
     told = debug.script(guest("stub"), made.variants["arm64"], made.scenarios[planned.cell.scenario])

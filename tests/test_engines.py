@@ -21,7 +21,7 @@ from farm.engines import engines, qemu_user, timeout_of, unicorn
 from farm.engines.child import Child, ChildDied
 from farm.engines.unicorn import UNICORN
 from farm.errors import BackendError, UsageError
-from farm.guest import arch_toml, image
+from farm.guest import arch_toml, build, image
 from farm.guest.controls import CONTROLS
 from farm.guest.variant import QemuUserSettings, Unavailable, UnicornSettings
 from farm.scenario import Loop, Scribble, call, model, null, patch, query, wire
@@ -517,7 +517,7 @@ VARIANTS = [
 @pytest.mark.parametrize("control", ["no-patch", "off-by-one"])
 def test_a_planted_bug_is_seen_on_every_variant(name, control, mechanism):
     variant = arch_toml.load()[name]
-    built = image.build(image.Spec(variant, mechanism, control=control))
+    built = build.image(image.Spec(variant, mechanism, control=control))
     suite = [s for s in applicable(mechanism) if CONTROLS[control].defect in s.detects]
     programs = [wire.encode(program, big_endian=built.big_endian) for program in suite]
     assert suite

@@ -27,7 +27,7 @@ from farm.engines import Reply, qemu_user, unicorn
 from farm.engines.child import Child, ChildDied
 from farm.engines.unicorn import UNICORN, Block, Failure, Steps
 from farm.engines.unicorn.machine import GuestFault, Machine
-from farm.guest import arch_toml, image
+from farm.guest import arch_toml, build, image
 from farm.live import Guest, GuestDied, PatchRefused
 from farm.report.explain import explain
 from farm.report.show import outcome
@@ -250,7 +250,7 @@ def traces(arm64):
     """Real ones: image, cell, scenario and bytes of each."""
     found = []
     for mechanism in ("pointer", "stub", "relocated"):
-        built = image.build(image.Spec(arm64, mechanism))
+        built = build.image(image.Spec(arm64, mechanism))
         names = ("supersede_then_restore", "patched_by_grandchild", "removed_call_site", "chacha_counter_wraps")
         scenarios = [s for s in suite.load().values() if s.name in names and (not s.only or mechanism in s.only[0])]
         programs = [wire.encode(program, big_endian=False) for program in scenarios]

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from farm import paths
 from farm.errors import BuildError, ImageError, OutputError
-from farm.guest import arch_toml, disassemble, dwarf, elf, image, toolchain
+from farm.guest import arch_toml, build, disassemble, dwarf, elf, image, toolchain
 from farm.guest.arch_toml import load_folder
 from farm.guest.controls import CONTROLS
 from farm.guest.image import Spec
@@ -58,9 +58,9 @@ def body(built, name):
 
 
 def test_the_same_guest_is_never_built_twice(own_cache, arm64, monkeypatch):
-    first = image.build(Spec(arm64, "stub"))
-    monkeypatch.setattr(image.processes, "run", lambda *_, **__: pytest.fail("a compiler was run"))
-    assert image.build(Spec(arm64, "stub")) == first
+    first = build.image(Spec(arm64, "stub"))
+    monkeypatch.setattr(build.processes, "run", lambda *_, **__: pytest.fail("a compiler was run"))
+    assert build.image(Spec(arm64, "stub")) == first
     assert Path(first.path).is_relative_to(own_cache)
     assert first.key in first.path
 
@@ -69,15 +69,15 @@ def test_a_changed_source_is_another_image(edited_arch):
     folder = edited_arch()
     (variant,) = load_folder(folder)
     pointer, stub = Spec(variant, "pointer"), Spec(variant, "stub")
-    made = image.build_all([pointer, stub])
-    assert [image.kept(spec) for spec in (pointer, stub)] == list(made.values())
+    made = build.images([pointer, stub])
+    assert [build.kept(spec) for spec in (pointer, stub)] == list(made.values())
     with (folder / "stub.S").open("a", encoding="utf-8") as file:
         file.write("/* changed */\n")
-    assert image.kept(stub) != made[stub]
-    assert image.kept(pointer) == made[pointer]  # which has no stub.S
+    assert build.kept(stub) != made[stub]
+    assert build.kept(pointer) == made[pointer]  # which has no stub.S
     with (folder / "arch.h").open("a", encoding="utf-8") as file:
         file.write("/* changed */\n")
-    assert image.kept(pointer) != made[pointer]
+    assert build.kept(pointer) != made[pointer]
 
 
 @pytest.mark.parametrize(
@@ -92,9 +92,9 @@ def test_a_changed_source_is_another_image(edited_arch):
 def test_changed_settings_are_another_image(edited_arch, old, new):
     (before,) = load_folder(edited_arch(name="before/same"))
     (after,) = load_folder(edited_arch((old, new), name="after/same"))
-    built = image.build(Spec(before, "stub"))
-    assert image.kept(Spec(before, "stub")) == built
-    assert image.kept(Spec(after, "stub")) != built
+    built = build.image(Spec(before, "stub"))
+    assert build.kept(Spec(before, "stub")) == built
+    assert build.kept(Spec(after, "stub")) != built
 
 
 def test_the_folder_of_an_architecture_is_in_the_image_by_its_name_alone(edited_arch, tmp_path):
@@ -102,7 +102,7 @@ def test_the_folder_of_an_architecture_is_in_the_image_by_its_name_alone(edited_
     (second,) = load_folder(edited_arch(name="second"))
     elsewhere = shutil.copytree(first.folder, tmp_path / "else where" / "first")
     (moved,) = load_folder(elsewhere)
-    made, other, again = (image.build(Spec(variant, "stub")) for variant in (first, second, moved))
+    made, other, again = (build.image(Spec(variant, "stub")) for variant in (first, second, moved))
     assert made == again
     assert made.sha256 != other.sha256
     files = {path for _, path, _ in dwarf.places(Path(other.path))}
@@ -113,7 +113,7 @@ def test_the_folder_of_an_architecture_is_in_the_image_by_its_name_alone(edited_
 def test_mechanism_control_and_wire_format_are_part_of_the_key(guest, arm64, monkeypatch):
     assert len({guest(*what).key for what in (("stub",), ("pointer",), ("stub", "no-patch"))}) == 3
     monkeypatch.setattr(wire, "wire_hash", lambda: 1)
-    assert image.kept(Spec(arm64, "stub")) is None
+    assert build.kept(Spec(arm64, "stub")) is None
 
 
 def test_a_missing_source_is_named(edited_arch):
@@ -121,7 +121,7 @@ def test_a_missing_source_is_named(edited_arch):
     (variant,) = load_folder(folder)
     (folder / "start_linux.S").unlink()
     with pytest.raises(ImageError, match=r"arm64/stub/zig: source .*start_linux\.S is missing"):
-        image.build(Spec(variant, "stub"))
+        build.image(Spec(variant, "stub"))
 
 
 def _corrupt(path):
@@ -144,9 +144,9 @@ def _corrupt(path):
     ],
 )
 def test_a_damaged_image_of_our_own_is_named_and_built_anew(own_cache, arm64, capfd, damage, complaint):
-    good = image.build(Spec(arm64, "pointer"))
+    good = build.image(Spec(arm64, "pointer"))
     damage(Path(good.path))
-    assert image.build(Spec(arm64, "pointer")) == good
+    assert build.image(Spec(arm64, "pointer")) == good
     said = capfd.readouterr().err
     assert str(Path(good.path).parent) in said
     assert complaint in said
@@ -155,20 +155,20 @@ def test_a_damaged_image_of_our_own_is_named_and_built_anew(own_cache, arm64, ca
 
 def test_an_image_of_another_guest_in_its_place_is_found_out(own_cache, arm64, capfd):
     """A false green once: every cell of the one passed on the guest of the other."""
-    pointer, stub = image.build_all([Spec(arm64, "pointer"), Spec(arm64, "stub")]).values()
+    pointer, stub = build.images([Spec(arm64, "pointer"), Spec(arm64, "stub")]).values()
     for files in (["image.json"], ["guest.elf"], ["image.json", "guest.elf"]):
         for name in files:
             shutil.copy(Path(pointer.path).with_name(name), Path(stub.path).with_name(name))
-        assert image.build(Spec(arm64, "stub")) == stub
+        assert build.image(Spec(arm64, "stub")) == stub
         said = capfd.readouterr().err
         assert said.count("building it anew") == 1
         assert str(Path(stub.path).parent) in said
-        assert image.build(Spec(arm64, "stub")) == stub
+        assert build.image(Spec(arm64, "stub")) == stub
         assert capfd.readouterr().err == ""
 
 
 def test_a_description_with_a_damaged_field_is_built_anew(own_cache, arm64, capfd):
-    good = image.build(Spec(arm64, "pointer"))
+    good = build.image(Spec(arm64, "pointer"))
     path = Path(good.path).with_name("image.json")
     whole = path.read_bytes()
     for fields in (
@@ -184,19 +184,19 @@ def test_a_description_with_a_damaged_field_is_built_anew(own_cache, arm64, capf
         {"sites": None},
     ):
         path.write_bytes(msgspec.json.encode(msgspec.json.decode(whole) | fields))
-        assert image.build(Spec(arm64, "pointer")) == good, fields
+        assert build.image(Spec(arm64, "pointer")) == good, fields
         assert capfd.readouterr().err.count("building it anew") == 1, fields
         assert path.read_bytes() == whole, fields
 
 
 def test_an_image_whose_description_is_another_guests_by_its_record_too_is_found_out(own_cache, arm64, capfd):
-    pointer, stub = image.build_all([Spec(arm64, "pointer"), Spec(arm64, "stub")]).values()
+    pointer, stub = build.images([Spec(arm64, "pointer"), Spec(arm64, "stub")]).values()
     for name in ("image.json", "guest.elf"):
         shutil.copy(Path(pointer.path).with_name(name), Path(stub.path).with_name(name))
     digest = hashlib.sha256(Path(stub.path).with_name("image.json").read_bytes()).hexdigest()
     for made in own_cache.glob("made/*.json"):
         made.write_text(re.sub(f'("{stub.key}":)"[0-9a-f]+"', rf'\1"{digest}"', made.read_text()), encoding="utf-8")
-    assert image.build(Spec(arm64, "stub")) == stub
+    assert build.image(Spec(arm64, "stub")) == stub
     assert "is another: arm64/pointer/zig; building it anew" in capfd.readouterr().err
 
 
@@ -205,27 +205,27 @@ def test_an_object_or_a_list_that_is_damaged_is_made_anew(own_cache, arm64, capf
     """An object that a power failure had left empty did not compile for ever."""
     for folder in ("objects", "made"):
         shutil.rmtree(own_cache / folder)
-    good = image.build(Spec(arm64, "pointer"))
+    good = build.image(Spec(arm64, "pointer"))
     for what in ("objects/*.o", "made/*.json"):
         damaged = list(own_cache.glob(what))
         for path in damaged:
             path.write_bytes(content)
         shutil.rmtree(own_cache / "images")
-        assert image.build(Spec(arm64, "pointer")) == good
+        assert build.image(Spec(arm64, "pointer")) == good
         said = capfd.readouterr().err.splitlines()
         assert len(said) == len(set(said)) == len(damaged)
         assert all(line.endswith("; building it anew") for line in said)
         shutil.rmtree(own_cache / "images")
-        assert image.build(Spec(arm64, "pointer")) == good
+        assert build.image(Spec(arm64, "pointer")) == good
         assert capfd.readouterr().err == ""
 
 
 def test_a_cache_can_be_moved(own_cache, arm64, monkeypatch, tmp_path):
-    good = image.build(Spec(arm64, "pointer"))
+    good = build.image(Spec(arm64, "pointer"))
     moved = own_cache.rename(tmp_path / "moved")
     monkeypatch.setenv("PATCHFARM_CACHE", str(moved))
-    monkeypatch.setattr(image, "_tool", lambda *_: pytest.fail("a compiler was run"))
-    assert replace_path(image.build(Spec(arm64, "pointer"))) == replace_path(good)
+    monkeypatch.setattr(build, "_tool", lambda *_: pytest.fail("a compiler was run"))
+    assert replace_path(build.image(Spec(arm64, "pointer"))) == replace_path(good)
 
 
 def replace_path(built):
@@ -234,8 +234,8 @@ def replace_path(built):
 
 _AT_ONCE = """
 import sys
-from farm.guest import arch_toml, image
-built = image.build_all([image.Spec(arch_toml.load()["arm64"], mechanism) for mechanism in ("stub", "pointer")])
+from farm.guest import arch_toml, build, image
+built = build.images([image.Spec(arch_toml.load()["arm64"], mechanism) for mechanism in ("stub", "pointer")])
 print([made.sha256 for made in built.values()])
 """
 
@@ -252,19 +252,19 @@ def test_farms_that_build_into_one_cache_at_once_build_each_image_once(own_cache
             process.kill()
     assert {err for _, err in ended} == {""}
     (shas,) = {out for out, _ in ended}
-    built = [image.build(Spec(arm64, mechanism)) for mechanism in ("stub", "pointer")]
+    built = [build.image(Spec(arm64, mechanism)) for mechanism in ("stub", "pointer")]
     assert shas.strip() == str([made.sha256 for made in built])
     assert len(list(own_cache.glob("images/*"))) == 2
     assert {path.suffix for path in own_cache.glob("made/*")} == {".json", ".lock"}
 
 
 def test_what_a_farm_that_was_killed_left_behind_is_cleared_away(own_cache, arm64):
-    image.build(Spec(arm64, "pointer"))
+    build.image(Spec(arm64, "pointer"))
     (lock,) = own_cache.glob("made/*.lock")  # of an image
     left = lock.with_name(f"{lock.stem}-left")
     left.mkdir()
     shutil.rmtree(own_cache / "images")
-    image.build(Spec(arm64, "pointer"))
+    build.image(Spec(arm64, "pointer"))
     assert not left.exists()
 
 
@@ -274,23 +274,23 @@ def test_what_a_farm_that_was_killed_left_behind_is_cleared_away(own_cache, arm6
 def test_the_farms_code_that_fills_and_describes_guests_is_part_of_the_key(guest, arm64, monkeypatch, tmp_path):
     """With a survey that finds no call site the old image was used once, and stayed green."""
     good = guest("pointer")
-    copies = {name: tmp_path / f"{name}.py" for name in image.HOST_MODULES}
+    copies = {name: tmp_path / f"{name}.py" for name in build.HOST_MODULES}
     for name, copy in copies.items():
         shutil.copy(paths.module(name), copy)
     monkeypatch.setattr(paths, "module", copies.__getitem__)
     for name, copy in copies.items():
         with copy.open("a", encoding="utf-8") as file:
             file.write("# changed\n")
-        image._host.cache_clear()
-        assert image.kept(Spec(arm64, "pointer")) is None, name
+        build._host.cache_clear()
+        assert build.kept(Spec(arm64, "pointer")) is None, name
     monkeypatch.undo()
-    image._host.cache_clear()
-    assert image.kept(Spec(arm64, "pointer")) == good
+    build._host.cache_clear()
+    assert build.kept(Spec(arm64, "pointer")) == good
 
 
 def test_every_module_that_makes_an_image_is_part_of_the_key():
     """But those that only check, say or start things, or whose part is in the commands and in what is asked for."""
-    left, reached = ["guest.image"], set()
+    left, reached = ["guest.build"], set()
     while left:
         name = left.pop()
         if name not in reached:
@@ -301,7 +301,7 @@ def test_every_module_that_makes_an_image_is_part_of_the_key():
                 modules = [module for module in inside if paths.module(module).is_file()]
                 left += modules or [package]
     without = {"cell", "guest.controls", "errors", "paths", "processes", "text"}
-    assert reached - set(image.HOST_MODULES) == without
+    assert reached - set(build.HOST_MODULES) == without
 
 
 def test_another_compiler_of_the_same_version_is_another_compiler(tmp_path, monkeypatch):
@@ -334,9 +334,9 @@ def test_a_control_in_a_header_of_a_subfolder_is_planted(own_cache, edited_arch)
     source = folder / "stub.S"
     text = source.read_text(encoding="utf-8")
     source.write_text(f"{text}\n#ifdef ABSENT\n#error it is planted\n#endif\n", encoding="utf-8")
-    image.build(Spec(variant, "stub"))
+    build.image(Spec(variant, "stub"))
     with pytest.raises(BuildError, match="it is planted"):
-        image.build(Spec(variant, "stub", control="no-patch"))
+        build.image(Spec(variant, "stub", control="no-patch"))
 
 
 # Faults of the machine's.
@@ -345,16 +345,16 @@ def test_a_control_in_a_header_of_a_subfolder_is_planted(own_cache, edited_arch)
 def test_a_folder_for_temporary_files_that_is_not_there_is_not_needed(own_cache, guest, arm64, monkeypatch, tmp_path):
     monkeypatch.setenv("TMPDIR", str(tmp_path / "nowhere"))
     for toolchain_ in [name for name in ("zig", "gcc") if shutil.which("aarch64-linux-gnu-gcc") or name == "zig"]:
-        assert image.build(Spec(arm64, "pointer", toolchain_)).sha256
+        assert build.image(Spec(arm64, "pointer", toolchain_)).sha256
 
 
 @pytest.mark.parametrize(
     "words", ["LLVM ERROR: IO failure on output stream: No space left on device", "error: NoSpaceLeft"]
 )
 def test_a_full_disk_is_not_the_guests_fault(own_cache, arm64, monkeypatch, words):
-    monkeypatch.setattr(image.processes, "run", lambda *_, **__: (1, f"pattern.S: {words}"))
+    monkeypatch.setattr(build.processes, "run", lambda *_, **__: (1, f"pattern.S: {words}"))
     with pytest.raises(OutputError, match=f"images cannot be kept in {own_cache}: No space left on device") as caught:
-        image.build(Spec(arm64, "stub"))
+        build.image(Spec(arm64, "stub"))
     assert caught.value.exit_status == 3
 
 
@@ -408,7 +408,7 @@ def test_a_cache_that_cannot_be_written_is_an_error_that_names_its_variable(arm6
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     monkeypatch.setenv("PATCHFARM_CACHE", str(tmp_path / "file"))
     with pytest.raises(OutputError, match="set PATCHFARM_CACHE to a folder that can be written") as caught:
-        image.build(Spec(arm64, "stub"))
+        build.image(Spec(arm64, "stub"))
     assert str(tmp_path / "file") in str(caught.value)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_status == 3
@@ -420,7 +420,7 @@ def test_a_cache_that_cannot_be_locked_is_an_error_that_names_its_variable(own_c
 
     monkeypatch.setattr("filelock.FileLock.acquire", refuses)
     with pytest.raises(OutputError, match="no flock here; set PATCHFARM_CACHE to a folder that can be written"):
-        image.build(Spec(arm64, "stub"))
+        build.image(Spec(arm64, "stub"))
     assert not list(own_cache.rglob("guest.elf"))
 
 
@@ -429,7 +429,7 @@ def test_a_source_that_does_not_compile_is_a_build_error_with_the_compilers_word
     (variant,) = load_folder(folder)
     (folder / "patch.c").write_text("#error this architecture is closed today\n", encoding="utf-8")
     with pytest.raises(BuildError) as caught:
-        image.build(Spec(variant, "stub"))
+        build.image(Spec(variant, "stub"))
     error = caught.value
     assert str(error).startswith(f"{folder / 'patch.c'} does not compile for arm64\n  command: ")
     assert "this architecture is closed today" in error.output
@@ -445,7 +445,7 @@ def test_warnings_are_errors(own_cache, edited_arch):
     with (folder / "patch.c").open("a", encoding="utf-8") as file:
         file.write("static int nobody_calls_this(void) { return 0; }\n")
     with pytest.raises(BuildError, match="nobody_calls_this"):
-        image.build(Spec(variant, "stub"))
+        build.image(Spec(variant, "stub"))
 
 
 def test_a_guest_that_does_not_link_is_a_build_error(own_cache, edited_arch):
@@ -455,7 +455,7 @@ def test_a_guest_that_does_not_link_is_a_build_error(own_cache, edited_arch):
     text = source.read_text(encoding="utf-8")
     source.write_text(text.replace("linux_main", "nowhere_at_all"), encoding="utf-8")
     with pytest.raises(BuildError, match="does not link") as caught:
-        image.build(Spec(variant, "pointer"))
+        build.image(Spec(variant, "pointer"))
     assert "nowhere_at_all" in caught.value.output
     assert "ld.lld" in caught.value.command
 
@@ -465,7 +465,7 @@ def test_one_guest_that_fails_does_not_keep_others_from_being_built(own_cache, e
     (variant,) = load_folder(folder)
     (folder / "patch.c").write_text("#error\n", encoding="utf-8")
     good, bad = Spec(arm64, "pointer"), Spec(variant, "stub")
-    built = image.build_all([good, bad])
+    built = build.images([good, bad])
     assert isinstance(built[good], image.Image)
     assert isinstance(built[bad], BuildError)
 
@@ -480,7 +480,7 @@ def test_the_bytes_do_not_depend_on_the_folder(guest, monkeypatch, own_cache, tm
     monkeypatch.setitem(vars(TOOLCHAINS["zig"]), "_binary", str(compiler / "zig"))
     monkeypatch.chdir(elsewhere)
     variant, *_ = load_folder(elsewhere / "arch" / "arm64")
-    built = image.build(Spec(variant, mechanism))
+    built = build.image(Spec(variant, mechanism))
     assert Path(built.path).is_relative_to(own_cache)
     assert built.sha256 == guest(mechanism).sha256
     assert str(elsewhere).encode() not in built.read()
@@ -489,11 +489,11 @@ def test_the_bytes_do_not_depend_on_the_folder(guest, monkeypatch, own_cache, tm
 _FIRST_AT_ONCE = """
 import sys, threading
 sys.setswitchinterval(1e-7)
-from farm.guest import arch_toml, image
+from farm.guest import arch_toml, build, image
 variant = arch_toml.load()["arm64"]
 specs = [image.Spec(variant, mechanism) for mechanism in ("pointer", "stub", "relocated")] * 3
 gate, built = threading.Barrier(len(specs)), []
-threads = [threading.Thread(target=lambda s: (gate.wait(), built.append(image.build(s))), args=(s,)) for s in specs]
+threads = [threading.Thread(target=lambda s: (gate.wait(), built.append(build.image(s))), args=(s,)) for s in specs]
 for thread in threads:
     thread.start()
 for thread in threads:
@@ -598,7 +598,7 @@ def test_addresses_have_names(guest):
 def test_a_function_with_a_descriptor_is_where_its_code_begins():
     if shutil.which("powerpc64-linux-gnu-gcc") is None:
         pytest.skip("powerpc64-linux-gnu-gcc is missing: apt-get install gcc-powerpc64-linux-gnu")
-    built = image.build(Spec(arch_toml.load()["ppc64v1"], "stub", "gcc"))
+    built = build.image(Spec(arch_toml.load()["ppc64v1"], "stub", "gcc"))
     start = built.symbols["stub_start"]
     assert [built.functions[f"whatever_{f}"] for f in range(3)] == [start, start + 32, start + 64]
 
@@ -622,7 +622,7 @@ def test_code_without_a_disassembler_is_shown_in_words(arm64):
 
 
 def test_a_pointer_to_a_thumb_function_has_its_name():
-    built = image.build(Spec(arch_toml.load()["thumb"], "pointer"))
+    built = build.image(Spec(arch_toml.load()["thumb"], "pointer"))
     default_0 = int.from_bytes(built.bytes_at(built.patched[0], 4), "little")
     assert default_0 == built.functions["default_0"] + 1
     assert built.name_of(default_0) == built.name_of(default_0 - 1) == "default_0"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from farm import paths
-from farm.errors import ImageError
-from farm.guest import image, inputs
+from farm.errors import BuildError, ImageError
+from farm.guest import build, inputs
 from farm.guest.arch_toml import load_folder
 from farm.guest.image import Spec
 from farm.guest.inputs import Files, Places, Record
@@ -61,14 +62,14 @@ def test_a_changed_file_is_another_guest_whatever_its_name_and_wherever_it_is(ow
     header = spec.source.parent / name
     header.parent.mkdir(exist_ok=True)
     header.write_text("#define FACTOR 3\n", encoding="utf-8")
-    before = image.build(spec)
-    assert image.kept(spec) == before
+    before = build.image(spec)
+    assert build.kept(spec) == before
     header.write_text("#define FACTOR 4\n", encoding="utf-8")
-    assert image.kept(spec) != before
-    after = image.build(spec)
+    assert build.kept(spec) != before
+    after = build.image(spec)
     assert after.sha256 != before.sha256
     header.write_text("#define FACTOR 3\n", encoding="utf-8")
-    assert image.kept(spec) == before, "both are kept"
+    assert build.kept(spec) == before, "both are kept"
 
 
 def test_a_file_that_an_architecture_includes_from_a_subfolder_is_part_of_the_guest(edited_arch):
@@ -79,23 +80,23 @@ def test_a_file_that_an_architecture_includes_from_a_subfolder_is_part_of_the_gu
     patch = folder / "patch.c"
     (folder / "deeper" / "patch.inc").write_bytes(patch.read_bytes())
     patch.write_text('#include "deeper/patch.inc"\n', encoding="utf-8")
-    image.build(Spec(variant, "stub"))
+    build.image(Spec(variant, "stub"))
     (folder / "deeper" / "patch.inc").write_text("#error this architecture is closed today\n", encoding="utf-8")
-    with pytest.raises(image.BuildError, match="closed today"):
-        image.build(Spec(variant, "stub"))
+    with pytest.raises(BuildError, match="closed today"):
+        build.image(Spec(variant, "stub"))
 
 
 def test_a_file_that_appears_earlier_on_the_include_path_is_seen(own, edited_arch):
     folder = edited_arch()
     (variant,) = load_folder(folder)
     (folder / "factor.h").write_text("#define FACTOR 3\n", encoding="utf-8")
-    spec = image.replace(own(), variant=variant)
-    before = image.build(spec)
+    spec = replace(own(), variant=variant)
+    before = build.image(spec)
     nearer = spec.source.with_name("factor.h")
     nearer.write_text("#define FACTOR 4\n", encoding="utf-8")
-    assert image.build(spec).sha256 != before.sha256
+    assert build.image(spec).sha256 != before.sha256
     nearer.unlink()
-    assert image.build(spec) == before
+    assert build.image(spec) == before
 
 
 def test_a_file_that_a_source_only_asks_for_is_seen(own):
@@ -104,11 +105,11 @@ def test_a_file_that_a_source_only_asks_for_is_seen(own):
         "TARGET(default, 0) {{ return FACTOR * x; }}\n"
     )
     spec = own('"nearby/question.h"', asks)
-    before = image.build(spec)
+    before = build.image(spec)
     asked = spec.source.parent / "nearby"
     asked.mkdir()
     (asked / "question.h").touch()
-    assert image.build(spec).sha256 != before.sha256
+    assert build.image(spec).sha256 != before.sha256
 
 
 @pytest.fixture
@@ -131,13 +132,13 @@ def test_a_linker_script_and_what_it_includes_are_part_of_the_guest(elsewhere, t
     place = next(number for number, line in enumerate(lines) if "FAR_BASE;" in line)
     script.write_text("\n".join([*lines[: place + 1], "INCLUDE part.ld", *lines[place + 1 :]]), encoding="utf-8")
     spec = Spec(variant, "pointer", toolchain)
-    before = image.build(spec)
+    before = build.image(spec)
     part.write_text(part.read_text(encoding="utf-8").replace("ALIGN(16)", "ALIGN(64)"), encoding="utf-8")
-    assert image.kept(spec) != before
-    after = image.build(spec)
+    assert build.kept(spec) != before
+    after = build.image(spec)
     assert after.sha256 != before.sha256
     script.write_text(text, encoding="utf-8")
-    assert image.kept(spec) not in (before, after)
+    assert build.kept(spec) not in (before, after)
 
 
 def test_a_changed_byte_of_any_file_that_was_read_is_another_guest(elsewhere, toolchain):
@@ -148,7 +149,7 @@ def test_a_changed_byte_of_any_file_that_was_read_is_another_guest(elsewhere, to
     source.write_text(TARGET.format(name='"factor.inc"'), encoding="utf-8")
     (source.parent / "factor.inc").write_text("#define FACTOR 3 /* three */\n", encoding="utf-8")
     spec = Spec(variant, "relocated", toolchain, source=source)
-    built = image.build(spec)
+    built = build.image(spec)
     read = sorted(path for path in map(Path, read_by(spec)) if path.is_relative_to(elsewhere))
     names = {path.name for path in read}
     assert {"factor.inc", "targets.c", "link.ld", "patch.c", "sites.c", "arch.h", "patch.h", "pattern.S"} <= names
@@ -161,17 +162,17 @@ def test_a_changed_byte_of_any_file_that_was_read_is_another_guest(elsewhere, to
         other = bytearray(content)
         other[place % len(content)] ^= flipped
         path.write_bytes(other)
-        assert image.kept(spec) is None, path
+        assert build.kept(spec) is None, path
         path.write_bytes(content)
-        assert image.kept(spec) == built
+        assert build.kept(spec) == built
 
     changes()
 
 
 def read_by(spec):
     """The paths of all that the last build of ``spec`` read."""
-    record, *_ = inputs.records(image._made(image._request(spec, Files())))  # the last one is first
-    places = image._places(spec)
+    record, *_ = inputs.records(build._made(build._request(spec, Files())))  # the last one is first
+    places = build._places(spec)
     return [path for path in map(places.path, record.inputs) if Path(path).is_file()]
 
 
@@ -191,8 +192,8 @@ def test_a_file_that_an_option_names_is_part_of_the_guest(tmp_path, option):
 def test_only_what_lies_beside_the_compiler_is_known_by_its_size(own):
     """With gcc that was once everything below /usr: a header of the user's in /usr/local among it."""
     spec = own("<stdint.h>", '#include "patchfarm.h"\n#include {name}\nTARGET(default, 0) {{ return x; }}\n')
-    image.build(spec)
-    places = image._places(spec)
+    build.image(spec)
+    places = build._places(spec)
     root, ours = places.path(inputs.COMPILER), (str(paths.data("images").parent), str(spec.source.parent))
     assert [path for path in read_by(spec) if not path.startswith((root, *ours))] == []
     for path in ("/usr/include/stdint.h", "/usr/local/include/mine.h", "/usr/lib/mine.h"):
@@ -206,7 +207,7 @@ def test_a_source_that_reads_what_no_compiler_tells_of_is_refused(own, tmp_path)
     (tmp_path / "bytes").write_bytes(b"bytes")
     spec = own(tmp_path / "bytes", '#include "patchfarm.h"\n__asm__(".incbin \\"{name}\\"");\n')
     with pytest.raises(ImageError) as caught:
-        image.build(spec)
+        build.image(spec)
     assert str(caught.value) == (
         f"{spec.source}:2: .incbin reads a file that no compiler tells of, so that a change to it would not be seen; "
         "put its contents into the source"
@@ -268,8 +269,8 @@ def test_the_environment_is_no_part_of_a_guest(own, tmp_path, monkeypatch):
     """A variable of the compiler's would add to the include path, and is in no key."""
     (tmp_path / "factor.h").write_text("#define FACTOR 3\n", encoding="utf-8")
     monkeypatch.setenv("CPATH", str(tmp_path))
-    with pytest.raises(image.BuildError, match=r"factor\.h"):
-        image.build(own())
+    with pytest.raises(BuildError, match=r"factor\.h"):
+        build.image(own())
 
 
 # Files that change while they are read.
@@ -280,14 +281,14 @@ def edits(monkeypatch):
     """``edits(path, texts)``: as each command of a build ends, the next of ``texts`` is written."""
 
     def begin(path, texts):
-        tool = image._tool
+        tool = build._tool
 
         def run(*command):
             tool(*command)
             if text := next(texts, None):
                 path.write_text(text, encoding="utf-8")
 
-        monkeypatch.setattr(image, "_tool", run)
+        monkeypatch.setattr(build, "_tool", run)
 
     return begin
 
@@ -296,10 +297,10 @@ def test_a_source_that_changes_as_it_is_built_is_built_as_it_is_in_the_end(own, 
     spec = own()
     header = spec.source.with_name("factor.h")
     header.write_text("#define FACTOR 4\n", encoding="utf-8")
-    wanted = image.build(spec).sha256
+    wanted = build.image(spec).sha256
     header.write_text("#define FACTOR 3\n", encoding="utf-8")
     edits(header, iter(["#define FACTOR 4\n"]))
-    assert image.build(spec).sha256 == wanted
+    assert build.image(spec).sha256 == wanted
 
 
 def test_a_source_that_never_holds_still_is_named(own, edits):
@@ -308,7 +309,7 @@ def test_a_source_that_never_holds_still_is_named(own, edits):
     header.write_text("#define FACTOR 0\n", encoding="utf-8")
     edits(header, (f"#define FACTOR {number}\n" for number in range(1, 100)))
     with pytest.raises(ImageError, match=r"factor\.h changes while it is built"):
-        image.build(spec)
+        build.image(spec)
 
 
 # Names, states, records.

@@ -24,7 +24,7 @@ from farm.cell import Hole, Verdict
 from farm.engines import Reply
 from farm.engines.unicorn import UNICORN
 from farm.errors import ImageError, UsageError
-from farm.guest import arch_toml, image
+from farm.guest import arch_toml, build, image
 from farm.run.batch import Batch, batches, run_batch
 from farm.run.execute import execute
 from farm.run.journal import Journal, NoHeaderError, Run, describe, make_way, read
@@ -294,7 +294,7 @@ def test_a_cell_without_a_guest_is_told_at_once(told, monkeypatch):
     def fail(_):
         raise ImageError("it is broken")
 
-    monkeypatch.setattr(image, "build", fail)
+    monkeypatch.setattr(build, "image", fail)
     assert told([])[0] == [(name, "build-error", True) for name in ("one", "two", "three")]
 
 
@@ -459,7 +459,7 @@ def left_by_kill(arm64, tmp_path_factory):
         text = (folder / "stuck" / name).read_text(encoding="utf-8")
         assert old in text
         (folder / "stuck" / name).write_text(text.replace(old, new), encoding="utf-8")
-    image.build(image.Spec(arch_toml.load((folder / "stuck",))["stuck"], "stub"))
+    build.image(image.Spec(arch_toml.load((folder / "stuck",))["stuck"], "stub"))
     command = [sys.executable, "-m", "farm", "run", *SELECT, "--arch-path", "stuck", "--timeout", "3"]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         path = folder / "farm-out" / "results.jsonl"

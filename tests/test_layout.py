@@ -15,7 +15,7 @@ import pytest
 from farm.cell import Cell, Verdict
 from farm.engines.unicorn import UNICORN
 from farm.errors import ImageError, MissingToolError
-from farm.guest import arch_toml, call_sites, image, layout, link
+from farm.guest import arch_toml, build, call_sites, layout, link
 from farm.guest.arch_toml import load_folder
 from farm.guest.elf import Segment, Symbol
 from farm.guest.image import Spec
@@ -41,7 +41,7 @@ def built(variant, mechanism, toolchain=None):
         TOOLCHAINS[toolchain].version(variant)
     except MissingToolError as error:
         pytest.skip(str(error))
-    made = image.build(Spec(variant, mechanism, toolchain))
+    made = build.image(Spec(variant, mechanism, toolchain))
     return layout.read(Path(made.path), "IMAGE", variant, mechanism)
 
 
@@ -333,4 +333,4 @@ def test_an_architecture_that_misplaces_what_is_stored_is_refused_when_built(tmp
         (folder / file).write_text(text.replace(old, new), encoding="utf-8")
     variant = next(v for v in load_folder(folder) if v.name == name)
     with pytest.raises(ImageError, match=f"^{name}/stub/zig: whatever_0: {complaint}"):
-        image.build(Spec(variant, "stub"))
+        build.image(Spec(variant, "stub"))

@@ -11,7 +11,7 @@ import unicorn
 
 from farm import suite
 from farm.engines.unicorn.machine import GuestFault, Machine
-from farm.guest import arch_toml, image
+from farm.guest import arch_toml, build, image
 from farm.guest.variant import UnicornSettings
 from farm.scenario import LockText, Loop, Protection, Scribble, call, code, null, patch, query, restore, wire
 from farm.scenario.model import predict
@@ -102,7 +102,7 @@ def test_a_reset_undoes_foreign_bytes_and_a_lock(stub, program):
 def test_a_reset_forgets_code_behind_a_page_whose_protection_changed():
     """A module's text comes and goes: the call sites behind it once stayed as the last cell had left them."""
     x86 = arch_toml.load()["x86_64"]
-    machine = Machine(image.build(image.Spec(x86, "relocated")), x86.engine["unicorn"])
+    machine = Machine(build.image(image.Spec(x86, "relocated")), x86.engine["unicorn"])
     for name in ("removed_call_site", "far_target"):
         scenario = suite.load()[name]
         machine.reset()
@@ -270,14 +270,14 @@ def test_an_unknown_register_is_refused_when_the_guest_is_opened(guest, arm64):
 _SOAK = """
 import sys
 from farm.engines.unicorn import machine
-from farm.guest import arch_toml, image
+from farm.guest import arch_toml, build, image
 from farm.scenario import wire
 from farm.suite import load
 
 machine._TCG_BUFFER = 2 << 20
 machine._CHANGES_A_BUFFER = int(sys.argv[1])
 variant = arch_toml.load()["arm64"]
-guest = machine.Machine(image.build(image.Spec(variant, "stub")), variant.engine["unicorn"])
+guest = machine.Machine(build.image(image.Spec(variant, "stub")), variant.engine["unicorn"])
 program = wire.encode(load()["far_target"], big_endian=False)
 for _ in range(200):
     guest.reset()

@@ -177,7 +177,7 @@ def test_reports_of_an_earlier_run_do_not_outlive_its_results(written, when):
     """Interrupted on the way: what is there is of the results that are there, and is said."""
     farm("report", written)
     assert (written / "summary.md").exists()
-    where = {"building": ("farm.guest.image", "build_all"), "writing": ("farm.report.html", "render")}[when]
+    where = {"building": ("farm.guest.build", "images"), "writing": ("farm.report.html", "render")}[when]
     program = f"""
 import {where[0]} as module
 def interrupted(*_, **__): raise KeyboardInterrupt

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from farm.cell import Cell, Verdict
 from farm.engines.unicorn import UNICORN
-from farm.guest import arch_toml, image
+from farm.guest import arch_toml, build
 from farm.guest.call_sites import survey
 from farm.guest.image import Spec
 from farm.run.batch import Batch, run_batch
@@ -35,16 +36,16 @@ def placed():
 def test_a_guest_behaves_the_same_wherever_it_is_linked(variant, mechanism):
     cells = tuple(Cell(name, variant.name, mechanism, "zig", UNICORN.name) for name in NAMES)
     spec = Spec(variant, mechanism)
-    results = run_batch(Batch(spec, UNICORN.name, cells, tuple(load()[name] for name in NAMES)), image.build(spec))
+    results = run_batch(Batch(spec, UNICORN.name, cells, tuple(load()[name] for name in NAMES)), build.image(spec))
     assert {result.verdict for result in results} == {Verdict.PASS}, [result.reason for result in results]
 
 
 def test_another_base_changes_displacements_only(arm64):
     """Stubs and call sites keep their opcodes; and as far as they lead to text that moved with them, all their bits."""
     there = replace(arm64, text_base=arm64.text_base + (1 << 26), far_base=arm64.far_base + (1 << 26))
-    before, after = image.build(Spec(arm64, "relocated")), image.build(Spec(there, "relocated"))
+    before, after = build.image(Spec(arm64, "relocated")), build.image(Spec(there, "relocated"))
     moved = there.text_base - arm64.text_base
-    sites = survey(image.Path(before.path), arm64).sites
+    sites = survey(Path(before.path), arm64).sites
     assert [(s.address + moved, s.word) for s in sites] == [(s.address, s.word) for s in after.sites]
     start, size = before.patched
     first, second = (built.bytes_at(at, size) for built, at in ((before, start), (after, start + moved)))

@@ -6,7 +6,7 @@ import pytest
 from unicorn import unicorn_const as uc_const
 
 from farm.engines.unicorn.machine import Machine
-from farm.guest import arch_toml, image
+from farm.guest import arch_toml, build
 from farm.guest.image import Spec
 from farm.guest.variant import UnicornSettings
 from farm.scenario import Defect, Patch, Scenario, Target, wire
@@ -42,7 +42,7 @@ def stores(variant, guest, *steps):
 
 @pytest.mark.parametrize(("variant", "mechanism"), CASES)
 def test_each_store_is_whole_and_what_it_leads_to_is_there_before_it(variant, mechanism):
-    guest = image.build(Spec(variant, mechanism, next(iter(variant.toolchain))))
+    guest = build.image(Spec(variant, mechanism, next(iter(variant.toolchain))))
     layout, stub = guest.stubs, guest.functions["whatever_0"] & -variant.alignment
     slot, word = (stub + layout.slot, variant.word_size), (stub + layout.word, layout.word_size)
     sites = [(site.address, 4) for site in guest.sites if site.function == 0 and not site.module]

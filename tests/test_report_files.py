@@ -18,7 +18,7 @@ from rich.console import Console
 
 from farm.cell import Cell, Hole, Verdict
 from farm.errors import MissingToolError
-from farm.guest import arch_toml, disassemble, image
+from farm.guest import arch_toml, build, disassemble
 from farm.report import badge, chrome, explain, junit, ktap, markdown, terminal
 from farm.report.text import clipped, line, printable
 from farm.run import plan
@@ -668,7 +668,7 @@ def test_code_is_shown_without_names_where_its_guest_cannot_be_built(lost, suite
     def missing(_):
         raise MissingToolError("aarch64-linux-gnu-gcc", "apt-get install gcc-aarch64-linux-gnu")
 
-    monkeypatch.setattr(image, "build", missing)
+    monkeypatch.setattr(build, "image", missing)
     text = explain.explain(made, suite)
     assert "its guest cannot be built here: aarch64-linux-gnu-gcc is missing" in text
     assert "default_0" not in text

@@ -18,7 +18,7 @@ from farm.cell import Hole, Verdict
 from farm.engines import Reply
 from farm.engines.unicorn import UNICORN
 from farm.errors import BuildError, FarmError, ImageError, MissingToolError, OutputError, UsageError
-from farm.guest import image
+from farm.guest import build, image
 from farm.guest.arch_toml import load_folder
 from farm.run.batch import Batch, batches, run_batch
 from farm.run.execute import execute
@@ -548,7 +548,7 @@ def test_whatever_keeps_an_image_from_being_there_is_a_verdict(batch, monkeypatc
     def fail(spec):
         raise error
 
-    monkeypatch.setattr(image, "build", fail)
+    monkeypatch.setattr(build, "image", fail)
     results = run_batch(batch)
     assert [str(result.verdict) for result in results] == [verdict] * 2
     assert all(reason in result.reason for result in results)

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from farm import suite
 from farm.cell import Cell, Planned, Verdict
 from farm.cli import app
-from farm.guest import arch_toml, image
+from farm.guest import arch_toml, build, image
 from farm.report import show as reports
 from farm.run import plan
 from farm.run.journal import Run
@@ -32,7 +32,7 @@ RUN = Run(1, "0.1.0", "plan", "a host", {"unicorn": "2.1.2", "zig": "0.17.1"}, "
 @pytest.fixture(scope="module")
 def made(arm64):
     """``made(verdict, ...)``: the result of a cell on the real image."""
-    built = image.build(image.Spec(arm64, "stub"))
+    built = build.image(image.Spec(arm64, "stub"))
     start, size = built.patched
     linked = built.bytes_at(start, size)
     jump = 0x14000000 | built.functions["fast_0"] + 4 - start >> 2 & 0x03FFFFFF

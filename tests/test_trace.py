@@ -15,7 +15,7 @@ from farm.cli import app
 from farm.engines.qemu_user import QEMU_USER
 from farm.engines.unicorn import UNICORN
 from farm.errors import FarmError, MissingToolError, UsageError
-from farm.guest import arch_toml, disassemble, image
+from farm.guest import arch_toml, build, disassemble, image
 from farm.measure import instructions
 from farm.measure.instructions import Encoded, Folded, Instruction, Protected, Repeated, fold
 from farm.report import trace as listing
@@ -49,7 +49,7 @@ def stub(request):
 def test_every_instruction_of_the_engines_own_path_is_counted(stub):
     made, planned = plan.one(str(stub.cell))
     variant = made.variants[stub.cell.variant]
-    built = image.build(image.Spec(variant, "stub"))
+    built = build.image(image.Spec(variant, "stub"))
     program = wire.encode(made.scenarios[SCENARIO], big_endian=built.big_endian)
     path = list(UNICORN.path(built, variant, program, 30).path)
     whole = recorded(str(planned.cell), whole=True)
@@ -221,7 +221,7 @@ def test_the_patch_code_is_disassembled_to_its_end(variant, toolchain):
     if toolchain not in known.toolchain:
         pytest.skip(f"{toolchain} has no {variant}")
     try:
-        built = image.build(image.Spec(known, "stub", toolchain))
+        built = build.image(image.Spec(known, "stub", toolchain))
     except MissingToolError as missing:
         pytest.skip(str(missing))
     starts = sorted(built.functions.values())
@@ -263,7 +263,7 @@ def test_asm_without_lines_is_folded_as_the_tests_own():
 
 def test_what_is_at_the_end_of_the_code_is_one_instruction_each():
     assert not [item for item in of_kind(by_qemu("loongarch64", toolchain="zig"), Instruction) if ";" in item.text]
-    built = image.build(image.Spec(arch_toml.load()["arm64"], "stub"))
+    built = build.image(image.Spec(arch_toml.load()["arm64"], "stub"))
     segment = next(s for s in built.segments if s.flags & 1)
     last = instructions._linked(built, segment.address + segment.size - 4)
     assert len(last) == 16

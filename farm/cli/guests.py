@@ -62,7 +62,7 @@ def build(
     control: Annotated[str | None, typer.Option(metavar="NAME", help="Plant this negative control")] = None,
     jobs: Jobs = CPUS,
 ) -> None:
-    from farm.guest import image
+    from farm.guest import build, image
     from farm.guest.controls import CONTROLS
     from farm.run import plan as plans
 
@@ -75,7 +75,7 @@ def build(
         if not made.variants[p.cell.variant].supports(p.cell.mechanism)
     )
     failures: list[FarmError] = []
-    for spec, built in image.build_all(list(specs), jobs).items():
+    for spec, built in build.images(list(specs), jobs).items():
         if isinstance(built, FarmError):
             typer.echo(f"{spec}: {built}", err=True)
             failures.append(built)

@@ -205,7 +205,7 @@ def _say_outcome(plan: Plan, cell: Cell, answer: bytes, control: str | None) -> 
     """Say what the guest's trace says, if it left one; whether the cell failed."""
     from farm.engines import Reply
     from farm.engines.qemu_user import QEMU_USER
-    from farm.guest import image
+    from farm.guest import build, image
     from farm.report import show as reports
     from farm.run.verdict import Judge
 
@@ -214,7 +214,7 @@ def _say_outcome(plan: Plan, cell: Cell, answer: bytes, control: str | None) -> 
         typer.echo("the guest left no trace: it was ended, or died, before it could answer")
         return True
     variant = plan.variants[cell.variant]
-    built = image.build(image.Spec(variant, cell.mechanism, cell.toolchain, control))
+    built = build.image(image.Spec(variant, cell.mechanism, cell.toolchain, control))
     judge = Judge(built, QEMU_USER, variant.features(cell.engine), plan.selection.path_options(), kept=True)
     result = judge.judge(cell, plan.scenarios[cell.scenario], Reply(answer), 0.0)
     for line in reports.outcome(result, plan, console_for().width, control):

@@ -223,7 +223,7 @@ def _execute(
     import concurrent.futures
 
     from farm.engines import engines
-    from farm.guest import image
+    from farm.guest import build
     from farm.processes import kill_all
     from farm.report.progress import Progress
     from farm.run import journal as journals
@@ -251,7 +251,7 @@ def _execute(
                 specs = list(dict.fromkeys(batch.spec for batch in batches(plan, journal.results)))
                 progress.building(len(specs))
                 building = time.perf_counter()
-                images = image.build_all(specs, jobs)
+                images = build.images(specs, jobs)
                 journal.run.took("build", building)
                 running = time.perf_counter()
                 execute(

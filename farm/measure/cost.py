@@ -21,7 +21,7 @@ import msgspec
 
 from farm.engines import engine_named
 from farm.errors import FarmError
-from farm.guest import image
+from farm.guest import build, image
 from farm.guest.call_sites import survey
 from farm.guest.elf import bytes_at
 from farm.guest.image import Image
@@ -80,7 +80,7 @@ class Way:
 
     def exists(self, variant: Variant, toolchain: str) -> bool:
         if self.name == "retpoline":
-            return image.has_retpoline(variant, toolchain)
+            return build.has_retpoline(variant, toolchain)
         if self.target == "far" and variant.branch_range is None:
             return False
         return variant.supports(self.mechanism) is None
@@ -161,7 +161,7 @@ def measure(variant: Variant, toolchain: str, engine: str) -> Cost:
     }
     note = ""
     if counts["relocated"] is not None:
-        note = _left_on_stub(image.build(image.Spec(variant, "relocated", toolchain)), variant)
+        note = _left_on_stub(build.image(image.Spec(variant, "relocated", toolchain)), variant)
     return Cost(variant.name, toolchain, TOOLCHAINS[toolchain].version(variant), engine, counts, note)
 
 
@@ -176,7 +176,7 @@ def _left_on_stub(built: Image, variant: Variant) -> str:
 
 
 def _measure(variant: Variant, toolchain: str, engine: str, way: Way) -> int:
-    built = image.build(way.spec(variant, toolchain))
+    built = build.image(way.spec(variant, toolchain))
     scenario = Scenario("BS-00", "cost", "", way.steps, frozenset(Defect))
     program = wire.encode(scenario, big_endian=variant.big_endian)
     reply = engine_named(engine).path(built, variant.profiled(engine), program, TIMEOUT)
@@ -209,6 +209,6 @@ def measure_all(plan: Plan, jobs: int) -> list[Cost]:
 
     ways = ((plan.variants[name], toolchain, way) for name, toolchain in chosen for way in WAYS)
     specs = dict.fromkeys(way.spec(variant, tool) for variant, tool, way in ways if way.exists(variant, tool))
-    image.build_all(list(specs), jobs)
+    build.images(list(specs), jobs)
     with workers(jobs) as pool:
         return list(pool.map(one, holes))

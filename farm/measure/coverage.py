@@ -27,7 +27,7 @@ from farm import __version__, paths
 from farm.cell import Verdict
 from farm.engines import Block, engine_named
 from farm.errors import UNREADABLE, BuildError, ImageError, MissingToolError, UsageError
-from farm.guest import dwarf, image
+from farm.guest import build, dwarf
 from farm.guest.disassemble import decoded, is_conditional, tells_branches
 from farm.guest.image import Spec
 from farm.processes import workers
@@ -94,7 +94,7 @@ class Coverage(msgspec.Struct, frozen=True):
 def sources(spec: Spec) -> dict[str, Path]:
     """The files that are measured, by their names in reports."""
     root = paths.data("images").parent
-    mine = (path for path in image.sources(spec) if _is_measured(path, spec))
+    mine = (path for path in build.sources(spec) if _is_measured(path, spec))
     named = {str(path.relative_to(root) if path.is_relative_to(root) else path): path for path in mine}
     return dict(sorted(named.items()))
 
@@ -259,7 +259,7 @@ def _measure_image(work: Sequence[Batch]) -> list[Unit]:
     """Of one image, on each of its engines."""
     spec = work[0].spec
     try:
-        built = image.build(spec)
+        built = build.image(spec)
         guest = Guest(spec, built)
         return [measure(batch, built, guest) for batch in work]
     except MissingToolError as error:
@@ -279,7 +279,7 @@ def measure_all(plan: Plan, jobs: int, timeout: float, on_images: Callable[[int,
         work.setdefault(batch.spec, []).append(batch)
     units = []
     on_images(0, len(work))
-    image.build_all(list(work), jobs)
+    build.images(list(work), jobs)
     with workers(jobs) as pool:
         for done, measured in enumerate(pool.map(_measure_image, work.values()), 1):
             units += measured

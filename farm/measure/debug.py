@@ -36,7 +36,7 @@ from farm import paths
 from farm.cell import Cell, Verdict
 from farm.engines.qemu_user import QEMU_USER, bare
 from farm.errors import FarmError, MissingToolError, UsageError
-from farm.guest import elf, image
+from farm.guest import build, elf, image
 from farm.guest.image import Image
 from farm.guest.variant import ENCODERS, Variant
 from farm.processes import Process
@@ -101,7 +101,7 @@ def prepare(plan: Plan, cell: Cell, control: str | None = None) -> Prepared:
     if planned.verdict is Verdict.NOT_APPLICABLE:
         raise FarmError(f"{cell} cannot be debugged: {planned.reason}")
     variant = plan.variants[cell.variant]
-    built = image.build(image.Spec(variant, cell.mechanism, cell.toolchain, control))
+    built = build.image(image.Spec(variant, cell.mechanism, cell.toolchain, control))
     scenario = plan.scenarios[cell.scenario]
     program = wire.encode(scenario, big_endian=built.big_endian)
     head = len(program) | wire.KEEP  # a reset behind it would stop at every word that it puts back

@@ -27,7 +27,7 @@ from farm.engines import Reply
 from farm.engines.qemu_user import QEMU_USER
 from farm.engines.unicorn import UNICORN
 from farm.errors import FarmError, UsageError
-from farm.guest import disassemble, dwarf, elf, image
+from farm.guest import build, disassemble, dwarf, elf, image
 from farm.guest.image import Image
 from farm.guest.variant import Variant
 from farm.run.plan import Plan, on_engine
@@ -163,7 +163,7 @@ def trace(
     variant = plan.variants[cell.variant]
     spec = image.Spec(variant, cell.mechanism, cell.toolchain, control)
     moved, recording, reply = _record(plan, cell, spec)
-    built = image.build(spec)
+    built = build.image(spec)
     engine = UNICORN if moved.engine.startswith(UNICORN.name) else QEMU_USER
     judge = Judge(built, engine, variant.features(moved.engine), plan.selection.path_options())
     result = judge.judge(moved, scenario, reply, 0.0)
@@ -186,7 +186,7 @@ def _record(plan: Plan, cell: Cell, spec: image.Spec) -> tuple[Cell, Recording, 
     variant = spec.variant.profiled(planned.cell.engine)
     program = wire.encode(plan.scenarios[cell.scenario], big_endian=variant.big_endian)
     if planned.verdict is None and UNICORN.tells_path(variant):
-        built = image.build(spec)
+        built = build.image(spec)
         reply, steps = UNICORN.steps(built, variant, program, TIMEOUT)
         if steps is None:
             raise FarmError(f"{planned.cell} cannot be recorded: {reply.detail}")
@@ -202,7 +202,7 @@ def _record(plan: Plan, cell: Cell, spec: image.Spec) -> tuple[Cell, Recording, 
     if planned.verdict is not None:
         raise FarmError(f"{cell} cannot be traced: {'; '.join(dict.fromkeys((why, planned.reason or '')))}")
     variant = spec.variant.profiled(planned.cell.engine)
-    built = image.build(spec)
+    built = build.image(spec)
     path = QEMU_USER.path(built, variant, program, TIMEOUT)
     if path.failure:
         raise FarmError(f"{cell} cannot be traced: {why}; under {QEMU_USER.name}: {path.detail}")

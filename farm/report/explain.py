@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from farm.errors import FarmError, UsageError
-from farm.guest import disassemble, image
+from farm.guest import build, disassemble, image
 from farm.guest.variant import MECHANISM_FILES
 from farm.report import second_attempt
 from farm.report.text import indented, line, printable
@@ -144,7 +144,7 @@ def _image(spec: image.Spec) -> image.Image | FarmError:
     if spec.mechanism not in MECHANISM_FILES or spec.toolchain not in spec.variant.toolchain:
         return UsageError(f"{spec.variant.name} has no {spec.mechanism} built by {spec.toolchain}")
     try:
-        return image.build(spec)
+        return build.image(spec)
     except FarmError as error:
         return error
 

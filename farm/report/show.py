@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from farm.cell import SKIPPED, Cell, EngineName
 from farm.errors import FarmError, UnknownNameError
-from farm.guest import image
+from farm.guest import build, image
 from farm.guest.variant import MECHANISM_FILES
 from farm.report.explain import expectation, first_differing, listing, notes
 from farm.report.text import line, printable
@@ -192,7 +192,7 @@ def _where(result: Result, plan: Plan) -> str:
         if name not in known:
             return f"not looked for: {line(str(UnknownNameError(what, name, known)))}"
     try:
-        built = image.build(image.Spec(variant, cell.mechanism, cell.toolchain))
+        built = build.image(image.Spec(variant, cell.mechanism, cell.toolchain))
     except FarmError as error:
         return f"cannot be built now: {line(str(error))}"
     return built.path if built.sha256 == result.image else "not in the cache: the sources have changed since"

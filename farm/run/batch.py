@@ -17,7 +17,7 @@ import msgspec
 from farm.cell import PASSED, UNSURE, Cell, Hole, Verdict
 from farm.engines import Engine, Reply, engine_named
 from farm.errors import BuildError, FarmError, ImageError, MissingToolError
-from farm.guest import image
+from farm.guest import build, image
 from farm.guest.variant import Variant
 from farm.processes import Stopping, stopping
 from farm.run.plan import Plan
@@ -99,7 +99,7 @@ def run_batch(
     try:
         if isinstance(built, Exception):
             raise built
-        built = built or image.build(batch.spec)
+        built = built or build.image(batch.spec)
     except Stopping:
         return []
     except (BuildError, ImageError, MissingToolError) as error:

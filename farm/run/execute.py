@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 
 from farm.cell import SKIPPED, Cell
-from farm.guest import image
+from farm.guest import build, image
 from farm.processes import kill_all
 from farm.run.batch import RETRIES, TIMEOUT, batches, run_batch
 from farm.run.journal import Journal
@@ -26,7 +26,7 @@ _GATHERED = 0.1  # seconds for which results wait at most to be written together
 def outdated(plan: Plan, workers: int) -> Callable[[Result], bool]:
     """Whether a result of an earlier run of ``plan`` is of another guest than would be run now.  Builds them all."""
     specs = list(dict.fromkeys(batch.spec for batch in batches(plan)))
-    built = image.build_all(specs, workers)
+    built = build.images(specs, workers)
     images = {
         (spec.variant.name, spec.mechanism, spec.toolchain): made.sha256
         for spec, made in built.items()

@@ -12,7 +12,7 @@ import pytest
 
 from farm.cell import PASSED, Verdict
 from farm.errors import FarmError
-from farm.guest import image
+from farm.guest import build, image
 from farm.pytest_plugin import arch_path, fail_if_hole, is_left_out, parameter, settled
 from farm.report.explain import explain
 from farm.run import plan
@@ -41,7 +41,7 @@ def test_cell(planned, pytestconfig, images):
     spec = image.Spec(made.variants[cell.variant], cell.mechanism, cell.toolchain)
     if spec not in images:
         with contextlib.suppress(FarmError):
-            images[spec] = image.build(spec)
+            images[spec] = build.image(spec)
     batch = Batch(spec, cell.engine, (cell,), (made.scenarios[cell.scenario],), retries=0)
     (result,) = run_batch(batch, images.get(spec))
     result = settled(result, pytestconfig)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from farm.cell import UNSURE, Cell, EngineName, Hole, Verdict
 from farm.engines import Engine, Reply, engine_named, engines
 from farm.errors import FarmError, UnknownNameError
-from farm.guest import image
+from farm.guest import build, image
 from farm.guest.controls import CONTROLS
 from farm.guest.variant import Variant
 from farm.live import ANY_SCENARIO
@@ -115,7 +115,7 @@ def survey(selection: Selection, control: str | None = None, jobs: int = 1) -> G
         raise FarmError(f"nothing to run: {why}")
     for name in {EngineName.of(engine).engine for _, engine in found}:
         engines()[name].warm_up(min(jobs, len(found)))
-    images = image.build_all(list(dict.fromkeys(spec for spec, _ in found)), jobs)
+    images = build.images(list(dict.fromkeys(spec for spec, _ in found)), jobs)
     guests = []
     for spec, engine in found:
         built = images[spec]

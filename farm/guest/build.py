@@ -1,0 +1,380 @@
+"""Builds of images: compiling, linking, and the cache that keeps what came of it.
+
+An image's folder in the cache is named by a hash of everything that goes into it: what is asked for and by which
+compiler, the farm's own code that fills and describes it (:data:`HOST_MODULES`), and every file that the tools read
+(:mod:`farm.guest.inputs`).  So a changed source is a new image and an unchanged one is never built twice.  Objects are
+kept in the same way, since a negative control changes few of them.
+
+The cache::
+
+    made/REQUEST.json      what the last builds of it were made of, and the hash of what came of them (inputs.Record)
+    images/KEY/image.json  whose hash is there, and which has the hash of
+    images/KEY/guest.elf
+    objects/KEY.o
+
+Nothing in it is believed before its hash is checked; what has a wrong one is built anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+
+from farm import paths, processes
+from farm.errors import BuildError, ImageError, OutputError, exhausted
+from farm.guest import inputs, link
+from farm.guest.call_sites import CallSite
+from farm.guest.controls import CONTROLS
+from farm.guest.image import DESCRIPTION, ELF, Image, Spec, describe, described
+from farm.guest.inputs import Files, Places
+from farm.guest.toolchain import RETPOLINE_SOURCE, TOOLCHAINS
+from farm.guest.variant import ABI_FILE, MECHANISM_FILES, Variant
+from farm.scenario import wire
+
+PLATFORM = "linux"
+
+_MECHANISM_SOURCES = {
+    "pointer": ("target.c", "pointer.c", "pointer_float.c", "no_sites.c"),
+    "stub": ("target.c", "poke.c", "stub.c", "no_sites.c"),
+    "relocated": ("target.c", "poke.c", "relocated.c", "site_table.c"),
+}
+
+#: The farm's code that makes a guest of what the compilers made, and describes it.
+HOST_MODULES = (
+    *("guest.build", "guest.call_sites", "guest.elf", "guest.image", "guest.inputs", "guest.layout", "guest.link"),
+    *("guest.toolchain", "guest.variant", "scenario", "scenario.wire"),
+)
+
+#: What compilers see of the environment: all else could change what they make and is in no key.
+_ENVIRONMENT = ("PATH", "HOME", "LD_LIBRARY_PATH")
+
+#: What they say when it is not the source's fault.
+_NO_ROOM = {
+    number: (os.strerror(number), name)
+    for number, name in ((errno.ENOSPC, "NoSpaceLeft"), (errno.EDQUOT, "DiskQuota"), (errno.EFBIG, "FileTooBig"))
+}
+
+_ATTEMPTS = 3  # to build from sources that hold still
+
+
+def sources(spec: Spec, files: Files | None = None) -> list[Path]:
+    """The C and asm files of the guest."""
+    folder, variant, files = paths.data("images"), spec.variant, files or Files()
+    guest = files.matching(folder / "guest", "*.[cS]")
+    mechanism = [folder / "mechanism" / name for name in _MECHANISM_SOURCES[spec.mechanism]]
+    asm = [variant.source(f"start_{PLATFORM}.S")]
+    asm += [variant.source(ABI_FILE)] if variant.looks_at_registers else files.matching(folder / "portable", "*.c")
+    if variant.source("crc_t10dif.c").is_file():
+        asm.append(variant.source("crc_t10dif.c"))
+    asm += [variant.source(name) for name in MECHANISM_FILES[spec.mechanism]]
+    if spec.mechanism == "pointer" and variant.source("patch.c").is_file():
+        asm.append(variant.source("patch.c"))  # for the module's loader, which has to make code visible too
+    own = [spec.source] if spec.source else []
+    if spec.baselines:
+        own.append(folder / "cost" / "calls.c")
+        if has_retpoline(spec.variant, spec.toolchain):
+            own.append(folder / "cost" / f"{RETPOLINE_SOURCE}.c")
+    return [*own, *guest, *mechanism, folder / "platform" / f"{PLATFORM}.c", *asm]
+
+
+def has_retpoline(variant: Variant, toolchain: str) -> bool:
+    """The compiler has retpolines for ``variant``."""
+    return bool(variant.toolchain[toolchain].retpoline_flags)
+
+
+def _places(spec: Spec, generated: Path | None = None) -> Places:
+    data = paths.data("images")
+    folders = {"farm": data.parent, "images": data, "arch": spec.variant.folder}
+    if spec.source:
+        folders["source"] = spec.source.parent
+    if generated:
+        folders["generated"] = generated
+    return Places(**folders, compiler=TOOLCHAINS[spec.toolchain].root(spec.variant))
+
+
+def _compile_flags(spec: Spec, generated: Path) -> list[str]:
+    data = paths.data("images")
+    # The same guest wherever it is built.  Of two that fit, the last counts.
+    flags = [f"-ffile-prefix-map={data.parent}=.", f"-ffile-prefix-map={generated}=generated"]
+    flags += [f"-ffile-prefix-map={spec.variant.folder}=./arch/{spec.variant.architecture}"]
+    if place := TOOLCHAINS[spec.toolchain].place():
+        flags.append(f"-ffile-prefix-map={place}={spec.toolchain}")
+    flags += [f"-I{generated}", f"-I{spec.variant.folder}", f"-I{data / 'guest'}", f"-I{data / 'mechanism'}"]
+    if spec.source:
+        flags.append(f"-ffile-prefix-map={spec.source.parent}=source")
+    return flags
+
+
+def _link_flags(spec: Spec) -> list[str]:
+    v = spec.variant
+    values = {"TEXT_BASE": v.text_base, "FAR_BASE": v.far_base, "PAGE": v.page}
+    flags = [f"--defsym={name}={value:#x}" for name, value in values.items()]
+    return [*flags, "-T", str(paths.data("images") / "platform" / "link.ld")]
+
+
+@functools.cache
+def _host(modules: tuple[str, ...]) -> bytes:
+    """The digest of modules of the farm."""
+    digest = hashlib.sha256()
+    for name in modules:
+        digest.update(hashlib.sha256(paths.module(name).read_bytes()).digest())
+    return digest.digest()
+
+
+@functools.lru_cache(maxsize=256)
+def _settings(variant: Variant, toolchain: str) -> str:
+    """What of an ``arch.toml`` can be in an image."""
+    return repr(replace(variant, folder=Path(), toolchain={toolchain: variant.toolchain[toolchain]}, engine={}))
+
+
+def _request(spec: Spec, files: Files) -> str:
+    """The digest of all that is known of an image before its sources are read: hexadecimal, 32 characters."""
+    digest, places = hashlib.sha256(_host(HOST_MODULES)), _places(spec)
+    asked = (wire.wire_hash(), spec.mechanism, spec.toolchain, spec.baselines, spec.control and CONTROLS[spec.control])
+    digest.update(repr((asked, TOOLCHAINS[spec.toolchain].identity(spec.variant))).encode())
+    digest.update(_settings(spec.variant, spec.toolchain).encode())
+    digest.update("\n".join([places.name(str(path)) for path in sources(spec, files)]).encode())
+    return digest.hexdigest()[:32]
+
+
+def _made(request: str) -> Path:
+    return paths.cache() / "made" / f"{request}.json"
+
+
+def image(spec: Spec, files: Files | None = None) -> Image:
+    """The image of ``spec``: from the cache if it is there and sound, else built.
+
+    With ``files``, those are believed to be as they were when ``files`` first looked.
+
+    Raises :class:`~farm.errors.BuildError`, :class:`~farm.errors.ImageError`, :class:`~farm.errors.MissingToolError` or
+    :class:`~farm.errors.OutputError`.
+    """
+    from filelock import FileLock
+
+    try:
+        with contextlib.suppress(ImageError):  # under the lock it is looked into
+            if sound := kept(spec, files):
+                return sound
+        made = _made(_request(spec, files or Files()))
+        made.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(made.with_suffix(".lock")):
+            try:
+                if sound := kept(spec):
+                    return sound
+            except ImageError as error:
+                sys.stderr.write(f"{error}; building it anew\n")
+            for left in made.parent.glob(f"{made.stem}-*"):  # by a farm that was killed
+                shutil.rmtree(left, ignore_errors=True)
+            return _build(spec, made.stem)
+    except (OSError, NotImplementedError) as error:  # the latter: its file system knows no locks
+        if no_more := exhausted(error):
+            raise no_more from None
+        raise OutputError(
+            f"images cannot be kept in {paths.cache()}: {getattr(error, 'strerror', None) or error}; "
+            "set PATCHFARM_CACHE to a folder that can be written"
+        ) from None
+
+
+def images(specs: list[Spec], workers: int | None = None) -> dict[Spec, Image | Exception]:
+    """Every image, built in parallel; a failed one is its exception."""
+    files = Files()
+
+    def attempt(spec: Spec) -> Image | Exception:
+        try:
+            return image(spec, files)
+        except Exception as error:  # noqa: BLE001 - handed to whoever asked, one cell's failure is not another's
+            return error
+
+    with processes.workers(workers or os.cpu_count() or 1) as pool:
+        return dict(zip(specs, pool.map(attempt, specs), strict=True))
+
+
+def kept(spec: Spec, files: Files | None = None) -> Image | None:
+    """The image that was made of what the sources are now, if there is one.
+
+    Raises :class:`~farm.errors.ImageError` if it is not sound.
+    """
+    files, places = files or Files(), _places(spec)
+    request = _request(spec, files)
+    for record in inputs.records(_made(request)):
+        identity = inputs.key(request.encode(), record.inputs, places, files)
+        folder = paths.cache() / "images" / identity
+        if identity in record.built and folder.is_dir():
+            loaded = _load(folder, record.built[identity])
+            if (loaded.key, *_asked(loaded)) != (identity, *_asked(spec)):
+                raise ImageError(f"image {folder} is another: {loaded.variant}/{loaded.mechanism}/{loaded.toolchain}")
+            return loaded
+    return None
+
+
+def _asked(of: Image | Spec) -> tuple[str, str, str, str | None]:
+    variant = of.variant if isinstance(of, Image) else of.variant.name
+    return variant, of.mechanism, of.toolchain, of.control
+
+
+#: Images that this process has found sound, by folder, with the hash of the description and the two files' stamps.
+_sound: dict[Path, tuple[str, inputs.Stamp, inputs.Stamp, Image]] = {}
+
+
+def _load(folder: Path, sha256: str) -> Image:
+    """The image in ``folder``, whose description has this hash.
+
+    Raises :class:`~farm.errors.ImageError` if it is not sound.
+    """
+    description, elf = folder / DESCRIPTION, folder / ELF
+    try:
+        stamps = inputs.stamp(description.stat()), inputs.stamp(elf.stat())
+        known = _sound.get(folder)
+        if known and known[:3] == (sha256, *stamps):
+            return known[3]
+        if hashlib.sha256(description.read_bytes()).hexdigest() != sha256:
+            raise ImageError(f"image {description} has a wrong hash")
+        loaded = described(description)
+        if inputs.digest_of(elf) != loaded.sha256:
+            raise ImageError(f"image {elf} has a wrong hash")
+    except FileNotFoundError as error:
+        raise ImageError(f"image {error.filename} is gone") from None
+    except OSError as error:
+        raise ImageError(f"image {error.filename} cannot be read ({error.strerror})") from None
+    _sound[folder] = (sha256, *stamps, loaded)
+    return loaded
+
+
+def _build(spec: Spec, request: str) -> Image:
+    toolchain = TOOLCHAINS[spec.toolchain]
+    for source in sources(spec):
+        if not source.is_file():
+            raise ImageError(f"{spec}: source {source} is missing")
+    for _ in range(_ATTEMPTS):
+        with tempfile.TemporaryDirectory(dir=_made(request).parent, prefix=f"{request}-") as name:
+            work = Path(name)
+            (work / "wire.h").write_text(wire.header(), encoding="utf-8")
+            began, places = (work / "wire.h").stat().st_ctime_ns, _places(spec, work)
+            objects, names = _compile(spec, work, places, began)
+            linked, told = work / ELF, work / "link.d"
+            flags = [*_link_flags(spec), f"--dependency-file={told}"]
+            command = toolchain.link(spec.variant, flags, objects, linked)
+            _tool(spec, f"{spec} does not link", command, work)
+            names |= inputs.linked(told, command, paths.data("images"), places, objects)
+            sites = link.fill(linked, str(spec), spec.variant, spec.mechanism)
+            content = linked.read_bytes()
+            names = {name for name in names if not name.startswith("generated/")}  # the request has what they hold
+            identity = inputs.key(request.encode(), sorted(names), places, Files())
+            moving = inputs.changed(names, places, began)
+            if moving is None:
+                return _keep(spec, request, identity, sorted(names), content, sites)
+    raise ImageError(f"{spec}: {moving} changes while it is built")
+
+
+def _keep(
+    spec: Spec, request: str, identity: str, names: list[str], content: bytes, sites: tuple[CallSite, ...]
+) -> Image:
+    folder = paths.cache() / "images" / identity
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in (folder / ELF, folder / DESCRIPTION):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)  # no file takes the place of a folder
+    inputs.write(folder / ELF, content, 0o755)
+    linked = describe(folder / ELF, spec, identity, sites)
+    description = msgspec.json.encode(msgspec.structs.replace(linked, path=ELF))  # wherever the cache lies
+    inputs.write(folder / DESCRIPTION, description)
+    inputs.remember(_made(request), names, identity, hashlib.sha256(description).hexdigest())
+    return linked
+
+
+def _compile(spec: Spec, work: Path, places: Places, began: int) -> tuple[list[Path], set[str]]:
+    """The objects, and the names of what they were made of."""
+    objects, names = [], set()
+    for number, source in enumerate(sources(spec)):
+        path, of = _object(spec, source, work / str(number), places, began)
+        objects.append(path)
+        names |= of
+    return objects, names
+
+
+def _object(spec: Spec, source: Path, work: Path, places: Places, began: int) -> tuple[Path, set[str]]:
+    """One object, and the names of what it was made of, from the cache if it is there."""
+    toolchain, generated, flags = TOOLCHAINS[spec.toolchain], work.parent, []
+    if spec.control:
+        plain, names = _object(replace(spec, control=None), source, work.with_name(f"{work.name}-plain"), places, began)
+        macro = CONTROLS[spec.control].macro
+        if not _named(macro, names, places):
+            return plain, names  # a negative control changes few of them
+        flags = [f"-D{macro}"]
+    flags += _compile_flags(spec, generated)
+    fixed = toolchain.compile(spec.variant, flags, source, Path("object"))
+    request = hashlib.sha256(_host(("guest.inputs",)))
+    request.update(repr((wire.wire_hash(), toolchain.identity(spec.variant), places.without_paths(fixed))).encode())
+    made = _made(request.hexdigest()[:32])
+    try:
+        if kept := _linkedobject(made, request.digest(), places):
+            return kept
+    except ImageError as error:
+        sys.stderr.write(f"{error}; building it anew\n")
+    output, told = work.with_suffix(".o"), work.with_suffix(".d")
+    flags += ["-MD", "-MT", "object", "-MF", str(told)]
+    command = toolchain.compile(spec.variant, flags, source, output)
+    _tool(spec, f"{source} does not compile for {spec.variant.name}", command, generated)
+    names = inputs.compiled(told, command, paths.data("images"), places)
+    names = {name for name in names if not name.startswith("generated/")}
+    identity = inputs.key(request.digest(), sorted(names), places, Files())
+    if inputs.changed(names, places, began):
+        return output, names  # which is told of the whole image, too
+    path, content = paths.cache() / "objects" / f"{identity}.o", output.read_bytes()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # There are many, and a compiler makes one again in less time than a disk takes to be sure of several.
+    inputs.write(path, content, durable=False)
+    inputs.remember(made, sorted(names), identity, hashlib.sha256(content).hexdigest(), durable=False)
+    return path, names
+
+
+def _linkedobject(made: Path, request: bytes, places: Places) -> tuple[Path, set[str]] | None:
+    """The object that was made of what the sources are now, if there is one, and the names of what it was made of.
+
+    Raises :class:`~farm.errors.ImageError` if it is not sound.
+    """
+    for record in inputs.records(made):
+        identity = inputs.key(request, record.inputs, places, Files())
+        path = paths.cache() / "objects" / f"{identity}.o"
+        if identity in record.built and path.is_file():
+            if inputs.digest_of(path) != record.built[identity]:
+                raise ImageError(f"object {path} has a wrong hash")
+            return path, set(record.inputs)
+    return None
+
+
+def _named(macro: str, names: set[str], places: Places) -> bool:
+    """``macro`` occurs in one of the files."""
+    paths_ = (Path(places.path(name)) for name in names if not name.startswith(inputs.COMPILER))
+    return any(macro.encode() in path.read_bytes() for path in paths_ if path.is_file())
+
+
+def _tool(spec: Spec, complaint: str, command: list[str], work: Path) -> None:
+    """Run a compiler or linker, whose own files of passage are in ``work``.
+
+    Raises :class:`~farm.errors.BuildError`, or :class:`OSError` if the disk is full.
+    """
+    environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    environment |= {"TMPDIR": str(work), "LC_ALL": "C", **TOOLCHAINS[spec.toolchain].environment()}
+    try:
+        # The debug information names the folder; zig names what is below it without the rest.
+        status, output = processes.run(command, env=environment, cwd=paths.data("images"))
+    except OSError as error:
+        if exhausted(error):
+            raise
+        raise BuildError(complaint, command, f"{command[0]} cannot be started: {error.strerror}") from None
+    if status:
+        for number, words in _NO_ROOM.items():
+            if any(word in output for word in words):
+                raise OSError(number, os.strerror(number))
+        raise BuildError(complaint, command, output)
