@@ -9,7 +9,7 @@ import pytest
 from farm import paths
 from farm.errors import BackendError
 from farm.guest import arch_toml
-from farm.guest.variant import QemuUserSettings, Unavailable, UnicornSettings
+from farm.guest.variant import GccSettings, QemuUserSettings, Unavailable, UnicornSettings
 
 ARCHITECTURES = sorted(path.parent for path in paths.data("arch").glob("*/arch.toml"))
 
@@ -59,30 +59,28 @@ def test_a_variant_without_a_file_of_the_stub_has_no_stub(edited_arch):
 @pytest.mark.parametrize(
     ("old", "new", "complaint"),
     [
-        pytest.param("bits = 64", "bitz = 64", "variant.arm64.bitz: unknown key; valid are machine, bits,", id="key"),
+        pytest.param("bits = 64", "bitz = 64", "common.bitz: unknown key; valid are machine, bits,", id="key"),
         pytest.param("bits = 64\n", "", "variant.arm64.bits: missing; expected one of 32, 64", id="missing"),
-        pytest.param("bits = 64", "bits = 48", "variant.arm64.bits: 48 found; expected one of 32, 64", id="value"),
+        pytest.param("bits = 64", "bits = 48", "common.bits: 48 found; expected one of 32, 64", id="value"),
         pytest.param(
             'byte_order = "little"',
             'byte_order = "middle"',
             "variant.arm64.byte_order: 'middle' found; expected one of 'little', 'big'",
             id="enum",
         ),
-        pytest.param(
-            "machine = 183", 'machine = "arm"', "variant.arm64.machine: 'arm' found; expected an integer", id="type"
-        ),
-        pytest.param("machine = 183", "machine = 183.5", "variant.arm64.machine: 183.5 found", id="fraction"),
-        pytest.param("machine = 183", "machine = true", "variant.arm64.machine: True found", id="bool"),
+        pytest.param("machine = 183", 'machine = "arm"', "common.machine: 'arm' found; expected an integer", id="type"),
+        pytest.param("machine = 183", "machine = 183.5", "common.machine: 183.5 found", id="fraction"),
+        pytest.param("machine = 183", "machine = true", "common.machine: True found", id="bool"),
         pytest.param(
             'coherence = "clean-invalidate-sync"',
             'coherence = "hope"',
-            "variant.arm64.coherence: 'hope' found; expected one of 'coherent', 'clean-invalidate-sync'",
+            "common.coherence: 'hope' found; expected one of 'coherent', 'clean-invalidate-sync'",
             id="coherence",
         ),
         pytest.param(
             'disassembler = ["aarch64", "little"]',
             'disassembler = "aarch64"',
-            "variant.arm64.disassembler: 'aarch64' found; expected a list, each a string",
+            "common.disassembler: 'aarch64' found; expected a list, each a string",
             id="list",
         ),
         pytest.param(
@@ -100,7 +98,7 @@ def test_a_variant_without_a_file_of_the_stub_has_no_stub(edited_arch):
         pytest.param(
             'cpu = "cortex-a57"',
             'cpu = "cortex-a57"\nspeed = 3',
-            "variant.arm64.engine.qemu-user.speed: unknown key; valid are binary, cpu, package",
+            "common.engine.qemu-user.speed: unknown key; valid are binary, cpu, package",
             id="key in an engine",
         ),
         pytest.param(
@@ -118,24 +116,20 @@ def test_a_variant_without_a_file_of_the_stub_has_no_stub(edited_arch):
         pytest.param(
             "far_base = 0x20000000",
             "far_base = 0x2000000",
-            "variant.arm64.far_base: 0x2000000 is within branch_range of text_base; expected an address more than "
+            "common.far_base: 0x2000000 is within branch_range of text_base; expected an address more than "
             "0x8000000 bytes from 0x1000000",
             id="far too near",
         ),
-        pytest.param(
-            "page = 65536", "page = 65535", "variant.arm64.page: 65535 found; expected a power of two", id="page"
-        ),
+        pytest.param("page = 65536", "page = 65535", "common.page: 65535 found; expected a power of two", id="page"),
         pytest.param(
             "alignment = 4",
             "alignment = 0",
-            "variant.arm64.alignment: 0 found; expected a power of two",
+            "common.alignment: 0 found; expected a power of two",
             id="alignment",
         ),
         pytest.param("[variant.arm64]", "[variant.arm64", "not valid TOML", id="TOML"),
         pytest.param("[variant.arm64]", "[variant.arm64]\nname = 'x'", "variant.arm64.name: unknown key", id="derived"),
-        pytest.param(
-            "[variant.arm64]", "page = 1\n[variant.arm64]", "key 'page'; expected one or more tables", id="stray"
-        ),
+        pytest.param("[common]\n", "page = 1\n[common]\n", "key 'page'; expected one or more tables", id="stray"),
     ],
 )
 def test_a_mistake_names_the_file_the_key_and_what_is_valid(edited_arch, old, new, complaint):
@@ -149,12 +143,20 @@ def test_a_mistake_names_the_file_the_key_and_what_is_valid(edited_arch, old, ne
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("", "no variant; expected one or more tables [variant.NAME] and nothing else"),
+        (
+            "",
+            "no variant; expected one or more tables [variant.NAME], [common] for what they share, and nothing else",
+        ),
+        ("[common]\npage = 4096", "no variant"),
+        ("common = 3\n[variant.x]", "common: expected a table, found 3"),
+        ("[common]\nengine = 3\n[variant.x]", "common.engine: 3 found; expected tables [common.engine.NAME]"),
+        ("[common]\nunavailable = 3\n[variant.x]", "common.unavailable: 3 found; expected a table of ENGINE = "),
         ("[variant]", "no variant"),
         ("variant = 3", "no variant"),
         ("[variant]\narm64 = 3", "variant.arm64: expected a table, found 3"),
-        ("[variant.x]\nengine = 3", "variant.x.engine: expected tables [variant.x.engine.NAME]"),
-        ("[variant.x.toolchain]\nzig = 3", "variant.x.toolchain: expected tables [variant.x.toolchain.NAME]"),
+        ("[variant.x]\nengine = 3", "variant.x.engine: 3 found; expected tables [variant.x.engine.NAME]"),
+        ("[variant.x.toolchain]\nzig = 3", "variant.x.toolchain.zig: 3 found; expected a table"),
+        ('[variant.x.toolchain."zig:fast"]', "variant.x.toolchain.zig:fast: unknown name; valid are zig, gcc"),
         ("[variant.x]", "variant.x.machine: missing; expected an integer"),
     ],
 )
@@ -175,16 +177,187 @@ def test_a_folder_without_a_toml_is_no_architecture(tmp_path):
         arch_toml.load_folder(tmp_path)
 
 
-def test_an_engine_that_cannot_run_a_variant_says_why_and_nothing_else(edited_arch):
-    table = (
-        '[variant.arm64.engine.qemu-user]\nbinary = "qemu-aarch64"\ncpu = "cortex-a57"\nfeatures = ["clmul", "float"]\n'
+# What the variants of an architecture share.
+
+MINIMAL = """
+[common]
+machine = 92
+bits = 32
+byte_order = "big"
+page = 8192
+text_base = 0x1000000
+far_base = 0x20000000
+alignment = 4
+coherence = "coherent"
+
+[common.engine.qemu-user]
+cpu = "any"
+features = ["float"]
+
+[common.toolchain.gcc]
+prefix = "gcc-"
+package = "gcc"
+
+[variant.plain.engine.qemu-user]
+binary = "qemu-plain"
+
+[variant.other]
+page = 4096
+
+[variant.other.engine.qemu-user]
+binary = "qemu-other"
+features = []
+"""
+
+
+@pytest.fixture
+def described(tmp_path):
+    """``described((old, new), ...)``: a folder with MINIMAL as its arch.toml, text of it replaced."""
+
+    def write(*replacements):
+        text = MINIMAL
+        for old, new in replacements:
+            assert old in text
+            text = text.replace(old, new)
+        (tmp_path / "arch.toml").write_text(text, encoding="utf-8")
+        return tmp_path
+
+    return write
+
+
+def test_a_variant_has_what_is_common_and_its_own_values_overrule_it(described):
+    plain, other = arch_toml.load_folder(described())
+    assert (plain.machine, plain.page) == (92, 8192)
+    assert (other.machine, other.page) == (92, 4096)
+    assert plain.engine["qemu-user"] == QemuUserSettings(binary="qemu-plain", cpu="any", features=("float",))
+    assert other.engine["qemu-user"] == QemuUserSettings(binary="qemu-other", cpu="any")
+    assert plain.toolchain == other.toolchain == {"gcc": GccSettings(prefix="gcc-", package="gcc")}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        pytest.param("page = 8192", 'page = "big"', "common.page: 'big' found; expected an integer", id="common"),
+        pytest.param("page = 4096", 'page = "big"', "variant.other.page: 'big' found; expected an integer", id="own"),
+        pytest.param("page = 8192", "paper = 1\npage = 8192", "common.paper: unknown key; valid are mach", id="key"),
+        pytest.param("machine = 92\n", "", "variant.plain.machine: missing; expected an integer", id="missing"),
+        pytest.param(
+            'cpu = "any"\n', "", "variant.plain.engine.qemu-user.cpu: missing; expected a string", id="missing in table"
+        ),
+        pytest.param(
+            'cpu = "any"', "cpu = 3", "common.engine.qemu-user.cpu: 3 found; expected a string", id="in a common table"
+        ),
+        pytest.param(
+            "features = []", "features = 3", "variant.other.engine.qemu-user.features: 3 found", id="in an own table"
+        ),
+        pytest.param(
+            "common.toolchain.gcc", "common.toolchain.tcc", "common.toolchain.tcc: unknown name; valid are", id="tool"
+        ),
+        pytest.param("alignment = 4", "alignment = 3", "common.alignment: 3 found; expected a power of", id="align"),
+        pytest.param(
+            "page = 4096", "page = 4095", "variant.other.page: 4095 found; expected a power of two", id="own align"
+        ),
+        pytest.param(
+            "[variant.other]\n",
+            "[[common.call_site]]\ninstruction = 'b'\nrelocations = [1]\nopcode = { mask = 0, value = 0 }\n"
+            "[variant.other]\n",
+            "common.call_site[0].opcode.mask: 0x0 found; expected 1 to",
+            id="in a list",
+        ),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_reported_where_it_was_written(described, old, new, complaint):
+    folder = described((old, new))
+    with pytest.raises(BackendError, match=re.escape(f"{folder / 'arch.toml'}: {complaint}")):
+        arch_toml.load_folder(folder)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        pytest.param("[variant.plain.engine", "[variant.plain]\npage = 4096\n[variant.plain.engine", "page", id="key"),
+        pytest.param('"qemu-plain"', '"qemu-plain"\nfeatures = []', "engine.qemu-user.features", id="in a table"),
+    ],
+)  # fmt: skip
+def test_a_common_value_that_no_variant_has_is_refused(described, old, new, key):
+    folder = described((old, new))
+    with pytest.raises(BackendError, match=re.escape(f"common.{key}: no variant has it, for each says otherwise")):
+        arch_toml.load_folder(folder)
+
+
+def test_a_common_reason_that_every_variant_overrules_is_refused(described):
+    folder = described(
+        ("[variant.plain.engine", '[common.unavailable]\nunicorn = "old"\n\n[variant.plain.engine'),
+        ("[variant.other]\n", '[variant.plain.unavailable]\nunicorn = "older"\n\n[variant.other]\n'),
+        ("page = 4096", 'page = 4096\nunavailable.unicorn = "oldest"'),
     )
-    replaced = '[variant.arm64.engine.qemu-user]\nunavailable = "qemu has no such CPU"\n'
-    (variant,) = arch_toml.load_folder(edited_arch((table, replaced), name="one"))
-    assert variant.engine["qemu-user"] == Unavailable(unavailable="qemu has no such CPU")
-    broken = edited_arch((table, replaced + 'cpu = "x"\n'), name="two")
-    with pytest.raises(BackendError, match=r"qemu-user\.cpu: unknown key; valid are unavailable"):
-        arch_toml.load_folder(broken)
+    with pytest.raises(BackendError, match=r"common\.unavailable\.unicorn: no variant has it"):
+        arch_toml.load_folder(folder)
+
+
+def test_a_common_table_of_an_engine_that_no_variant_can_use_is_refused(described):
+    folder = described(
+        ('[variant.plain.engine.qemu-user]\nbinary = "qemu-plain"', '[variant.plain.unavailable]\nqemu-user = "old"'),
+        (
+            '[variant.other.engine.qemu-user]\nbinary = "qemu-other"\nfeatures = []',
+            '[variant.other.unavailable]\nqemu-user = "older"',
+        ),
+    )
+    with pytest.raises(BackendError, match=r"common\.engine\.qemu-user\.cpu: no variant has it"):
+        arch_toml.load_folder(folder)
+
+
+# What an engine cannot run.
+
+
+def test_a_variant_says_why_an_engine_cannot_run_it(described):
+    written = ("[variant.other]\n", '[variant.other]\nunavailable.unicorn = "it is too old"\n')
+    plain, other = arch_toml.load_folder(described(written))
+    assert other.engine["unicorn"] == Unavailable(unavailable="it is too old")
+    assert "unicorn" not in plain.engine
+
+
+def test_an_own_reason_overrules_a_common_table_and_an_own_table_a_common_reason(described):
+    plain, other = arch_toml.load_folder(
+        described(
+            (
+                '[variant.plain.engine.qemu-user]\nbinary = "qemu-plain"',
+                '[common.unavailable]\nunicorn = "none"\n[variant.plain.unavailable]\nqemu-user = "old"',
+            ),
+            (
+                "features = []",
+                '[variant.other.engine.unicorn]\narch = "ARM"\nmode = []\nstack_pointer = "SP"\nprogram_counter = "PC"',
+            ),
+        )
+    )
+    assert plain.engine == {"qemu-user": Unavailable(unavailable="old"), "unicorn": Unavailable(unavailable="none")}
+    assert {name: type(settings) for name, settings in other.engine.items()} == {
+        "qemu-user": QemuUserSettings,
+        "unicorn": UnicornSettings,
+    }
+
+
+@pytest.mark.parametrize(
+    ("written", "complaint"),
+    [
+        ('kvm = "why"', "unavailable.kvm: unknown name; valid are qemu-user, unicorn"),
+        ('unicorn = ""', "unavailable.unicorn: '' found; expected a string that is not empty"),
+        ("unicorn = 3", "unavailable.unicorn: 3 found; expected a string"),
+        ('qemu-user = "old"', "unavailable.qemu-user: found beside "),
+    ],
+)
+@pytest.mark.parametrize("place", ["common", "variant.other"])
+def test_a_mistake_in_a_reason_is_reported_where_it_was_written(described, place, written, complaint):
+    folder = described(("[variant.plain.engine", f"[{place}.unavailable]\n{written}\n\n[variant.plain.engine"))
+    with pytest.raises(BackendError, match=re.escape(f"{place}.{complaint}")):
+        arch_toml.load_folder(folder)
+
+
+def test_a_table_of_an_engine_holds_no_reason_and_the_error_says_where_it_goes(described):
+    folder = described(('binary = "qemu-other"', 'unavailable = "old"'))
+    expected = 'variant.other.engine.qemu-user.unavailable: unknown key; write it as unavailable."qemu-user"'
+    with pytest.raises(BackendError, match=re.escape(expected)):
+        arch_toml.load_folder(folder)
 
 
 # Out-of-tree folders.

@@ -175,7 +175,8 @@ def test_a_contradiction_names_the_file_the_key_and_why(edited_arch, change, com
     if complaint is None:
         arch_toml.load_folder(folder)
         return
-    with pytest.raises(BackendError, match=re.escape(f"{folder / 'arch.toml'}: variant.arm64.{complaint}")) as caught:
+    written = rf"{re.escape(str(folder / 'arch.toml'))}: (common|variant\.arm64)\.{re.escape(complaint)}"
+    with pytest.raises(BackendError, match=written) as caught:
         arch_toml.load_folder(folder)
     assert caught.value.exit_status == 2
 

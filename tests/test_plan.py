@@ -196,10 +196,11 @@ def test_an_architecture_without_a_stub_has_its_reason_in_the_plan(edited_arch):
 
 
 def test_an_engine_that_an_architecture_does_not_know_has_its_reason_in_the_plan(edited_arch):
-    unicorn = '[variant.mine.engine.unicorn]\narch = "ARM64"\nmode = ["ARM"]\nstack_pointer = "SP"\n'
+    unicorn = '[common.engine.unicorn]\narch = "ARM64"\nmode = ["ARM"]\nstack_pointer = "SP"\nprogram_counter = "PC"\n'
     folder = edited_arch(
         ("variant.arm64", "variant.mine"),
-        (unicorn + 'program_counter = "PC"\nquirks = ["arm64-fp"]\nfeatures = ["clmul", "float"]\n', ""),
+        (unicorn + 'features = ["clmul", "float"]\n', ""),
+        ('[variant.mine.engine.unicorn]\nquirks = ["arm64-fp"]\n', ""),
         name="mine",
     )
     made = make(Selection(arch=["mine"], scenario=["BS-01"], mechanism=["pointer"], arch_path=(folder,)))

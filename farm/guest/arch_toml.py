@@ -1,7 +1,8 @@
 """The architectures: ``arch/*/arch.toml`` read into variants (:mod:`farm.guest.variant`).
 
-One file describes one architecture and its variants.  Everything in it is checked when it is read; a mistake is
-reported with the file, the key, what was found and what is valid.
+One file describes one architecture: in ``[variant.NAME]`` each variant, in ``[common]`` what they share.  A variant's
+own value overrules the common one; tables are merged key by key, lists are replaced.  Everything is checked when it is
+read; a mistake is reported with the file, the key as it was written, what was found and what is valid.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import functools
 import tomllib
 import typing
-from dataclasses import MISSING, fields, is_dataclass
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +27,127 @@ from farm.text import printable
 _ENGINE_TABLES: dict[str, type] = {"qemu-user": QemuUserSettings, "unicorn": UnicornSettings}
 _TOOLCHAIN_TABLES: dict[str, type] = {"zig": ZigSettings, "gcc": GccSettings}
 
-_DERIVED = {"name", "architecture", "folder"}
+
+@dataclass(frozen=True)
+class _Source:
+    """What an ``arch.toml`` says of one variant: in the variant's own table, and in ``[common]``, which it overrules.
+
+    Keys are dotted, as in ``engine.unicorn.mode``, and begin inside these tables.
+    """
+
+    path: Path
+    name: str  #: the variant's
+    own: dict[str, Any]
+    common: dict[str, Any]
+
+    @classmethod
+    def of(cls, path: Path, name: str, own: dict[str, Any], common: dict[str, Any]) -> _Source:
+        """The source of the variant ``name``, without what is common of engines for which ``own`` decides."""
+        held = dict(common)
+        for table, other in (("engine", "unavailable"), ("unavailable", "engine")):
+            if isinstance(common.get(table), dict) and isinstance(own.get(other), dict):
+                held[table] = {engine: value for engine, value in common[table].items() if engine not in own[other]}
+        return cls(path, name, own, held)
+
+    @functools.cached_property
+    def own_keys(self) -> frozenset[str]:
+        return frozenset(key for key, _ in _walk(self.own))
+
+    @functools.cached_property
+    def common_keys(self) -> frozenset[str]:
+        return frozenset(key for key, _ in _walk(self.common))
+
+    def inherits(self, key: str) -> bool:
+        """The variant has what ``[common]`` says of ``key``."""
+        return key in self.common_keys and key not in self.own_keys
+
+    def place(self, key: str) -> str:
+        """The key as it was written, ``variant.arm.page`` or ``common.page``; the former if it is nowhere."""
+        return f"{'common' if self.inherits(key.partition('[')[0]) else f'variant.{self.name}'}{key and f'.{key}'}"
+
+    def error(self, key: str, why: str) -> BackendError:
+        return BackendError(f"{self.path}: {self.place(key)}: {why}")
+
+    def variant(self) -> Variant:
+        table = _merged(self.common, self.own)
+        toolchains = self._tables("toolchain", table.pop("toolchain", {}), _TOOLCHAIN_TABLES)
+        engines = self._tables("engine", table.pop("engine", {}), _ENGINE_TABLES)
+        unavailable = self._reasons(table.pop("unavailable", {}))
+        derived = {
+            "name": self.name,
+            "architecture": printable(self.path.parent.name),
+            "folder": self.path.parent,
+            "toolchain": {name: toolchains[name] for name in _TOOLCHAIN_TABLES if name in toolchains},
+            "engine": dict(sorted({**engines, **unavailable}.items())),
+        }
+        variant: Variant = self._convert("", table, Variant, derived)
+        for key, why in contradictions(variant):
+            raise self.error(key, why)
+        return variant
+
+    def _tables(self, key: str, tables: object, classes: dict[str, type]) -> dict[str, Any]:
+        """``[KEY.NAME]`` for each name, as the class that belongs to it; an engine's name may have a profile."""
+        if not isinstance(tables, dict):
+            raise self.error(key, f"{tables!r} found; expected tables [{self.place(key)}.NAME]")
+        settings = {}
+        for name, table in tables.items():
+            cls = classes.get(EngineName.of(name).engine if key == "engine" else name)
+            if cls is None:
+                raise self.error(f"{key}.{name}", f"unknown name; valid are {', '.join(classes)}")
+            if not isinstance(table, dict):
+                raise self.error(f"{key}.{name}", f"{table!r} found; expected a table")
+            if "unavailable" in table:
+                raise self.error(f"{key}.{name}.unavailable", f'unknown key; write it as unavailable."{name}"')
+            settings[name] = self._convert(f"{key}.{name}", table, cls)
+        return settings
+
+    def _reasons(self, table: object) -> dict[str, Unavailable]:
+        """What ``unavailable`` says, by the engine's name, which may have a profile."""
+        if not isinstance(table, dict):
+            raise self.error("unavailable", f'{table!r} found; expected a table of ENGINE = "why it cannot run it"')
+        reasons = {}
+        for name, why in table.items():
+            key = f"unavailable.{name}"
+            if EngineName.of(name).engine not in _ENGINE_TABLES:
+                raise self.error(key, f"unknown name; valid are {', '.join(_ENGINE_TABLES)}")
+            self._check_filled(key, why, str)
+            reasons[name] = Unavailable(unavailable=self._value(key, why, str))
+        return reasons
+
+    def _check_filled(self, key: str, value: object, hint: Any) -> None:
+        if value == "":
+            raise self.error(key, f"'' found; expected {_describe(hint)} that is not empty")
+
+    def _convert(self, key: str, table: dict[str, Any], cls: type, derived: dict[str, Any] | None = None) -> Any:
+        """``table`` as a ``cls``, with every complaint naming the file and the key."""
+        derived, prefix = derived or {}, f"{key}." if key else ""
+        hints = typing.get_type_hints(cls)
+        expected = {f.name: f for f in fields(cls) if f.name not in derived}
+        for name in table:
+            if name not in expected:
+                raise self.error(f"{prefix}{name}", f"unknown key; valid are {', '.join(expected)}")
+        values: dict[str, Any] = dict(derived)
+        for name, f in expected.items():
+            if name in table:
+                if f.default != "":
+                    self._check_filled(f"{prefix}{name}", table[name], hints[name])
+                values[name] = self._value(f"{prefix}{name}", table[name], hints[name])
+            elif f.default is MISSING and f.default_factory is MISSING:
+                raise self.error(f"{prefix}{name}", f"missing; expected {_describe(hints[name])}")
+        return cls(**values)
+
+    def _value(self, key: str, value: object, hint: Any) -> Any:
+        """``value`` as a ``hint``; of tables, and of lists of tables, every key is checked."""
+        arguments = typing.get_args(hint)
+        table = next((of for of in (hint, *arguments) if is_dataclass(of)), None)
+        if typing.get_origin(hint) is tuple and table and isinstance(value, list):
+            return tuple(self._value(f"{key}[{number}]", each, table) for number, each in enumerate(value))
+        if table and isinstance(value, dict):
+            return self._convert(key, value, typing.cast("type", table))
+        try:
+            return msgspec.convert(value, hint)
+        except msgspec.ValidationError:
+            raise self.error(key, f"{value!r} found; expected {_describe(hint)}") from None
 
 
 def load_folder(folder: Path) -> list[Variant]:
@@ -34,6 +156,24 @@ def load_folder(folder: Path) -> list[Variant]:
     Raises :class:`~farm.errors.BackendError` for anything in it that is not as it should be.
     """
     path = folder / "arch.toml"
+    common, tables = _read(path)
+    sources = [_Source.of(path, name, table, common) for name, table in tables.items()]
+    variants = [source.variant() for source in sources]
+    for key, value in _walk(common):
+        if not isinstance(value, dict) and not any(source.inherits(key) for source in sources):
+            raise BackendError(f"{path}: common.{key}: no variant has it, for each says otherwise; leave it out here")
+    return variants
+
+
+def place(variant: Variant, key: str) -> str:
+    """The file and the key that hold ``key`` of ``variant``: ``.../arch.toml: common.engine.unicorn.mode``."""
+    path = variant.folder / "arch.toml"
+    common, tables = _read(path)
+    return f"{path}: {_Source.of(path, variant.name, tables[variant.name], common).place(key)}"
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """The table ``[common]`` of an ``arch.toml``, empty if there is none, and that of each variant."""
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -42,84 +182,39 @@ def load_folder(folder: Path) -> list[Variant]:
         raise BackendError(f"{path}: cannot be read: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise BackendError(f"{path}: not valid TOML: {error}") from None
-    unknown = set(document) - {"variant"}
-    if unknown or not isinstance(document.get("variant"), dict) or not document["variant"]:
-        found = f"key {min(unknown)!r}" if unknown else "no variant"
-        raise BackendError(f"{path}: {found}; expected one or more tables [variant.NAME] and nothing else")
-    return [_variant(path, name, table) for name, table in document["variant"].items()]
+    common, variants = document.pop("common", {}), document.pop("variant", None)
+    if document or not isinstance(variants, dict) or not variants:
+        unexpected = f"key {min(document)!r}" if document else "no variant"
+        raise BackendError(
+            f"{path}: {unexpected}; expected one or more tables [variant.NAME], [common] for what they share, and "
+            "nothing else"
+        )
+    for key, table in (("common", common), *((f"variant.{name}", table) for name, table in variants.items())):
+        if not isinstance(table, dict):
+            raise BackendError(f"{path}: {key}: expected a table, found {table!r}")
+        engines, reasons = table.get("engine"), table.get("unavailable")
+        if isinstance(engines, dict) and isinstance(reasons, dict):
+            for name in engines.keys() & reasons.keys():
+                raise BackendError(f"{path}: {key}.unavailable.{name}: found beside {key}.engine.{name}; expected one")
+    return common, variants
 
 
-def _variant(path: Path, name: str, table: object) -> Variant:
-    key = f"variant.{name}"
-    if not isinstance(table, dict):
-        raise BackendError(f"{path}: {key}: expected a table, found {table!r}")
-    table = dict(table)
-    toolchains = _subtables(path, f"{key}.toolchain", table.pop("toolchain", {}), tuple(_TOOLCHAIN_TABLES))
-    engines = _subtables(path, f"{key}.engine", table.pop("engine", {}), tuple(_ENGINE_TABLES))
-    derived = {
-        "name": name,
-        "architecture": printable(path.parent.name),
-        "folder": path.parent,
-        "toolchain": {
-            tool: _convert(path, f"{key}.toolchain.{tool}", settings, _TOOLCHAIN_TABLES[tool])
-            for tool, settings in toolchains.items()
-        },
-        "engine": {
-            engine: _convert(
-                path,
-                f"{key}.engine.{engine}",
-                settings,
-                Unavailable if "unavailable" in settings else _ENGINE_TABLES[EngineName.of(engine).engine],
-            )
-            for engine, settings in engines.items()
-        },
+def _walk(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Each dotted key of ``table`` and of the tables in it, with its value."""
+    for name, value in table.items():
+        yield f"{prefix}{name}", value
+        if isinstance(value, dict):
+            yield from _walk(value, f"{prefix}{name}.")
+
+
+def _merged(common: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """``common`` with what ``own`` says instead; tables are merged key by key."""
+    tables = {
+        name: _merged(common[name], value)
+        for name, value in own.items()
+        if isinstance(value, dict) and isinstance(common.get(name), dict)
     }
-    variant: Variant = _convert(path, key, table, Variant, derived)
-    for where, why in contradictions(variant):
-        raise BackendError(f"{path}: {key}{'.' if where else ''}{where}: {why}")
-    return variant
-
-
-def _subtables(path: Path, key: str, table: object, valid: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    if not isinstance(table, dict) or not all(isinstance(value, dict) for value in table.values()):
-        raise BackendError(f"{path}: {key}: expected tables [{key}.NAME]")
-    for name in table:
-        if EngineName.of(name).engine not in valid:
-            raise BackendError(f"{path}: {key}.{name}: unknown name; valid are {', '.join(valid)}")
-    return table
-
-
-def _convert(path: Path, key: str, table: dict[str, Any], cls: type, derived: dict[str, Any] | None = None) -> Any:
-    """``table`` as a ``cls``, with every complaint naming the file and the key."""
-    derived = derived or {}
-    hints = typing.get_type_hints(cls)
-    expected = {f.name: f for f in fields(cls) if f.name not in derived}
-    for name in table:
-        if name not in expected:
-            raise BackendError(f"{path}: {key}.{name}: unknown key; valid are {', '.join(expected)}")
-    values: dict[str, Any] = dict(derived)
-    for name, f in expected.items():
-        if name in table and (table[name] != "" or f.default == ""):
-            values[name] = _value(path, f"{key}.{name}", table[name], hints[name])
-        elif name in table:
-            raise BackendError(f"{path}: {key}.{name}: '' found; expected {_describe(hints[name])} that is not empty")
-        elif f.default is MISSING and f.default_factory is MISSING:
-            raise BackendError(f"{path}: {key}.{name}: missing; expected {_describe(hints[name])}")
-    return cls(**values)
-
-
-def _value(path: Path, key: str, value: object, hint: Any) -> Any:
-    """``value`` as a ``hint``; of tables, and of lists of tables, every key is checked."""
-    arguments = typing.get_args(hint)
-    table = next((of for of in (hint, *arguments) if is_dataclass(of)), None)
-    if typing.get_origin(hint) is tuple and table and isinstance(value, list):
-        return tuple(_value(path, f"{key}[{number}]", each, table) for number, each in enumerate(value))
-    if table and isinstance(value, dict):
-        return _convert(path, key, value, typing.cast("type", table))
-    try:
-        return msgspec.convert(value, hint)
-    except msgspec.ValidationError:
-        raise BackendError(f"{path}: {key}: {value!r} found; expected {_describe(hint)}") from None
+    return {**common, **own, **tables}
 
 
 def _describe(hint: Any) -> str:

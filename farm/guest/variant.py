@@ -129,7 +129,7 @@ class UnicornSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Unavailable:
-    """``[variant.V.engine.NAME]`` with nothing but ``unavailable``: why this engine cannot run the variant."""
+    """``unavailable.NAME`` in place of a table ``engine.NAME``: why this engine cannot run the variant."""
 
     unavailable: str
 

@@ -28,6 +28,7 @@ from farm.cell import Hole, Verdict
 from farm.engines import Block, Reply, settings_or_hole
 from farm.engines.child import Child, ChildDied, Pool, Session, converse
 from farm.errors import UNREADABLE, BackendError, ImageError
+from farm.guest import arch_toml
 from farm.guest.variant import REGISTER_MODULES, UnicornSettings, Variant
 from farm.scenario import Defect
 
@@ -169,7 +170,8 @@ class Unicorn:
         assert isinstance(settings, UnicornSettings)
         mistake = _unknown_name(settings)
         if mistake:
-            raise BackendError(f"{variant.folder / 'arch.toml'}: variant.{variant.name}.engine.unicorn.{mistake}")
+            key, why = mistake
+            raise BackendError(f"{arch_toml.place(variant, f'engine.unicorn.{key}')}: {why}")
         installed = self.version(variant)
         if settings.since and _numbers(installed) < _numbers(settings.since):
             # Not a thing to install: what the farm depends on holds Unicorn where it is.
@@ -290,8 +292,8 @@ def _constants(module: str) -> tuple[str, ...]:
 
 
 @functools.cache
-def _unknown_name(settings: UnicornSettings) -> str | None:
-    """The first of ``settings`` that names no constant of Unicorn: its key, the name, and what is valid."""
+def _unknown_name(settings: UnicornSettings) -> tuple[str, str] | None:
+    """The first of ``settings`` that names no constant of Unicorn: its key, and the name with what is valid."""
     module = REGISTER_MODULES.get(settings.arch, "")
     registers = f"UC_{module.removesuffix('_const').upper()}_REG_"
     for key, name, prefix, home in (
@@ -306,7 +308,7 @@ def _unknown_name(settings: UnicornSettings) -> str | None:
             valid = [arch for arch in valid if arch in REGISTER_MODULES]
         if name is not None and name not in valid:
             near = difflib.get_close_matches(name, valid, n=3) or valid[:12]
-            return f"{key}: {name!r} found; expected one of {', '.join(near)}"
+            return key, f"{name!r} found; expected one of {', '.join(near)}"
     return None
 
 
