@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from farm.errors import Missing
+
 
 class Verdict(enum.Enum):
     """What became of a cell, the worst last."""
@@ -84,6 +86,12 @@ class Hole:
 
     verdict: Verdict
     reason: str
+    missing: Missing | None = None  #: what an install would bring; not kept in plans
+
+    @classmethod
+    def to_install(cls, missing: Missing) -> Hole:
+        """The hole that an install of what is ``missing`` would close."""
+        return cls(Verdict.NOT_RUN, str(missing), missing)
 
 
 class Planned(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ import difflib
 import errno
 import re
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import msgspec
 
@@ -84,13 +85,22 @@ class BuildError(FarmError):
         super().__init__(f"{what}\n  command: {command_line(command)}\n{output.rstrip()}")
 
 
+class Missing(NamedTuple):
+    """Something that is not there, and the command that installs it."""
+
+    what: str
+    install: str
+
+    def __str__(self) -> str:
+        return f"{self.what} is missing: {self.install}"
+
+
 class MissingToolError(FarmError):
     """Something that can be installed is not there."""
 
     def __init__(self, what: str, install: str) -> None:
-        self.what = what
-        self.install = install
-        super().__init__(f"{what} is missing: {install}")
+        self.missing = Missing(what, install)
+        super().__init__(str(self.missing))
 
 
 class ExhaustedError(FarmError):

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Self
 
 from farm import scenario
-from farm.cell import Verdict
 from farm.engines import Reply, engine_named, timeout_of
 from farm.errors import FarmError, MissingToolError, UsageError
 from farm.guest import build, disassemble, image
@@ -143,8 +142,10 @@ class Guest:
             mine = slice(function * each, (function + 1) * each)
             after = before[: mine.start] + after[mine] + before[mine.stop :]
         image, start = self._image, self._image.patched[0]
-        return disassemble.patched(
-            self._variant, image.mechanism, start, before, after, image=image, focus=function, when=self._when
+        return disassemble.listing(
+            disassemble.patched(
+                self._variant, image.mechanism, start, before, after, image=image, focus=function, when=self._when
+            )
         )
 
     def _send(self, steps: tuple[Step, ...], *, keep: bool) -> list[Event]:
@@ -221,13 +222,10 @@ def boot(
     made = plan.make(plan.Selection((arch,), (mechanism,), (engine,), tools, ANY_SCENARIO, arch_path=folders))
     if len(made.cells) != 1:
         raise UsageError(f"boot one guest at a time: {arch}, {mechanism}, {engine} name {len(made.cells)}")
-    (planned,) = made.cells
-    if planned.verdict is Verdict.NOT_RUN:
-        what, _, install = (planned.reason or "").partition(" is missing: ")
-        raise MissingToolError(what, install)
-    if planned.hole:
-        raise UsageError(planned.hole.reason)
-    cell, own = planned.cell, Path(source).resolve() if source else None
+    cell, own = made.cells[0].cell, Path(source).resolve() if source else None
+    hole = plan.hole_of(made, cell)
+    if hole:
+        raise MissingToolError(*hole.missing) if hole.missing else UsageError(hole.reason)
     spec = image.Spec(made.variants[cell.variant], cell.mechanism, cell.toolchain, source=own)
     return Guest(spec, cell.engine, timeout_of(timeout, "timeout"))
 

@@ -457,7 +457,7 @@ def test_an_engine_that_a_variant_does_not_know_is_not_applicable(arm64, name):
     hole = engine.hole(dataclasses.replace(arm64, engine={}))
     assert (hole.verdict, hole.reason) == (Verdict.NOT_APPLICABLE, f"arch/arm64/arch.toml has no engine.{name}")
     hole = engine.hole(dataclasses.replace(arm64, engine={name: Unavailable(unavailable="it is too old")}))
-    assert (hole.verdict, hole.reason) == (Verdict.NOT_APPLICABLE, "it is too old")
+    assert (hole.verdict, hole.reason, hole.missing) == (Verdict.NOT_APPLICABLE, "it is too old", None)
 
 
 def test_a_missing_emulator_is_not_run_with_the_command_that_installs_it(arm64, monkeypatch, tmp_path):
@@ -465,6 +465,7 @@ def test_a_missing_emulator_is_not_run_with_the_command_that_installs_it(arm64, 
     engine = engines()["qemu-user"]
     hole = engine.hole(arm64)
     assert (hole.verdict, hole.reason) == (Verdict.NOT_RUN, "qemu-aarch64 is missing: apt-get install qemu-user")
+    assert hole.missing == ("qemu-aarch64", "apt-get install qemu-user")
     settings = QemuUserSettings(binary="qemu-z80", cpu="z80", package="qemu-z80-extra")
     hole = engine.hole(dataclasses.replace(arm64, engine={"qemu-user": settings}))
     assert hole.reason == "qemu-z80 is missing: apt-get install qemu-z80-extra"

@@ -690,7 +690,10 @@ def test_every_variants_code_can_be_shown_without_its_guest(name):
     variant = arch_toml.load()[name]
     before = bytes(range(256))
     for mechanism in ("pointer", "stub", "relocated"):
-        lines = disassemble.patched(variant, mechanism, 0x1000, before, bytes(256))
+        blocks = disassemble.patched(variant, mechanism, 0x1000, before, bytes(256))
+        assert not any(changed for changed, _ in blocks[0].lines)
+        assert any(changed for changed, _ in blocks[1].lines)
+        lines = disassemble.listing(blocks)
         assert lines[0] == "whatever_0 as linked:"
         assert lines[1].startswith("    0x1000: ")
         assert any(shown.startswith("  > 0x1000: ") for shown in lines)

@@ -164,6 +164,17 @@ def test_the_encoders_word_is_the_one_that_is_stored():
             assert [makes[word]] == store.now
 
 
+@pytest.mark.parametrize("variant", [v.name for v in arch_toml.load().values() if not v.supports("stub")])
+def test_whether_a_stubs_word_is_an_instruction_is_read_off_the_stub(variant):
+    known = arch_toml.load()[variant]
+    try:
+        built = build.image(image.Spec(known, "stub", next(iter(known.toolchain))))
+    except MissingToolError as missing:
+        pytest.skip(str(missing))
+    parts_of_one = {"x86_64", "i386", "m68k", "s390x", "sh4"}  # operands, a mask, a literal
+    assert disassemble.is_instruction(known, built) == (variant not in parts_of_one)
+
+
 def test_a_planted_displacement_is_in_plain_sight():
     made = recorded(f"arm64/stub/zig/unicorn/{SCENARIO}", "off-by-one")
     assert made.result.failed

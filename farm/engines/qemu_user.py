@@ -24,10 +24,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from farm.cell import Hole, Verdict
+from farm.cell import Hole
 from farm.engines import Block, Reply, settings_or_hole
 from farm.engines.child import Child, ChildDied, Pool, Session, converse
-from farm.errors import MissingToolError
+from farm.errors import Missing, MissingToolError
 from farm.guest.variant import QemuUserSettings, Variant
 from farm.processes import Process
 from farm.scenario import Defect
@@ -85,7 +85,7 @@ class QemuUser:
             return settings
         assert isinstance(settings, QemuUserSettings)
         if shutil.which(settings.binary) is None:
-            return Hole(Verdict.NOT_RUN, f"{settings.binary} is missing: apt-get install {settings.package}")
+            return Hole.to_install(Missing(settings.binary, f"apt-get install {settings.package}"))
         return None
 
     def version(self, variant: Variant) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from farm.errors import ImageError
@@ -35,15 +36,35 @@ _CONDITIONAL = {
 
 
 class Instruction(NamedTuple):
-    """One that was decoded."""
+    """An instruction that was decoded, or a word where nothing can decode one."""
 
     address: int
     data: bytes
     text: str
 
 
-def decoded(variant: Variant, data: bytes, address: int) -> Iterator[Instruction]:
-    """``data`` at ``address``, which has a disassembler; what is no instruction is a directive."""
+class Pointer(NamedTuple):
+    """An address in memory."""
+
+    address: int  #: where it lies
+    value: int
+    name: str  #: of the function that it names, or its value if it names none; empty if no image is there to tell
+
+    @property
+    def text(self) -> str:
+        return f"{self.value:#x} {self.name}".rstrip()
+
+
+def decoded(variant: Variant, data: bytes, address: int, image: Image | None = None) -> Iterator[Instruction]:
+    """The instructions of ``data`` at ``address``; what is none is a directive, or a word if there is no disassembler.
+
+    With ``image``, what an instruction leads to has its name: ``b 0x1002f60 <fast_0>``.
+    """
+    for i in _decoded(variant, data, address) if variant.disassembler else _words(variant, data, address):
+        yield i._replace(text=_named(image, i.text)) if image else i
+
+
+def _decoded(variant: Variant, data: bytes, address: int) -> Iterator[Instruction]:
     import capstone
 
     arch, *modes = variant.disassembler
@@ -55,6 +76,13 @@ def decoded(variant: Variant, data: bytes, address: int) -> Iterator[Instruction
     for i in engine.disasm(data, address):
         text = f"{i.mnemonic} {i.op_str}".rstrip()
         yield Instruction(i.address, bytes(i.bytes), _alpha(i, text) if arch == "alpha" else text)
+
+
+def _words(variant: Variant, data: bytes, address: int) -> Iterator[Instruction]:
+    for offset in range(0, len(data), 4):
+        word = data[offset : offset + 4]
+        text = f"{int.from_bytes(word, variant.byte_order):#0{2 + 2 * len(word)}x}"
+        yield Instruction(address + offset, word, text)
 
 
 def _alpha(instruction: Any, text: str) -> str:
@@ -79,35 +107,28 @@ def is_conditional(variant: Variant, instruction: Instruction) -> bool:
     return re.match(_CONDITIONAL[variant.disassembler[0]], instruction.text) is not None
 
 
-def instructions(variant: Variant, data: bytes, address: int) -> list[str]:
-    """``data`` at ``address``, a line an instruction; what is none (a data slot) as hexadecimal."""
-    if not variant.disassembler:
-        return _words(variant, data, address)
-    return [f"{i.address:#x}: {i.data.hex():<20} {i.text}" for i in decoded(variant, data, address)]
+def is_instruction(variant: Variant, image: Image) -> bool:
+    """The word that a patch changes in a stub of ``image`` is a whole instruction, not an operand, a mask or data."""
+    stubs, start = image.stubs, image.symbols["stub_start"]
+    word = start + stubs.word, stubs.word_size
+    return any((i.address, len(i.data)) == word for i in decoded(variant, image.bytes_at(start, stubs.size), start))
 
 
-def named(image: Image, variant: Variant, data: bytes, address: int) -> list[str]:
-    """As :func:`instructions`, with the name of what each jumps to, if it has one: ``b 0x1002f60 <fast_0>``."""
-    return [_named(image, line) for line in instructions(variant, data, address)]
-
-
-def _words(variant: Variant, data: bytes, address: int) -> list[str]:
-    """``data`` for an architecture that has no disassembler: in words of 32 bits."""
-    words = (data[offset : offset + 4] for offset in range(0, len(data), 4))
+def instructions(variant: Variant, data: bytes, address: int, image: Image | None = None) -> list[str]:
+    """The lines of what :func:`decoded` tells: address, bytes and text."""
     return [
-        f"{address + 4 * i:#x}: {int.from_bytes(word, variant.byte_order):#0{2 + 2 * len(word)}x}"
-        for i, word in enumerate(words)
+        f"{i.address:#x}: {f'{i.data.hex():<20} ' if variant.disassembler else ''}{i.text}"
+        for i in decoded(variant, data, address, image)
     ]
 
 
-def pointers(variant: Variant, data: bytes, address: int, image: Image | None) -> list[str]:
-    """``data`` as the mechanism's pointers, with the functions that they name if the image is there to tell."""
+def pointers(variant: Variant, data: bytes, address: int, image: Image | None) -> list[Pointer]:
+    """The pointers that ``data`` at ``address`` is, with the functions that they name if the image is there to tell."""
     code = ("Q" if variant.word_size == 8 else "I") * (len(data) // variant.word_size)
     values = struct.unpack((">" if variant.big_endian else "<") + code, data)
     places = range(address, address + len(data), variant.word_size)
     return [
-        f"{at:#x}: {value:#x} {_pointed(image, value) if image else ''}".rstrip()
-        for at, value in zip(places, values, strict=True)
+        Pointer(at, value, _pointed(image, value) if image else "") for at, value in zip(places, values, strict=True)
     ]
 
 
@@ -122,6 +143,23 @@ def _pointed(image: Image, value: int) -> str:
     return name
 
 
+@dataclass
+class Block:
+    """Some lines of code under a title, or a title alone."""
+
+    title: str
+    lines: list[tuple[bool, str]] = field(default_factory=list)  #: whether it is marked as changed, and the line
+
+
+def listing(blocks: Iterable[Block]) -> list[str]:
+    """The lines of ``blocks`` as people read them: those that changed are marked with ``>``."""
+    return [
+        text
+        for block in blocks
+        for text in (block.title, *(f"  {'> ' if changed else '  '}{line}" for changed, line in block.lines))
+    ]
+
+
 def patched(
     variant: Variant,
     mechanism: str,
@@ -132,13 +170,13 @@ def patched(
     image: Image | None = None,
     focus: int | None = None,
     when: str = "after the cell",
-) -> list[str]:
+) -> list[Block]:
     """The patched bytes (at ``start``) of every function that changed, before and after, and of ``focus`` in any case.
 
     ``when`` says when ``after`` was read; lines that differ are marked.  Names are those of ``image``.
     """
     size = len(before) // len(FUNCTIONS)
-    lines: list[str] = []
+    blocks: list[Block] = []
     for function in range(len(FUNCTIONS)):
         old = before[function * size : (function + 1) * size]
         new = after[function * size : (function + 1) * size] if after is not None else None
@@ -146,46 +184,46 @@ def patched(
             continue
         address = start + function * size
         linked = _lines(variant, mechanism, old, address, image)
-        lines.append(f"whatever_{function} as linked:")
-        lines += [f"    {line}" for line in linked]
+        blocks.append(Block(f"whatever_{function} as linked:", [(False, line) for line in linked]))
         if new == old:
-            lines.append(f"whatever_{function} {when}: the same")
+            blocks.append(Block(f"whatever_{function} {when}: the same"))
         elif new is None:
-            lines.append(f"whatever_{function} {when}: not known, the guest did not live to say")
+            blocks.append(Block(f"whatever_{function} {when}: not known, the guest did not live to say"))
         else:
-            lines.append(f"whatever_{function} {when}:")
             now = _lines(variant, mechanism, new, address, image)
-            lines += [f"  {'  ' if line in linked else '> '}{line}" for line in now]
-    return lines or ["no patched byte differs from the linked image"]
+            blocks.append(Block(f"whatever_{function} {when}:", [(line not in linked, line) for line in now]))
+    return blocks or [Block("no patched byte differs from the linked image")]
 
 
 def _lines(variant: Variant, mechanism: str, data: bytes, address: int, image: Image | None) -> list[str]:
     if mechanism == "pointer":
-        return pointers(variant, data[: len(data) // variant.word_size * variant.word_size], address, image)
-    if image is None:
-        return instructions(variant, data, address)
+        whole = data[: len(data) // variant.word_size * variant.word_size]
+        return [_line(pointer) for pointer in pointers(variant, whole, address, image)]
     lines: list[str] = []
-    at = 0
-    for offset, slot in _slots(variant, data, address, image):
-        lines += [*named(image, variant, data[at:offset], address + at), slot]
-        at = offset + variant.word_size
-    return [*lines, *named(image, variant, data[at:], address + at)]
+    at = address
+    for slot in _slots(variant, data, address, image) if image else ():
+        lines += [*instructions(variant, data[at - address : slot.address - address], at, image), _line(slot)]
+        at = slot.address + variant.word_size
+    return [*lines, *instructions(variant, data[at - address :], at, image)]
 
 
-def _slots(variant: Variant, data: bytes, address: int, image: Image) -> list[tuple[int, str]]:
-    """The aligned words of ``data`` that hold a function's address, as pointers: the data slot, a literal."""
+def _line(pointer: Pointer) -> str:
+    return f"{pointer.address:#x}: {pointer.text}"
+
+
+def _slots(variant: Variant, data: bytes, address: int, image: Image) -> list[Pointer]:
+    """The aligned words of ``data`` that hold a function's address: the data slot, a literal."""
     size = variant.word_size
     start = -address % size
     whole = data[start : start + (len(data) - start) // size * size]
-    lines = pointers(variant, whole, address + start, image)
-    return [(start + i * size, line) for i, line in enumerate(lines) if re.search(r" [a-z_]+\d+$", line)]
+    return [p for p in pointers(variant, whole, address + start, image) if re.fullmatch(r"[a-z_]+\d+", p.name)]
 
 
-def _named(image: Image, line: str) -> str:
-    """``line`` with the name of the address that it ends in, if it does and the address has one.
+def _named(image: Image, text: str) -> str:
+    """``text`` of an instruction with the name of the address that it ends in, if it does and the address has one.
 
     On hppa what a branch links to comes behind it: ``b,l 0x1030000, rp``.
     """
-    operand = re.search(r"[ ,](?:0x|\$)([0-9a-f]+)(?:\.l|, r[0p])?$", line)
+    operand = re.search(r"(?:^|[ ,])(?:0x|\$)([0-9a-f]+)(?:\.l|, r[0p])?$", text)
     name = image.name_of(int(operand[1], 16)) if operand else "0x"
-    return line if name.startswith("0x") else f"{line} <{name}>"
+    return text if name.startswith("0x") else f"{text} <{name}>"

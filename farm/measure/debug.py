@@ -35,12 +35,12 @@ import msgspec
 from farm import paths
 from farm.cell import Cell, Verdict
 from farm.engines.qemu_user import QEMU_USER, bare
-from farm.errors import FarmError, MissingToolError, UsageError
+from farm.errors import FarmError, Missing, MissingToolError, UsageError
 from farm.guest import build, elf, image
 from farm.guest.image import Image
 from farm.guest.variant import ENCODERS, Variant
 from farm.processes import Process
-from farm.run.plan import Plan, on_engine
+from farm.run.plan import Plan, hole_of, on_engine
 from farm.scenario import REAL_TARGETS, Call, Interrupted, Patch, Restore, Scenario, Scribble, Target, walk, wire
 from farm.text import command_line, quoted
 
@@ -62,8 +62,8 @@ _ASK = 20.0  # seconds until gdb has said what it knows
 
 _GDB = "gdb-multiarch"
 
-#: What is missing where there is no debugger, and how to install it.
-MISSING_GDB = (_GDB, f"apt-get install {_GDB}")
+#: The debugger, where there is none.
+MISSING_GDB = Missing(_GDB, f"apt-get install {_GDB}")
 
 #: What the file format is to a gdb that does not know the architecture.
 _GENERIC = re.compile(r"file type elf(32|64)-(little|big)\.")
@@ -77,7 +77,7 @@ class Prepared:
 
     cell: Cell  #: as it is run here: on qemu-user
     note: str  #: why that is not what was asked for; empty if it is
-    missing: str  #: why the emulator cannot be started here; empty if it can
+    missing: Missing | None  #: what it takes to run the guest here and is not there
     built: Image
     variant: Variant
     folder: Path
@@ -117,7 +117,8 @@ def prepare(plan: Plan, cell: Cell, control: str | None = None) -> Prepared:
         },
     )
     note = "" if planned.cell == cell else f"{cell.engine} has no debugger: {planned.cell.engine} runs it here"
-    missing = (planned.reason or "") if planned.verdict else ""
+    hole = hole_of(plan, planned.cell)
+    missing = hole.missing if hole else None
     return Prepared(planned.cell, note, missing, built, variant.profiled(planned.cell.engine), folder)
 
 
@@ -327,8 +328,8 @@ def commands(prepared: Prepared, gdb: str | None) -> list[str]:
     folder = quoted(prepared.folder)
     emulator = f"{command_line(prepared.emulator(str(PORT)))} < {_FRAME} > trace.bin"
     debugger = command_line(prepared.debugger(gdb or _GDB, f"localhost:{PORT}"))
-    lines = [prepared.missing] if prepared.missing else []
-    why = str(MissingToolError(*MISSING_GDB)) if gdb is None else refusal(gdb, prepared)
+    lines = [str(prepared.missing)] if prepared.missing else []
+    why = str(MISSING_GDB) if gdb is None else refusal(gdb, prepared)
     lines += [why] if why else []
     lines += ["in one terminal:", f"    cd {folder}", f"    {emulator}"]
     lines += ["in another:", f"    cd {folder}", f"    {debugger}"]
@@ -348,7 +349,7 @@ def run(
     takes at most ``timeout`` seconds.  Otherwise the terminal belongs to gdb until it ends.  No emulator stays behind.
     """
     if prepared.missing:
-        raise MissingToolError(*_split(prepared.missing))
+        raise MissingToolError(*prepared.missing)
     why = refusal(gdb, prepared)
     if why:
         raise FarmError(f"{prepared.cell} cannot be debugged: {why}")
@@ -363,12 +364,6 @@ def run(
             unattended = batch or extra is not None
             _attend(command, prepared.folder, timeout if unattended else None)
         return _answered(answer.read_bytes(), big_endian=prepared.built.big_endian)
-
-
-def _split(missing: str) -> tuple[str, str]:
-    """A ``not-run`` reason as what is missing and how to install it."""
-    what, _, install = missing.partition(" is missing: ")
-    return what, install
 
 
 @contextlib.contextmanager

@@ -42,7 +42,6 @@ _LONGEST_LOOP = 4096  # items
 _LAST = "\U0010ffff"  # behind every name
 _OUTSIDE = "outside"  # of the guest's code
 _SITE_ENCODER = "arch_site_jump"
-_WHOLE = "one aligned 32-bit word"  # what a stub's store is where it replaces a whole instruction
 _WORTH_FOLDING = 8  # items
 _TRIES = 8  # periods that are tried for a loop
 _PERMISSIONS = ((1, "read"), (2, "write"), (4, "execute"))
@@ -328,18 +327,17 @@ class _Reader:
         """The instruction at ``address``, with which ``code`` begins if that is known, and what it is in words."""
         if code is None:
             return b"", "? (patched code)" if self._segment(address) is not None else "? (no code of the guest's)"
-        said = disassemble.named(self._image, self._variant, code, address)
+        read = list(self._decoded(code, address))
         if len(code) == _LONGEST:  # how long it is, the disassembler knows
-            code = bytes.fromhex(said[0].split()[1]) if self._variant.disassembler else code[:4]
-            said = said[:1]
-        return code, "; ".join(map(self._text, said))
+            return read[0].data, read[0].text
+        return code, "; ".join(i.text for i in read)
 
     def _word(self, word: int, address: int) -> str:
         """The instruction that ``word`` is at ``address``, where one word is one instruction."""
-        if self._variant.stub_store != _WHOLE or not address:
+        if not address or not disassemble.is_instruction(self._variant, self._image):
             return ""
         data = word.to_bytes(4, self._variant.byte_order)
-        return "; ".join(map(self._text, disassemble.named(self._image, self._variant, data, address)))
+        return "; ".join(i.text for i in self._decoded(data, address))
 
     def _is_mechanism(self, source: PurePosixPath, function: str) -> bool:
         """Code of the linker's own and millicode, which have no source, may lie between a call and its target too.
@@ -353,9 +351,8 @@ class _Reader:
     def _is_call_site(self, source: PurePosixPath, address: int) -> bool:
         return _is_patched(self._image, address) and not source.name.startswith("targets")
 
-    def _text(self, line: str) -> str:
-        """A line of the disassembler's, without address and bytes."""
-        return line.split(maxsplit=2 if self._variant.disassembler else 1)[-1]
+    def _decoded(self, data: bytes, address: int) -> Iterator[disassemble.Instruction]:
+        return disassemble.decoded(self._variant, data, address, self._image)
 
     def _nearest(self, address: int) -> tuple[int, str]:
         """The last name in the segment of ``address`` that is not behind it, and where that is."""
@@ -398,17 +395,17 @@ class _Reader:
         function = self._nearest(address)[0]
         code = self._code[start]
         data = bytes(code[function - start : address - start + size + _LONGEST])
-        said = disassemble.named(self._image, self._variant, data, function)
-        begins = [int(line.partition(":")[0], 16) for line in said]
+        read = list(self._decoded(data, function))
+        begins = [i.address for i in read]
         first = max(bisect.bisect_right(begins, address) - 1, 0)
         if size == self._image.word_size and begins[first] == address:
             (pointer,) = disassemble.pointers(
                 self._variant, bytes(code[address - start : address - start + size]), address, self._image
             )
-            if not pointer.split()[-1].startswith("0x"):
-                return [pointer.partition(": ")[2]]
+            if not pointer.name.startswith("0x"):
+                return [pointer.text]
         last = bisect.bisect_left(begins, address + size)
-        return [self._text(line) for line in said[first:last]]
+        return [i.text for i in read[first:last]]
 
 
 _Entry = TypeVar("_Entry", bound=tuple[Any, ...])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from farm.errors import FarmError, UsageError
 from farm.guest import build, disassemble, image
+from farm.guest.disassemble import Block
 from farm.guest.variant import MECHANISM_FILES
 from farm.report import second_attempt
 from farm.report.text import indented, line, printable
@@ -34,7 +34,7 @@ def explain(result: Result, plan: Plan, control: str | None = None) -> str:
     if differs:
         lines += _events(expected, seen or ())
     if result.code:
-        lines += [f"  {text}" for text in listing(result, plan, control)]
+        lines += [f"  {text}" for text in disassemble.listing(code(result, plan, control))]
     if result.reproduce:
         lines.append(f"  reproduce: {line(result.reproduce)}")
     return printable("\n".join(lines))
@@ -53,25 +53,6 @@ def first_differing(expected: Sequence[wire.Event], seen: Sequence[wire.Event]) 
     """The number of the first event that differs; if none does, that of the first that either has not."""
     pairs = enumerate(zip(expected, seen, strict=False))
     return next((i for i, (want, have) in pairs if want != have), min(len(expected), len(seen)))
-
-
-@dataclass
-class Block:
-    """Some lines of patched code under a title."""
-
-    title: str
-    lines: list[tuple[bool, str]] = field(default_factory=list)  #: whether it is marked as changed, and the line
-
-
-def code(result: Result, plan: Plan) -> list[Block]:
-    """The patched code of ``result`` before and after, as :func:`explain` has it."""
-    blocks: list[Block] = []
-    for text in listing(result, plan, None):
-        if blocks and text.startswith(("    ", "  > ")):
-            blocks[-1].lines.append((text.startswith("  > "), text[4:]))
-        else:
-            blocks.append(Block(text.strip()))
-    return blocks
 
 
 def outcome(result: Result, plan: Plan) -> str:
@@ -115,27 +96,29 @@ def notes(have: wire.Event | None, want: wire.Event | None) -> list[str]:
     return said
 
 
-def listing(result: Result, plan: Plan, control: str | None) -> list[str]:
-    """The patched code; with names if the guest that ran is here, or can be made."""
-    cell, code = result.cell, result.code
-    assert code
+def code(result: Result, plan: Plan, control: str | None = None) -> list[Block]:
+    """The patched code before and after; with names if the guest that ran is here, or can be made."""
+    cell, recorded = result.cell, result.code
+    assert recorded
     variant = plan.variants.get(cell.variant)
     if variant is None:
-        return [f"no disassembly: {line(cell.variant)} is none of the variants here; --arch-path names its folder"]
+        why = f"{line(cell.variant)} is none of the variants here; --arch-path names its folder"
+        return [Block(f"no disassembly: {why}")]
     try:
-        before = bytes.fromhex(code.before)
-        after = bytes.fromhex(code.after) if code.after is not None else None
+        before = bytes.fromhex(recorded.before)
+        after = bytes.fromhex(recorded.after) if recorded.after is not None else None
     except ValueError:
-        return ["no disassembly: what is recorded of the code is not hexadecimal"]
+        return [Block("no disassembly: what is recorded of the code is not hexadecimal")]
     built = _image(image.Spec(variant, cell.mechanism, cell.toolchain, control))
-    notes = []
+    why = ""
     if isinstance(built, FarmError):
-        notes = [f"code without names, for its guest cannot be built here: {line(str(built).partition(chr(10))[0])}"]
+        why = f"its guest cannot be built here: {line(str(built).partition(chr(10))[0])}"
     elif result.image not in (None, built.sha256):
-        notes = ["code without names, for the sources here make another guest than the one that ran"]
-    guest = None if notes or isinstance(built, FarmError) else built
+        why = "the sources here make another guest than the one that ran"
+    guest = None if why or isinstance(built, FarmError) else built
     focus = _focus(result, plan)
-    return notes + disassemble.patched(variant, cell.mechanism, code.address, before, after, image=guest, focus=focus)
+    blocks = disassemble.patched(variant, cell.mechanism, recorded.address, before, after, image=guest, focus=focus)
+    return [Block(f"code without names, for {why}"), *blocks] if why else blocks
 
 
 @functools.lru_cache(maxsize=256)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from farm.cell import SKIPPED, Cell, EngineName
 from farm.errors import FarmError, UnknownNameError
-from farm.guest import build, image
+from farm.guest import build, disassemble, image
 from farm.guest.variant import MECHANISM_FILES
-from farm.report.explain import expectation, first_differing, listing, notes
+from farm.report.explain import code, expectation, first_differing, notes
 from farm.report.text import line, printable
 from farm.run import verdict
 from farm.run.plan import PARTS, Plan, parts
@@ -154,7 +154,7 @@ def _window(first: int | None, rows: int) -> tuple[int, int]:
 
 def _code(result: Result, plan: Plan, control: str | None = None) -> Iterator[str]:
     yield "Code"
-    yield from (f"  {said}" for said in listing(result, plan, control))
+    yield from (f"  {text}" for text in disassemble.listing(code(result, plan, control)))
 
 
 # The rest.

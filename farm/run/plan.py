@@ -262,9 +262,15 @@ def on_engine(plan: Plan, cell: Cell, engine: str) -> Planned:
     settings = variant.engine.get(with_profile)
     name = with_profile if settings and not isinstance(settings, Unavailable) else engine
     moved = msgspec.structs.replace(cell, engine=name)
-    hole = _hole(variant.profiled(name), cell.mechanism, cell.toolchain, engines()[engine])
-    why = cannot_run(plan.scenarios[cell.scenario], variant, cell.mechanism, name) or hole
-    return Planned.of(moved, why)
+    return Planned.of(moved, hole_of(plan, moved))
+
+
+def hole_of(plan: Plan, cell: Cell) -> Hole | None:
+    """Why ``cell`` cannot run here and now; None if it can."""
+    variant = plan.variants[cell.variant]
+    return cannot_run(plan.scenarios[cell.scenario], variant, cell.mechanism, cell.engine) or _hole(
+        variant.profiled(cell.engine), cell.mechanism, cell.toolchain, engine_named(cell.engine)
+    )
 
 
 def _toolchains(variant: Variant, patterns: Sequence[str]) -> list[str]:
@@ -285,7 +291,7 @@ def _hole(variant: Variant, mechanism: str, toolchain: str, engine: Engine) -> H
     try:
         TOOLCHAINS[toolchain].version(variant)
     except MissingToolError as error:
-        return Hole(Verdict.NOT_RUN, str(error))
+        return Hole.to_install(error.missing)
     return None
 
 

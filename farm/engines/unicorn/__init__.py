@@ -27,7 +27,7 @@ import msgspec
 from farm.cell import Hole, Verdict
 from farm.engines import Block, Reply, settings_or_hole
 from farm.engines.child import Child, ChildDied, Pool, Session, converse
-from farm.errors import UNREADABLE, BackendError, ImageError
+from farm.errors import UNREADABLE, BackendError, ImageError, Missing
 from farm.guest import arch_toml
 from farm.guest.variant import REGISTER_MODULES, UnicornSettings, Variant
 from farm.scenario import Defect
@@ -166,7 +166,7 @@ class Unicorn:
         if isinstance(settings, Hole):
             return settings
         if importlib.util.find_spec("unicorn") is None:
-            return Hole(Verdict.NOT_RUN, "unicorn is missing: pip install unicorn")
+            return Hole.to_install(Missing("unicorn", "pip install unicorn"))
         assert isinstance(settings, UnicornSettings)
         mistake = _unknown_name(settings)
         if mistake:
