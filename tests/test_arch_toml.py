@@ -8,7 +8,7 @@ import pytest
 
 from farm import paths
 from farm.errors import BackendError
-from farm.guest import arch_toml
+from farm.guest import arch_toml, mechanisms
 from farm.guest.variant import GccSettings, QemuUserSettings, Unavailable, UnicornSettings
 
 ARCHITECTURES = sorted(path.parent for path in paths.data("arch").glob("*/arch.toml"))
@@ -24,8 +24,8 @@ def test_arm64_is_what_its_toml_says(arm64):
         binary="qemu-aarch64", cpu="cortex-a57", features=("clmul", "float")
     )
     assert isinstance(arm64.engine["unicorn"], UnicornSettings)
-    assert arm64.supports("pointer") is None
-    assert arm64.supports("stub") is None
+    assert mechanisms.load()["pointer"].missing(arm64) is None
+    assert mechanisms.load()["stub"].missing(arm64) is None
 
 
 @pytest.mark.parametrize("folder", ARCHITECTURES, ids=lambda folder: folder.name)
@@ -52,8 +52,8 @@ def test_a_variant_without_a_file_of_the_stub_has_no_stub(edited_arch):
     folder = edited_arch()
     (folder / "patch.c").unlink()
     (variant,) = arch_toml.load_folder(folder)
-    assert variant.supports("pointer") is None
-    assert variant.supports("stub") == "arm64 has no stub: no patch.c"
+    assert mechanisms.load()["pointer"].missing(variant) is None
+    assert mechanisms.load()["stub"].missing(variant) == "arm64 has no stub: no patch.c"
 
 
 @pytest.mark.parametrize(

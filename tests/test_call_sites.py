@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from farm import suite
 from farm.engines.unicorn.machine import Machine
 from farm.errors import ImageError, MissingToolError
-from farm.guest import arch_toml, build, call_sites, disassemble, layout
+from farm.guest import arch_toml, build, call_sites, disassemble, layout, mechanisms
 from farm.guest.elf import bytes_at
 from farm.guest.image import Spec
 from farm.guest.toolchain import TOOLCHAINS
@@ -24,13 +24,13 @@ from farm.scenario import FUNCTIONS, Defect, FailPoke, Kind, Patch, Scenario, Ta
 BUILT = [
     pytest.param(variant, toolchain, id=f"{variant.name}-{toolchain}")
     for variant in arch_toml.load().values()
-    if not variant.supports("relocated")
+    if not mechanisms.load()["relocated"].missing(variant)
     for toolchain in variant.toolchain
 ]
 IN_UNICORN = [
     variant
     for variant in arch_toml.load().values()
-    if not variant.supports("relocated")
+    if not mechanisms.load()["relocated"].missing(variant)
     and isinstance(variant.engine.get("unicorn"), UnicornSettings)
     and not variant.engine["unicorn"].since
 ]

@@ -107,7 +107,7 @@ def test_a_line_table_is_of_the_files_that_are_wanted(tiny):
 
 def test_what_a_caller_with_another_toc_executes_is_of_no_line():
     built = build.image(image.Spec(VARIANTS["ppc64"], "stub"))
-    table = dwarf.read(Path(built.path), lambda path: path.endswith("mechanism/poke.c"))
+    table = dwarf.read(Path(built.path), lambda path: path.endswith("mechanism/common/poke.c"))
     with dwarf.opened(Path(built.path)) as file:
         (symbol,) = file.get_section_by_name(".symtab").get_symbol_by_name("patch_query")
     assert symbol["st_other"]["local"] == 3  # eight bytes
@@ -234,8 +234,8 @@ def test_the_suite_reaches_every_line_of_the_patch_routines(three):
         assert all(patch.lines.values())
         assert not patch.excused
         assert all(sources[f"arch/{architecture}/stub.S"].lines.values())
-        assert sum(way.taken > 0 for way in sources["images/mechanism/poke.c"].branches) > 20
-        relocated = sources["images/mechanism/relocated.c"].lines
+        assert sum(way.taken > 0 for way in sources["images/mechanism/common/poke.c"].branches) > 20
+        relocated = sources["images/mechanism/relocated/relocated.c"].lines
         loading = line_of(ROOT / "images" / "mechanism" / "relocated.c", "void sites_loaded(void)")
         assert all(count for line, count in relocated.items() if line >= loading)  # text that is locked meanwhile too
     assert not coverage.complaints(three)
@@ -342,7 +342,7 @@ def test_an_excuse_is_of_its_line_block_or_definition(tmp_path, variant, expecte
 
 def test_excuses_name_variants_that_exist():
     found = 0
-    for path in [*ROOT.glob("arch/*/*.[cS]"), *ROOT.glob("images/mechanism/*.c")]:
+    for path in [*ROOT.glob("arch/*/*.[cS]"), *ROOT.glob("images/mechanism/*/*.c")]:
         for names, why in re.findall(r"/\* unreached(?: on ([^:*]+))?: (.+?) \*/", path.read_text()):
             found += 1
             assert why
@@ -482,8 +482,8 @@ def test_lcov_adds_no_branches_up_that_two_compilers_made():
 
 def test_lcov_finds_every_file_from_the_folder_that_it_is_made_in(tmp_path):
     mine = tmp_path / "arch" / "mine" / "patch.c"
-    sources = (Source("images/mechanism/poke.c", {1: 1}), Source(str(mine), {1: 1}))
-    assert re.findall(r"SF:(.*)", lcov_of(*sources)) == ["images/mechanism/poke.c", str(mine)]
+    sources = (Source("images/mechanism/common/poke.c", {1: 1}), Source(str(mine), {1: 1}))
+    assert re.findall(r"SF:(.*)", lcov_of(*sources)) == ["images/mechanism/common/poke.c", str(mine)]
     poke = str(ROOT / "images" / "mechanism" / "poke.c")
     assert re.findall(r"SF:(.*)", lcov_of(*sources, folder=tmp_path)) == [poke, "arch/mine/patch.c"]
 

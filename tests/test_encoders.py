@@ -19,7 +19,7 @@ import pytest
 
 from farm.engines.qemu_user import QEMU_USER, bare
 from farm.errors import MissingToolError
-from farm.guest import arch_toml, build, call_sites, disassemble
+from farm.guest import arch_toml, build, call_sites, disassemble, mechanisms
 from farm.guest.image import Spec
 from farm.guest.toolchain import TOOLCHAINS
 from farm.guest.variant import CallSiteForm, Opcode
@@ -72,7 +72,7 @@ def built(variant):
         TOOLCHAINS[toolchain].version(variant)
     except MissingToolError as error:
         pytest.skip(str(error))
-    mechanism = "stub" if variant.supports("relocated") else "relocated"
+    mechanism = "stub" if mechanisms.load()["relocated"].missing(variant) else "relocated"
     return build.image(Spec(variant, mechanism, toolchain, source=Path(__file__).with_name("encoders.c")))
 
 

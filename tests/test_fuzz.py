@@ -23,8 +23,7 @@ from farm.cell import Verdict
 from farm.engines import Reply
 from farm.engines.unicorn import UNICORN
 from farm.errors import FarmError, UnknownNameError
-from farm.guest import arch_toml
-from farm.guest.variant import MECHANISM_FILES
+from farm.guest import arch_toml, mechanisms
 from farm.measure.fuzz import generate, hunt, source
 from farm.measure.fuzz.shrink import Shrinker
 from farm.run import plan
@@ -162,7 +161,7 @@ def test_a_program_runs_only_where_all_of_its_steps_have_a_meaning(seed, number)
     )
     kinds = {FUNCTIONS[step.function] for step in steps if isinstance(step, Call)}
     arm64 = VARIANTS["arm64"]
-    can = {m: plan.cannot_run(made, arm64, m, "unicorn") is None for m in MECHANISM_FILES}
+    can = {m: plan.cannot_run(made, arm64, m, "unicorn") is None for m in mechanisms.load()}
     assert can["stub"]
     assert can["relocated"]
     assert can["pointer"] == (not text and Kind.VARIADIC not in kinds)

@@ -106,7 +106,7 @@ def test_the_folder_of_an_architecture_is_in_the_image_by_its_name_alone(edited_
     assert made == again
     assert made.sha256 != other.sha256
     files = {path for _, path, _ in dwarf.places(Path(other.path))}
-    assert {"arch/second/patch.c", "arch/second/stub.S", "images/mechanism/poke.c"} <= files
+    assert {"arch/second/patch.c", "arch/second/stub.S", "images/mechanism/common/poke.c"} <= files
     assert not any("first" in path or path.startswith("/") for path in files)
 
 

@@ -15,7 +15,7 @@ import pytest
 from farm.cell import Cell, Verdict
 from farm.engines.unicorn import UNICORN
 from farm.errors import ImageError, MissingToolError
-from farm.guest import arch_toml, build, call_sites, layout, link
+from farm.guest import arch_toml, build, call_sites, layout, link, mechanisms
 from farm.guest.arch_toml import load_folder
 from farm.guest.elf import Segment, Symbol
 from farm.guest.image import Spec
@@ -28,7 +28,7 @@ GUESTS = [
     pytest.param(variant, mechanism, toolchain, id=f"{variant.name}-{mechanism}-{toolchain}")
     for variant in arch_toml.load().values()
     for mechanism in wire.MECHANISMS
-    if not variant.supports(mechanism)
+    if not mechanisms.load()[mechanism].missing(variant)
     for toolchain in variant.toolchain
 ]
 
@@ -234,7 +234,9 @@ def test_a_site_that_was_let_in_although_a_store_to_it_tears_is_refused(copied, 
 
 
 @pytest.mark.parametrize(
-    "variant", [v for v in arch_toml.load().values() if not v.supports("relocated")], ids=lambda variant: variant.name
+    "variant",
+    [v for v in arch_toml.load().values() if not mechanisms.load()["relocated"].missing(v)],
+    ids=lambda variant: variant.name,
 )
 def test_a_survey_that_loses_a_call_site_is_found_out(copied, monkeypatch, variant):
     """The scan of the finished image counts by itself."""

@@ -19,9 +19,8 @@ from farm import suite
 from farm.cell import SKIPPED, Cell, Planned, Verdict
 from farm.engines import engines
 from farm.errors import MissingToolError, UnknownNameError, UsageError
-from farm.guest import arch_toml
+from farm.guest import arch_toml, mechanisms
 from farm.guest.toolchain import TOOLCHAINS
-from farm.guest.variant import MECHANISM_FILES
 from farm.run import plan
 from farm.run.plan import Selection, choose, make
 
@@ -148,7 +147,7 @@ def test_every_combination_is_there_once_and_profiles_for_what_depends_on_the_cp
     expected = {
         Cell(scenario.name, variant.name, mechanism, toolchain, engine)
         for variant in arch_toml.load().values()
-        for scenario, mechanism, engine in itertools.product(scenarios, MECHANISM_FILES, (*engines(), *profiles))
+        for scenario, mechanism, engine in itertools.product(scenarios, mechanisms.load(), (*engines(), *profiles))
         for toolchain in list(variant.toolchain)[:1]
         if engine not in profiles or (scenario.depends_on_cpu and engine in variant.engine)
     }

@@ -20,6 +20,7 @@ from farm.cli.app import (
     selection_of,
 )
 from farm.errors import BuildError, FarmError, UnknownNameError, UsageError
+from farm.guest import mechanisms
 
 
 @app.command("list", help="List what there is. With --json, an array of objects, each with a name.")
@@ -72,7 +73,7 @@ def build(
     specs = dict.fromkeys(
         image.Spec(made.variants[p.cell.variant], p.cell.mechanism, p.cell.toolchain, control)
         for p in made.cells
-        if not made.variants[p.cell.variant].supports(p.cell.mechanism)
+        if not mechanisms.load()[p.cell.mechanism].missing(made.variants[p.cell.variant])
     )
     failures: list[FarmError] = []
     for spec, built in build.images(list(specs), jobs).items():

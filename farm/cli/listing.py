@@ -9,11 +9,11 @@ from typing import Any
 from farm import suite
 from farm.engines import Engine, engines
 from farm.errors import MissingToolError, UnknownNameError
-from farm.guest import arch_toml
+from farm.guest import arch_toml, mechanisms
 from farm.guest.call_sites import width
 from farm.guest.controls import CONTROLS
 from farm.guest.toolchain import TOOLCHAINS
-from farm.guest.variant import MECHANISM_FILES, CallSiteForm, Variant
+from farm.guest.variant import CallSiteForm, Variant
 from farm.suite.absent import ABSENT
 
 
@@ -53,7 +53,7 @@ def _variants(arch_path: tuple[Path, ...]) -> list[dict[str, Any]]:
                 "architecture": v.architecture,
                 "bits": v.bits,
                 "byte_order": v.byte_order,
-                "mechanisms": [name for name in MECHANISM_FILES if not v.supports(name)],
+                "mechanisms": [name for name, mechanism in mechanisms.load().items() if not mechanism.missing(v)],
                 "toolchains": list(v.toolchain),
                 "engines": {name: _hole(engine, v) or ready for name, engine in engines().items()},
             }
@@ -79,11 +79,7 @@ def _ready(variant: Variant) -> str:
 
 
 def _mechanisms() -> list[dict[str, Any]]:
-    return [
-        {"name": "pointer", "what": "a C function loads its target once, tests it for NULL and calls it"},
-        {"name": "stub", "what": "one jump in asm, poked in place; far targets go through a data slot beside it"},
-        {"name": "relocated", "what": "the stub, and every call site within reach redirected straight to the target"},
-    ]
+    return [{"name": name, "what": mechanism.what} for name, mechanism in mechanisms.load().items()]
 
 
 def _baselines() -> list[dict[str, Any]]:
@@ -101,14 +97,18 @@ def _instructions(arch_path: tuple[Path, ...]) -> list[dict[str, Any]]:
         rows.append(dict(zip(names, (variant, mechanism, instruction, store, reach), strict=True)))
 
     for v in arch_toml.load(arch_path).values():
-        row(v.name, "pointer", "load, call through a register", "one aligned word of data", "everything")
-        if not v.supports("stub"):
-            far = f"{_distance(v.branch_range)}, then its data slot" if v.branch_range else "everything"
-            row(v.name, "stub", v.stub_jump, v.stub_store, far)
-        if not v.supports("relocated"):
-            for form in v.call_site:
-                store = _STORES[form.store] if form.store != "never" else f"none: {form.reason}"
-                row(v.name, "relocated", form.instruction, store, _form_reach(form))
+        for name, mechanism in mechanisms.load().items():
+            if mechanism.missing(v):
+                continue
+            if mechanism.redirects:
+                for form in v.call_site:
+                    store = _STORES[form.store] if form.store != "never" else f"none: {form.reason}"
+                    row(v.name, name, form.instruction, store, _form_reach(form))
+            elif patched := mechanism.patched:
+                row(v.name, name, patched.instruction, patched.store, patched.reach)
+            else:
+                far = f"{_distance(v.branch_range)}, then its data slot" if v.branch_range else "everything"
+                row(v.name, name, v.stub_jump, v.stub_store, far)
     return rows
 
 
@@ -159,7 +159,7 @@ def _scenarios(scenario_path: tuple[Path, ...]) -> list[dict[str, Any]]:
             "id": s.id,
             "title": s.title,
             "detects": sorted(map(str, s.detects)),
-            "mechanisms": [m for m in MECHANISM_FILES if not s.only or m in s.only[0]],
+            "mechanisms": [m for m in mechanisms.load() if not s.only or m in s.only[0]],
             "tags": sorted(s.tags),
             "bugs": list(s.bugs),
             "controls": [c.name for c in CONTROLS.values() if c.defect in s.detects],

@@ -32,27 +32,21 @@ import msgspec
 
 from farm import paths, processes
 from farm.errors import BuildError, ImageError, OutputError, exhausted
-from farm.guest import inputs, link
+from farm.guest import inputs, link, mechanisms
 from farm.guest.call_sites import CallSite
 from farm.guest.controls import CONTROLS
 from farm.guest.image import DESCRIPTION, ELF, Image, Spec, describe, described
 from farm.guest.inputs import Files, Places
 from farm.guest.toolchain import RETPOLINE_SOURCE, TOOLCHAINS
-from farm.guest.variant import ABI_FILE, MECHANISM_FILES, Variant
+from farm.guest.variant import ABI_FILE, Variant
 from farm.scenario import wire
 
 PLATFORM = "linux"
 
-_MECHANISM_SOURCES = {
-    "pointer": ("target.c", "pointer.c", "pointer_float.c", "no_sites.c"),
-    "stub": ("target.c", "poke.c", "stub.c", "no_sites.c"),
-    "relocated": ("target.c", "poke.c", "relocated.c", "site_table.c"),
-}
-
 #: The farm's code that makes a guest of what the compilers made, and describes it.
 HOST_MODULES = (
     *("guest.build", "guest.call_sites", "guest.elf", "guest.image", "guest.inputs", "guest.layout", "guest.link"),
-    *("guest.toolchain", "guest.variant", "scenario", "scenario.wire"),
+    *("guest.mechanisms", "guest.toolchain", "guest.variant", "scenario", "scenario.wire"),
 )
 
 #: What compilers see of the environment: all else could change what they make and is in no key.
@@ -71,14 +65,11 @@ def sources(spec: Spec, files: Files | None = None) -> list[Path]:
     """The C and asm files of the guest."""
     folder, variant, files = paths.data("images"), spec.variant, files or Files()
     guest = files.matching(folder / "guest", "*.[cS]")
-    mechanism = [folder / "mechanism" / name for name in _MECHANISM_SOURCES[spec.mechanism]]
     asm = [variant.source(f"start_{PLATFORM}.S")]
     asm += [variant.source(ABI_FILE)] if variant.looks_at_registers else files.matching(folder / "portable", "*.c")
     if variant.source("crc_t10dif.c").is_file():
         asm.append(variant.source("crc_t10dif.c"))
-    asm += [variant.source(name) for name in MECHANISM_FILES[spec.mechanism]]
-    if spec.mechanism == "pointer" and variant.source("patch.c").is_file():
-        asm.append(variant.source("patch.c"))  # for the module's loader, which has to make code visible too
+    mechanism = mechanisms.load()[spec.mechanism].files(variant)
     own = [spec.source] if spec.source else []
     if spec.baselines:
         own.append(folder / "cost" / "calls.c")
@@ -109,7 +100,8 @@ def _compile_flags(spec: Spec, generated: Path) -> list[str]:
     flags += [f"-ffile-prefix-map={spec.variant.folder}=./arch/{spec.variant.architecture}"]
     if place := TOOLCHAINS[spec.toolchain].place():
         flags.append(f"-ffile-prefix-map={place}={spec.toolchain}")
-    flags += [f"-I{generated}", f"-I{spec.variant.folder}", f"-I{data / 'guest'}", f"-I{data / 'mechanism'}"]
+    flags += [f"-I{generated}", f"-I{spec.variant.folder}", f"-I{data / 'guest'}"]
+    flags += [f"-I{folder}" for folder in mechanisms.load()[spec.mechanism].include()]
     if spec.source:
         flags.append(f"-ffile-prefix-map={spec.source.parent}=source")
     return flags

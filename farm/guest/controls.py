@@ -11,12 +11,13 @@ import functools
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from farm.guest import mechanisms
 from farm.guest.variant import ABI_FILE, SITES_FILE, Variant
 from farm.scenario import Call, Defect, Scenario, Shape, walk
 
-_ALL = frozenset({"pointer", "stub", "relocated"})
-_CODE = frozenset({"stub", "relocated"})
+_Concerned = Literal["all", "code", "sites"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Control:
     name: str
     defect: Defect
     what: str
-    mechanisms: frozenset[str] = _ALL
+    concerned: _Concerned = "all"  #: every mechanism, those that store to code, those that redirect call sites
     cpu: tuple[str, bool] | None = None  #: only on a CPU that has (True) or lacks (False) this feature
     abi: str | None = None  #: only where the ABI has this (``Variant.abi``)
     big: bool = False  #: only on a big-endian CPU
@@ -43,6 +44,12 @@ class Control:
     def probe(self) -> bool:
         """Only asm that looks at registers around a call can notice it."""
         return self.file == ABI_FILE
+
+    @functools.cached_property
+    def mechanisms(self) -> frozenset[str]:
+        """The names of those that could have the bug."""
+        known = mechanisms.load().values()
+        return frozenset(m.name for m in known if {"all": True, "code": m.pokes, "sites": m.redirects}[self.concerned])
 
     def applies(self, variant: Variant, mechanism: str, features: frozenset[str] = frozenset()) -> bool:
         """The macro changes the guest: a coherent architecture has no cache maintenance to leave out."""
@@ -102,17 +109,17 @@ CONTROLS: dict[str, Control] = {
             "falls-short", Defect.WRONG_DISPLACEMENT, "the target is missed by one instruction before it", asm=True
         ),
         Control(
-            "no-range-check", Defect.RANGE_TRUNCATION, "a displacement out of range is truncated", _CODE, slot=True
+            "no-range-check", Defect.RANGE_TRUNCATION, "a displacement out of range is truncated", "code", slot=True
         ),
-        Control("no-flush", Defect.STALE_FETCH, "no cache maintenance after the store", _CODE),
-        Control("torn-store", Defect.TORN_STORE, "the instruction is stored byte by byte", _CODE),
+        Control("no-flush", Defect.STALE_FETCH, "no cache maintenance after the store", "code"),
+        Control("torn-store", Defect.TORN_STORE, "the instruction is stored byte by byte", "code"),
         Control("no-restore", Defect.LOST_RESTORE, "restore reports success and does nothing"),
         Control(
             "wrong-restore-inside",
             Defect.WRONG_RESTORE_INSIDE,
             "a restore asked for while a target runs leads elsewhere",
         ),
-        Control("sloppy-restore", Defect.INEXACT_RESTORE, "restore goes through the data slot", _CODE, slot=True),
+        Control("sloppy-restore", Defect.INEXACT_RESTORE, "restore goes through the data slot", "code", slot=True),
         Control("neighbour", Defect.NEIGHBOUR_OVERWRITTEN, "a patch reaches the function beside it too"),
         Control("null-called", Defect.NULL_CALLED, "NULL is called instead of skipped"),
         Control("ret0-minus-one", Defect.RET0_VALUE, "RET0 returns -1"),
@@ -153,7 +160,7 @@ CONTROLS: dict[str, Control] = {
             "clobber-flags",
             Defect.CLOBBERED_FLAGS,
             "flags that a call need not keep are changed before the target is entered",
-            _CODE,
+            "code",
             file=ABI_FILE,
         ),
         Control(
@@ -173,7 +180,7 @@ CONTROLS: dict[str, Control] = {
             "clobber-static-chain",
             Defect.HIDDEN_REGISTER,
             "the static chain of a nested function is lost on the way",
-            _CODE,
+            "code",
             file=ABI_FILE,
         ),
         Control(
@@ -194,7 +201,7 @@ CONTROLS: dict[str, Control] = {
             "no-entry-register",
             Defect.ENTRY_REGISTER,
             "a near jump leads to a target that needs the register which only an indirect entry sets",
-            _CODE,
+            "code",
             abi="entry-register",
             file="patch.c",
         ),
@@ -202,7 +209,7 @@ CONTROLS: dict[str, Control] = {
             "clobber-variadic-count",
             Defect.VARIADIC_COUNT,
             "a variadic function is not told that doubles are in registers",
-            _CODE,
+            "code",
             abi="variadic-count",
             file=ABI_FILE,
         ),
@@ -240,14 +247,14 @@ CONTROLS: dict[str, Control] = {
             "wrong-return-address",
             Defect.RETURN_ADDRESS,
             "the target returns into the mechanism, which returns to the caller",
-            _CODE,
+            "code",
             file=ABI_FILE,
         ),
         Control(
             "overwrite-red-zone",
             Defect.RED_ZONE,
             "the mechanism stores below the stack pointer",
-            _CODE,
+            "code",
             abi="red-zone",
             file=ABI_FILE,
         ),
@@ -274,7 +281,7 @@ CONTROLS: dict[str, Control] = {
             "toc-not-restored",
             Defect.LOST_TOC,
             "the call comes back with another table of contents",
-            _CODE,
+            "code",
             abi="toc",
             file=ABI_FILE,
         ),
@@ -290,7 +297,7 @@ CONTROLS: dict[str, Control] = {
             "no-stub-pad",
             Defect.MISSING_PAD,
             "a stub has no landing pad",
-            _CODE,
+            "code",
             abi="landing-pads",
             cpu=("bti", True),
         ),
@@ -298,7 +305,7 @@ CONTROLS: dict[str, Control] = {
             "pad-overwritten",
             Defect.PAD_OVERWRITTEN,
             "a patch writes over the landing pad",
-            _CODE,
+            "code",
             abi="landing-pads",
         ),
         Control("target-for-address", Defect.WRONG_ADDRESS, "the function's address is that of its target"),
@@ -308,66 +315,66 @@ CONTROLS: dict[str, Control] = {
         Control("overread", Defect.OVERREAD, "one byte behind the buffer is read"),
         Control("dispatch-default", Defect.WRONG_DISPATCH, "dispatch never accelerates", cpu=("clmul", True)),
         Control("dispatch-fast", Defect.WRONG_DISPATCH, "dispatch accelerates on any CPU", cpu=("clmul", False)),
-        Control("half-done", Defect.HALF_DONE, "a failure half way leaves what was done", frozenset({"relocated"})),
-        Control("sites-stay", Defect.BYPASS, "call sites are left on the stub", frozenset({"relocated"})),
+        Control("half-done", Defect.HALF_DONE, "a failure half way leaves what was done", "sites"),
+        Control("sites-stay", Defect.BYPASS, "call sites are left on the stub", "sites"),
         Control(
             "every-other-site",
             Defect.SITE_LEFT_BEHIND,
             "every other call site is left on the stub",
-            frozenset({"relocated"}),
+            "sites",
         ),
         Control(
             "bare-sites-only",
             Defect.SITE_LEFT_BEHIND,
             "call sites that the compiler made are left on the stub",
-            frozenset({"relocated"}),
+            "sites",
         ),
         Control(
             "bit-zero-only", Defect.COARSE_ALIGNMENT, "of a target's alignment only bit 0 is looked at", aligned=True
         ),
         Control("end-included", Defect.END_INCLUDED, "the first address behind the text is taken for one inside it"),
-        Control("half-compared", Defect.HALF_COMPARED, "of old code only the lower half is looked at", _CODE),
+        Control("half-compared", Defect.HALF_COMPARED, "of old code only the lower half is looked at", "code"),
         Control(
-            "surroundings-unchecked", Defect.UNCHECKED_SURROUNDINGS, "what surrounds the word is not looked at", _CODE
+            "surroundings-unchecked", Defect.UNCHECKED_SURROUNDINGS, "what surrounds the word is not looked at", "code"
         ),
-        Control("reentrant", Defect.NOT_SERIALISED, "a request is granted in the middle of another", _CODE),
-        Control("left-writable", Defect.LEFT_WRITABLE, "the text stays writable after a patch", _CODE),
+        Control("reentrant", Defect.NOT_SERIALISED, "a request is granted in the middle of another", "code"),
+        Control("left-writable", Defect.LEFT_WRITABLE, "the text stays writable after a patch", "code"),
         Control(
             "closed-in-part",
             Defect.LEFT_WRITABLE,
             "the stubs are closed, and the call sites that were opened with them stay writable",
-            frozenset({"relocated"}),
+            "sites",
         ),
-        Control("execute-only", Defect.WRONG_PROTECTION, "after a patch the text cannot be read", _CODE),
-        Control("not-executable", Defect.WRONG_PROTECTION, "after a patch the text cannot be executed", _CODE),
+        Control("execute-only", Defect.WRONG_PROTECTION, "after a patch the text cannot be read", "code"),
+        Control("not-executable", Defect.WRONG_PROTECTION, "after a patch the text cannot be executed", "code"),
         Control(
             "stale-site",
             Defect.STALE_SITE,
             "call sites of text that is gone are still written",
-            frozenset({"relocated"}),
+            "sites",
         ),
         Control(
             "lost-link",
             Defect.LOST_LINK,
             "a redirected call becomes a jump, and a jump a call",
-            frozenset({"relocated"}),
+            "sites",
             file=SITES_FILE,
         ),
         Control(
             "lost-condition",
             Defect.LOST_CONDITION,
             "a redirected branch is taken whatever its condition",
-            frozenset({"relocated"}),
+            "sites",
             file=SITES_FILE,
         ),
         Control(
             "late-site-default",
             Defect.LATE_SITE,
             "call sites that appear late lead to the default",
-            frozenset({"relocated"}),
+            "sites",
         ),
         Control("native-order", Defect.BYTE_ORDER, "a cipher takes words in the CPU's byte order", big=True),
-        Control("ignore-error", Defect.IGNORED_ERROR, "a failure to open the text is reported as success", _CODE),
+        Control("ignore-error", Defect.IGNORED_ERROR, "a failure to open the text is reported as success", "code"),
     )
 }
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from farm.errors import ImageError
+from farm.guest import mechanisms
 from farm.scenario import FUNCTIONS
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ def patched(
 
 
 def _lines(variant: Variant, mechanism: str, data: bytes, address: int, image: Image | None) -> list[str]:
-    if mechanism == "pointer":
+    if not mechanisms.load()[mechanism].pokes:
         whole = data[: len(data) // variant.word_size * variant.word_size]
         return [_line(pointer) for pointer in pointers(variant, whole, address, image)]
     lines: list[str] = []

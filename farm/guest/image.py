@@ -11,11 +11,12 @@ import hashlib
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from farm.errors import UNREADABLE, ImageError
-from farm.guest import link
+from farm.guest import link, mechanisms
 from farm.guest.call_sites import CallSite
 from farm.guest.elf import Segment, bytes_at, inspect
 from farm.guest.layout import Stubs
@@ -44,7 +45,8 @@ class Image(msgspec.Struct, frozen=True):
     symbols: dict[str, int]
     functions: dict[str, int]  #: every function of the guest, for naming addresses
     function_bias: int  #: as in :class:`~farm.guest.variant.Variant`
-    sites: tuple[CallSite, ...] = ()  #: of the ``relocated`` mechanism, in the order of their words in a trace
+    region: Literal["pointer", "stub"]  #: whose bytes a patch changes
+    sites: tuple[CallSite, ...] = ()  #: that a patch redirects, in the order of their words in a trace
 
     def read(self) -> bytes:
         return Path(self.path).read_bytes()
@@ -56,7 +58,7 @@ class Image(msgspec.Struct, frozen=True):
     @property
     def patched(self) -> tuple[int, int]:
         """Start and size in bytes of what patching changes: stubs, or pointers."""
-        return link.patched(self.symbols, self.mechanism)
+        return link.patched(self.symbols, self.region)
 
     @property
     def stubs(self) -> Stubs:
@@ -133,4 +135,5 @@ def describe(path: Path, spec: Spec, identity: str, sites: tuple[CallSite, ...] 
         functions=functions,
         sites=sites,
         function_bias=spec.variant.function_bias,
+        region=mechanisms.load()[spec.mechanism].patches,
     )

@@ -2,7 +2,7 @@
 
 Emulators forgive what machines do not: a misaligned slot is loaded, a torn store is never seen.  So every rule looks at
 the image itself, for every variant: at what the linker left, what the host filled in, and what the guest was compiled
-with (``farm_layout``, images/mechanism/target.c).  None asks the code that decided, so a mistake there is found here.
+with (``farm_layout``, target.c).  None asks the code that decided, so a mistake there is found here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from farm.errors import ImageError
-from farm.guest import elf
+from farm.guest import elf, mechanisms
 from farm.guest.call_sites import CODE, branches
 from farm.guest.elf import Section, Segment, Symbol, bytes_at
 from farm.guest.variant import Variant
@@ -56,6 +56,14 @@ class Linked:
     sections: tuple[Section, ...]
     symbols: dict[str, Symbol]
     functions: dict[str, int]  #: where their code begins
+
+    @property
+    def pokes(self) -> bool:
+        return mechanisms.load()[self.mechanism].pokes
+
+    @property
+    def redirects(self) -> bool:
+        return mechanisms.load()[self.mechanism].redirects
 
     def address(self, name: str) -> int:
         """Where ``name`` lies.  Raises :class:`~farm.errors.ImageError` if the guest has no such symbol."""
@@ -136,7 +144,7 @@ def _code(guest: Linked) -> Iterator[str]:
                 f"(images/platform/link.ld has {', '.join(sorted(wanted))})"
             )
     filled = {section.name for section in guest.sections if section.size}
-    for name in (*CODE, *((".stub",) if guest.mechanism != "pointer" else ())):
+    for name in (*CODE, *((".stub",) if guest.pokes else ())):
         if name not in filled:
             yield f"section {name} is empty or not there (images/platform/link.ld)"
 
@@ -217,7 +225,7 @@ def _targets(guest: Linked) -> Iterator[str]:
 def _far(guest: Linked) -> Iterator[str]:
     """No stub's jump reaches a far target: else the way through the data slot is never taken."""
     reach, bits = guest.variant.branch_range, guest.variant.bits
-    for number in range(len(FUNCTIONS) if reach and guest.mechanism != "pointer" else 0):
+    for number in range(len(FUNCTIONS) if reach and guest.pokes else 0):
         name = f"{Target.FAR.name.lower()}_{number}"
         distance = (guest.functions[name] - guest.stub(number) + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1)
         if reach and abs(distance) <= reach:
@@ -228,9 +236,9 @@ def _far(guest: Linked) -> Iterator[str]:
 
 
 def _stubs(guest: Linked) -> Iterator[str]:
-    """Every stub has a block of its own, of one size, and all it consists of lies in it (images/mechanism/poke.c)."""
+    """Every stub has a block of its own, of one size, and all it consists of lies in it (poke.c)."""
     region, stubs = guest.region("stub"), guest.stubs
-    if guest.mechanism == "pointer":
+    if not guest.pokes:
         return
     if not stubs.size or stubs.size & stubs.size - 1 or region.start % stubs.size:
         yield f"stub_start at {region.start:#x} is not a multiple of ARCH_STUB_BYTES ({stubs.size}), a power of two"
@@ -254,7 +262,7 @@ def _stubs(guest: Linked) -> Iterator[str]:
 def _stub_words(guest: Linked) -> Iterator[str]:
     """The word of a stub is replaced in one store."""
     stubs, variant = guest.stubs, guest.variant
-    if guest.mechanism == "pointer":
+    if not guest.pokes:
         return
     if stubs.word_size > variant.word_size:
         yield f"ARCH_CODE_WORD has {stubs.word_size} bytes, and one store of {variant.name} {variant.word_size}"
@@ -270,7 +278,7 @@ def _stub_words(guest: Linked) -> Iterator[str]:
 def _slots(guest: Linked) -> Iterator[str]:
     """The data slot of a stub is loaded, and replaced, as one."""
     stubs, variant = guest.stubs, guest.variant
-    for number in range(len(FUNCTIONS) if stubs.slot and guest.mechanism != "pointer" else 0):
+    for number in range(len(FUNCTIONS) if stubs.slot and guest.pokes else 0):
         at = guest.stub(number) + stubs.slot
         if at % variant.word_size:
             yield (
@@ -282,7 +290,7 @@ def _slots(guest: Linked) -> Iterator[str]:
 def _pointers(guest: Linked) -> Iterator[str]:
     """A pointer is loaded, and replaced, as one."""
     region, variant = guest.region("pointer"), guest.variant
-    if guest.mechanism != "pointer":
+    if guest.pokes:
         return
     if len(region) != variant.word_size * len(FUNCTIONS):
         yield f"pointer_start at {region.start:#x} has {len(region)} bytes, not {len(FUNCTIONS)} pointers"
@@ -295,7 +303,7 @@ def _pointers(guest: Linked) -> Iterator[str]:
 
 def _sites(guest: Linked) -> Iterator[str]:
     """A call site in the table is one that one store replaces, in text that is opened for it, and is as linked."""
-    if guest.mechanism != "relocated":
+    if not guest.redirects:
         return
     module, text = guest.region("module"), guest.region("sites")
     last = -_SITE_BYTES
@@ -323,7 +331,7 @@ def _sites(guest: Linked) -> Iterator[str]:
 
 def _branches(guest: Linked) -> Iterator[str]:
     """Every branch to a stub is in the table of call sites, but what one store cannot replace."""
-    if guest.mechanism != "relocated":
+    if not guest.redirects:
         return
     table = {(site.address, site.function & ~wire.SITE_IN_MODULE) for site in guest.sites}
     stubs = {guest.stub(number): number for number in range(len(FUNCTIONS))}

@@ -11,16 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from farm.errors import ImageError
-from farm.guest import layout
+from farm.guest import layout, mechanisms
 from farm.guest.call_sites import CallSite, redirected, survey
 from farm.guest.elf import SYMBOLS, Segment, bytes_at
 from farm.guest.variant import Variant
 from farm.scenario import REAL_TARGETS, wire
 
 
-def patched(symbols: dict[str, int], mechanism: str) -> tuple[int, int]:
+def patched(symbols: dict[str, int], region: str) -> tuple[int, int]:
     """Start and size in bytes of what patching changes: stubs, or pointers."""
-    region = "pointer" if mechanism == "pointer" else "stub"
     start = symbols[f"{region}_start"]
     return start, symbols[f"{region}_end"] - start
 
@@ -42,8 +41,9 @@ def fill(path: Path, name: str, variant: Variant, mechanism: str) -> tuple[CallS
         offset = home.offset + address - home.address
         content[offset : offset + len(data)] = data
 
-    start, size = patched({symbol: guest.address(symbol) for symbol in SYMBOLS}, mechanism)
-    what = "section .data.pointers" if mechanism == "pointer" else "section .stub"
+    made_by = mechanisms.load()[mechanism]
+    start, size = patched({symbol: guest.address(symbol) for symbol in SYMBOLS}, made_by.patches)
+    what = "section .stub" if made_by.pokes else "section .data.pointers"
     put(what, guest.bytes_at(start, size), "farm_pristine", "ARCH_STUB_BYTES for each function")
     module = guest.region("module")
     put(
@@ -53,7 +53,7 @@ def fill(path: Path, name: str, variant: Variant, mechanism: str) -> tuple[CallS
         "MODULE_SIZE in farm/scenario/wire.py",
     )
     sites: tuple[CallSite, ...] = ()
-    if mechanism == "relocated":
+    if made_by.redirects:
         try:
             sites = survey(path, variant).sites
         except ImageError as error:

@@ -53,14 +53,7 @@ REGISTER_MODULES = {
 #: The file with which an architecture redirects its call sites.
 SITES_FILE = "sites.c"
 
-#: The files that an architecture must have for a mechanism.
-MECHANISM_FILES: dict[str, tuple[str, ...]] = {
-    "pointer": (),
-    "stub": ("stub.S", "patch.c"),
-    "relocated": ("stub.S", "patch.c", SITES_FILE),
-}
-
-#: An architecture's functions that make a word of code (``images/mechanism/patch.h``).
+#: An architecture's functions that make a word of code (``images/mechanism/common/patch.h``).
 ENCODERS = ("arch_jump", "arch_slot_jump", "arch_site_jump")
 
 #: The file with which an architecture looks at registers around a call (:attr:`Variant.looks_at_registers`).
@@ -244,8 +237,3 @@ class Variant:
     def looks_at_registers(self) -> bool:
         """The architecture has its own asm around calls; else the guest's portable C stands in for it."""
         return self.source(ABI_FILE).is_file()
-
-    def supports(self, mechanism: str) -> str | None:
-        """None if ``mechanism`` exists here, else the reason why not."""
-        missing = [name for name in MECHANISM_FILES[mechanism] if not self.source(name).is_file()]
-        return f"{self.architecture} has no {mechanism}: no {' or '.join(missing)}" if missing else None

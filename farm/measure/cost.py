@@ -21,7 +21,7 @@ import msgspec
 
 from farm.engines import engine_named
 from farm.errors import FarmError
-from farm.guest import build, image
+from farm.guest import build, image, mechanisms
 from farm.guest.call_sites import survey
 from farm.guest.elf import bytes_at
 from farm.guest.image import Image
@@ -83,7 +83,7 @@ class Way:
             return build.has_retpoline(variant, toolchain)
         if self.target == "far" and variant.branch_range is None:
             return False
-        return variant.supports(self.mechanism) is None
+        return mechanisms.load()[self.mechanism].missing(variant) is None
 
     def spec(self, variant: Variant, toolchain: str) -> image.Spec:
         return image.Spec(variant, self.mechanism, toolchain, baselines=self.baseline is not None)

@@ -101,7 +101,7 @@ def sources(spec: Spec) -> dict[str, Path]:
 
 def _is_measured(path: Path, spec: Spec) -> bool:
     own = [spec.variant.source(name) for name in ("patch.c", "stub.S", "sites.c")]
-    return path in own or path.parent == paths.data("images") / "mechanism"
+    return path in own or path.is_relative_to(paths.data("images") / "mechanism")
 
 
 class Guest:

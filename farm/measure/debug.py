@@ -243,7 +243,7 @@ def _functions(scenario: Scenario) -> list[int]:
 def _patched(built: Image, function: int) -> list[str]:
     """Commands that show what patching changes of ``function``."""
     start, _ = built.patched
-    if built.mechanism == "pointer":
+    if built.region == "pointer":
         at = start + function * built.word_size
         return [f"echo what whatever_{function} leads to:\\n", f"x/a {at:#x}"]
     at = built.functions[f"whatever_{function}"]
@@ -265,7 +265,7 @@ def _stops(built: Image, scenario: Scenario, functions: Sequence[int]) -> dict[s
                 stops["patch_restore"] = "asked to lead function n back to its default; nothing has changed yet"
             case Scribble():
                 stops["patch_scribble"] = "about to overwrite the patched instruction as another tool would"
-    if stops and built.mechanism != "pointer":
+    if stops and built.region == "stub":
         stops["arch_sync_code"] = "the poke has stored to word; made visible from here on"
     for n in functions:
         stops[f"whatever_{n}"] = "the patchable function is entered"

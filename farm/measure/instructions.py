@@ -73,7 +73,7 @@ class Instruction(msgspec.Struct, frozen=True, tag_field="what", tag="instructio
     symbol: str
     bytes: str  #: hexadecimal, when it was executed; empty: not known
     text: str
-    source: str  #: ``images/mechanism/poke.c:78``
+    source: str  #: ``images/mechanism/common/poke.c:78``
     stores: list[Store] = []
 
 
@@ -220,7 +220,7 @@ def _is_patched(built: Image, address: int) -> bool:
 
 def _may_change(built: Image, address: int) -> bool:
     """A patch may change the instruction at ``address``: of a stub, or a call site that is redirected."""
-    if built.mechanism != "pointer" and built.symbols["stub_start"] <= address < built.symbols["stub_end"]:
+    if built.region == "stub" and built.symbols["stub_start"] <= address < built.symbols["stub_end"]:
         return True
     return any(site.address - 4 < address <= site.address for site in built.sites)
 

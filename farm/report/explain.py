@@ -6,9 +6,8 @@ import functools
 from collections.abc import Sequence
 
 from farm.errors import FarmError, UsageError
-from farm.guest import build, disassemble, image
+from farm.guest import build, disassemble, image, mechanisms
 from farm.guest.disassemble import Block
-from farm.guest.variant import MECHANISM_FILES
 from farm.report import second_attempt
 from farm.report.text import indented, line, printable
 from farm.run import verdict
@@ -124,7 +123,7 @@ def code(result: Result, plan: Plan, control: str | None = None) -> list[Block]:
 @functools.lru_cache(maxsize=256)
 def _image(spec: image.Spec) -> image.Image | FarmError:
     """The guest, or why there is none; a report asks once for each of its failures."""
-    if spec.mechanism not in MECHANISM_FILES or spec.toolchain not in spec.variant.toolchain:
+    if spec.mechanism not in mechanisms.load() or spec.toolchain not in spec.variant.toolchain:
         return UsageError(f"{spec.variant.name} has no {spec.mechanism} built by {spec.toolchain}")
     try:
         return build.image(spec)

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 from farm.cell import SKIPPED, Cell, EngineName
 from farm.errors import FarmError, UnknownNameError
-from farm.guest import build, disassemble, image
-from farm.guest.variant import MECHANISM_FILES
+from farm.guest import build, disassemble, image, mechanisms
 from farm.report.explain import code, expectation, first_differing, notes
 from farm.report.text import line, printable
 from farm.run import verdict
@@ -186,7 +185,7 @@ def _where(result: Result, plan: Plan) -> str:
     if variant is None:
         return "not looked for: its architecture is not known here (--arch-path)"
     for what, name, known in (
-        ("mechanism", cell.mechanism, MECHANISM_FILES),
+        ("mechanism", cell.mechanism, mechanisms.load()),
         (f"toolchain of {variant.name}", cell.toolchain, variant.toolchain),
     ):
         if name not in known:

@@ -20,10 +20,10 @@ from farm import suite
 from farm.cell import SKIPPED, Cell, EngineName, Hole, Planned, Verdict
 from farm.engines import Engine, engine_named, engines
 from farm.errors import UNREADABLE, MissingToolError, NothingSelectedError, UnknownNameError, UsageError
-from farm.guest import arch_toml
+from farm.guest import arch_toml, mechanisms
 from farm.guest.controls import absent, needs_probes
 from farm.guest.toolchain import TOOLCHAINS
-from farm.guest.variant import ABI_FILE, MECHANISM_FILES, Unavailable, Variant
+from farm.guest.variant import ABI_FILE, Unavailable, Variant
 from farm.run import shards
 from farm.scenario import Scenario, wire
 from farm.text import quoted
@@ -170,7 +170,7 @@ def make(selection: Selection) -> Plan:
     arches = choose(selection.arch, list(variants), "architecture", architectures)
     profiles = [name for v in variants.values() for name in v.engine if EngineName.of(name).profile]
     engine_names = list(dict.fromkeys([*engines(), *profiles]))
-    mechanisms = choose(selection.mechanism, list(MECHANISM_FILES), "mechanism")
+    mechanism_names = choose(selection.mechanism, list(mechanisms.load()), "mechanism")
     chosen_engines = choose(selection.engine, engine_names, "engine")
     ids = _aliases((s.id, s.name) for s in scenarios.values())
     names = choose(selection.scenario, list(scenarios), "scenario", ids)
@@ -185,7 +185,7 @@ def make(selection: Selection) -> Plan:
     cells = []
     for arch in arches:
         variant = variants[arch]
-        for mechanism in mechanisms:
+        for mechanism in mechanism_names:
             holes = {kind: _scenario_hole(scenarios[name], variant, mechanism) for kind, name in kinds.items()}
             for toolchain in _toolchains(variant, selection.toolchain):
                 for engine in chosen_engines:
@@ -282,7 +282,7 @@ def _toolchains(variant: Variant, patterns: Sequence[str]) -> list[str]:
 
 
 def _hole(variant: Variant, mechanism: str, toolchain: str, engine: Engine) -> Hole | None:
-    reason = variant.supports(mechanism)
+    reason = mechanisms.load()[mechanism].missing(variant)
     if reason:
         return Hole(Verdict.NOT_APPLICABLE, reason)
     hole = engine.hole(variant)
@@ -335,7 +335,7 @@ def read(path: Path, selection: Selection) -> Plan:
     for what, named, known in (
         ("architecture", {cell.variant for cell in cells}, variants),
         ("scenario", {cell.scenario for cell in cells}, scenarios),
-        ("mechanism", {cell.mechanism for cell in cells}, MECHANISM_FILES),
+        ("mechanism", {cell.mechanism for cell in cells}, mechanisms.load()),
         ("engine", {EngineName.of(cell.engine).engine for cell in cells}, engines()),
         ("toolchain", {cell.toolchain for cell in cells}, TOOLCHAINS),
     ):
@@ -402,4 +402,4 @@ def _cannot_be(planned: Planned, variant: Variant) -> str | None:
     settings = variant.engine.get(cell.engine)
     if settings is None or isinstance(settings, Unavailable):
         return settings.unavailable if settings else f"{variant.name} has no engine {cell.engine}"
-    return variant.supports(cell.mechanism)
+    return mechanisms.load()[cell.mechanism].missing(variant)

@@ -1,0 +1,93 @@
+"""Mechanisms: how a function is made patchable, each a folder with a ``mechanism.toml`` under ``images/mechanism``.
+
+Sources lie in the mechanism's own folder, or in ``common``, which holds what several share; what an architecture has to
+supply lies in its folder under ``arch``.
+"""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from farm import paths
+from farm.errors import BackendError
+from farm.guest.variant import Variant
+from farm.scenario import wire
+
+_COMMON = "common"
+_OPTIONAL = "?"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patched:
+    """``[patched]``: what a patch changes on every architecture, in words."""
+
+    instruction: str
+    store: str
+    reach: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mechanism:
+    """A mechanism, as its ``mechanism.toml`` describes it."""
+
+    name: str  #: of its folder
+    folder: Path
+    what: str  #: one line
+    sources: tuple[str, ...]  #: C and asm, in the folder or in ``common``
+    architecture: tuple[str, ...] = ()  #: what an architecture supplies; ``?`` behind a file that it need not have
+    patches: Literal["stub", "pointer"] = "stub"  #: the region whose bytes a patch changes; ``pointer`` is data
+    redirects: bool = False  #: a patch redirects call sites besides, those that kept relocations lead to
+    patched: Patched | None = None  #: None: what ``arch.toml`` says of the stub
+
+    @property
+    def pokes(self) -> bool:
+        """A patch stores to code; else to data alone."""
+        return self.patches == "stub"
+
+    def files(self, variant: Variant) -> list[Path]:
+        """The C and asm files, those of the architecture included."""
+        shared = self.folder.parent / _COMMON
+        own = [self.folder / name if (self.folder / name).is_file() else shared / name for name in self.sources]
+        supplied = [variant.source(name.removesuffix(_OPTIONAL)) for name in self.architecture]
+        return [*own, *(path for path in supplied if path.is_file())]
+
+    def include(self) -> list[Path]:
+        """The folders where its sources find their headers."""
+        return [self.folder, self.folder.parent / _COMMON]
+
+    def missing(self, variant: Variant) -> str | None:
+        """None if the mechanism exists on ``variant``, else the reason why not."""
+        required = [name for name in self.architecture if not name.endswith(_OPTIONAL)]
+        absent = [name for name in required if not variant.source(name).is_file()]
+        return f"{variant.architecture} has no {self.name}: no {' or '.join(absent)}" if absent else None
+
+
+@functools.cache
+def load() -> dict[str, Mechanism]:
+    """Every mechanism by name, in the order of :data:`farm.scenario.wire.MECHANISMS`.
+
+    Raises :class:`~farm.errors.BackendError` with file and key if one cannot be used.
+    """
+    folders = {path.parent.name: path for path in (paths.data("images") / "mechanism").glob("*/mechanism.toml")}
+    return {name: read(folders[name]) for name in wire.MECHANISMS}
+
+
+def read(path: Path) -> Mechanism:
+    """The mechanism that the ``mechanism.toml`` in ``path`` describes; raises as :func:`load`."""
+    derived: dict[str, Any] = {"name": path.parent.name, "folder": path.parent}
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        known = set(Mechanism.__dataclass_fields__) - derived.keys()
+        if unknown := sorted(table.keys() - known):
+            raise BackendError(f"{path}: {unknown[0]}: unknown key; valid are {', '.join(sorted(known))}")
+        return msgspec.convert({**table, **derived}, Mechanism, dec_hook=lambda _, value: value)
+    except OSError as error:
+        raise BackendError(f"{path}: cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise BackendError(f"{path}: {error}") from None
