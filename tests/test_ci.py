@@ -21,6 +21,7 @@ from farm.cell import Cell, Verdict
 from farm.cli.ci import summarised
 from farm.report import github
 from farm.results import forge
+from farm.results.merge import Merged
 from farm.run import plan
 from farm.run.journal import SCHEMA, Recorded, Run
 from farm.run.verdict import Result
@@ -451,7 +452,7 @@ def failures(texts):
         for cell in cells
     ]
     run = Run(1, "0", "0", "", {}, "")
-    return forge.Merged(plan.Plan((), {}, {}), run, results, [])
+    return Merged(plan.Plan((), {}, {}), run, results, [])
 
 
 @given(st.text() | st.text("%25:,0AD\r\n3C"))

@@ -71,7 +71,7 @@ def show(
     arches, suites = resolved(arch_path), resolved(scenario_path)
     selection = plans.Selection(arch_path=arches, scenario_path=suites)
     known = plans.Plan((), suite.load(suites), arch_toml.load(arches), selection)
-    recorded = journals.read(folder / "results.jsonl")
+    recorded = journals.read(folder / journals.FILE)
     for complaint in recorded.complaints:
         typer.echo(complaint, err=True)
     found = reports.find([*recorded.results, *recorded.unfinished], cell, known)
@@ -94,7 +94,7 @@ def _absent(plan: Plan, name: str, folder: Path) -> FarmError:
     """Why cells that exist have no result in ``folder``."""
     from farm.run import plan as plans
 
-    file = folder / "plan.json"
+    file = folder / plans.FILE
     planned = plans.read(file, plan.selection).cells if file.is_file() else ()
     mine = {p.cell for p in plan.cells}
     missing = [p.cell for p in planned if p.cell in mine]

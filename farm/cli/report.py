@@ -30,12 +30,12 @@ def report(
     from farm.run import plan as plans
     from farm.run import verdict
 
-    header, results, complaints, unfinished = journals.read(output / "results.jsonl")
+    header, results, complaints, unfinished = journals.read(output / journals.FILE)
     results += map(verdict.unfinished, unfinished)
     if not results:
-        raise FarmError(f"{output / 'results.jsonl'}: holds no result")
+        raise FarmError(f"{output / journals.FILE}: holds no result")
     complaints += journals.unfinished(unfinished)
-    missing = _completed(output / "plan.json", header, results, complaints) or bool(unfinished)
+    missing = _completed(output / plans.FILE, header, results, complaints) or bool(unfinished)
     for complaint in complaints:
         typer.echo(complaint, err=True)
     cells = [Planned(result.cell) for result in results]

@@ -227,13 +227,14 @@ def _execute(
     from farm.processes import kill_all
     from farm.report.progress import Progress
     from farm.run import journal as journals
+    from farm.run import plan as plans
     from farm.run.batch import batches
     from farm.run.execute import execute, outdated
 
     if isinstance(pool, concurrent.futures.ThreadPoolExecutor):  # elsewhere the children are not ours
         for name in {EngineName.of(p.cell.engine).engine for p in plan.cells if p.verdict is None}:
             engines()[name].warm_up(min(jobs, len({p.cell.variant for p in plan.cells})))
-    path, header = folder / "results.jsonl", journals.describe(plan, known)
+    path, header = folder / journals.FILE, journals.describe(plan, known)
     if resume and path.exists() and (said := journals.make_way(path)):
         typer.echo(said, err=True)
     if resume and path.exists():
@@ -244,7 +245,7 @@ def _execute(
         journal = journals.Journal(path, header)
     try:
         remove_reports(folder)
-        write(folder / "plan.json", plan.whole.json())
+        write(folder / plans.FILE, plan.whole.json())
         journal.run.took("plan", began)
         try:
             with Progress(console, plan, verbose=verbose) as progress:
