@@ -234,16 +234,24 @@ def test_the_first_failure_of_each_scenario_and_variant_has_a_page_before_others
 
 
 def test_every_cell_can_be_run_again_by_a_command_of_its_own(suite):
+    selection = plan.Selection(arch_path=(Path("/tmp/a b"),))
     options = "--arch-path '/tmp/a b'"
     failing = replace(result(Verdict.CRASH, reason="died"), reproduce=verdict.reproducer(cell(), options))
     other = replace(result(Verdict.CRASH, reason="died", engine="qemu-user"), reproduce="make it so")
-    made = data_of(rendered([result(name="doubles"), failing, other], suite))
+    made = data_of(rendered([result(name="doubles"), failing, other], dataclasses.replace(suite, selection=selection)))
     template = made["command"]
     for name in ("variant", "mechanism", "toolchain", "engine", "scenario"):
         template = template.replace(f"{{{name}}}", getattr(cell("doubles"), name))
     assert shlex.split(template)[2:4] == ["--arch-path", "/tmp/a b"]
     assert template == verdict.reproducer(cell("doubles"), options)
     assert made["commands"] == {"2": "make it so"}
+
+
+def test_what_another_checkout_s_run_needs_stays_with_its_cells(suite):
+    there = verdict.reproducer(cell(), "--arch-path elsewhere")
+    made = data_of(rendered([result(), replace(result(Verdict.CRASH, reason="died"), reproduce=there)], suite))
+    assert "--arch-path" not in made["command"]
+    assert made["commands"] == {"1": there}
 
 
 def synthetic(suite, count, make=result, **others):
