@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from helpers import until
 from kill import adopt_orphans, below, words
 
 FARM = [sys.executable, "-P", "-m", "farm"]
@@ -65,14 +66,6 @@ def folder(tmp_path_factory, arm64):
     (made / "test_mine.py").write_text(TESTS)
     (made / "go_on.gdb").write_text("delete\ncontinue\n")
     return made
-
-
-def until(condition, seconds):
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-    return value
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 import pytest
+from helpers import farm, until
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,15 +55,6 @@ def lines_of(path):
     return [json.loads(line) for line in path.read_bytes().split(b"\n")[1:-1]]
 
 
-def wait_for(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if value := condition():
-            return value
-        time.sleep(0.02)
-    raise AssertionError("it never happened")
-
-
 # Growing.
 
 
@@ -98,8 +89,8 @@ def test_what_has_ended_is_in_the_file_while_the_next_cell_of_the_batch_hangs(pl
         execution = beside.submit(execute, plan, journal, pool, heard.extend)
         try:
             assert engine.asked.wait(60)
-            wait_for(lambda: len(lines_of(journal.path)) == 3, seconds=2)
-            wait_for(lambda: len(heard) == 3, seconds=2)
+            until(lambda: len(lines_of(journal.path)) == 3, seconds=2)
+            until(lambda: len(heard) == 3, seconds=2)
             assert not execution.done()
         finally:
             engine.let_go.set()
@@ -434,11 +425,6 @@ def test_a_file_with_a_header_makes_no_way(results, tmp_path):
 # A run that is killed.
 
 
-def farm(*arguments, cwd):
-    command = [sys.executable, "-m", "farm", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, timeout=300)
-
-
 def children_of(pid):
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
@@ -464,7 +450,7 @@ def left_by_kill(arm64, tmp_path_factory):
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         path = folder / "farm-out" / "results.jsonl"
         try:
-            wait_for(lambda: path.exists() and len(lines_of(path)) == 2)
+            until(lambda: path.exists() and len(lines_of(path)) == 2)
         finally:
             process.send_signal(signal.SIGSTOP)
             children = children_of(process.pid)

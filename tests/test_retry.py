@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 
+import helpers
 import msgspec
 import pytest
 
@@ -208,16 +206,8 @@ def dying_qemu(tmp_path, qemu, monkeypatch):
 
 def farm(path, folder, *options):
     select = ("--arch", "arm64", "--mechanism", "stub", "--engine", "qemu-user", "--scenario", "BS-0*")
-    done = subprocess.run(
-        [sys.executable, "-m", "farm", "run", *select, *options, "--output", folder],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PATH": path},
-        cwd=folder.parent,
-        timeout=300,
-    )
-    return done, [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()[1:]]
+    done = helpers.farm("run", *select, *options, "--output", folder, cwd=folder.parent, PATH=path)
+    return done, helpers.lines_of(folder)[1]
 
 
 def test_a_run_in_which_qemu_dies_once_is_green_and_one_result_says_so(dying_qemu, tmp_path):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from helpers import run_it
 
 from farm import paths
 from farm.cell import Hole, Verdict
@@ -32,18 +33,6 @@ from farm.scenario import call, model, null, patch, query
 def plan():
     """Unicorn on arm64: some scenarios, one of them not applicable to pointer."""
     return make(Selection(arch=["arm64"], engine=["unicorn"], scenario=["BS-0*,FB-07"]))
-
-
-def run_it(plan, path, *, resume=False, executor=None):
-    journal = Journal(path, describe(plan), resume=resume)
-    heard = []
-    try:
-        with executor or ThreadPoolExecutor(2) as pool:
-            execute(plan, journal, pool, heard.extend)
-        journal.finish(plan)
-    finally:
-        journal.close()
-    return heard
 
 
 def timeless(results):
