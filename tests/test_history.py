@@ -144,7 +144,8 @@ def test_a_big_run_is_added_quickly_and_takes_little_room(path):
             file.add(*record(header(day), results))
             took.append(time.perf_counter() - before)
             if day == 1:
-                file._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                with contextlib.closing(sqlite3.connect(path)) as other:
+                    other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 first = path.stat().st_size
     assert min(took) < 0.3
     assert (path.stat().st_size - first) / 20 < 10_000
@@ -578,12 +579,12 @@ def test_a_damaged_file_is_named_with_what_to_do_and_left_as_it_is(path, tmp_pat
 
 
 def test_a_row_that_cannot_be_read_is_named_too(path):
-    with History(path, create=True) as file:
+    with History(path, create=True) as file, contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
         file.add(*record(RUN, [result()]))
-        file._db.execute("UPDATE run SET record = x'00'")
+        other.execute("UPDATE run SET record = x'00'")
         with pytest.raises(HistoryError, match="no usable history"):
             file.runs()
-        file._db.execute("DELETE FROM cells")
+        other.execute("DELETE FROM cells")
         with pytest.raises(HistoryError, match="the cells of a run are not there"):
             file.cells("0")
 
@@ -735,24 +736,22 @@ for name in ("old", "new"):
     ]
 
 
-def test_a_writer_waits_for_another_and_gives_up_with_a_sentence(path, monkeypatch):
+def test_a_writer_waits_for_another_and_gives_up_with_a_sentence(path):
     kept = record(RUN, [result()])
     with History(path, create=True) as file:
         file.add(*record(header(2), [result()]))
     other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
-    monkeypatch.setattr(history, "WAIT", 0.2)
     with (
-        History(path, create=True) as file,
+        History(path, create=True, wait=0.2) as file,
         pytest.raises(HistoryError, match=r"another process has been writing to it for 0\.2 seconds: try again"),
     ):
         file.add(*kept)
     with History(path) as file:
         assert len(file.runs()) == 1  # readers need not wait
-    monkeypatch.setattr(history, "WAIT", 20)
     release = threading.Timer(0.5, lambda: other.execute("COMMIT"))
     release.start()
-    with History(path, create=True) as file:
+    with History(path, create=True, wait=20) as file:
         assert file.add(*kept)
     release.join()
     other.close()

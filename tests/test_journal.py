@@ -186,11 +186,11 @@ def test_an_interrupt_right_beside_the_writing_loses_nothing(plan, tmp_path, tel
 
 @pytest.fixture
 def batch(arm64, scenario, cell):
-    """Three cells."""
+    """Three cells, all cross-checked if the engine can."""
     steps = {"one": (patch(0, "fast"), call(0, 5)), "two": (query(0),), "three": (call(1, 7),)}
     programs = [scenario(*each, name=name) for name, each in steps.items()]
     cells = [msgspec.structs.replace(cell, scenario=program.name) for program in programs]
-    return Batch(image.Spec(arm64, "stub"), "fake", tuple(cells), tuple(programs))
+    return Batch(image.Spec(arm64, "stub"), "fake", tuple(cells), tuple(programs), cross_checked=1)
 
 
 @pytest.fixture
@@ -255,9 +255,8 @@ def test_an_emulator_that_died_is_sure_after_the_last_retry(told, good, wrong):
     assert confirmed[3:] == [("one", "mismatch", False), ("one", "mismatch", True)]
 
 
-def test_a_pass_that_is_to_be_cross_checked_is_sure_after_that(told, good, wrong, monkeypatch):
+def test_a_pass_that_is_to_be_cross_checked_is_sure_after_that(told, good, wrong):
     _, two, three = good
-    monkeypatch.setattr("farm.run.batch._CROSS_CHECKED", 1)
     unsure = [(name, verdict, False) for name, verdict, _ in (ONE, TWO, THREE)]
     heard, returned = told(good, slow=good)
     assert heard == [*unsure, ONE, TWO, THREE]
@@ -274,7 +273,6 @@ def test_what_a_killed_child_answers_a_second_look_with_is_not_believed(told, go
     _, two, three = good
     answers = iter([False] * answered)
     monkeypatch.setattr("farm.run.batch.stopping", lambda: next(answers, True))
-    monkeypatch.setattr("farm.run.batch._CROSS_CHECKED", 1)
     heard, returned = told([wrong, two, three], [wrong], slow=[DIED, DIED])
     first = [("one", "mismatch", False), ("two", "pass", False), ("three", "pass", False)]
     assert heard == first + [("one", "mismatch", True)] * (answered - 3)

@@ -28,7 +28,7 @@ for _name in COMMANDS:
     importlib.import_module(f"farm.cli.{_name}")  # which adds it to the app
 
 #: The signs of the reports and the plots where there is but ASCII.
-_SPELLED = {**dict(zip("✓≈–○✗▁▂▃▄▅▆▇█", "+~-oX_.:-=+*#", strict=True)), "…": "..."}
+SPELLED = {**dict(zip("✓≈–○✗▁▂▃▄▅▆▇█", "+~-oX_.:-=+*#", strict=True)), "…": "..."}
 
 #: Sizes of a terminal that something can be shown on; any other is an unknown one.
 _USABLE = {"COLUMNS": range(40, 1001), "LINES": range(10, 1001)}
@@ -46,7 +46,7 @@ def _fail(error: FarmError) -> NoReturn:
 def _spelled(error: UnicodeError) -> tuple[str, int]:
     """What stands for characters that the output's encoding has not, and where to go on."""
     assert isinstance(error, UnicodeEncodeError)
-    return "".join(_SPELLED.get(c, "?") for c in error.object[error.start : error.end]), error.end
+    return "".join(SPELLED.get(c, "?") for c in error.object[error.start : error.end]), error.end
 
 
 def _prepare_output() -> None:
