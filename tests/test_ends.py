@@ -100,7 +100,7 @@ def hanging(launch, folder, left):
 
 def busy(pid):
     """The emulators below ``pid`` that are at it, and have been for a while."""
-    return [each for each in below(pid) if re.search("unicorn_child|qemu-", words(each)) and works(each)]
+    return [each for each in below(pid) if re.search(r"unicorn\.server|qemu-", words(each)) and works(each)]
 
 
 def works(pid):
