@@ -202,7 +202,7 @@ class Killer:
             process = self._begin(*self._run, "--retries", str(RETRIES), "--output", str(folder))
             while process.poll() is None and killed + hit < moments:
                 time.sleep(self._random.uniform(0.1, 0.8))
-                emulators = [pid for pid in below(process.pid) if re.search("unicorn_child|/qemu-", words(pid))]
+                emulators = [pid for pid in below(process.pid) if re.search(r"unicorn\.server|/qemu-", words(pid))]
                 if emulators:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(self._random.choice(emulators), signal.SIGKILL)

@@ -6,6 +6,7 @@ import re
 import shutil
 
 import pytest
+from helpers import RUN
 from msgspec.structs import replace
 from playwright.sync_api import expect, sync_playwright
 
@@ -13,13 +14,11 @@ from farm.cell import Cell, Hole, Verdict
 from farm.doctor import BROWSERS
 from farm.report import Material, html
 from farm.run import plan, verdict
-from farm.run.journal import Run
 from farm.run.plan import Plan
 from farm.run.verdict import Code, Result
 from farm.scenario import Defect, Scenario, Target, call, model, wire
 
 CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
-RUN = Run(1, "0.1.0", "f" * 64, "Linux", {"unicorn": "2.1.2", "zig": "0.17.1"}, "2026-01-01T00:00:00+00:00")
 NAME = "supersede_then_restore"
 WRONG = f"arm64/stub/zig/unicorn/{NAME}"
 DIED = "ppc64/pointer/zig/unicorn/doubles"

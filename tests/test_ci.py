@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from dataclasses import replace
@@ -14,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from helpers import farm, lines_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,34 +20,16 @@ from farm.cell import Cell, Verdict
 from farm.cli.ci import summarised
 from farm.report import github
 from farm.results import forge
+from farm.results.merge import Merged
 from farm.run import plan
 from farm.run.journal import SCHEMA, Recorded, Run
 from farm.run.verdict import Result
 
-FARM = [sys.executable, "-m", "farm"]
 SELECT = ("--arch", "arm64,x86_64", "--engine", "unicorn", "--scenario", "BS-*")
 
 
-def farm(*arguments, cwd=None, **environment):
-    env = {name: value for name, value in os.environ.items() if name != "CI" and not name.startswith("GITHUB_")}
-    return subprocess.run(
-        [*FARM, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**env, "COLUMNS": "160", **environment},
-        cwd=cwd,
-        timeout=300,
-    )
-
-
-def lines(folder):
-    head, *results = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
-    return head["run"], results
-
-
 def timeless(folder):
-    head, results = lines(folder)
+    head, results = lines_of(folder)
     del head["started"]
     head.pop("phases", None)  # merged results have none
     return head, [{k: v for k, v in result.items() if k not in ("seconds", "began")} for result in results]
@@ -56,7 +37,7 @@ def timeless(folder):
 
 def edit(folder, change):
     """Apply ``change(header, results)`` to a results.jsonl."""
-    head, results = lines(folder)
+    head, results = lines_of(folder)
     change(head, results)
     text = "".join(json.dumps(line) + "\n" for line in ({"run": head}, *results))
     (folder / "results.jsonl").write_text(text)
@@ -91,7 +72,7 @@ def made(tmp_path_factory):
         out = folder / "shards" / f"patchfarm-shard-{job['name']}"
         done = farm("run", "--plan", folder / "farm-plan.json", "--shard", job["shard"], "--output", out)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert len(lines(out)[1]) == job["cells"]
+        assert len(lines_of(out)[1]) == job["cells"]
     done = farm("run", *SELECT, "--output", folder / "whole")
     assert done.returncode == 0
     return folder
@@ -132,7 +113,7 @@ def test_a_shard_says_which_it_is_and_of_which_plan(made):
     whole = json.loads((made / "farm-plan.json").read_text())
     for number in range(1, 5):
         folder = shard(made / "shards", number)
-        head, results = lines(folder)
+        head, results = lines_of(folder)
         assert (head["shard"], head["whole"]) == (f"{number}/4", whole["sha256"])
         assert (folder / "plan.json").read_bytes() == (made / "farm-plan.json").read_bytes()
         mine = [p["cell"] for p, n in zip(whole["cells"], whole["shards"], strict=True) if n == number]
@@ -199,14 +180,14 @@ def test_the_tools_of_a_merge_of_several_may_resume_it(made, tmp_path):
 
 
 def test_a_lost_shard_fails_the_merge_and_is_named_and_the_rest_is_reported(shards):
-    lost = lines(shard(shards, 3))[1]
+    lost = lines_of(shard(shards, 3))[1]
     shutil.rmtree(shard(shards, 3))
     done, out = merge(shards)
     assert done.returncode == 3
     first = str(Cell(**lost[0]["cell"]))
     assert f"farm: shard 3/4 is missing: {len(lost)} cells" in done.stderr
     assert first in done.stderr
-    assert len(lines(out)[1]) == 102 - len(lost)
+    assert len(lines_of(out)[1]) == 102 - len(lost)
     summary = (out / "summary.md").read_text()
     assert summary.startswith("# patchfarm: the results are not whole\n\n# patchfarm: ")
     assert f"`shard 3/4 is missing: {len(lost)} cells" in summary
@@ -227,7 +208,7 @@ def test_what_a_lost_shard_should_have_run_can_be_run_into_the_merged_results(ma
 
 
 def test_at_most_twenty_missing_cells_are_listed(shards):
-    lost = [lines(shard(shards, number))[1] for number in (2, 3, 4)]
+    lost = [lines_of(shard(shards, number))[1] for number in (2, 3, 4)]
     for number in (2, 3, 4):
         shutil.rmtree(shard(shards, number))
     done, _ = merge(shards)
@@ -247,29 +228,29 @@ def test_a_results_file_that_was_cut_off_is_used_as_far_as_it_goes_and_its_cell_
     assert "was cut off; it is left out" in done.stderr
     assert "farm: shard 2/4 has no result of: 1 cell: " in done.stderr
     assert last not in done.stderr
-    assert len(lines(out)[1]) == 101
+    assert len(lines_of(out)[1]) == 101
 
 
 def test_a_shard_that_is_there_twice_fails_the_merge(shards):
     shutil.copytree(shard(shards, 2), shards / "again")
     done, out = merge(shards)
-    count = len(lines(shard(shards, 2))[1])
+    count = len(lines_of(shard(shards, 2))[1])
     assert done.returncode == 3
     assert "farm: twice there, in " in done.stderr
     assert re.search(
         rf"again/results.jsonl \(shard 2/4\) .*: {count} cells, first .*; with the same results", done.stderr
     )
-    assert len(lines(out)[1]) == 102
+    assert len(lines_of(out)[1]) == 102
 
 
 def test_of_a_doubled_cell_the_worse_result_is_kept_and_the_difference_is_said(shards):
     shutil.copytree(shard(shards, 2), shards / "zz")
     edit(shards / "zz", lambda _, results: fail(results[1]))
-    cell = Cell(**lines(shard(shards, 2))[1][1]["cell"])
+    cell = Cell(**lines_of(shard(shards, 2))[1][1]["cell"])
     done, out = merge(shards)
     assert done.returncode == 3
     assert f"1 with other results, first {cell}: pass and mismatch" in done.stderr
-    (failed,) = [line for line in lines(out)[1] if line["verdict"] == "mismatch"]
+    (failed,) = [line for line in lines_of(out)[1] if line["verdict"] == "mismatch"]
     assert Cell(**failed["cell"]) == cell
 
 
@@ -289,13 +270,13 @@ def test_a_cell_that_is_there_twice_in_one_file_of_schema_1_fails_the_merge(shar
 @pytest.mark.parametrize("left", [0, 1, 30])
 def test_a_shard_that_died_in_its_first_line_is_missing_and_the_others_are_reported(shards, left):
     path = shard(shards, 2) / "results.jsonl"
-    count = len(lines(shard(shards, 2))[1])
+    count = len(lines_of(shard(shards, 2))[1])
     path.write_bytes(path.read_bytes()[:left])
     done, out = merge(shards)
     assert done.returncode == 3
     assert f"farm: {path}: was cut off in its first line" in done.stderr
     assert f"farm: shard 2/4 is missing: {count} cells" in done.stderr
-    assert len(lines(out)[1]) == 102 - count
+    assert len(lines_of(out)[1]) == 102 - count
 
 
 def test_a_plan_that_was_cut_off_is_taken_from_another_shard(made, shards):
@@ -374,14 +355,14 @@ def test_another_engine_is_refused_unless_that_is_asked_for(shards):
     assert re.search(r"unicorn is [\d.]+ and 9\.9; --allow-mixed merges them all the same", done.stderr)
     done, out = merge(shards, "--allow-mixed")
     assert done.returncode == 0
-    assert lines(out)[0]["versions"]["unicorn"].endswith(" and 9.9")
+    assert lines_of(out)[0]["versions"]["unicorn"].endswith(" and 9.9")
 
 
 def test_another_python_or_host_is_no_matter(shards):
     edit(shard(shards, 2), lambda head, _: (head["versions"].update(python="3.99"), head.update(host="elsewhere")))
     done, out = merge(shards)
     assert done.returncode == 0
-    assert lines(out)[0]["host"].endswith(" and elsewhere")
+    assert lines_of(out)[0]["host"].endswith(" and elsewhere")
 
 
 def test_without_a_plan_nobody_knows_what_is_missing(shards):
@@ -413,7 +394,7 @@ def test_a_merge_never_overwrites_what_it_merges(shards):
 
 def test_a_failing_cell_fails_the_merge_and_is_annotated(shards, tmp_path):
     edit(shard(shards, 2), lambda _, results: fail(results[0]))
-    cell = Cell(**lines(shard(shards, 2))[1][0]["cell"])
+    cell = Cell(**lines_of(shard(shards, 2))[1][0]["cell"])
     summary = tmp_path / "step.md"
     summary.write_text("before\n")
     done, out = merge(shards, GITHUB_ACTIONS="true", GITHUB_STEP_SUMMARY=str(summary))
@@ -451,7 +432,7 @@ def failures(texts):
         for cell in cells
     ]
     run = Run(1, "0", "0", "", {}, "")
-    return forge.Merged(plan.Plan((), {}, {}), run, results, [])
+    return Merged(plan.Plan((), {}, {}), run, results, [])
 
 
 @given(st.text() | st.text("%25:,0AD\r\n3C"))

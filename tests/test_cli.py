@@ -4,35 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from helpers import FARM, farm, lines_of, until
 
 from farm import paths
-from farm.cli import _SPELLED
+from farm.cli import SPELLED
 from farm.report import LEGEND, MARKS, history
-
-FARM = [sys.executable, "-m", "farm"]
-
-
-def farm(*arguments, cwd=None, **environment):
-    env = {**os.environ, "COLUMNS": "160", **environment}
-    env.pop("CI", None) if "CI" not in environment else None
-    return subprocess.run(
-        [*FARM, *map(str, arguments)], capture_output=True, text=True, check=False, env=env, cwd=cwd, timeout=300
-    )
-
-
-def results(folder):
-    head, *lines = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
-    return head["run"], lines
 
 
 def cell_id(line):
@@ -52,7 +36,7 @@ def default_run(tmp_path_factory):
 def test_a_default_run_leaves_exactly_one_result_a_planned_cell_in_plan_order(default_run):
     folder, _ = default_run
     planned = json.loads((folder / "plan.json").read_text())["cells"]
-    _, lines = results(folder)
+    _, lines = lines_of(folder)
     assert [line["cell"] for line in lines] == [entry["cell"] for entry in planned]
     assert len({cell_id(line) for line in lines}) == len(lines)
     assert len({line["cell"]["scenario"] for line in lines}) >= 15
@@ -60,7 +44,7 @@ def test_a_default_run_leaves_exactly_one_result_a_planned_cell_in_plan_order(de
 
 def test_a_default_run_covers_the_variants_mechanisms_and_engines(default_run):
     folder, _ = default_run
-    _, lines = results(folder)
+    _, lines = lines_of(folder)
     covered = {cell_id(line)[:4] for line in lines}
     for variant in ("x86_64", "arm64", "ppc32", "ppc64", "ppc64le"):
         for mechanism in ("pointer", "stub"):
@@ -69,7 +53,7 @@ def test_a_default_run_covers_the_variants_mechanisms_and_engines(default_run):
 
 
 def test_every_skipped_cell_has_a_reason_and_every_other_one_the_traces_digests(default_run):
-    _, lines = results(default_run[0])
+    _, lines = lines_of(default_run[0])
     for line in lines:
         if line["verdict"] in ("not-applicable", "not-run"):
             assert line["reason"]
@@ -89,7 +73,7 @@ def test_a_second_run_differs_in_times_alone(default_run, tmp_path):
     assert farm("run", "--output", tmp_path).returncode == 0
 
     def without_times(path):
-        run, lines = results(path)
+        run, lines = lines_of(path)
         run.pop("started")
         run.pop("phases")
         return run, [{key: value for key, value in line.items() if key not in ("seconds", "began")} for line in lines]
@@ -106,7 +90,7 @@ def test_reports_can_be_made_again_from_the_results(default_run, tmp_path):
 
 
 def test_the_header_says_how_long_planning_building_and_running_took(default_run):
-    phases = results(default_run[0])[0]["phases"]
+    phases = lines_of(default_run[0])[0]["phases"]
     assert list(phases) == ["plan", "build", "run"]
     assert all(0 < seconds < 300 for seconds in phases.values())
 
@@ -116,8 +100,8 @@ def test_two_shards_together_are_the_whole(tmp_path):
     whole = farm("run", *select, "--output", tmp_path / "whole")
     parts = [farm("run", *select, "--shard", f"{k}/2", "--output", tmp_path / str(k)) for k in (1, 2)]
     assert [done.returncode for done in (whole, *parts)] == [0, 0, 0]
-    cells = sorted(cell_id(line) for k in (1, 2) for line in results(tmp_path / str(k))[1])
-    assert cells == sorted(cell_id(line) for line in results(tmp_path / "whole")[1])
+    cells = sorted(cell_id(line) for k in (1, 2) for line in lines_of(tmp_path / str(k))[1])
+    assert cells == sorted(cell_id(line) for line in lines_of(tmp_path / "whole")[1])
 
 
 def test_a_saved_plan_runs_as_it_was_made(tmp_path):
@@ -162,7 +146,7 @@ def test_a_one_line_change_that_breaks_the_displacement_is_red_and_explained(tmp
     assert f"reproduce: farm run --arch-path {folder} --arch broken --mechanism stub" in done.stdout
     assert "whatever_0 as linked" in done.stdout
     assert "<default_0>" in done.stdout
-    _, lines = results(tmp_path / "out")
+    _, lines = lines_of(tmp_path / "out")
     verdicts = {}
     for line in lines:
         verdicts.setdefault(line["cell"]["mechanism"], set()).add(line["verdict"])
@@ -182,14 +166,14 @@ def test_a_resumed_run_believes_no_result_of_a_guest_that_has_changed_since(tmp_
     select = ("--arch-path", folder, "--arch", "broken", "--engine", "unicorn", "--scenario", "BS-0*")
     command = ("run", *select, "--output", tmp_path / "out", "--resume")
     assert farm(*command).returncode == 0
-    good = results(tmp_path / "out")[1]
+    good = lines_of(tmp_path / "out")[1]
     source = folder / "patch.c"
     text = source.read_text()
     for change, status in (("((uint32_t)(to - at + 8) >> 2)", 1), ("not C", 1), (right, 0)):
         source.write_text(text.replace(right, change))
         done = farm(*command)
         assert done.returncode == status, done.stdout + done.stderr
-    now = results(tmp_path / "out")[1]
+    now = lines_of(tmp_path / "out")[1]
     assert [line["verdict"] for line in now] == [line["verdict"] for line in good]
     stubs = [(line, other) for line, other in zip(now, good, strict=True) if line["cell"]["mechanism"] == "stub"]
     assert all(line["image"] == other["image"] for line, other in stubs)
@@ -212,7 +196,7 @@ def test_a_source_that_does_not_compile_is_a_build_error_with_the_compilers_word
     assert done.returncode == 1
     assert "patch.c does not compile for broken" in done.stdout
     assert "unknown type name 'nonsense'" in done.stdout
-    assert {line["verdict"] for line in results(tmp_path / "out")[1]} == {"build-error"}
+    assert {line["verdict"] for line in lines_of(tmp_path / "out")[1]} == {"build-error"}
 
 
 @pytest.mark.parametrize(
@@ -275,7 +259,7 @@ def test_without_qemu_the_farm_runs_on_unicorn_and_says_what_to_install(tmp_path
     done = farm("run", "--arch", "arm64", "--output", tmp_path, PATH=str(tmp_path))
     assert done.returncode == 0
     assert "qemu-aarch64 is missing: apt-get install qemu-user" in done.stdout
-    verdicts = {(line["cell"]["engine"], line["verdict"]) for line in results(tmp_path)[1]}
+    verdicts = {(line["cell"]["engine"], line["verdict"]) for line in lines_of(tmp_path)[1]}
     assert ("unicorn", "pass") in verdicts
     assert ("qemu-user", "not-run") in verdicts
 
@@ -314,7 +298,7 @@ def test_a_guest_in_an_endless_loop_is_a_timeout_for_that_cell_only(tmp_path):
     done = farm("run", *select, "--scenario-path", path, "--timeout", "0.5", "--output", tmp_path / "out")
     assert done.returncode == 1, done.stderr
     verdicts = {}
-    for line in results(tmp_path / "out")[1]:
+    for line in lines_of(tmp_path / "out")[1]:
         verdicts.setdefault(line["cell"]["scenario"] == "endless", set()).add(line["verdict"])
     assert verdicts == {True: {"timeout"}, False: {"pass"}}
 
@@ -336,22 +320,13 @@ def descendants(pid):
     return found
 
 
-def wait_for(condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if value := condition():
-            return value
-        time.sleep(0.02)
-    raise AssertionError("it never happened")
-
-
 def test_ctrl_c_ends_the_children_within_a_second_and_keeps_the_results(tmp_path, launch):
     (tmp_path / "endless.py").write_text(ENDLESS)
     out = tmp_path / "out"
     select = ("--arch", "arm64", "--mechanism", "stub", "--scenario", "BS-0*,endless", "--scenario-path")
     arguments = [*FARM, "run", *select, str(tmp_path / "endless.py"), "--timeout", "60", "--output", str(out)]
     process = launch(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    children = wait_for(lambda: len(found := descendants(process.pid)) >= 2 and found)
+    children = until(lambda: len(found := descendants(process.pid)) >= 2 and found)
     time.sleep(1)
     process.send_signal(signal.SIGINT)
     start = time.monotonic()
@@ -361,7 +336,7 @@ def test_ctrl_c_ends_the_children_within_a_second_and_keeps_the_results(tmp_path
     assert "--resume runs the rest" in errors
     assert "Traceback" not in errors
     assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
-    kept = results(out)[1]
+    kept = lines_of(out)[1]
     assert {line["verdict"] for line in kept} == {"pass"}
     assert len(kept) >= 8  # of batches that were never finished
 
@@ -371,6 +346,21 @@ def test_help_says_of_every_command_what_it_does_in_a_line(group):
     said = farm(*group, "--help", COLUMNS="80").stdout.partition("Commands:\n")[2].splitlines()
     assert len(said) >= 2
     assert [line for line in said if not re.fullmatch(r"  [a-z]+ +[A-Z].+[^.]\.", line)] == []
+
+
+def test_a_command_is_a_module_of_its_name():
+    from typer.main import get_command
+
+    from farm.cli import app
+
+    def functions(command):
+        yield from (inner for part in getattr(command, "commands", {}).values() for inner in functions(part))
+        if not hasattr(command, "commands"):
+            yield command.callback.__module__
+
+    modules = {name: set(functions(command)) for name, command in get_command(app).commands.items()}
+    assert modules == {name: {f"farm.cli.{name}"} for name in modules}
+    assert len(modules) >= 16
 
 
 def test_help_names_values_in_words():
@@ -408,7 +398,9 @@ def test_lists_have_a_line_for_each_and_nothing_of_python_s(what):
     assert not [line for line in lines if re.search(r"\bNone\b|[\[\]{}]", line)]
 
 
-@pytest.mark.parametrize("work", ["coverage.measure_all", "calibrate.calibrate", "cost.measure_all"])
+@pytest.mark.parametrize(
+    "work", ["measure.coverage.measure_all", "prove.calibrate.calibrate", "measure.cost.measure_all"]
+)
 def test_a_command_that_fails_leaves_no_child_behind(work, tmp_path, monkeypatch):
     from typer.testing import CliRunner
 
@@ -424,7 +416,7 @@ def test_a_command_that_fails_leaves_no_child_behind(work, tmp_path, monkeypatch
     for engine in engines().values():
         monkeypatch.setattr(engine, "close", lambda name=engine.name: closed.append(name))
     monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(app, [work.partition(".")[0], "--arch", "arm64"])
+    done = CliRunner().invoke(app, [work.split(".")[1], "--arch", "arm64"])
     assert str(done.exception) == "the disk is full"
     assert closed == list(engines())
 
@@ -489,8 +481,8 @@ def test_a_shuffled_saved_plan_gives_the_same_traces(tmp_path, default_run):
     (tmp_path / "plan.json").write_bytes(shuffled.json())
     done = farm("run", "--plan", tmp_path / "plan.json", "--output", tmp_path / "out")
     assert done.returncode == 0
-    wanted = {cell_id(line): line["trace"] for line in results(default_run[0])[1]}
-    for line in results(tmp_path / "out")[1]:
+    wanted = {cell_id(line): line["trace"] for line in lines_of(default_run[0])[1]}
+    for line in lines_of(tmp_path / "out")[1]:
         assert line["trace"] == wanted[cell_id(line)]
     assert msgspec.json.decode((tmp_path / "plan.json").read_bytes())["cells"][0] != msgspec.to_builtins(made.cells[0])
 
@@ -505,7 +497,7 @@ def test_a_log_without_unicode_does_not_end_a_run(tmp_path):
 
 def test_every_sign_of_the_reports_has_one_of_its_own_in_ascii():
     signs = {sign for text in (LEGEND, *MARKS.values(), history._BARS) for sign in text if not sign.isascii()}
-    assert signs < set(_SPELLED)
+    assert signs < set(SPELLED)
     marks = [mark[0] for mark in MARKS.values()]
     for kind in (set(marks), history._BARS):
-        assert len({_SPELLED.get(sign, sign) for sign in kind}) == len(kind)
+        assert len({SPELLED.get(sign, sign) for sign in kind}) == len(kind)

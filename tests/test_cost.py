@@ -9,14 +9,12 @@ import dataclasses
 import functools
 import io
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from helpers import farm
 from rich.console import Console
 
 from farm.engines import Reply, engines
@@ -310,13 +308,8 @@ def test_no_name_and_no_reason_breaks_the_markdown_table():
 # The command.
 
 
-def farm_cost(*arguments, **environment):
-    command = [sys.executable, "-m", "farm", "cost", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
-
-
 def test_the_command_needs_no_qemu(tmp_path):
-    done = farm_cost("--arch", "arm64,x86_64", "--json", PATH=str(tmp_path))
+    done = farm("cost", "--arch", "arm64,x86_64", "--json", PATH=str(tmp_path))
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)
     assert [(row["variant"], row["engine"]) for row in rows] == [("arm64", "unicorn"), ("x86_64", "unicorn")]
@@ -324,14 +317,14 @@ def test_the_command_needs_no_qemu(tmp_path):
 
 
 def test_a_missing_emulator_is_named_with_what_installs_it(tmp_path):
-    done = farm_cost("--arch", "arm64", "--engine", "qemu-user", PATH=str(tmp_path))
+    done = farm("cost", "--arch", "arm64", "--engine", "qemu-user", PATH=str(tmp_path))
     assert (done.returncode, done.stdout) == (0, "arm64/zig: qemu-aarch64 is missing: apt-get install qemu-user\n")
 
 
 def test_a_guest_that_does_not_compile_is_status_1(tmp_path, edited_arch):
     folder = edited_arch(("variant.arm64", "variant.sick"), name="sick")
     (folder / "patch.c").write_text("#error closed today\n", encoding="utf-8")
-    done = farm_cost("--arch-path", folder, "--arch", "sick", "--markdown")
+    done = farm("cost", "--arch-path", folder, "--arch", "sick", "--markdown")
     assert done.returncode == 1
     assert "closed today" in done.stdout
 

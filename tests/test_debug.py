@@ -11,9 +11,11 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
+from helpers import farm
 from typer.testing import CliRunner
 
 from farm.cli import app
@@ -65,10 +67,7 @@ def invoke(*arguments):
     return CliRunner().invoke(app, ["debug", *arguments])
 
 
-def batch(*arguments, **options):
-    """What ``farm debug --batch`` prints; gdb writes to the real standard output."""
-    command = [sys.executable, "-P", "-m", "farm", "debug", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+batch = partial(farm, "debug", timeout=120)  # gdb writes to the real standard output
 
 
 # What is printed.
@@ -194,7 +193,7 @@ def test_every_stop_shows_the_stub_before_and_after_the_poke(gdb, variant):
     hole = QEMU_USER.hole(plan.one(name)[0].variants[variant])
     if hole:
         pytest.skip(hole.reason)
-    done = batch(name, "--batch", timeout=120)
+    done = batch(name, "--batch")
     assert done.returncode == 0
     stops = re.findall(r"^(\w+): (?:a |ask|the )", done.stdout, re.MULTILINE)
     patched = ["patch_set", "arch_sync_code", "whatever_0"]
@@ -223,7 +222,7 @@ def _words(part):
 
 def test_what_the_encoder_makes_is_what_is_then_in_memory(gdb):
     del gdb
-    done = batch(ARM64, "--batch", timeout=120)
+    done = batch(ARM64, "--batch")
     made = re.findall(r"^arch_jump makes (0x\w+)$", done.stdout, re.MULTILINE)
     assert made[1] in done.stdout.partition("arch_sync_code: ")[2].partition("\n\n")[0]
     assert made[1] != made[0]
@@ -234,7 +233,7 @@ def test_a_planted_displacement_is_in_plain_sight(gdb, monkeypatch):
     del gdb
     monkeypatch.setenv("LONG", "x" * 3000)  # on the guest's stack, it would be where the broken jump leads
     command = (f"arm64/stub/zig/unicorn/{SCENARIO}", "--control", "off-by-one", "--batch")
-    done = batch(*command, timeout=120)
+    done = batch(*command)
     assert re.search(r"b\t0x\w+ <fast_0\+8>", done.stdout)
     assert "MISMATCH" in done.stdout
     assert done.returncode == 1
@@ -243,14 +242,14 @@ def test_a_planted_displacement_is_in_plain_sight(gdb, monkeypatch):
 
 def test_a_pointer_is_shown_by_what_it_leads_to(gdb):
     del gdb
-    done = batch(f"x86_64/pointer/zig/qemu-user/{SCENARIO}", "--batch", timeout=120)
+    done = batch(f"x86_64/pointer/zig/qemu-user/{SCENARIO}", "--batch")
     assert "<fast_0>" in done.stdout
     assert "PASS" in done.stdout
 
 
 def test_a_crash_is_shown_where_it_happens(gdb):
     del gdb
-    done = batch("arm64/stub/zig/qemu-user/null_void_call", "--control", "null-called", "--batch", timeout=120)
+    done = batch("arm64/stub/zig/qemu-user/null_void_call", "--control", "null-called", "--batch")
     assert "received signal SIGSEGV" in done.stdout
     assert "the guest does not go on by itself:" in done.stdout
     assert "Error in sourced command file" not in done.stdout  # there is no code to show where it is now
@@ -260,7 +259,7 @@ def test_a_crash_is_shown_where_it_happens(gdb):
 
 def test_a_loop_is_not_shown_to_its_end(gdb):
     del gdb
-    done = batch("arm64/stub/zig/qemu-user/patch_storm", "--batch", timeout=120)
+    done = batch("arm64/stub/zig/qemu-user/patch_storm", "--batch")
     assert "200 stops: the rest runs through" in done.stdout
     assert "PASS" in done.stdout
 
@@ -269,7 +268,7 @@ def test_a_script_of_the_users_own_is_run_instead(gdb, tmp_path):
     del gdb
     mine_ = tmp_path / "mine.gdb"
     mine_.write_text("continue\ninfo symbol $pc\nlist patch_set\npatched\n", encoding="utf-8")
-    done = batch(ARM64, "-x", str(mine_), timeout=120)
+    done = batch(ARM64, "-x", str(mine_))
     assert "whatever_0 in section .stub" in done.stdout
     assert "uint32_t patch_set(uint32_t n" in done.stdout  # the source is found
     assert done.stdout.count("whatever_0: the patchable function is entered") == 1
@@ -294,7 +293,7 @@ def test_a_guest_that_does_not_end_is_ended(gdb, tmp_path):
 def test_an_endless_guest_does_not_outlive_its_debugger(gdb):
     del gdb
     name = f"arm64/stub/zig/qemu-user/{ENDLESS}"
-    done = batch(name, "--control", "unchecked", "--batch", "--timeout", "6", timeout=120)
+    done = batch(name, "--control", "unchecked", "--batch", "--timeout", "6")
     assert done.returncode == 3
     assert "gdb was still running after 6 s: the guest does not end" in done.stderr
 

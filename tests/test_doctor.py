@@ -109,11 +109,11 @@ def test_a_compiler_and_a_library_that_do_not_run_are_missing_although_their_pac
     assert doctor.status(found.values()) == 3
 
 
-def test_a_package_that_is_missing_or_too_old_is_reported_with_the_command(monkeypatch):
+def test_a_package_that_is_missing_or_too_old_is_reported_with_the_command(programs, monkeypatch):
     monkeypatch.setattr(
         doctor.importlib.metadata, "requires", lambda _: ["msgspec>=99", "no-such-package>=1", "absent; extra == 'x'"]
     )
-    old, missing = doctor._dependencies()
+    _, old, missing, *_ = doctor.check()  # behind Python itself
     assert old.what.startswith("msgspec >=99, not ")
     assert old.found is missing.found is None
     assert old.install == f"{sys.executable} -m pip install 'msgspec>=99'"
@@ -121,19 +121,19 @@ def test_a_package_that_is_missing_or_too_old_is_reported_with_the_command(monke
     assert doctor.status([old]) == doctor.status([missing]) == 3
 
 
-def test_a_checkout_that_is_not_installed_says_so(monkeypatch):
+def test_a_checkout_that_is_not_installed_says_so(programs, monkeypatch):
     def requires(name):
         raise doctor.importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(doctor.importlib.metadata, "requires", requires)
-    (finding,) = doctor._dependencies()
+    _, finding, *_ = doctor.check()
     assert finding.install == f"{sys.executable} -m pip install -e ."
 
 
-def test_a_cache_that_cannot_be_written_is_reported(tmp_path, monkeypatch):
+def test_a_cache_that_cannot_be_written_is_reported(programs, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("PATCHFARM_CACHE", str(tmp_path / "file" / "cache"))
-    finding = doctor._cache()
+    (finding,) = (finding for finding in doctor.check() if finding.what.startswith("cache folder"))
     assert finding.what == f"cache folder {tmp_path}/file/cache: Not a directory"
     assert "PATCHFARM_CACHE" in finding.install
     assert doctor.status([finding]) == 3

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from helpers import until
 from kill import adopt_orphans, below, words
 
 FARM = [sys.executable, "-P", "-m", "farm"]
@@ -67,14 +68,6 @@ def folder(tmp_path_factory, arm64):
     return made
 
 
-def until(condition, seconds):
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-    return value
-
-
 @pytest.fixture
 def left():
     """``left()``: the processes below this one that the test has started, orphans too: they become this one's."""
@@ -107,7 +100,7 @@ def hanging(launch, folder, left):
 
 def busy(pid):
     """The emulators below ``pid`` that are at it, and have been for a while."""
-    return [each for each in below(pid) if re.search("unicorn_child|qemu-", words(each)) and works(each)]
+    return [each for each in below(pid) if re.search(r"unicorn\.server|qemu-", words(each)) and works(each)]
 
 
 def works(pid):

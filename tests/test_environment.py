@@ -11,8 +11,10 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from functools import partial
 from pathlib import Path
 
+import helpers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,14 +28,7 @@ from farm.text import command_line, printable, quoted
 SELECT = ("--arch", "arm64", "--mechanism", "stub", "--engine", "unicorn", "--scenario", "BS-0[123]")
 
 
-def farm(*arguments, options=(), cwd=None, **environment):
-    command = [sys.executable, *options, "-m", "farm", *map(os.fspath, arguments)]
-    env = {name: value for name, value in os.environ.items() if name not in ("CI", "COLUMNS")}
-    done = subprocess.run(
-        command, capture_output=True, check=False, cwd=cwd, env={**env, **environment}, timeout=300, errors="replace"
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return done
+farm = partial(helpers.farm, COLUMNS=None)
 
 
 @pytest.fixture(scope="module")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import re
 import signal
 import struct
 import subprocess
-import sys
 import time
 import typing
+from functools import partial
 
+import helpers
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -57,16 +57,13 @@ from farm.scenario import (
     wire,
 )
 
-FARM = [sys.executable, "-m", "farm", "fuzz"]
 PLANTED = "wrong-restore-inside"
 VARIANTS = arch_toml.load()
 
 seeds, numbers = st.integers(0, 2**32), st.integers(0, 10**6)
 
 
-def farm(*arguments, **environment):
-    env = {**os.environ, "COLUMNS": "160", **environment}
-    return subprocess.run([*FARM, *map(str, arguments)], capture_output=True, text=True, check=False, env=env)
+farm = partial(helpers.farm, "fuzz")
 
 
 @functools.cache
@@ -575,7 +572,7 @@ def test_programs_that_no_selected_guest_can_run_are_no_success():
 
 
 def test_ctrl_c_ends_it_soon_and_says_how_far_it_came(launch):
-    arguments = [*FARM, "--arch", "arm64", "--seconds", "120", "--seed", "5"]
+    arguments = [*helpers.FARM, "fuzz", "--arch", "arm64", "--seconds", "120", "--seed", "5"]
     process = launch(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "seed 5, 3 guests\n"
     time.sleep(0.5)

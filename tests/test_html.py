@@ -12,27 +12,28 @@ import subprocess
 import sys
 import time
 import typing
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
+import helpers
 import msgspec
 import pytest
+from helpers import RUN
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from farm import scenario
-from farm.cell import FAILED, SKIPPED, Cell, Hole, Verdict
+from farm.cell import Cell, Verdict
 from farm.measure import cost, coverage
 from farm.report import Material, html, payload
 from farm.report.table import Field, Table
 from farm.run import plan, verdict
-from farm.run.journal import Run
 from farm.run.plan import Plan
 from farm.run.verdict import Code, Result
 from farm.scenario import Target, model, prose, walk, wire
 
-RUN = Run(1, "0.1.0", "f" * 64, "Linux", {"unicorn": "2.1.2", "zig": "0.17.1"}, "2026-01-01T00:00:00+00:00")
 NAME = "supersede_then_restore"
 
 
@@ -41,26 +42,18 @@ def suite():
     return plan.make(plan.Selection(arch=["arm64"], engine=["unicorn"]))
 
 
-def cell(name=NAME, **others):
-    return Cell(name, **{"variant": "arm64", "mechanism": "stub", "toolchain": "zig", "engine": "unicorn", **others})
+cell = partial(helpers.cell, scenario=NAME)
+result = partial(helpers.result, scenario=NAME, seconds=0.000025)
 
 
-def result(made=Verdict.PASS, *, name=NAME, reason=None, trace="aa", expected="aa", seconds=0.000025, **others):
-    where = cell(name, **others)
-    if made in SKIPPED:
-        return verdict.skipped(where, Hole(made, reason))
-    reproduce = verdict.reproducer(where, "") if made in FAILED else None
-    return Result(where, made, reason, trace, expected, "0" * 64, None, seconds, sensitive=True, reproduce=reproduce)
-
-
-def mismatch(suite, *, name=NAME, code=None, **others):
+def mismatch(suite, *, scenario=NAME, code=None, **others):
     """A cell that left another event than the model says, where it first entered a target."""
-    events, digest = list(model.predict(suite.scenarios[name])), "0123456789abcdef"
+    events, digest = list(model.predict(suite.scenarios[scenario])), "0123456789abcdef"
     at = next(i for i, event in enumerate(events) if event.kind == "enter")
     expected = verdict.digest(events)
     reason = verdict.first_difference(events, [*events[:at], events[at]._replace(abi=1 << 18)])
     events[at] = events[at]._replace(abi=1 << 18)
-    made = result(Verdict.MISMATCH, name=name, reason=reason, trace=digest, expected=expected, **others)
+    made = result(Verdict.MISMATCH, scenario=scenario, reason=reason, trace=digest, expected=expected, **others)
     return replace(made, observed=events, code=code)
 
 
@@ -140,7 +133,7 @@ def test_every_cell_can_be_told_from_the_columns(suite):
     results = [
         result(),
         result(Verdict.PASS_INSENSITIVE, engine="qemu-user"),
-        result(Verdict.NOT_APPLICABLE, name="doubles", reason="no doubles"),
+        result(Verdict.NOT_APPLICABLE, scenario="doubles", reason="no doubles"),
         replace(mismatch(suite, variant="arm64be"), retried="the emulator died"),
     ]
     made = data_of(rendered(results, suite))
@@ -215,7 +208,7 @@ def test_a_failing_cell_carries_what_it_left_and_its_code_before_and_after(suite
 def test_nothing_is_marked_where_the_trace_that_was_seen_is_no_other(suite):
     events = list(model.predict(suite.scenarios[NAME]))
     dropped = replace(result(Verdict.MISMATCH, reason="3 events were dropped"), observed=events)
-    unknown = replace(result(Verdict.MISMATCH, name="gone", reason="?"), observed=events[:1])
+    unknown = replace(result(Verdict.MISMATCH, scenario="gone", reason="?"), observed=events[:1])
     shorter = replace(dropped, cell=cell(engine="qemu-user"), observed=events[:-1])
     pages = data_of(rendered([dropped, unknown, shorter], suite))["pages"]
     assert [page.get("differs") for page in pages.values()] == [None, None, len(events) - 1]
@@ -223,8 +216,8 @@ def test_nothing_is_marked_where_the_trace_that_was_seen_is_no_other(suite):
 
 def test_the_first_failure_of_each_scenario_and_variant_has_a_page_before_others_have(suite):
     names = list(suite.scenarios)[:2]
-    many = [mismatch(suite, name=NAME, engine=f"e{i}") for i in range(payload.PAGES + 50)]
-    late = [mismatch(suite, name=name, variant=variant) for name in names for variant in ("a", "b")]
+    many = [mismatch(suite, scenario=NAME, engine=f"e{i}") for i in range(payload.PAGES + 50)]
+    late = [mismatch(suite, scenario=name, variant=variant) for name in names for variant in ("a", "b")]
     made = data_of(rendered([*many, *late], suite))
     numbers = set(map(int, made["pages"]))
     assert len(numbers) == payload.PAGES
@@ -234,16 +227,25 @@ def test_the_first_failure_of_each_scenario_and_variant_has_a_page_before_others
 
 
 def test_every_cell_can_be_run_again_by_a_command_of_its_own(suite):
+    selection = plan.Selection(arch_path=(Path("/tmp/a b"),))
     options = "--arch-path '/tmp/a b'"
     failing = replace(result(Verdict.CRASH, reason="died"), reproduce=verdict.reproducer(cell(), options))
     other = replace(result(Verdict.CRASH, reason="died", engine="qemu-user"), reproduce="make it so")
-    made = data_of(rendered([result(name="doubles"), failing, other], suite))
+    given = dataclasses.replace(suite, selection=selection)
+    made = data_of(rendered([result(scenario="doubles"), failing, other], given))
     template = made["command"]
     for name in ("variant", "mechanism", "toolchain", "engine", "scenario"):
-        template = template.replace(f"{{{name}}}", getattr(cell("doubles"), name))
+        template = template.replace(f"{{{name}}}", getattr(cell(scenario="doubles"), name))
     assert shlex.split(template)[2:4] == ["--arch-path", "/tmp/a b"]
-    assert template == verdict.reproducer(cell("doubles"), options)
+    assert template == verdict.reproducer(cell(scenario="doubles"), options)
     assert made["commands"] == {"2": "make it so"}
+
+
+def test_what_another_checkout_s_run_needs_stays_with_its_cells(suite):
+    there = verdict.reproducer(cell(), "--arch-path elsewhere")
+    made = data_of(rendered([result(), replace(result(Verdict.CRASH, reason="died"), reproduce=there)], suite))
+    assert "--arch-path" not in made["command"]
+    assert made["commands"] == {"1": there}
 
 
 def synthetic(suite, count, make=result, **others):
@@ -254,7 +256,7 @@ def synthetic(suite, count, make=result, **others):
         for mechanism in ("pointer", "stub", "relocated", "other"):
             for engine in ("unicorn", "qemu-user"):
                 for name in suite.scenarios:
-                    where = {"name": name, "variant": variant, "mechanism": mechanism, "engine": engine}
+                    where = {"scenario": name, "variant": variant, "mechanism": mechanism, "engine": engine}
                     made.append(make(**where, **others))
     return made[:count]
 
@@ -277,7 +279,7 @@ def test_20000_cells_that_all_failed_take_less_than_two_megabytes_and_a_half(sui
     long = [wire.Event("enter", i, i, i, i, 0, 0, 0) for i in range(wire.TRACE_EVENTS)]
     results = [
         replace(made, observed=[event._replace(value=i) for event in long] if i < 40 else long)
-        for i, made in enumerate(synthetic(suite, 20_000, result, made=Verdict.MISMATCH, reason="x" * 3000))
+        for i, made in enumerate(synthetic(suite, 20_000, result, verdict=Verdict.MISMATCH, reason="x" * 3000))
     ]
     document = rendered(results, suite)
     pages = data_of(document)["pages"]
@@ -289,7 +291,7 @@ def test_20000_cells_that_all_failed_take_less_than_two_megabytes_and_a_half(sui
 
 
 def test_the_first_screen_says_how_it_went_with_what(suite):
-    fine = text_of(rendered([result(), result(Verdict.NOT_APPLICABLE, name="doubles", reason="no doubles")], suite))
+    fine = text_of(rendered([result(), result(Verdict.NOT_APPLICABLE, scenario="doubles", reason="none")], suite))
     assert "The one cell that ran is as expected" in fine
     assert "unicorn 2.1.2" in fine
     bad = text_of(rendered([result(), result(Verdict.CRASH, reason="died", engine="qemu-user")], suite))
@@ -308,10 +310,10 @@ def squares(document):
 def test_the_grid_counts_and_tells_an_insensitive_pass_from_a_pass(suite):
     results = [
         result(),
-        result(Verdict.PASS_INSENSITIVE, name="doubles"),
+        result(Verdict.PASS_INSENSITIVE, scenario="doubles"),
         result(Verdict.PASS_INSENSITIVE, engine="qemu-user:no-clmul"),
         result(Verdict.FLAKY, variant="arm64be", reason="?"),
-        result(Verdict.PASS, variant="arm64be", name="doubles"),
+        result(Verdict.PASS, variant="arm64be", scenario="doubles"),
         result(Verdict.NOT_RUN, variant="arm64be", engine="qemu-user:no-clmul", reason="none"),
     ]
     assert squares(rendered(results, suite)) == [
@@ -337,15 +339,15 @@ def test_every_verdict_has_a_look_and_a_mark(made, suite):
 
 
 def test_holes_are_listed_with_their_reasons_the_commonest_first(suite):
-    results = [result(Verdict.NOT_APPLICABLE, name="a", reason="rare")]
-    results += [result(Verdict.NOT_RUN, name=name, reason="qemu-x is missing") for name in "bcd"]
+    results = [result(Verdict.NOT_APPLICABLE, scenario="a", reason="rare")]
+    results += [result(Verdict.NOT_RUN, scenario=name, reason="qemu-x is missing") for name in "bcd"]
     text = text_of(rendered(results, suite))
     assert "3 ○ not-run qemu-x is missing 1 – not-applicable rare" in text
 
 
 def test_failures_are_told_by_the_first_line_of_their_reason(suite):
     said = "stub.c does not compile\n  command: zig cc -c {}\nstub.c:1:1: error: expected ';'\n"
-    results = [result(Verdict.BUILD_ERROR, name=name, reason=said.format(name)) for name in "abc"]
+    results = [result(Verdict.BUILD_ERROR, scenario=name, reason=said.format(name)) for name in "abc"]
     document = rendered([*results, result(Verdict.CRASH, reason="died")], suite)
     text = text_of(document)
     assert (
@@ -357,7 +359,9 @@ def test_failures_are_told_by_the_first_line_of_their_reason(suite):
 def test_failures_that_differ_only_in_event_and_step_are_of_one_kind_with_where_they_are(suite):
     said = "event {0}: expected [step {0}: patch whatever_0 -> fast, ok], seen [step {0}: patch whatever_0 -> fast, no]"
     results = [
-        result(Verdict.MISMATCH, name=name, variant=f"v{number % 2}", mechanism=mechanism, reason=said.format(number))
+        result(
+            Verdict.MISMATCH, scenario=name, variant=f"v{number % 2}", mechanism=mechanism, reason=said.format(number)
+        )
         for number, name in enumerate("abcd")
         for mechanism in ("stub", "relocated")
     ]
@@ -366,7 +370,7 @@ def test_failures_that_differ_only_in_event_and_step_are_of_one_kind_with_where_
     kind = "expected [patch whatever_0 -> fast, ok], seen [patch whatever_0 -> fast, no]"
     assert f"8 ✗ mismatch {kind} v0, v1 stub, relocated 7 ✗ timeout no answer 7 variants stub" in text
     assert "more kind" not in text
-    others = [result(Verdict.CRASH, name=name, reason=name) for name in "abcdefg"]
+    others = [result(Verdict.CRASH, scenario=name, reason=name) for name in "abcdefg"]
     assert "and 1 more kind of failure" in text_of(rendered(others, suite))
 
 
@@ -458,7 +462,7 @@ def test_a_scenario_without_a_negative_control_says_so(suite):
 
 
 def test_results_of_a_suite_that_is_not_here_are_reported(suite):
-    made = data_of(rendered([result(Verdict.CRASH, name="gone", reason="died"), result()], suite))
+    made = data_of(rendered([result(Verdict.CRASH, scenario="gone", reason="died"), result()], suite))
     assert [found["name"] for found in made["scenarios"]] == [NAME, "gone"]
     assert made["pages"] == {"0": {}}
 
@@ -513,7 +517,7 @@ def test_no_name_and_no_reason_changes_the_page(texts):
     def document(name, title, variant, reason, retried, complaint, version):
         bare = scenario.Scenario("BS-99", name, title, (scenario.call(0),), frozenset({scenario.Defect.LOST_PATCH}))
         engine = variant.replace(":", ".")  # what is behind a colon has a line of its own
-        failing = result(Verdict.CRASH, name=name, reason=reason, variant=variant, engine=engine, toolchain=variant)
+        failing = result(Verdict.CRASH, reason=reason, scenario=name, variant=variant, engine=engine, toolchain=variant)
         failing = replace(failing, retried=retried or "x", reproduce=reason or "x")
         known = RUN.__class__(**{**msgspec.structs.asdict(RUN), "versions": {"unicorn": version.replace(" and ", "")}})
         table = Table("proof", title, reason, (name,), ((Field(name, "bad"),),), (variant,))

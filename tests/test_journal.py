@@ -11,12 +11,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 import pytest
+from helpers import farm, until
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,15 +55,6 @@ def lines_of(path):
     return [json.loads(line) for line in path.read_bytes().split(b"\n")[1:-1]]
 
 
-def wait_for(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if value := condition():
-            return value
-        time.sleep(0.02)
-    raise AssertionError("it never happened")
-
-
 # Growing.
 
 
@@ -98,8 +89,8 @@ def test_what_has_ended_is_in_the_file_while_the_next_cell_of_the_batch_hangs(pl
         execution = beside.submit(execute, plan, journal, pool, heard.extend)
         try:
             assert engine.asked.wait(60)
-            wait_for(lambda: len(lines_of(journal.path)) == 3, seconds=2)
-            wait_for(lambda: len(heard) == 3, seconds=2)
+            until(lambda: len(lines_of(journal.path)) == 3, seconds=2)
+            until(lambda: len(heard) == 3, seconds=2)
             assert not execution.done()
         finally:
             engine.let_go.set()
@@ -195,11 +186,11 @@ def test_an_interrupt_right_beside_the_writing_loses_nothing(plan, tmp_path, tel
 
 @pytest.fixture
 def batch(arm64, scenario, cell):
-    """Three cells."""
+    """Three cells, all cross-checked if the engine can."""
     steps = {"one": (patch(0, "fast"), call(0, 5)), "two": (query(0),), "three": (call(1, 7),)}
     programs = [scenario(*each, name=name) for name, each in steps.items()]
     cells = [msgspec.structs.replace(cell, scenario=program.name) for program in programs]
-    return Batch(image.Spec(arm64, "stub"), "fake", tuple(cells), tuple(programs))
+    return Batch(image.Spec(arm64, "stub"), "fake", tuple(cells), tuple(programs), cross_checked=1)
 
 
 @pytest.fixture
@@ -264,9 +255,8 @@ def test_an_emulator_that_died_is_sure_after_the_last_retry(told, good, wrong):
     assert confirmed[3:] == [("one", "mismatch", False), ("one", "mismatch", True)]
 
 
-def test_a_pass_that_is_to_be_cross_checked_is_sure_after_that(told, good, wrong, monkeypatch):
+def test_a_pass_that_is_to_be_cross_checked_is_sure_after_that(told, good, wrong):
     _, two, three = good
-    monkeypatch.setattr("farm.run.batch._CROSS_CHECKED", 1)
     unsure = [(name, verdict, False) for name, verdict, _ in (ONE, TWO, THREE)]
     heard, returned = told(good, slow=good)
     assert heard == [*unsure, ONE, TWO, THREE]
@@ -283,7 +273,6 @@ def test_what_a_killed_child_answers_a_second_look_with_is_not_believed(told, go
     _, two, three = good
     answers = iter([False] * answered)
     monkeypatch.setattr("farm.run.batch.stopping", lambda: next(answers, True))
-    monkeypatch.setattr("farm.run.batch._CROSS_CHECKED", 1)
     heard, returned = told([wrong, two, three], [wrong], slow=[DIED, DIED])
     first = [("one", "mismatch", False), ("two", "pass", False), ("three", "pass", False)]
     assert heard == first + [("one", "mismatch", True)] * (answered - 3)
@@ -434,11 +423,6 @@ def test_a_file_with_a_header_makes_no_way(results, tmp_path):
 # A run that is killed.
 
 
-def farm(*arguments, cwd):
-    command = [sys.executable, "-m", "farm", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, timeout=300)
-
-
 def children_of(pid):
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
@@ -464,7 +448,7 @@ def left_by_kill(arm64, tmp_path_factory):
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         path = folder / "farm-out" / "results.jsonl"
         try:
-            wait_for(lambda: path.exists() and len(lines_of(path)) == 2)
+            until(lambda: path.exists() and len(lines_of(path)) == 2)
         finally:
             process.send_signal(signal.SIGSTOP)
             children = children_of(process.pid)

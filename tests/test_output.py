@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from helpers import RUN, farm
 from msgspec.structs import replace
 from rich.console import Console
 
@@ -21,15 +21,7 @@ from farm.cli.app import alone
 from farm.errors import OutputError
 from farm.report import calibration, table
 from farm.run import plan
-from farm.run.journal import Run
 from farm.run.verdict import Result, skipped
-
-RUN = Run(1, "0.1.0", "0" * 64, "Linux", {"unicorn": "2.1.2"}, "2026-01-01T00:00:00+00:00")
-
-
-def farm(*arguments, **environment):
-    command = [sys.executable, "-m", "farm", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
 
 
 def test_cost_is_written_as_it_is_printed_where_it_is_asked_for(tmp_path):

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers import until
 
 from farm import processes
 from farm.interrupts import Ended, interruptible, status_of
@@ -54,13 +55,6 @@ def is_there(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-
-
-def until(condition, seconds=5.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.fixture(params=["setpriv", "python"])

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 import xml.etree.ElementTree as ET
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import msgspec
 import pytest
+from helpers import farm, lines_of, run_it
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,8 +23,7 @@ from farm.errors import QuarantineError, UsageError
 from farm.report import agreement
 from farm.report.quarantine import head, verified
 from farm.run import quarantine
-from farm.run.execute import execute
-from farm.run.journal import Journal, describe, read
+from farm.run.journal import read
 from farm.run.plan import Selection, make
 from farm.run.quarantine import Entry, Listed, Quarantine
 from farm.run.verdict import Result
@@ -417,18 +414,6 @@ def broken(monkeypatch):
     monkeypatch.setattr("farm.run.execute.run_batch", run_batch)
 
 
-def run_it(plan, known, path, *, resume=False, on_results=None):
-    journal = Journal(path, describe(plan, known), resume=resume)
-    heard = []
-    try:
-        with ThreadPoolExecutor(1) as pool:
-            execute(plan, journal, pool, on_results or heard.extend, quarantine=known)
-        journal.finish(plan)
-    finally:
-        journal.close()
-    return heard
-
-
 def half_of(plan):
     cells = [planned.cell for planned in plan.cells if planned.verdict is None]
     return frozenset(cells[::2]), frozenset(cells[1::2])
@@ -436,7 +421,7 @@ def half_of(plan):
 
 def test_every_result_is_settled_before_anyone_hears_of_it(plan, broken, tmp_path):
     bad, others = half_of(plan)
-    heard = run_it(plan, listed(cells=bad), tmp_path / "results.jsonl")
+    heard = run_it(plan, tmp_path / "results.jsonl", quarantine=listed(cells=bad))
     for results in (heard, read(tmp_path / "results.jsonl").results):
         assert {result.cell for result in results if result.verdict is Verdict.XFAIL} == bad
         assert {result.cell for result in results if result.failed} == others
@@ -450,7 +435,7 @@ def test_what_has_ended_when_a_run_is_interrupted_is_settled(plan, broken, tmp_p
     monkeypatch.setattr("farm.run.execute.kill_all", lambda: None)  # it would end the children of every test
     bad, others = half_of(plan)
     with pytest.raises(KeyboardInterrupt):
-        run_it(plan, listed(cells=bad), tmp_path / "results.jsonl", on_results=interrupted)
+        run_it(plan, tmp_path / "results.jsonl", quarantine=listed(cells=bad), on_results=interrupted)
     results = read(tmp_path / "results.jsonl").results
     assert {result.cell for result in results if result.verdict is Verdict.XFAIL} == bad
     assert {result.cell for result in results if result.failed} == others
@@ -458,15 +443,15 @@ def test_what_has_ended_when_a_run_is_interrupted_is_settled(plan, broken, tmp_p
 
 def test_a_resumed_run_is_settled_too_but_not_by_another_list(plan, broken, tmp_path):
     path, (bad, others) = tmp_path / "results.jsonl", half_of(plan)
-    run_it(plan, listed(cells=bad), path)
+    run_it(plan, path, quarantine=listed(cells=bad))
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:4]))
-    run_it(plan, listed(cells=bad), path, resume=True)
+    run_it(plan, path, quarantine=listed(cells=bad), resume=True)
     results = read(path).results
     assert {result.cell for result in results if result.verdict is Verdict.XFAIL} == bad
     assert {result.cell for result in results if result.failed} == others
     for another in (None, Quarantine(entries=(Listed(1, msgspec.structs.replace(ENTRY, owner="bob"), UNSURE, bad),))):
         with pytest.raises(UsageError, match="another list of known-bad cells applied"):
-            run_it(plan, another, path, resume=True)
+            run_it(plan, path, quarantine=another, resume=True)
 
 
 def test_a_known_failure_disagrees_with_the_others_whether_it_left_a_trace_or_not():
@@ -518,13 +503,6 @@ def test_a_run_says_how_much_is_listed(plan, listing):
 # The command line.
 
 
-def farm(*arguments, cwd, **environment):
-    env = {**os.environ, "COLUMNS": "160", **environment}
-    env.pop("CI", None) if "CI" not in environment else None
-    command = [sys.executable, "-m", "farm", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=env, cwd=cwd, timeout=300)
-
-
 @pytest.fixture(scope="module")
 def mine(tmp_path_factory):
     """A folder with a copy of arch/arm64 as variant `mine`, four bytes off, and what the farm finds there."""
@@ -535,7 +513,7 @@ def mine(tmp_path_factory):
     plant(folder, "(to - at) >> 2", "(to - at + 8) >> 2")
     done = farm(*RUN, cwd=folder)
     assert done.returncode == 1, done.stderr
-    return folder, [line for line in lines_of(folder) if line["verdict"] not in ("pass", "not-applicable")]
+    return folder, [line for line in lines_in(folder) if line["verdict"] not in ("pass", "not-applicable")]
 
 
 RUN = (
@@ -561,8 +539,8 @@ def plant(folder, old, new):
     source.write_text(text.replace(old, new))
 
 
-def lines_of(folder):
-    return [json.loads(line) for line in (folder / "farm-out" / "results.jsonl").read_text().splitlines()[1:]]
+def lines_in(folder):
+    return lines_of(folder / "farm-out")[1]
 
 
 def write_list(folder, *entries, name="quarantine.toml"):
@@ -583,7 +561,7 @@ def test_known_failures_are_green_and_red_when_they_are_gone(mine):
     assert done.returncode == 0, done.stdout
     assert f"quarantine.toml: 1 entries, {len(cells)} cells of this plan" in done.stdout
     assert f"{len(cells)} xfail" in done.stdout
-    known = [line for line in lines_of(folder) if line["verdict"] == "xfail"]
+    known = [line for line in lines_in(folder) if line["verdict"] == "xfail"]
     assert [written(line["cell"]) for line in known] == cells
     for line, before in zip(known, failing, strict=True):
         assert line["reason"].endswith(f"review by {REVIEW}): mismatch: {before['reason']}")
@@ -601,13 +579,13 @@ def test_known_failures_are_green_and_red_when_they_are_gone(mine):
     done = farm(*RUN, "--quarantine-verify", cwd=folder)
     assert done.returncode == 0, done.stdout
     assert f"entry 1 (https://example.org/17, ada): still needed: {len(cells)} xfail" in done.stdout
-    assert [written(line["cell"]) for line in lines_of(folder)] == cells
+    assert [written(line["cell"]) for line in lines_in(folder)] == cells
 
     plant(folder, "(to - at + 8) >> 2", "(to - at) >> 2")
     try:
         done = farm(*RUN, cwd=folder)
         assert done.returncode == 1
-        assert [written(line["cell"]) for line in lines_of(folder) if line["verdict"] == "xpass"] == cells
+        assert [written(line["cell"]) for line in lines_in(folder) if line["verdict"] == "xpass"] == cells
         assert "take it out of quarantine.toml" in done.stdout
         done = farm(*RUN, "--quarantine-verify", cwd=folder)
         assert done.returncode == 1
@@ -622,7 +600,7 @@ def test_a_failure_that_is_not_listed_is_red_beside_those_that_are(mine):
     write_list(folder, {"cells": cells[1:]})
     done = farm(*RUN, cwd=folder)
     assert done.returncode == 1
-    assert [written(line["cell"]) for line in lines_of(folder) if line["verdict"] == "mismatch"] == cells[:1]
+    assert [written(line["cell"]) for line in lines_in(folder) if line["verdict"] == "mismatch"] == cells[:1]
 
 
 def test_a_list_can_be_named_and_then_the_one_that_is_there_is_not_read(mine):
@@ -666,7 +644,7 @@ def test_a_verification_runs_what_no_default_run_has_and_names_what_matches_noth
     )
     done = farm("run", "--arch", "arm64", "--quarantine-verify", cwd=tmp_path)
     assert done.returncode == 1
-    assert [written(line["cell"]) for line in lines_of(tmp_path)] == [
+    assert [written(line["cell"]) for line in lines_in(tmp_path)] == [
         "arm64/stub/zig/unicorn:no-clmul/supersede_then_restore"
     ]
     assert "entry 1 (https://example.org/17, ada): can go: 1 xpass" in done.stdout

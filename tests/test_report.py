@@ -5,24 +5,23 @@ from __future__ import annotations
 import dataclasses
 import io
 import xml.etree.ElementTree as ET
+from functools import partial
 
+import helpers
 import junitparser
 import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
-from farm.cell import Cell, Verdict
+from farm.cell import Verdict
 from farm.report import agreement, by_kind, grid, junit, reasons, terminal, totals
 from farm.run import plan
 from farm.run.journal import describe
-from farm.run.verdict import Code, Result
+from farm.run.verdict import Code
 from farm.scenario import Defect, Target, wire
 from farm.scenario.model import predict
 
-
-def result(verdict=Verdict.PASS, *, scenario="supersede_then_restore", reason=None, trace="aa", expected="aa", **cell):
-    made = Cell(scenario, **{"variant": "arm64", "mechanism": "stub", "toolchain": "zig", "engine": "unicorn", **cell})
-    return Result(made, verdict, reason, trace, expected, "0" * 64, None, 0.25, sensitive=True, reproduce="farm run")
+result = partial(helpers.result, scenario="supersede_then_restore")
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,12 @@ import io
 import json
 import re
 import xml.etree.ElementTree as ET
+from functools import partial
 
+import helpers
 import junitparser
 import pytest
+from helpers import RUN
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -22,11 +25,9 @@ from farm.guest import arch_toml, build, disassemble
 from farm.report import badge, chrome, explain, junit, ktap, markdown, terminal
 from farm.report.text import clipped, line, printable
 from farm.run import plan
-from farm.run.journal import Run
 from farm.run.verdict import Code, Result, skipped
 from farm.scenario import Defect, Scenario, call, model
 
-RUN = Run(1, "0.1.0", "0" * 64, "Linux", {"unicorn": "2.1.2"}, "2026-01-01T00:00:00+00:00")
 EMPTY = plan.Plan((), {}, {})
 OURS = "\N{CYRILLIC CAPITAL LETTER ZHE}"  # in every name and reason, so that the text of a report can be told from them
 
@@ -95,10 +96,7 @@ def suite_of(results, title):
     return plan.Plan((), {name: Scenario("BS-99", name, title, steps, detects) for name in names}, {})
 
 
-def result(verdict=Verdict.PASS, *, reason=None, began=0.0, seconds=0.25, retried=None, **cell):
-    cell = {"scenario": "s", "variant": "arm64", "mechanism": "stub", "toolchain": "zig", "engine": "unicorn", **cell}
-    made = Result(Cell(**cell), verdict, reason, "aa", "aa", None, None, seconds, sensitive=True)
-    return replace(made, began=began, retried=retried, reproduce="farm run")
+result = partial(helpers.result, scenario="s")
 
 
 each_verdict = pytest.mark.parametrize("verdict", list(Verdict), ids=str)
@@ -191,7 +189,7 @@ def test_junit_is_as_jenkins_schema_has_it():
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", suite.get("timestamp"))
     assert re.fullmatch(r"\d+\.\d+", suite.get("time"))
     said = {entry.get("name"): entry.get("value") for entry in suite.iter("property")}
-    assert said == {"farm": "0.1.0", "host": "Linux", "plan": "0" * 64, "unicorn": "2.1.2"}
+    assert said == {"farm": "0.1.0", "host": RUN.host, "plan": "0" * 64, "unicorn": "2.1.2"}
 
 
 def test_thousands_of_failures_are_in_files_that_a_server_takes():
@@ -201,7 +199,7 @@ def test_thousands_of_failures_are_in_files_that_a_server_takes():
     assert len(content) < 20_000_000
     *_, unlike, last = ET.fromstring(content).iter("failure")
     assert last.text.startswith("CRASH arm64/pointer")
-    assert unlike.text == "reproduce: farm run"
+    assert unlike.text == f"reproduce: {made[-2].reproduce}"
     lines = ktap.render(made, EMPTY).splitlines()
     assert "    # CRASH arm64/pointer/zig/unicorn/s" in lines
     assert sum(said.startswith("    # CRASH") for said in lines) == 200

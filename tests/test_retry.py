@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 
+import helpers
 import msgspec
 import pytest
 
@@ -27,10 +25,10 @@ SAID = "engine-error: qemu died of SIGSEGV"
 
 @pytest.fixture
 def batch(arm64, scenario, cell):
-    """Three cells."""
+    """Three cells, all cross-checked if the engine can."""
     programs = [scenario(*steps, name=name) for name, steps in STEPS.items()]
     cells = [msgspec.structs.replace(cell, scenario=program.name) for program in programs]
-    return Batch(image.Spec(arm64, "stub"), "fake", tuple(cells), tuple(programs), 5.0)
+    return Batch(image.Spec(arm64, "stub"), "fake", tuple(cells), tuple(programs), 5.0, cross_checked=1)
 
 
 STEPS = {"one": (patch(0, "fast"), call(0, 5)), "two": (query(0),), "three": (call(1, 7),)}
@@ -61,11 +59,6 @@ def judged(batch, fake_engine, monkeypatch):
         return verdicts, said, engine.asked
 
     return judge
-
-
-@pytest.fixture
-def all_checked(monkeypatch):
-    monkeypatch.setattr("farm.run.batch._CROSS_CHECKED", 1)
 
 
 def test_an_emulator_that_dies_once_costs_nothing_but_is_not_forgotten(judged, good):
@@ -135,7 +128,7 @@ def test_an_emulator_that_dies_when_a_failure_is_to_be_confirmed_makes_it_no_pas
     assert asked == [(3, False), (1, True)]
 
 
-def test_a_retried_pass_is_cross_checked_against_its_own_trace(judged, good, wrong, all_checked):
+def test_a_retried_pass_is_cross_checked_against_its_own_trace(judged, good, wrong):
     one, two, three = good
     verdicts, said, _ = judged([DIED, two, three], [one], slow=good)
     assert (verdicts, said[0]) == ((Verdict.PASS,) * 3, SAID)
@@ -143,7 +136,7 @@ def test_a_retried_pass_is_cross_checked_against_its_own_trace(judged, good, wro
     assert (verdicts[0], said[0]) == (Verdict.ENGINE_ERROR, SAID)
 
 
-def test_what_an_engine_contradicts_itself_in_is_not_retried(judged, good, wrong, all_checked):
+def test_what_an_engine_contradicts_itself_in_is_not_retried(judged, good, wrong):
     _, two, three = good
     verdicts, said, asked = judged(good, good, slow=[wrong, two, three])
     assert verdicts == (Verdict.ENGINE_ERROR, Verdict.PASS, Verdict.PASS)
@@ -208,16 +201,8 @@ def dying_qemu(tmp_path, qemu, monkeypatch):
 
 def farm(path, folder, *options):
     select = ("--arch", "arm64", "--mechanism", "stub", "--engine", "qemu-user", "--scenario", "BS-0*")
-    done = subprocess.run(
-        [sys.executable, "-m", "farm", "run", *select, *options, "--output", folder],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PATH": path},
-        cwd=folder.parent,
-        timeout=300,
-    )
-    return done, [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()[1:]]
+    done = helpers.farm("run", *select, *options, "--output", folder, cwd=folder.parent, PATH=path)
+    return done, helpers.lines_of(folder)[1]
 
 
 def test_a_run_in_which_qemu_dies_once_is_green_and_one_result_says_so(dying_qemu, tmp_path):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from helpers import run_it
 
 from farm import paths
 from farm.cell import Hole, Verdict
@@ -32,18 +33,6 @@ from farm.scenario import call, model, null, patch, query
 def plan():
     """Unicorn on arm64: some scenarios, one of them not applicable to pointer."""
     return make(Selection(arch=["arm64"], engine=["unicorn"], scenario=["BS-0*,FB-07"]))
-
-
-def run_it(plan, path, *, resume=False, executor=None):
-    journal = Journal(path, describe(plan), resume=resume)
-    heard = []
-    try:
-        with executor or ThreadPoolExecutor(2) as pool:
-            execute(plan, journal, pool, heard.extend)
-        journal.finish(plan)
-    finally:
-        journal.close()
-    return heard
 
 
 def timeless(results):
@@ -112,10 +101,9 @@ def test_cells_that_cannot_run_are_in_the_journal_with_their_reason(plan, tmp_pa
     assert holes
 
 
-def test_batches_are_of_one_image_on_one_engine_and_leave_out_what_is_done(plan, monkeypatch):
-    monkeypatch.setattr("farm.run.batch._BATCH", 3)
+def test_batches_are_of_one_image_on_one_engine_and_leave_out_what_is_done(plan):
     runnable = [planned.cell for planned in plan.cells if planned.verdict is None]
-    work = batches(plan, skip=runnable[:2])
+    work = batches(plan, skip=runnable[:2], size=3)
     assert [cell for batch in work for cell in batch.cells] == runnable[2:]
     for batch in work:
         assert 1 <= len(batch.cells) <= 3
@@ -412,10 +400,10 @@ def test_a_result_of_a_cell_that_was_not_planned_is_an_error(plan, tmp_path):
 
 @pytest.fixture
 def batch(arm64, scenario, cell):
-    """Two cells: one that is in doubt, and one beside it."""
+    """Two cells: one that is in doubt, and one beside it; both are cross-checked if the engine can."""
     other = msgspec.structs.replace(cell, scenario="another")
     programs = (scenario(patch(0, "fast"), call(0, 5)), scenario(query(0), name="another"))
-    return Batch(image.Spec(arm64, "stub"), "fake", (cell, other), programs, 5.0)
+    return Batch(image.Spec(arm64, "stub"), "fake", (cell, other), programs, 5.0, cross_checked=1)
 
 
 @pytest.fixture
@@ -436,11 +424,6 @@ def judged(batch, fake_engine, monkeypatch):
         return run_batch(batch), engine
 
     return judge
-
-
-@pytest.fixture
-def all_checked(monkeypatch):
-    monkeypatch.setattr("farm.run.batch._CROSS_CHECKED", 1)
 
 
 def test_a_mismatch_that_is_gone_the_second_time_is_flaky_and_never_a_pass(judged, replies):
@@ -497,7 +480,7 @@ def test_a_batch_that_asks_for_no_second_try_gets_none(batch, replies, fake_engi
     assert engine.asked == [(2, False)]
 
 
-def test_another_result_in_the_slow_mode_is_an_engine_error(judged, replies, all_checked):
+def test_another_result_in_the_slow_mode_is_an_engine_error(judged, replies):
     good, beside, lost = replies
     (odd, sound), _ = judged([good, beside], slow=[lost, beside])
     assert odd.verdict is Verdict.ENGINE_ERROR
@@ -505,19 +488,19 @@ def test_another_result_in_the_slow_mode_is_an_engine_error(judged, replies, all
     assert sound.verdict is Verdict.PASS
 
 
-def test_a_failure_in_the_slow_mode_is_an_engine_error(judged, replies, all_checked):
+def test_a_failure_in_the_slow_mode_is_an_engine_error(judged, replies):
     good, beside, _ = replies
     (odd, _), _ = judged([good, beside], slow=[Reply(failure="crash", detail="it fell"), beside])
     assert odd.reason == "one instruction at a time gives another result: it fell"
 
 
-def test_only_what_passed_is_cross_checked(judged, replies, all_checked):
+def test_only_what_passed_is_cross_checked(judged, replies):
     _, beside, lost = replies
     results, _ = judged([lost, beside], [lost], slow=[beside])
     assert [result.verdict for result in results] == [Verdict.MISMATCH, Verdict.PASS]
 
 
-def test_the_same_result_in_the_slow_mode_changes_nothing(judged, replies, all_checked):
+def test_the_same_result_in_the_slow_mode_changes_nothing(judged, replies):
     good, beside, _ = replies
     assert [result.verdict for result in judged([good, beside], slow=[good, beside])[0]] == [Verdict.PASS] * 2
 

@@ -7,28 +7,18 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 import time
 
 import pytest
+from helpers import farm, lines_of
 
 from farm import processes
 
 
-def farm(*arguments, **environment):
-    command = [sys.executable, "-m", "farm", *map(os.fspath, arguments)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=300, env={**os.environ, **environment}
-    )
-    assert "Traceback" not in done.stderr
-    return done
-
-
 def results(folder):
     """The last line of each cell."""
-    lines = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()[1:]]
-    return list({tuple(line["cell"].values()): line for line in lines}.values())
+    return list({tuple(line["cell"].values()): line for line in lines_of(folder)[1]}.values())
 
 
 @pytest.fixture

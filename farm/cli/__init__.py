@@ -1,4 +1,4 @@
-"""The command line, ``farm``: a function a command.
+"""The command line, ``farm``: a module a command.
 
 Exit status: 0 all as expected, 1 some cell is not, 2 usage, 3 the farm itself could not do its work, 130, 143 and 129
 ended by Ctrl-C, SIGTERM and SIGHUP.
@@ -11,6 +11,7 @@ import atexit
 import codecs
 import errno
 import gc
+import importlib
 import io
 import os
 import sys
@@ -19,13 +20,15 @@ from typing import NoReturn
 
 import typer
 
-from farm.cli import ci, compare, coverage, guests, look, measure, report, run  # noqa: F401 - each adds its commands
-from farm.cli.app import app
+from farm.cli.app import COMMANDS, app
 from farm.errors import FarmError, OutputError, exhausted
 from farm.text import printable
 
+for _name in COMMANDS:
+    importlib.import_module(f"farm.cli.{_name}")  # which adds it to the app
+
 #: The signs of the reports and the plots where there is but ASCII.
-_SPELLED = {**dict(zip("✓≈–○✗▁▂▃▄▅▆▇█", "+~-oX_.:-=+*#", strict=True)), "…": "..."}
+SPELLED = {**dict(zip("✓≈–○✗▁▂▃▄▅▆▇█", "+~-oX_.:-=+*#", strict=True)), "…": "..."}
 
 #: Sizes of a terminal that something can be shown on; any other is an unknown one.
 _USABLE = {"COLUMNS": range(40, 1001), "LINES": range(10, 1001)}
@@ -43,7 +46,7 @@ def _fail(error: FarmError) -> NoReturn:
 def _spelled(error: UnicodeError) -> tuple[str, int]:
     """What stands for characters that the output's encoding has not, and where to go on."""
     assert isinstance(error, UnicodeEncodeError)
-    return "".join(_SPELLED.get(c, "?") for c in error.object[error.start : error.end]), error.end
+    return "".join(SPELLED.get(c, "?") for c in error.object[error.start : error.end]), error.end
 
 
 def _prepare_output() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from farm.errors import OutputError, UsageError
+from farm.errors import OutputError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from farm.run.plan import Plan, Selection
     from farm.run.verdict import Result
 
-_ORDER = [
+#: Each is a module of its name, in the order in which one meets them.
+COMMANDS = [
     "run",
     "plan",
     "report",
@@ -68,7 +69,7 @@ class _Commands(TyperGroup):
             raise typer.Exit(status_of(interrupt)) from None
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return sorted(super().list_commands(ctx), key=_ORDER.index)
+        return sorted(super().list_commands(ctx), key=COMMANDS.index)
 
 
 app = typer.Typer(
@@ -97,6 +98,8 @@ ScenarioNames = Annotated[list[str] | None, names_option("Scenarios, by id or na
 Tag = Annotated[list[str] | None, names_option("Tags of scenarios", "--tag")]
 ArchPath = Annotated[list[Path] | None, typer.Option(metavar="DIR", help="Folder with an arch.toml, or with several")]
 ScenarioPath = Annotated[list[Path] | None, typer.Option(metavar="PATH", help="Python file, or folder, of scenarios")]
+CellName = Annotated[str, typer.Argument(metavar="CELL", help="VARIANT/MECHANISM/TOOLCHAIN/ENGINE/SCENARIO")]
+ControlName = Annotated[str | None, typer.Option(metavar="NAME", help="Plant this negative control")]
 CPUS = os.cpu_count() or 1
 Jobs = Annotated[int, typer.Option("-j", "--jobs", min=1, metavar="N", help="Workers", show_default="CPUs")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Machine-readable output")]
@@ -150,9 +153,38 @@ def selection_of(
     )
 
 
+def shard_of(plan: Plan, shard: str | None) -> Plan:
+    """The part of ``plan`` that ``k/n`` names.  Raises :class:`~farm.errors.UsageError`."""
+    if shard is None:
+        return plan
+    number, slash, count = shard.partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal()):
+        raise UsageError(f"--shard {shard}: expected k/n, for example 1/4")
+    return plan.shard(int(number), int(count))
+
+
 def resolved(paths: Sequence[Path] | None) -> tuple[Path, ...]:
     """What an option names that may be given several times, wherever one goes from here."""
     return tuple(path.resolve() for path in paths or ())
+
+
+def control_of(name: str | None, plan: Plan) -> str | None:
+    """``name``, if it can be planted in every cell of ``plan``.  Raises :class:`~farm.errors.UsageError`."""
+    from farm.guest.controls import CONTROLS
+
+    if name is None:
+        return None
+    if name not in CONTROLS:
+        raise UnknownNameError("control", name, CONTROLS)
+    control = CONTROLS[name]
+    for cell in (planned.cell for planned in plan.cells):
+        variant = plan.variants[cell.variant]
+        if not control.applies(variant, cell.mechanism, variant.features(cell.engine)):
+            why = control.impossible(variant) or f"it is about {', '.join(sorted(control.mechanisms))}"
+            if cell.mechanism in control.mechanisms and not control.impossible(variant):
+                why = "the CPU of this engine is not one that it is about"
+            raise UsageError(f"control {name} cannot be planted in {cell}: {why}")
+    return name
 
 
 def as_json(content: Any) -> bytes:

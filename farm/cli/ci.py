@@ -34,7 +34,7 @@ from farm.errors import OutputError, UsageError
 from farm.text import printable
 
 if TYPE_CHECKING:
-    from farm.results.forge import Merged
+    from farm.results.merge import Merged
     from farm.run.journal import Recorded
 
 _COMMENT = 65_000  # bytes of summary.md with its comparison; a comment may have 65,536 characters
@@ -139,17 +139,20 @@ def merge(
 ) -> None:
     from farm.report import github, terminal
     from farm.results import forge
+    from farm.results import merge as merging
+    from farm.run import journal as journals
+    from farm.run import plan as plans
 
-    if any((output / forge.RESULTS).resolve() == path.resolve() for path in forge.found(folders)):
-        raise UsageError(f"--output {output}: its {forge.RESULTS} is one of those to merge; name another folder")
+    if any((output / journals.FILE).resolve() == path.resolve() for path in journals.files_in(folders)):
+        raise UsageError(f"--output {output}: its {journals.FILE} is one of those to merge; name another folder")
     before, complaint = forge.baseline(baseline) if baseline else (None, None)
     selection = selection_of(None, None, None, None, None, None, arch_path, scenario_path)
-    merged = forge.merge(folders, selection, mixed=allow_mixed)
+    merged = merging.merge(folders, selection, mixed=allow_mixed)
     if complaint:
         typer.echo(complaint, err=True)
     folder = output_folder(output)
-    write(folder / forge.PLAN, merged.plan.json())
-    forge.write(merged, folder / forge.RESULTS)
+    write(folder / plans.FILE, merged.plan.json())
+    merging.write(merged, folder / journals.FILE)
     write_reports(merged.shown, merged.plan, merged.run, folder, merged.problems)
     summary = folder / "summary.md"
     write(summary, summarised(summary.read_text(encoding="utf-8"), merged, before).encode())

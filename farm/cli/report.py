@@ -30,16 +30,17 @@ def report(
     from farm.run import plan as plans
     from farm.run import verdict
 
-    header, results, complaints, unfinished = journals.read(output / "results.jsonl")
+    header, results, complaints, unfinished = journals.read(output / journals.FILE)
     results += map(verdict.unfinished, unfinished)
     if not results:
-        raise FarmError(f"{output / 'results.jsonl'}: holds no result")
+        raise FarmError(f"{output / journals.FILE}: holds no result")
     complaints += journals.unfinished(unfinished)
-    missing = _completed(output / "plan.json", header, results, complaints) or bool(unfinished)
+    missing = _completed(output / plans.FILE, header, results, complaints) or bool(unfinished)
     for complaint in complaints:
         typer.echo(complaint, err=True)
-    cells = [Planned(result.cell) for result in results]
-    made = plans.Plan(tuple(cells), suite.load(resolved(scenario_path)), arch_toml.load(resolved(arch_path)))
+    selection = plans.Selection(arch_path=resolved(arch_path), scenario_path=resolved(scenario_path))
+    scenarios, variants = suite.load(selection.scenario_path), arch_toml.load(selection.arch_path)
+    made = plans.Plan(tuple(Planned(result.cell) for result in results), scenarios, variants, selection)
     write_reports(results, made, header, output, complaints)
     console = console_for()
     terminal.show(results, made, console, verbose=verbose)

@@ -1,4 +1,4 @@
-"""``farm run`` and ``farm plan``."""
+"""``farm run``: run a plan and report it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from farm.cli.app import (
     ArchPath,
     EngineNames,
     Jobs,
-    JsonFlag,
     Mechanism,
     QuarantineFile,
     ScenarioNames,
@@ -35,11 +34,12 @@ from farm.cli.app import (
     output_folder,
     remove_reports,
     selection_of,
+    shard_of,
     status_of,
     write,
     write_reports,
 )
-from farm.cli.compare import remember
+from farm.cli.history import remember
 from farm.errors import ExhaustedError, FarmError, MissingToolError, UnknownNameError, UsageError, exhausted
 from farm.processes import telling
 
@@ -52,16 +52,6 @@ if TYPE_CHECKING:
     from farm.run.plan import Plan, Selection
     from farm.run.quarantine import Quarantine
     from farm.run.verdict import Result
-
-
-def shard_of(plan: Plan, shard: str | None) -> Plan:
-    """The part of ``plan`` that ``k/n`` names.  Raises :class:`~farm.errors.UsageError`."""
-    if shard is None:
-        return plan
-    number, slash, count = shard.partition("/")
-    if not (slash and number.isdecimal() and count.isdecimal()):
-        raise UsageError(f"--shard {shard}: expected k/n, for example 1/4")
-    return plan.shard(int(number), int(count))
 
 
 def _require(plan: Plan, required: list[str]) -> None:
@@ -227,13 +217,14 @@ def _execute(
     from farm.processes import kill_all
     from farm.report.progress import Progress
     from farm.run import journal as journals
+    from farm.run import plan as plans
     from farm.run.batch import batches
     from farm.run.execute import execute, outdated
 
     if isinstance(pool, concurrent.futures.ThreadPoolExecutor):  # elsewhere the children are not ours
         for name in {EngineName.of(p.cell.engine).engine for p in plan.cells if p.verdict is None}:
             engines()[name].warm_up(min(jobs, len({p.cell.variant for p in plan.cells})))
-    path, header = folder / "results.jsonl", journals.describe(plan, known)
+    path, header = folder / journals.FILE, journals.describe(plan, known)
     if resume and path.exists() and (said := journals.make_way(path)):
         typer.echo(said, err=True)
     if resume and path.exists():
@@ -244,7 +235,7 @@ def _execute(
         journal = journals.Journal(path, header)
     try:
         remove_reports(folder)
-        write(folder / "plan.json", plan.whole.json())
+        write(folder / plans.FILE, plan.whole.json())
         journal.run.took("plan", began)
         try:
             with Progress(console, plan, verbose=verbose) as progress:
@@ -297,31 +288,3 @@ def _kept(journal: Journal, plan: Plan, folder: Path) -> str:
     done, planned = len(journal.results), len(plan.cells)
     rest = "--resume runs the rest" if done < planned else f"`farm report {folder}` makes their reports"
     return f"{done:,} of {planned:,} results are in {journal.path}; {rest}"
-
-
-@app.command(
-    help=("Show which cells there are, and why some will not run.\n\nWith --json, a file for `farm run --plan`.")
-)
-def plan(
-    arch: Arch = None,
-    mechanism: Mechanism = None,
-    engine: EngineNames = None,
-    toolchain: ToolchainNames = None,
-    scenario: ScenarioNames = None,
-    tag: Tag = None,
-    arch_path: ArchPath = None,
-    scenario_path: ScenarioPath = None,
-    shard: Annotated[str | None, typer.Option(metavar="K/N", help="Only one part of the plan")] = None,
-    json: JsonFlag = False,
-) -> None:
-    from farm.run import plan as plans
-
-    selection = selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path)
-    made = shard_of(plans.make(selection), shard)
-    if json:
-        typer.echo(made.json().decode())
-        return
-    for planned in made.cells:
-        typer.echo(f"{planned.cell}" + (f"  {planned.verdict}: {planned.reason}" if planned.verdict else ""))
-    holes = sum(planned.verdict is not None for planned in made.cells)
-    typer.echo(f"{len(made.cells)} cells, {len(made.cells) - holes} to run")

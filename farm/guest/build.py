@@ -309,7 +309,7 @@ def _object(spec: Spec, source: Path, work: Path, places: Places, began: int) ->
     request.update(repr((wire.wire_hash(), toolchain.identity(spec.variant), places.without_paths(fixed))).encode())
     made = _made(request.hexdigest()[:32])
     try:
-        if kept := _linkedobject(made, request.digest(), places):
+        if kept := _kept_object(made, request.digest(), places):
             return kept
     except ImageError as error:
         sys.stderr.write(f"{error}; building it anew\n")
@@ -330,7 +330,7 @@ def _object(spec: Spec, source: Path, work: Path, places: Places, began: int) ->
     return path, names
 
 
-def _linkedobject(made: Path, request: bytes, places: Places) -> tuple[Path, set[str]] | None:
+def _kept_object(made: Path, request: bytes, places: Places) -> tuple[Path, set[str]] | None:
     """The object that was made of what the sources are now, if there is one, and the names of what it was made of.
 
     Raises :class:`~farm.errors.ImageError` if it is not sound.

@@ -8,6 +8,7 @@ expected, up to :data:`PAGES` of them and :data:`ROOM` bytes; ``results.jsonl`` 
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -36,8 +37,6 @@ LOOKS = {
     Verdict.FLAKY: "flaky",
     Verdict.ENGINE_ERROR: "error",
 }
-
-_FIELDS = Cell.__struct_fields__
 
 
 class Table(dict[Any, int]):
@@ -88,7 +87,7 @@ def payload(material: Material) -> dict[str, Any]:
     }
     retried = {number: texts[cut(result.retried)] for number, result in enumerate(results) if result.retried}
     headlines = {texts[text]: texts[kind] for text in list(texts) if (kind := headline(text)) != text}
-    command = _command(results, plan)
+    options = plan.selection.path_options()
     document = {
         "cells": columns,
         "guests": list(guests),
@@ -99,8 +98,8 @@ def payload(material: Material) -> dict[str, Any]:
         "pages": _pages(results, plan, texts),
         "retried": retried,
         "headlines": headlines,
-        "command": command,
-        "commands": _other_commands(results, command),
+        "command": reproducer(_ANY_CELL, options),
+        "commands": _other_commands(results, options),
         "versions": material.run.versions,
         "bad": sum(_wants_page(result) for result in results),
     }
@@ -191,28 +190,17 @@ def _page(result: Result, plan: Plan, texts: Table) -> dict[str, Any]:
     return page
 
 
-# The command that runs one cell again.
+# The commands that run one cell again.
+
+#: A cell with the name of each of its fields in braces, where ``report.js`` puts the value.
+_ANY_CELL = Cell(**{name: f"{{{name}}}" for name in Cell.__struct_fields__})
 
 
-def _command(results: Sequence[Result], plan: Plan) -> str:
-    """It, with the name of each field of a cell in braces where its value goes."""
-    cell = Cell(**{name: f"{{{name}}}" for name in _FIELDS})
-    for result in results:
-        if result.reproduce:  # knows the paths that the run was given
-            before, found, _ = result.reproduce.partition(f" {result.cell.selectors()}")
-            if found and before.startswith("farm run"):
-                return reproducer(cell, before.removeprefix("farm run").strip())
-    return reproducer(cell, plan.selection.path_options())
-
-
-def _other_commands(results: Sequence[Result], command: str) -> dict[int, str]:
-    """Those that ``command`` is not, by the cell's number."""
-    others: dict[int, str] = {}
-    for number, result in enumerate(results):
-        if result.reproduce and len(others) < PAGES:
-            usual = command
-            for name in _FIELDS:
-                usual = usual.replace(f"{{{name}}}", getattr(result.cell, name))
-            if result.reproduce != usual:
-                others[number] = cut(result.reproduce)
-    return others
+def _other_commands(results: Sequence[Result], options: str) -> dict[int, str]:
+    """The commands that need other ``options``, as those of another checkout's run do, by the cell's number."""
+    differing = (
+        (number, cut(result.reproduce))
+        for number, result in enumerate(results)
+        if result.reproduce and result.reproduce != reproducer(result.cell, options)
+    )
+    return dict(itertools.islice(differing, PAGES))

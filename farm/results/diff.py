@@ -36,7 +36,7 @@ import msgspec
 
 from farm.cell import FAILED, PASSED, SKIPPED, Cell, Verdict
 from farm.errors import FarmError
-from farm.run.journal import Recorded, Run, read, unfinished
+from farm.run.journal import FILE, Recorded, Run, read, unfinished
 from farm.run.verdict import Result
 
 SCHEMA = 1
@@ -175,7 +175,7 @@ def load(path: Path) -> Recorded:
 
     Raises :class:`~farm.errors.UsageError` for what is neither, :class:`~farm.errors.FarmError` if it holds no result.
     """
-    file = path / "results.jsonl" if os.path.isdir(path) else path  # noqa: PTH112 - Path's raises for some
+    file = path / FILE if os.path.isdir(path) else path  # noqa: PTH112 - Path's raises for some
     recorded = read(file)
     if not recorded.results:
         raise FarmError(f"{file}: holds no result{' that is sure' if recorded.unfinished else ''}")

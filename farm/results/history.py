@@ -189,10 +189,6 @@ def lines_of(folder: Path, results: Iterable[Result]) -> Lines | None:
     return Lines(sum(count > 0 for count in counts), len(counts)) if counts else None
 
 
-def _occupied() -> str:
-    return f"another process has been writing to it for {WAIT:g} seconds: try again"
-
-
 def _code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
@@ -200,12 +196,14 @@ def _code(error: sqlite3.Error) -> int:
 class History:
     """The file at ``path``; a context manager.
 
-    With ``create`` it is made if need be, else it must be there.  Every method raises
+    With ``create`` it is made if need be, else it must be there.  Another process that writes may take ``wait`` seconds
+    to end.  Every method raises
     :class:`~farm.errors.HistoryError` if the file cannot be used.
     """
 
-    def __init__(self, path: Path, *, create: bool = False) -> None:
+    def __init__(self, path: Path, *, create: bool = False, wait: float = WAIT) -> None:
         self.path = path
+        self._wait = wait
         self._lists: dict[str, list[Cell]] = {}
         if create:
             try:
@@ -226,7 +224,7 @@ class History:
             mode = "mode=ro&immutable=1"  # else even reading needs a file beside it
         with self._guarded():
             uri = f"{path.absolute().as_uri()}?{mode}"
-            self._db = sqlite3.connect(uri, timeout=WAIT, isolation_level=None, uri=True)
+            self._db = sqlite3.connect(uri, timeout=wait, isolation_level=None, uri=True)
         try:
             self._open(create)
         except BaseException:
@@ -240,12 +238,15 @@ class History:
         with self._guarded():
             self._db.close()
 
+    def _occupied(self) -> str:
+        return f"another process has been writing to it for {self._wait:g} seconds: try again"
+
     def _open(self, create: bool) -> None:  # noqa: FBT001
         with self._guarded():
-            deadline = time.monotonic() + WAIT
+            deadline = time.monotonic() + self._wait
             while not self._begun(create):
                 if time.monotonic() > deadline:
-                    raise HistoryError(f"{self.path}: {_occupied()}")
+                    raise HistoryError(f"{self.path}: {self._occupied()}")
                 time.sleep(0.02)
             self._db.execute("PRAGMA synchronous = NORMAL")
 
@@ -291,7 +292,7 @@ class History:
         except sqlite3.Error as error:
             code = _code(error)
             if code in _BUSY:
-                what = _occupied()
+                what = self._occupied()
             elif code in _BROKEN:
                 raise self._broken(error) from None
             else:

@@ -26,8 +26,7 @@ from farm.scenario import Scenario, wire
 
 TIMEOUT = 5.0  # seconds a cell
 RETRIES = 1  # of a cell whose emulator failed
-_BATCH = 256  # cells
-_CROSS_CHECKED = 16  # one cell in so many also runs in the engine's slow mode
+SIZE = 256  # cells of a batch at most
 
 Sink = Callable[[Result], None]  #: hears of a result as it comes, and again if that was provisional and is sure now
 
@@ -44,6 +43,7 @@ class Batch:
     confirm: bool = True  #: run an unsure verdict once more
     retries: int = RETRIES  #: how often a cell is run again whose emulator failed
     options: str = ""  #: of the command line, that a reproducer needs
+    cross_checked: int = 16  #: one cell in so many also runs in the engine's slow mode
 
     @property
     def variant(self) -> Variant:
@@ -56,10 +56,9 @@ def batches(
     skip: Iterable[Cell] = (),
     timeout: float = TIMEOUT,
     retries: int = RETRIES,
-    size: int | None = None,
+    size: int = SIZE,
 ) -> list[Batch]:
     """The work of ``plan``, less the cells in ``skip``; ``size`` is the most cells of a batch."""
-    size = size or _BATCH
     done = set(skip)
     options = plan.selection.path_options()
     groups: dict[tuple[str, str, str, str], list[Cell]] = {}
@@ -138,7 +137,7 @@ class _Running:
         self._chosen = {
             i
             for i, cell in enumerate(batch.cells if has_slow_mode else ())
-            if zlib.crc32(str(cell).encode()) % _CROSS_CHECKED == 0
+            if zlib.crc32(str(cell).encode()) % batch.cross_checked == 0
         }
 
     def run(self, enough: Callable[[], bool]) -> None:

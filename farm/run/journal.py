@@ -24,6 +24,7 @@ from farm.run.plan import Plan
 from farm.run.quarantine import Quarantine
 from farm.run.verdict import Result
 
+FILE = "results.jsonl"  #: in an output folder
 SCHEMA = 2
 _READ = (1, SCHEMA)  # schemas; in 1 there were no provisional results, and the first of two of one cell counted
 AND = " and "  #: between the versions of one tool
@@ -207,6 +208,21 @@ class Recorded(NamedTuple):
 
 class NoHeaderError(UsageError):
     """A file of results begins with anything but a header, or with a part of one."""
+
+
+def files_in(paths: Iterable[Path]) -> list[Path]:
+    """Every ``results.jsonl`` in these folders, however deep, each once; a file stands for itself.
+
+    Raises :class:`~farm.errors.UsageError` for a path that has none.
+    """
+    files: dict[Path, Path] = {}
+    for path in paths:
+        here = sorted(path.rglob(FILE)) if path.is_dir() else [path] if path.is_file() else []
+        if not here:
+            raise UsageError(f"{path}: no {FILE} there")
+        for file in here:
+            files.setdefault(file.resolve(), file)
+    return list(files.values())
 
 
 def read(path: Path) -> Recorded:

@@ -28,6 +28,7 @@ from farm.run import shards
 from farm.scenario import Scenario, wire
 from farm.text import quoted
 
+FILE = "plan.json"  #: in an output folder
 SCHEMA = 1
 
 

@@ -1,4 +1,4 @@
-"""``farm calibrate``, ``farm cost`` and ``farm fuzz``: what a default run does not tell."""
+"""``farm fuzz``: random programs until one goes wrong."""
 
 from __future__ import annotations
 
@@ -12,97 +12,21 @@ from farm.cli.app import (
     CPUS,
     Arch,
     ArchPath,
+    ControlName,
     EngineNames,
     Jobs,
-    JsonFlag,
     Mechanism,
-    ScenarioNames,
-    ScenarioPath,
-    Tag,
     ToolchainNames,
     app,
-    as_json,
     ci_status,
     close_engines,
-    closing_engines,
     console_for,
-    names_option,
     output_folder,
     selection_of,
     timeout_option,
     write,
 )
 from farm.errors import FarmError
-
-
-@app.command(
-    help=(
-        "Plant each negative control and see who notices.\n\nEvery scenario that claims to must, wherever the "
-        "engine is not blind."
-    )
-)
-def calibrate(
-    arch: Arch = None,
-    mechanism: Mechanism = None,
-    engine: EngineNames = None,
-    toolchain: ToolchainNames = None,
-    scenario: ScenarioNames = None,
-    tag: Tag = None,
-    arch_path: ArchPath = None,
-    scenario_path: ScenarioPath = None,
-    control: Annotated[list[str] | None, names_option("Negative controls", "--control")] = None,
-    jobs: Jobs = CPUS,
-    output: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write calibration.json there")] = None,
-) -> None:
-    from farm.guest.controls import CONTROLS
-    from farm.processes import workers
-    from farm.prove.calibrate import calibrate as measure
-    from farm.report import calibration
-    from farm.run import plan as plans
-
-    made = plans.make(selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path))
-    names = plans.choose(control or (), list(CONTROLS), "control")
-    folder = output_folder(output) if output else None
-    with closing_engines(), workers(jobs) as pool:
-        findings = measure(made, names, pool, lambda _: None)
-    if not findings:
-        raise FarmError("nothing to calibrate: no selected scenario claims to detect what the selected controls plant")
-    table = calibration.table(findings, made, names)
-    if folder:
-        write(folder / f"{table.name}.json", as_json(table))
-    calibration.show(table, console_for())
-    raise typer.Exit(0 if all(finding.as_claimed for finding in findings) else 1)
-
-
-@app.command(help="Count the instructions that a call executes, by mechanism.")
-def cost(
-    arch: Arch = None,
-    engine: EngineNames = None,
-    toolchain: ToolchainNames = None,
-    arch_path: ArchPath = None,
-    jobs: Jobs = CPUS,
-    json: JsonFlag = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="A table for a comment or a document")] = False,
-    output: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write cost.json there")] = None,
-) -> None:
-    from farm.live import ANY_SCENARIO
-    from farm.measure.cost import measure_all
-    from farm.report import cost as report
-    from farm.run import plan as plans
-
-    made = plans.make(selection_of(arch, ["pointer"], engine, toolchain, list(ANY_SCENARIO), None, arch_path, None))
-    folder = output_folder(output) if output else None
-    with closing_engines():
-        costs = measure_all(made, jobs)
-    if folder:
-        write(folder / "cost.json", as_json(costs))
-    if json:
-        typer.echo(as_json(costs).decode())
-    elif markdown:
-        typer.echo(report.markdown(costs))
-    else:
-        report.show(costs, console_for())
-    raise typer.Exit(1 if any(found.failed for found in costs) else 0)
 
 
 @app.command(
@@ -126,7 +50,7 @@ def fuzz(
         int | None, typer.Option(min=0, metavar="NUMBER", help="Same seed, same programs", show_default="random")
     ] = None,
     first: Annotated[int, typer.Option(min=0, metavar="NUMBER", help="The program to begin with")] = 0,
-    control: Annotated[str | None, typer.Option(metavar="NAME", help="Plant this negative control")] = None,
+    control: ControlName = None,
     jobs: Jobs = CPUS,
     timeout: Annotated[float, timeout_option("How long one program may take")] = 1.0,
     output: Annotated[Path, typer.Option(metavar="DIR", help="Where a finding goes")] = Path("farm-out"),

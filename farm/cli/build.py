@@ -1,0 +1,53 @@
+"""``farm build``: guests, and where they are."""
+
+from __future__ import annotations
+
+import typer
+
+from farm.cli.app import (
+    CPUS,
+    Arch,
+    ArchPath,
+    ControlName,
+    Jobs,
+    Mechanism,
+    ToolchainNames,
+    app,
+    selection_of,
+)
+from farm.errors import BuildError, FarmError, UnknownNameError
+
+
+@app.command(help="Build guests and say where they are.")
+def build(
+    arch: Arch = None,
+    mechanism: Mechanism = None,
+    toolchain: ToolchainNames = None,
+    arch_path: ArchPath = None,
+    control: ControlName = None,
+    jobs: Jobs = CPUS,
+) -> None:
+    from farm.guest import build as builds
+    from farm.guest import image, mechanisms
+    from farm.guest.controls import CONTROLS
+    from farm.run import plan as plans
+
+    if control is not None and control not in CONTROLS:
+        raise UnknownNameError("control", control, CONTROLS)
+    made = plans.make(selection_of(arch, mechanism, None, toolchain, None, None, arch_path, None))
+    specs = dict.fromkeys(
+        image.Spec(made.variants[p.cell.variant], p.cell.mechanism, p.cell.toolchain, control)
+        for p in made.cells
+        if not mechanisms.load()[p.cell.mechanism].missing(made.variants[p.cell.variant])
+    )
+    failures: list[FarmError] = []
+    for spec, built in builds.images(list(specs), jobs).items():
+        if isinstance(built, FarmError):
+            typer.echo(f"{spec}: {built}", err=True)
+            failures.append(built)
+        elif isinstance(built, Exception):
+            raise built
+        else:
+            typer.echo(f"{spec!s:<24} {built.path}  {built.sha256[:12]}")
+    if failures:
+        raise typer.Exit(max(1 if isinstance(error, BuildError) else error.exit_status for error in failures))

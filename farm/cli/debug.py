@@ -1,0 +1,88 @@
+"""``farm debug``: a cell under qemu-user with gdb."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from farm.cli.app import (
+    ArchPath,
+    CellName,
+    ControlName,
+    ScenarioPath,
+    app,
+    console_for,
+    control_of,
+    resolved,
+    timeout_option,
+)
+
+if TYPE_CHECKING:
+    from farm.cell import Cell
+    from farm.run.plan import Plan
+
+
+@app.command(help="Run a cell under qemu-user with gdb. Where that cannot be, print the commands.")
+def debug(
+    cell: CellName,
+    arch_path: ArchPath = None,
+    scenario_path: ScenarioPath = None,
+    control: ControlName = None,
+    print_only: Annotated[bool, typer.Option("--print", help="Only print the commands")] = False,
+    batch: Annotated[bool, typer.Option("--batch", help="Show every stop, without a terminal")] = False,
+    script: Annotated[
+        Path | None, typer.Option("-x", metavar="FILE", help="Run this gdb script, without a terminal")
+    ] = None,
+    gdb: Annotated[str | None, typer.Option(metavar="PATH", help="The debugger", show_default="gdb-multiarch")] = None,
+    timeout: Annotated[float, timeout_option("How long it may take without a terminal")] = 60.0,
+) -> None:
+    from farm.engines.qemu_user import QEMU_USER
+    from farm.errors import MissingToolError, UsageError
+    from farm.measure import debug as debugging
+    from farm.run import plan as plans
+
+    if script is not None and not script.is_file():
+        raise UsageError(f"-x {script}: no such file")
+    plan, planned = plans.one(cell, resolved(arch_path), resolved(scenario_path))
+    control = control_of(control, plan)
+    prepared = debugging.prepare(plan, planned.cell, control)
+    found = debugging.find_gdb(gdb)
+    version = QEMU_USER.version(prepared.variant) if not prepared.missing else "missing"
+    typer.echo(f"{prepared.cell}{f' with {control}' if control else ''}, {prepared.cell.engine} {version}")
+    if prepared.note:
+        typer.echo(prepared.note)
+    unattended = batch or script is not None
+    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    if unattended and found is None:
+        raise MissingToolError(*debugging.MISSING_GDB)
+    if print_only or found is None or (not unattended and (prepared.missing or not terminal)):
+        for line in debugging.commands(prepared, found):
+            typer.echo(line)
+        return
+    answer = debugging.run(prepared, found, batch=batch, extra=script, timeout=timeout)
+    failed = _say_outcome(plan, prepared.cell, answer, control)
+    raise typer.Exit(int(failed and bool(answer or batch)))  # a session may end before the guest does
+
+
+def _say_outcome(plan: Plan, cell: Cell, answer: bytes, control: str | None) -> bool:
+    """Say what the guest's trace says, if it left one; whether the cell failed."""
+    from farm.engines import Reply
+    from farm.engines.qemu_user import QEMU_USER
+    from farm.guest import build, image
+    from farm.report import show as reports
+    from farm.run.verdict import Judge
+
+    typer.echo("")
+    if not answer:
+        typer.echo("the guest left no trace: it was ended, or died, before it could answer")
+        return True
+    variant = plan.variants[cell.variant]
+    built = build.image(image.Spec(variant, cell.mechanism, cell.toolchain, control))
+    judge = Judge(built, QEMU_USER, variant.features(cell.engine), plan.selection.path_options(), kept=True)
+    result = judge.judge(cell, plan.scenarios[cell.scenario], Reply(answer), 0.0)
+    for line in reports.outcome(result, plan, console_for().width, control):
+        typer.echo(line)
+    return result.failed

@@ -1,0 +1,47 @@
+"""``farm list``: what there is."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from farm.cli.app import (
+    ArchPath,
+    JsonFlag,
+    ScenarioPath,
+    app,
+    as_json,
+)
+from farm.errors import UsageError
+
+
+@app.command("list", help="List what there is. With --json, an array of objects, each with a name.")
+def list_(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="WHAT",
+            help="variants, mechanisms, instructions, baselines, engines, toolchains, scenarios or controls",
+        ),
+    ],
+    arch_path: ArchPath = None,
+    scenario_path: ScenarioPath = None,
+    controls: Annotated[
+        bool, typer.Option("--controls", help="Of each scenario, the negative controls that turn it red")
+    ] = False,
+    json: JsonFlag = False,
+) -> None:
+    from farm.cli.listing import brief, rows
+
+    found = rows(what, tuple(arch_path or ()), tuple(scenario_path or ()))
+    if controls:
+        if what != "scenarios":
+            raise UsageError(f"--controls: {what} have none; it goes with `farm list scenarios`")
+        found = [{"name": row["name"], "controls": row["controls"]} for row in found if not row["absent"]]
+    if json:
+        typer.echo(as_json(found).decode())
+        return
+    width = max(len(row["name"]) for row in found)
+    for row in found:
+        typer.echo(f"{row['name']:<{width}}  " + "  ".join(brief(v) for k, v in row.items() if k != "name"))
