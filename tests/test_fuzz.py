@@ -47,6 +47,7 @@ from farm.scenario import (
     Tamper,
     Target,
     call,
+    layout,
     loop,
     model,
     null,
@@ -146,8 +147,8 @@ def test_a_program_is_one_that_the_model_accepts_and_a_guest_can_hold(seed, numb
     made = generate.program(seed, number)
     assert made.events == model.predict(made.scenario)
     for big_endian in (False, True):
-        assert len(wire.encode(made.scenario, big_endian=big_endian)) <= 4 * wire.PROGRAM_WORDS
-    assert 0 < len(made.events) <= wire.TRACE_EVENTS
+        assert len(wire.encode(made.scenario, big_endian=big_endian)) <= 4 * layout.PROGRAM_WORDS
+    assert 0 < len(made.events) <= layout.TRACE_EVENTS
     assert model.predict(made.scenario, frozenset({"clmul", "float"}))
 
 

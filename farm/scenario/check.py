@@ -41,6 +41,7 @@ from farm.scenario import (
     Tamper,
     Target,
     has_call_site,
+    layout,
     model,
     shown,
     whole_number,
@@ -53,7 +54,7 @@ MOST_NESTED = 16
 MOST_RUNNING = 100
 
 #: Steps of one program, each of two words or more.
-MOST_STEPS = (wire.PROGRAM_WORDS - 3) // 2
+MOST_STEPS = (layout.PROGRAM_WORDS - 3) // 2
 
 #: Events that one program may make, those folded into loops among them: a second or so for the model.  A piece of real
 #: work counts as one for every 256 bytes.
@@ -136,7 +137,7 @@ def _fields(made: Scenario) -> None:
 def _only(only: object) -> None:
     if type(only) is not tuple or len(only) != 2 or not _is_set(only[0]) or not _is_line(only[1]) or not all(only):
         _wrong("only", only, "None, or a set of mechanisms and the reason why the others are left out")
-    _names("only", only[0], wire.MECHANISMS)
+    _names("only", only[0], layout.MECHANISMS)
 
 
 def _names(what: str, names: object, valid: Collection[str]) -> None:
@@ -212,8 +213,8 @@ class _Walk:
         return _Cost(events, running)
 
     def step(self, step: object, level: int) -> _Cost:
-        if type(step) not in wire.OPS:
-            valid = ", ".join(step_type.__name__ for step_type in wire.OPS)
+        if type(step) not in layout.OPS:
+            valid = ", ".join(step_type.__name__ for step_type in layout.OPS)
             raise UsageError(f"{shown(step)} found; expected a step of farm.scenario: {valid}")
         match step:
             case Call():

@@ -52,7 +52,8 @@ from farm.scenario import (
     has_call_site,
     substeps,
 )
-from farm.scenario.wire import DOUBLE_BITS, FNV_BASIS, NO_TARGET, TRACE_EVENTS, Event, fnv, target_word
+from farm.scenario.layout import DOUBLE_BITS, FNV_BASIS, NO_TARGET, TRACE_EVENTS
+from farm.scenario.wire import Event, fnv, target_word
 
 _MASK32 = 0xFFFFFFFF
 _MASK64 = 0xFFFFFFFFFFFFFFFF

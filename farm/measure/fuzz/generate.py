@@ -46,6 +46,7 @@ from farm.scenario import (
     Target,
     Unload,
     has_call_site,
+    layout,
     piece,
     walk,
     wire,
@@ -293,7 +294,7 @@ def program(seed: int, number: int) -> Program:
     writer = Writer(draw, may, (first, first, (first + 1) % len(FUNCTIONS), other))
     steps: list[Step] = []
     events: list[wire.Event] = []
-    guest, numbers, room = Reference(), 0, wire.PROGRAM_WORDS - 3
+    guest, numbers, room = Reference(), 0, layout.PROGRAM_WORDS - 3
     tries = 1 + draw.randrange(_LONGEST)
     while tries > 0 or not steps:
         tries -= 1
@@ -303,7 +304,7 @@ def program(seed: int, number: int) -> Program:
             trial.execute(step, numbers)
         except ScenarioError:
             continue
-        if words <= room and len(events) + len(trial.events) <= wire.TRACE_EVENTS:
+        if words <= room and len(events) + len(trial.events) <= layout.TRACE_EVENTS:
             steps.append(step)
             events += trial.events
             trial.events = []
