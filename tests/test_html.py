@@ -11,7 +11,6 @@ import shlex
 import subprocess
 import sys
 import time
-import typing
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from farm.run.journal import Run
 from farm.run.plan import Plan
 from farm.run.verdict import Code, Result
 from farm.scenario import Target, layout, model, prose, walk, wire
+from farm.scenario.steps import OPS
 
 RUN = Run(1, "0.1.0", "f" * 64, "Linux", {"unicorn": "2.1.2", "zig": "0.17.1"}, "2026-01-01T00:00:00+00:00")
 NAME = "supersede_then_restore"
@@ -101,7 +101,7 @@ def rendered(results, plan_, **others):
 # Words.
 
 
-@pytest.mark.parametrize("kind", typing.get_args(scenario.Step))
+@pytest.mark.parametrize("kind", OPS)
 def test_there_are_words_for_every_kind_of_step(kind, suite):
     there = {type(step) for made in suite.scenarios.values() for step in walk(made.steps)}
     assert kind in there, "no scenario of the suite has this step"

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import enum
 import functools
-import reprlib
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, TypeAlias, TypeVar
+from typing import ClassVar, Literal
 
-from farm.errors import UnknownNameError, UsageError
+from farm.scenario.fields import named, shown, whole_number
 from farm.scenario.functions import (
     COMPOSITE,
     DERIVED,
@@ -30,6 +28,28 @@ from farm.scenario.functions import (
     Status,
     Target,
     has_call_site,
+)
+from farm.scenario.steps import (
+    Address,
+    Call,
+    Code,
+    FailPoke,
+    Interrupted,
+    Load,
+    LockText,
+    Loop,
+    Output,
+    Patch,
+    Protection,
+    Query,
+    Restore,
+    Scribble,
+    Sites,
+    Step,
+    Tamper,
+    Unload,
+    substeps,
+    walk,
 )
 
 __all__ = [
@@ -89,8 +109,6 @@ __all__ = [
     "walk",
     "whole_number",
 ]
-
-_Name = TypeVar("_Name", bound=enum.Enum)
 
 
 class Defect(enum.Enum):
@@ -156,174 +174,6 @@ class Defect(enum.Enum):
 
     def __str__(self) -> str:
         return self.value
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """Call a patchable function through a call site of the given shape.
-
-    ``count`` is the number of iterations (LOOPED) or the recursion depth (RECURSIVE).  ``inside`` is a sub-program
-    that the target runs before it returns, at recursion level ``at`` (0 is the outermost).  ``stride`` is added to
-    ``x`` for every iteration of the innermost :class:`Loop` around it.
-    """
-
-    function: int
-    x: int = 0
-    shape: Shape = Shape.USED
-    count: int = 1
-    at: int = 0
-    inside: tuple[Step, ...] = ()
-    stride: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Patch:
-    """Ask the mechanism to lead ``function`` to ``target``; ``offset`` is added to the address that is patched."""
-
-    function: int
-    target: Target
-    offset: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Restore:
-    """Lead ``function`` back to its default, byte for byte."""
-
-    function: int
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """Ask which target ``function`` reaches now."""
-
-    function: int
-
-
-@dataclass(frozen=True, slots=True)
-class Code:
-    """Compare the patched bytes of ``function`` (all of them for ``None``) with those of the pristine image."""
-
-    function: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Sites:
-    """Look at every call site of ``function`` that one store redirects, where the mechanism redirects any.
-
-    Each must lead straight to ``target``, or to the patchable function if it does not reach.  What a site has to hold
-    comes from the linked image: nothing that the mechanism knows is believed.
-    """
-
-    function: int
-    target: Target
-
-
-@dataclass(frozen=True, slots=True)
-class Scribble:
-    """Overwrite the patched instruction with one that is not the mechanism's own, as another patching tool would."""
-
-    function: int
-
-
-@dataclass(frozen=True, slots=True)
-class Tamper:
-    """Change the code of ``function`` and of its call sites, bit by bit, as another tool would.
-
-    While a bit is changed a request is made, which must be refused; then the bit is put back.  Every byte has its turn
-    but those of a data slot.
-    """
-
-    function: int
-
-
-@dataclass(frozen=True, slots=True)
-class LockText:
-    """Make every later attempt to open the text for writing fail (or, with ``locked=False``, succeed again).
-
-    The memory of the module can be filled all the same: it is not text before that.
-    """
-
-    locked: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class FailPoke:
-    """Make the ``number``-th store to code from now fail, once (0: none); a request that meets it changes nothing."""
-
-    number: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Interrupted:
-    """Lead ``function`` to ``target``; in the middle of that, another request wants ``other`` led to ``elsewhere``."""
-
-    function: int
-    target: Target
-    other: int
-    elsewhere: Target
-
-
-@dataclass(frozen=True, slots=True)
-class Protection:
-    """Ask the memory itself whether all text can be read and executed now, and none of it be written."""
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """Load the module: text with call sites of its own appears and is called with the MODULE shape."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unload:
-    """Unload the module: its memory belongs to somebody else until it is loaded again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Loop:
-    """Run ``steps`` ``count`` times; the trace folds them into one event that carries a digest."""
-
-    count: int
-    steps: tuple[Step, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Compare the address of ``function`` as several translation units and writable data have it."""
-
-    function: int
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """Digest of what the CHACHA calls have written since the one that began anew."""
-
-
-Step: TypeAlias = (
-    Call
-    | Patch
-    | Restore
-    | Query
-    | Code
-    | Sites
-    | Scribble
-    | Tamper
-    | LockText
-    | FailPoke
-    | Interrupted
-    | Protection
-    | Load
-    | Unload
-    | Loop
-    | Output
-    | Address
-)
-
-
-def substeps(step: Step) -> tuple[Step, ...]:
-    """The steps nested in ``step``."""
-    if isinstance(step, Call):
-        return step.inside
-    return step.steps if isinstance(step, Loop) else ()
 
 
 #: What a CPU model may have that a scenario can require.
@@ -399,45 +249,6 @@ class Scenario:
 
 #: The mechanisms that store to code.
 POKING = frozenset({"stub", "relocated"})
-
-
-def walk(steps: Iterable[Step]) -> Iterator[Step]:
-    """Every step and everything nested in it, in the order of their numbers."""
-    for step in steps:
-        yield step
-        if inside := substeps(step):
-            yield from walk(inside)
-
-
-# What is said of a wrong value.
-
-_SHORT = reprlib.Repr()
-_SHORT.maxother = _SHORT.maxstring = 60  # characters
-
-
-def shown(value: object) -> str:
-    """``value`` as an error shows it: in short, whatever it is."""
-    try:
-        return _SHORT.repr(value)
-    except Exception:  # noqa: BLE001 - anything may be in a user's file, numbers too long to print among it
-        return f"a {type(value).__name__}"
-
-
-def whole_number(what: str, value: object, most: int, least: int = 0) -> None:
-    """Raise :class:`~farm.errors.UsageError` unless ``value``, which is called ``what``, is an int in this range."""
-    if type(value) is not int or not least <= value <= most:  # True is no number here
-        limits = (str(limit) if abs(limit) < 100_000 else f"{limit:#x}" for limit in (least, most))
-        raise UsageError(f"{what} {shown(value)} found; expected a whole number from {' to '.join(limits)}")
-
-
-def named(what: str, value: _Name | str, valid: type[_Name]) -> _Name:
-    """The member of ``valid`` that ``value`` is or names.  Raises :class:`~farm.errors.UnknownNameError`."""
-    if isinstance(value, valid):
-        return value
-    name = value if isinstance(value, str) else shown(value)
-    if name.upper() not in valid.__members__:
-        raise UnknownNameError(what, name, map(str.lower, valid.__members__))
-    return valid[name.upper()]
 
 
 # The words a scenario is written in.

@@ -9,33 +9,9 @@ from __future__ import annotations
 import functools
 import zlib
 
-from farm.scenario import (
-    FLOAT,
-    FUNCTIONS,
-    PATTERN_SIZE,
-    REAL_TARGETS,
-    Address,
-    Call,
-    Code,
-    FailPoke,
-    Interrupted,
-    Kind,
-    Load,
-    LockText,
-    Loop,
-    Output,
-    Patch,
-    Protection,
-    Query,
-    Restore,
-    Scribble,
-    Shape,
-    Sites,
-    Status,
-    Tamper,
-    Target,
-    Unload,
-)
+from farm.scenario.fields import ALL_FUNCTIONS
+from farm.scenario.functions import FLOAT, FUNCTIONS, PATTERN_SIZE, REAL_TARGETS, Kind, Shape, Status, Target
+from farm.scenario.steps import OPS
 
 PROGRAM_MAGIC = 0x50465047
 TRACE_MAGIC = 0x50465452
@@ -49,26 +25,6 @@ TRACE_EVENTS = 1024
 
 HEADER_WORDS = 8
 EVENT_WORDS = 8
-
-OPS: dict[type, int] = {
-    Call: 1,
-    Patch: 2,
-    Restore: 3,
-    Query: 4,
-    Code: 5,
-    Scribble: 6,
-    LockText: 7,
-    Loop: 8,
-    Output: 9,
-    Address: 10,
-    FailPoke: 11,
-    Load: 12,
-    Unload: 13,
-    Interrupted: 14,
-    Protection: 15,
-    Sites: 16,
-    Tamper: 17,
-}
 
 KINDS = {
     "enter": 1,
@@ -147,9 +103,6 @@ ANSWERED = ("patch", "restore", "scribble", "interrupt")
 NO_TARGET = 0xFFFF
 UNKNOWN_TARGET = 0xFFFE
 
-#: ``code`` for all functions.
-ALL_FUNCTIONS = 0xFF
-
 FNV_BASIS = 0x811C9DC5
 FNV_PRIME = 0x01000193
 
@@ -181,7 +134,7 @@ def _layout() -> str:
         f"#define DOORBELL_REGION {DOORBELL_REGION}",
     ]
     lines += [f"#define TEXT_{name.replace('-', '_').upper()} {bit}u" for name, bit in TEXT_FAULTS.items()]
-    lines += [f"#define OP_{cls.__name__.upper()} {number}" for cls, number in OPS.items()]
+    lines += [f"#define OP_{step.__name__.upper()} {OPS[step]}" for step in sorted(OPS, key=OPS.__getitem__)]
     lines += [f"#define EVENT_{name.upper().replace('-', '_')} {number}" for name, number in KINDS.items()]
     lines += [f"#define MECHANISM_{name.upper()} {number}" for name, number in MECHANISMS.items()]
     lines += [f"#define SHAPE_{shape.name} {shape.value}" for shape in Shape]

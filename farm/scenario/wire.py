@@ -31,38 +31,14 @@ import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from farm.scenario import (
-    Address,
-    Call,
-    Code,
-    FailPoke,
-    Interrupted,
-    Load,
-    LockText,
-    Loop,
-    Output,
-    Patch,
-    Protection,
-    Query,
-    Restore,
-    Scenario,
-    Scribble,
-    Sites,
-    Step,
-    Tamper,
-    Target,
-    Unload,
-    prose,
-)
+from farm.scenario import Scenario, Step, Target, prose, substeps
 from farm.scenario.layout import (
-    ALL_FUNCTIONS,
     EVENT_WORDS,
     FNV_BASIS,
     FNV_PRIME,
     HEADER_WORDS,
     KINDS,
     MECHANISMS,
-    OPS,
     PROGRAM_MAGIC,
     PROGRAM_WORDS,
     SITE_CAPACITY,
@@ -160,43 +136,23 @@ def identity(*, big_endian: bool, word_size: int, mechanism: str) -> int:
 
 def program_words(steps: tuple[Step, ...]) -> list[int]:
     """The instructions of ``steps``, without the program's header."""
-    counter = iter(range(1 << 16))
     words: list[int] = []
-    for step in steps:
-        words += _instruction(step, counter)
+    _encode(steps, words, 0)
     return words
 
 
-def _instruction(step: Step, counter: object) -> list[int]:
-    number = next(counter)  # type: ignore[call-overload]
-    nested: list[int] = []
-    match step:
-        case Call():
-            operands = [step.function, step.shape.value, step.x & 0xFFFFFFFF, step.x >> 32 & 0xFFFFFFFF]
-            operands += [step.count, step.at, step.stride & 0xFFFFFFFF, step.stride >> 32 & 0xFFFFFFFF]
-            for inner in step.inside:
-                nested += _instruction(inner, counter)
-        case Loop():
-            operands = [step.count]
-            for inner in step.steps:
-                nested += _instruction(inner, counter)
-        case Patch():
-            operands = [step.function, step.target.value, step.offset]
-        case Sites():
-            operands = [step.function, step.target.value]
-        case Code():
-            operands = [ALL_FUNCTIONS if step.function is None else step.function]
-        case LockText():
-            operands = [int(step.locked)]
-        case FailPoke():
-            operands = [step.number]
-        case Interrupted():
-            operands = [step.function, step.target.value, step.other, step.elsewhere.value]
-        case Output() | Load() | Unload() | Protection():
-            operands = []
-        case Restore() | Query() | Scribble() | Tamper() | Address():
-            operands = [step.function]
-    return [OPS[type(step)] | number << 16, 2 + len(operands) + len(nested), *operands, *nested]
+def _encode(steps: tuple[Step, ...], words: list[int], number: int) -> int:
+    """Add the instructions of ``steps``, the first of which is ``number``, to ``words``; the number after them."""
+    for step in steps:
+        start = len(words)
+        words += (step.OP | number << 16, 0)
+        for name, encode in step.OPERANDS:
+            encode(words, getattr(step, name))
+        number += 1
+        if step.NESTED:
+            number = _encode(substeps(step), words, number)
+        words[start + 1] = len(words) - start
+    return number
 
 
 @functools.lru_cache(maxsize=4096)
