@@ -40,7 +40,7 @@ from farm.engines.unicorn import UNICORN
 from farm.engines.unicorn.machine import Machine
 from farm.guest import arch_toml, build, image
 from farm.guest.variant import UnicornSettings, Variant
-from farm.scenario import FUNCTIONS, REAL_TARGETS, Kind, Scenario, Shape, model, wire
+from farm.scenario import FUNCTIONS, REAL_TARGETS, Kind, Scenario, Shape, layout, model, wire
 from farm.suite import load
 
 VARIANTS = ("arm64", "ppc32", "ppc64", "ppc64le", "x86_64")
@@ -151,7 +151,7 @@ def bare_command(made: list[Guest], half: int, path: Path) -> list[str]:
 
 def bare(path: Path) -> None:
     """The loop.  Comparing the trace costs 0.2 us of some 40."""
-    start = 4 * wire.HEADER_WORDS
+    start = 4 * layout.HEADER_WORDS
     for share in msgspec.msgpack.decode(path.read_bytes(), type=list[Share]):
         machine = Machine(image.described(Path(share.image)), share.settings)
         for program, body in share.cells:
@@ -179,7 +179,7 @@ def samples(made: list[Guest], count: int, folder: Path) -> list[Sample]:
         order = ">" if guest.built.big_endian else "<"
         replies = QEMU_USER.run(guest.built, guest.variant, [guest.programs[i] for i in share], TIMEOUT)
         for i, reply in zip(share, replies, strict=True):
-            start, program = 4 * wire.HEADER_WORDS, guest.programs[i]
+            start, program = 4 * layout.HEADER_WORDS, guest.programs[i]
             if reply.trace[start : start + len(guest.bodies[i])] != guest.bodies[i]:
                 raise NotPossibleError(f"{guest.built.path}: qemu-user does not do as the model says: {reply.detail}")
             question, answer = folder / f"{number}-{i}.program", folder / f"{number}-{i}.expected"

@@ -6,7 +6,7 @@
 ...     guest.restore()
 
 It is the guest of every cell, driven by hand: each step is a program of its own that runs on what the one before left
-behind (:data:`farm.scenario.wire.KEEP`).  Nothing is judged; what the guest observed is there to be asserted.
+behind (:data:`farm.scenario.layout.KEEP`).  Nothing is judged; what the guest observed is there to be asserted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from farm.errors import FarmError, MissingToolError, UsageError
 from farm.guest import build, disassemble, image
 from farm.run import plan
 from farm.run.verdict import LEFT_BEHIND
-from farm.scenario import FUNCTIONS, Defect, Restore, Scenario, Shape, Status, Step, Target, check, wire
+from farm.scenario import FUNCTIONS, Defect, Restore, Scenario, Shape, Status, Step, Target, check, prose, wire
 from farm.scenario.model import size
 from farm.scenario.wire import Event
 
@@ -39,7 +39,7 @@ class PatchRefused(FarmError):  # noqa: N818 - the mechanism's answer, not a mis
 
     def __init__(self, event: Event) -> None:
         self.status = event.value
-        super().__init__(f"{wire.target_name(event.target)}: {wire.status_name(event.value)}")
+        super().__init__(f"{prose.target_name(event.target)}: {prose.status_name(event.value)}")
 
 
 class Guest:
@@ -231,4 +231,4 @@ def boot(
 
 
 def _target(event: Event) -> str:
-    return wire.target_name(event.target).rpartition(" -> ")[2]
+    return prose.target_name(event.target).rpartition(" -> ")[2]

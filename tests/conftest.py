@@ -16,7 +16,7 @@ from farm.cell import Cell
 from farm.engines.qemu_user import QEMU_USER
 from farm.engines.unicorn import UNICORN
 from farm.guest import arch_toml, build, image
-from farm.scenario import Defect, Scenario, model, wire
+from farm.scenario import Defect, Scenario, layout, model, wire
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -112,11 +112,18 @@ def trace_of():
         code = built.bytes_at(*built.patched)
         identity = wire.identity(big_endian=built.big_endian, word_size=built.word_size, mechanism=built.mechanism)
         header = wire.Header(
-            wire.TRACE_MAGIC, wire.wire_hash(), built.machine, identity, len(events), 0, built.text_digest, len(code)
+            layout.TRACE_MAGIC,
+            layout.wire_hash(),
+            built.machine,
+            identity,
+            len(events),
+            0,
+            built.text_digest,
+            len(code),
         )._replace(**replaced)
         order = ">" if built.big_endian else "<"
         body = wire.encode_events(events, big_endian=built.big_endian)
-        return struct.pack(f"{order}{wire.HEADER_WORDS}I", *header) + body + code
+        return struct.pack(f"{order}{layout.HEADER_WORDS}I", *header) + body + code
 
     return make
 

@@ -11,7 +11,7 @@ from farm.guest.controls import CONTROLS
 from farm.prove.calibrate import NOTICED, work
 from farm.run import plan
 from farm.run.batch import batches, run_batch
-from farm.scenario.wire import VIOLATIONS
+from farm.scenario.layout import VIOLATIONS
 
 VARIANTS = ("arm64", "m68k", "mips32", "ppc32", "ppc64le", "s390x", "x86_64")
 ABI = [name for name, scenario in suite.load().items() if scenario.id.startswith("AB-")]

@@ -20,6 +20,7 @@ from farm.guest.image import Spec
 from farm.guest.toolchain import TOOLCHAINS
 from farm.guest.variant import CallSiteForm, Opcode, UnicornSettings
 from farm.scenario import FUNCTIONS, Defect, FailPoke, Kind, Patch, Scenario, Target, wire
+from farm.scenario.layout import SITE_IN_MODULE
 
 BUILT = [
     pytest.param(variant, toolchain, id=f"{variant.name}-{toolchain}")
@@ -64,7 +65,7 @@ def test_the_guest_has_the_table_that_the_host_found(variant, toolchain):
     assert found.sites == built.sites
     order = ">" if variant.big_endian else "<"
     table = layout.read(Path(built.path), str(built.path), variant, "relocated").sites
-    assert table == [(s.address, s.word, s.function | wire.SITE_IN_MODULE * s.module) for s in built.sites]
+    assert table == [(s.address, s.word, s.function | SITE_IN_MODULE * s.module) for s in built.sites]
     for site in built.sites:
         assert built.bytes_at(site.address, 4) == struct.pack(order + "I", site.word)
 

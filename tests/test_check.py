@@ -43,6 +43,7 @@ from farm.scenario import (
     call,
     check,
     code,
+    layout,
     loop,
     model,
     null,
@@ -397,7 +398,7 @@ def _is_valid(scenario):
 def test_whatever_is_called_a_scenario_is_one_or_is_refused_in_a_sentence(scenario):
     if _is_valid(scenario):
         assert wire.encode(scenario, big_endian=True)
-        assert 0 < len(model.predict(scenario)) <= wire.TRACE_EVENTS
+        assert 0 < len(model.predict(scenario)) <= layout.TRACE_EVENTS
 
 
 def _agrees(engine, built, variant, scenario):

@@ -24,7 +24,7 @@ from farm.errors import BackendError, UsageError
 from farm.guest import arch_toml, build, image
 from farm.guest.controls import CONTROLS
 from farm.guest.variant import QemuUserSettings, Unavailable, UnicornSettings
-from farm.scenario import Loop, Scribble, call, model, null, patch, query, wire
+from farm.scenario import Loop, Scribble, call, layout, model, null, patch, query, wire
 
 PLENTY, LITTLE = 10.0, 0.4  # seconds
 
@@ -158,7 +158,7 @@ def test_qemu_can_be_asked_where_a_crash_was(qemu, guest, arm64, scenario):
 
 
 def test_a_program_larger_than_the_guest_takes_ends_the_guest_and_nothing_else(qemu, guest, arm64, good, right):
-    refused, after = qemu.run(guest(), arm64, [bytes(4 * wire.PROGRAM_WORDS + 4), good], PLENTY)
+    refused, after = qemu.run(guest(), arm64, [bytes(4 * layout.PROGRAM_WORDS + 4), good], PLENTY)
     assert (refused.failure, refused.detail) == ("crash", "the guest lost the connection")
     assert right(after)
 

@@ -34,7 +34,7 @@ from farm.report.show import outcome
 from farm.run import plan
 from farm.run.batch import Batch, run_batch
 from farm.run.verdict import LEFT_BEHIND, Judge, Result
-from farm.scenario import call, code, model, patch, query, restore, wire
+from farm.scenario import call, code, layout, model, patch, query, restore, wire
 from farm.text import printable
 
 MANGLED = int(os.environ.get("PATCHFARM_MANGLED", "3000"))
@@ -277,7 +277,7 @@ def test_whatever_a_guest_writes_is_a_verdict_in_words(traces, made, fake_engine
     if result.verdict in PASSED:
         body = wire.encode_events(model.predict(program, frozenset({"clmul", "float"})), big_endian=False)
         assert wrong[: 4 * 6] == trace[: 4 * 6]
-        assert wrong[4 * wire.HEADER_WORDS :].startswith(body)
+        assert wrong[4 * layout.HEADER_WORDS :].startswith(body)
         assert len(wrong) == len(trace) or wrong[4 * 7 : 4 * 8] != trace[4 * 7 : 4 * 8]
         return
     assert result.verdict is Verdict.MISMATCH
@@ -487,12 +487,12 @@ def test_an_event_of_a_kind_nobody_knows_fails_its_cell_and_no_other(
     built, program = guest("stub"), scenario(*GOOD)
     events = list(model.predict(program, frozenset({"clmul", "float"})))
     trace = bytearray(trace_of(built, program, events))
-    struct.pack_into("<I", trace, 4 * wire.HEADER_WORDS, 77)
+    struct.pack_into("<I", trace, 4 * layout.HEADER_WORDS, 77)
     result = Judge(built, fake_engine([]), frozenset({"clmul", "float"})).judge(cell, program, Reply(bytes(trace)), 0.0)
     assert result.verdict is Verdict.MISMATCH
     assert "seen [step 0: kind 77 whatever_0 -> " in result.reason
     assert result.observed[0].kind == "kind 77"
-    assert wire.encode_events(result.observed, big_endian=False) == trace[4 * wire.HEADER_WORDS : -built.patched[1]]
+    assert wire.encode_events(result.observed, big_endian=False) == trace[4 * layout.HEADER_WORDS : -built.patched[1]]
     assert "kind 77" in explain(result, made)
 
 
@@ -537,7 +537,7 @@ def test_a_trace_of_the_last_cell_is_not_taken_for_one_of_this(machine, scenario
     machine.reset()
     symbols = machine.image.symbols
     machine.image = with_fields(machine.image, symbols={**symbols, "farm_enter": symbols["farm_stop"]})
-    assert machine.run(program) == bytes(4 * wire.HEADER_WORDS)  # of a guest that runs past everything
+    assert machine.run(program) == bytes(4 * layout.HEADER_WORDS)  # of a guest that runs past everything
 
 
 def test_what_is_too_long_to_be_told_is_not_told(machine, scenario):

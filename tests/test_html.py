@@ -11,7 +11,6 @@ import shlex
 import subprocess
 import sys
 import time
-import typing
 from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
@@ -32,7 +31,8 @@ from farm.report.table import Field, Table
 from farm.run import plan, verdict
 from farm.run.plan import Plan
 from farm.run.verdict import Code, Result
-from farm.scenario import Target, model, prose, walk, wire
+from farm.scenario import Target, layout, model, prose, walk, wire
+from farm.scenario.steps import OPS
 
 NAME = "supersede_then_restore"
 
@@ -94,7 +94,7 @@ def rendered(results, plan_, **others):
 # Words.
 
 
-@pytest.mark.parametrize("kind", typing.get_args(scenario.Step))
+@pytest.mark.parametrize("kind", OPS)
 def test_there_are_words_for_every_kind_of_step(kind, suite):
     there = {type(step) for made in suite.scenarios.values() for step in walk(made.steps)}
     assert kind in there, "no scenario of the suite has this step"
@@ -196,7 +196,7 @@ def test_a_failing_cell_carries_what_it_left_and_its_code_before_and_after(suite
     first = next(i for i, event in enumerate(failing.observed) if event.abi)
     assert page["differs"] == first
     assert "ABI violations 0x40000" in made["texts"][page["seen"][first]]
-    violated = ", ".join(wire.violations(failing.observed[first]))
+    violated = ", ".join(prose.violations(failing.observed[first]))
     assert [made["texts"][note] for note in page["notes"]] == [f"ABI violations 0x40000: {violated}"]
     (linked, old), (now, new) = page["code"]
     assert (linked, now) == ("whatever_0 as linked:", "whatever_0 after the cell:")
@@ -276,7 +276,7 @@ def test_20000_cells_take_less_than_two_megabytes_and_a_second(suite):
 
 
 def test_20000_cells_that_all_failed_take_less_than_two_megabytes_and_a_half(suite):
-    long = [wire.Event("enter", i, i, i, i, 0, 0, 0) for i in range(wire.TRACE_EVENTS)]
+    long = [wire.Event("enter", i, i, i, i, 0, 0, 0) for i in range(layout.TRACE_EVENTS)]
     results = [
         replace(made, observed=[event._replace(value=i) for event in long] if i < 40 else long)
         for i, made in enumerate(synthetic(suite, 20_000, result, verdict=Verdict.MISMATCH, reason="x" * 3000))

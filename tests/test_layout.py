@@ -21,13 +21,14 @@ from farm.guest.elf import Segment, Symbol
 from farm.guest.image import Spec
 from farm.guest.toolchain import TOOLCHAINS
 from farm.run.batch import Batch, run_batch
-from farm.scenario import FUNCTIONS, wire
+from farm.scenario import FUNCTIONS
+from farm.scenario.layout import SITE_IN_MODULE
 from farm.suite import load
 
 GUESTS = [
     pytest.param(variant, mechanism, toolchain, id=f"{variant.name}-{mechanism}-{toolchain}")
     for variant in arch_toml.load().values()
-    for mechanism in wire.MECHANISMS
+    for mechanism in mechanisms.load()
     if not mechanisms.load()[mechanism].missing(variant)
     for toolchain in variant.toolchain
 ]
@@ -174,7 +175,7 @@ PLANTED = [
     (
         "arm64",
         "relocated",
-        lambda g: site(g, 0, function=-wire.SITE_IN_MODULE),
+        lambda g: site(g, 0, function=-SITE_IN_MODULE),
         r"not between sites_start and sites_end",
     ),
     ("arm64", "relocated", one_site_less, r"b\.cond at 0x\w+ in \.\w+ leads to whatever_\d+, and is not in"),

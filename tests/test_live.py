@@ -29,10 +29,10 @@ from farm.scenario import (
     call,
     check,
     code,
+    layout,
     model,
     patch,
     query,
-    wire,
 )
 
 ENGINES = ["unicorn", "qemu-user"]
@@ -187,7 +187,7 @@ def test_a_refused_patch_names_the_status(boot):
         ),
         (lambda guest: guest.patch("fast", function=-1), "^step 0: patch: function -1 found"),
         (lambda guest: guest.run(call(0, inside=(query(77),))), "^step 1: query: function 77 found"),
-        (lambda guest: guest.run(*[call(0)] * wire.PROGRAM_WORDS), "^too many steps: more than 2046"),
+        (lambda guest: guest.run(*[call(0)] * layout.PROGRAM_WORDS), "^too many steps: more than 2046"),
         (
             lambda guest: guest.run(*[call(0)] * 1000),
             "^too many steps at once: a program of 10000 words; a guest takes",
@@ -197,7 +197,7 @@ def test_a_refused_patch_names_the_status(boot):
         (lambda guest: guest.run(None), "^step 0: None found; expected a step of farm.scenario: Call, Patch"),
         (lambda guest: guest.run(Loop(10**9, (call(0),))), "^step 0: 2000000001 events, .* expected 50000 at most$"),
         (lambda guest: guest.code(18), "^step 0: code: function 18 found"),
-        (lambda guest: guest.run(call(0, 1, "looped", count=wire.TRACE_EVENTS + 4)), "no room for 5 events"),
+        (lambda guest: guest.run(call(0, 1, "looped", count=layout.TRACE_EVENTS + 4)), "no room for 5 events"),
     ],
 )
 def test_a_request_that_no_guest_could_serve_costs_nothing(boot, request_, words):

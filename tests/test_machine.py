@@ -13,7 +13,21 @@ from farm import suite
 from farm.engines.unicorn.machine import GuestFault, Machine
 from farm.guest import arch_toml, build, image
 from farm.guest.variant import UnicornSettings
-from farm.scenario import LockText, Loop, Protection, Scribble, call, code, null, patch, query, restore, wire
+from farm.scenario import (
+    LockText,
+    Loop,
+    Protection,
+    Scribble,
+    call,
+    code,
+    layout,
+    null,
+    patch,
+    prose,
+    query,
+    restore,
+    wire,
+)
 from farm.scenario.model import predict
 
 
@@ -35,7 +49,7 @@ def program(scenario):
 
 def events(trace):
     header = wire.decode_header(trace, big_endian=False)
-    assert len(trace) == 4 * wire.HEADER_WORDS + 4 * wire.EVENT_WORDS * header.events + header.code_bytes
+    assert len(trace) == 4 * layout.HEADER_WORDS + 4 * layout.EVENT_WORDS * header.events + header.code_bytes
     return wire.decode_events(trace, header.events, big_endian=False)
 
 
@@ -54,7 +68,7 @@ def test_a_trace_proves_who_wrote_it(machine, program):
     header = wire.decode_header(machine.run(program(query(0))), big_endian=False)
     built = machine.image
     identity = wire.identity(big_endian=False, word_size=8, mechanism=built.mechanism)
-    assert header == (wire.TRACE_MAGIC, wire.wire_hash(), 183, identity, 1, 0, header.text_digest, built.patched[1])
+    assert header == (layout.TRACE_MAGIC, layout.wire_hash(), 183, identity, 1, 0, header.text_digest, built.patched[1])
 
 
 def test_a_trace_ends_with_the_patched_bytes(machine, program):
@@ -73,9 +87,9 @@ def test_a_program_of_another_layout_is_not_run(machine, program):
 
 def test_a_full_trace_counts_what_it_drops(machine, program):
     machine.reset()
-    trace = machine.run(program(call(0, 1, "looped", count=wire.TRACE_EVENTS + 4)))
+    trace = machine.run(program(call(0, 1, "looped", count=layout.TRACE_EVENTS + 4)))
     header = wire.decode_header(trace, big_endian=False)
-    assert (header.events, header.dropped) == (wire.TRACE_EVENTS, 5)
+    assert (header.events, header.dropped) == (layout.TRACE_EVENTS, 5)
 
 
 # Reset.
@@ -84,10 +98,10 @@ def test_a_full_trace_counts_what_it_drops(machine, program):
 def test_without_a_reset_a_patch_stays_and_with_one_it_is_gone(machine, program):
     machine.reset()
     machine.run(program(patch(0, "fast")))
-    assert wire.target_name(events(machine.run(program(call(0, 1))))[0].target) == "whatever_0 -> fast"
+    assert prose.target_name(events(machine.run(program(call(0, 1))))[0].target) == "whatever_0 -> fast"
     machine.reset()
     assert machine.code() == machine.image.bytes_at(*machine.image.patched)
-    assert wire.target_name(events(machine.run(program(call(0, 1), code())))[0].target) == "whatever_0 -> default"
+    assert prose.target_name(events(machine.run(program(call(0, 1), code())))[0].target) == "whatever_0 -> default"
 
 
 def test_a_reset_undoes_foreign_bytes_and_a_lock(stub, program):

@@ -8,7 +8,7 @@ import pytest
 
 from farm.errors import BackendError
 from farm.guest import arch_toml, build, image, mechanisms
-from farm.scenario import wire
+from farm.scenario import layout
 
 WRONG = {
     "what = 1": "Expected `str`, got `int` - at `$.what`",
@@ -29,7 +29,7 @@ def copied(tmp_path):
 
 def test_every_mechanism_has_a_folder_that_describes_it():
     known = mechanisms.load()
-    assert list(known) == list(wire.MECHANISMS)
+    assert list(known) == list(layout.MECHANISMS)
     assert [name for name, mechanism in known.items() if not mechanism.pokes] == ["pointer"]
     assert [name for name, mechanism in known.items() if mechanism.redirects] == ["relocated"]
 

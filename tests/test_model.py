@@ -33,11 +33,13 @@ from farm.scenario import (
     call,
     code,
     has_call_site,
+    layout,
     loop,
     model,
     null,
     output,
     patch,
+    prose,
     query,
     restore,
     ret0,
@@ -67,7 +69,7 @@ def returned(events):
 
 
 def entered(events):
-    return [wire.target_name(event.target) for event in events if event.kind == "enter"]
+    return [prose.target_name(event.target) for event in events if event.kind == "enter"]
 
 
 def statuses(events):
@@ -191,7 +193,7 @@ def test_a_running_target_returns_its_own_value_though_it_is_replaced_meanwhile(
 def test_null_lets_a_void_call_return_at_once(scenario):
     events = predict(scenario(null(VOID), call(VOID, 1), query(VOID), restore(VOID), call(VOID, 2)))
     assert [event.kind for event in events] == ["patch", "return", "query", "restore", "enter", "return"]
-    assert wire.target_name(events[2].target) == "whatever_6 -> null"
+    assert prose.target_name(events[2].target) == "whatever_6 -> null"
 
 
 @pytest.mark.parametrize("function", [INT, LONG, WIDE])
@@ -212,7 +214,7 @@ def test_next_follows_the_function_that_it_leads_to(scenario):
     events = predict(scenario(patch(0, "next"), patch(1, "next"), patch(2, "far"), call(0, 5, "tail"), query(0)))
     assert entered(events) == ["whatever_2 -> far"]
     assert returned(events) == [22 + (2 << 20)]
-    assert wire.target_name(events[-1].target) == "whatever_0 -> next"
+    assert prose.target_name(events[-1].target) == "whatever_0 -> next"
     assert events[-2].target == 0x00FF  # the caller's function returned, not the one that was reached
 
 
@@ -243,7 +245,7 @@ def test_next_to_a_function_under_null_enters_nothing(scenario):
 def test_a_bad_request_is_refused_and_changes_nothing(scenario, step, status):
     events = predict(scenario(patch(0, "far"), step, query(0), call(0, 5)))
     assert statuses(events) == ["OK", status]
-    assert wire.target_name(events[2].target) == "whatever_0 -> far"
+    assert prose.target_name(events[2].target) == "whatever_0 -> far"
     assert entered(events) == ["whatever_0 -> far"]
 
 
@@ -274,13 +276,13 @@ def test_foreign_bytes_are_noticed_before_the_text_is_opened(scenario):
 def test_patching_to_the_default_is_restoring(scenario):
     events = predict(scenario(patch(0, "fast"), patch(0, "default"), code(), query(0)))
     assert events[2].value == 0
-    assert wire.target_name(events[3].target) == "whatever_0 -> default"
+    assert prose.target_name(events[3].target) == "whatever_0 -> default"
 
 
 def test_code_of_one_function_does_not_look_at_the_others(scenario):
     events = predict(scenario(patch(2, "fast"), code(1), code(2), code(3), code()))
     assert [event.value for event in events[1:]] == [0, 1, 0, 1]
-    assert [event.target for event in events[1:]] == [0x01FF, 0x02FF, 0x03FF, wire.NO_TARGET]
+    assert [event.target for event in events[1:]] == [0x01FF, 0x02FF, 0x03FF, layout.NO_TARGET]
 
 
 def test_a_loop_is_one_event_with_the_digest_of_all_that_happened(scenario):
@@ -291,7 +293,7 @@ def test_a_loop_is_one_event_with_the_digest_of_all_that_happened(scenario):
         (2 | 3 << 16, 0x00FF, 0, 12, 0, 0, 0, 0),  # return, step 3
     )
     digest = fnv(*(word for event in once * 2 for word in event))
-    assert events[1:] == (Event("loop", 1, wire.NO_TARGET, 6, digest | 2 << 32, 0, 0, 0),)
+    assert events[1:] == (Event("loop", 1, layout.NO_TARGET, 6, digest | 2 << 32, 0, 0, 0),)
 
 
 def test_an_inner_loop_is_one_event_of_the_outer_one(scenario):
@@ -322,11 +324,11 @@ def test_a_scenario_without_events_is_refused(scenario):
 
 
 def test_a_scenario_with_more_events_than_a_guest_holds_is_refused(scenario):
-    predict(scenario(call(0, 1, "looped", count=wire.TRACE_EVENTS - 1)))
+    predict(scenario(call(0, 1, "looped", count=layout.TRACE_EVENTS - 1)))
     with pytest.raises(
-        ScenarioError, match=rf"{wire.TRACE_EVENTS + 1} events; a guest holds {wire.TRACE_EVENTS}: use loop\(\)"
+        ScenarioError, match=rf"{layout.TRACE_EVENTS + 1} events; a guest holds {layout.TRACE_EVENTS}: use loop\(\)"
     ):
-        predict(scenario(call(0, 1, "looped", count=wire.TRACE_EVENTS)))
+        predict(scenario(call(0, 1, "looped", count=layout.TRACE_EVENTS)))
 
 
 def test_a_call_that_would_execute_foreign_bytes_is_refused(scenario):

@@ -8,7 +8,7 @@ from farm.cell import FAILED, PASSED, SKIPPED, UNSURE, Hole, Verdict
 from farm.engines import Reply, engines
 from farm.run import verdict
 from farm.run.verdict import Judge, digest, first_difference, is_sensitive
-from farm.scenario import Defect, Scenario, call, patch, restore, wire
+from farm.scenario import Defect, Scenario, call, layout, patch, restore
 from farm.scenario.model import predict
 from farm.scenario.wire import Event
 
@@ -114,12 +114,12 @@ def test_dropped_events_are_a_mismatch_though_all_others_are_right(judged, trace
 
 
 def test_a_trace_that_is_full_says_how_many_events_were_dropped(judged, trace, scenario):
-    events = [predict(scenario(*STEPS))[0]] * wire.TRACE_EVENTS
+    events = [predict(scenario(*STEPS))[0]] * layout.TRACE_EVENTS
     assert judged(Reply(trace(events=events, dropped=3))).reason == "3 events were dropped: the trace is full"
 
 
 def test_a_trace_that_is_cut_off_is_a_mismatch_with_the_events_that_are_whole(judged, trace, scenario):
-    result = judged(Reply(trace()[: 4 * wire.HEADER_WORDS + 40]))
+    result = judged(Reply(trace()[: 4 * layout.HEADER_WORDS + 40]))
     assert result.verdict is Verdict.MISMATCH
     assert result.reason == (
         "the trace says that it has 6 events and 576 bytes of code, 768 bytes in all, and 40 follow its header"

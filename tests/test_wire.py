@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from farm import suite
 from farm.run.verdict import first_difference
-from farm.scenario import Target, call, patch, query, restore, wire
+from farm.scenario import Target, call, layout, patch, prose, query, restore, wire
 from farm.scenario.wire import Event
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -22,7 +22,7 @@ _word = st.integers(0, 0xFFFFFFFF)
 _half = st.integers(0, 0xFFFF)
 _events = st.builds(
     Event,
-    kind=st.sampled_from(sorted(wire.KINDS)),
+    kind=st.sampled_from(sorted(layout.KINDS)),
     step=_half,
     target=_word,
     arguments=_word,
@@ -54,7 +54,7 @@ def instructions(words, depth=0):
 @given(st.lists(_events, max_size=8), st.booleans())
 @settings(max_examples=100)
 def test_events_survive_a_round_trip_in_either_byte_order(events, big_endian):
-    trace = bytes(4 * wire.HEADER_WORDS) + wire.encode_events(events, big_endian=big_endian)
+    trace = bytes(4 * layout.HEADER_WORDS) + wire.encode_events(events, big_endian=big_endian)
     assert wire.decode_events(trace, len(events), big_endian=big_endian) == events
 
 
@@ -67,19 +67,19 @@ def test_the_two_byte_orders_of_an_event_hold_the_same_words(event):
 
 @given(st.lists(_events, min_size=1, max_size=4), st.integers(0, 31))
 def test_a_trace_that_is_cut_off_gives_the_events_that_are_whole(events, missing):
-    trace = bytes(4 * wire.HEADER_WORDS) + wire.encode_events(events, big_endian=False)
+    trace = bytes(4 * layout.HEADER_WORDS) + wire.encode_events(events, big_endian=False)
     whole = len(events) - (missing > 0)
     seen = wire.decode_events(trace[: len(trace) - missing], len(events), big_endian=False)
     assert seen == events[:whole]
 
 
 def test_an_event_of_a_kind_nobody_knows_is_named_by_its_number():
-    trace = bytes(4 * wire.HEADER_WORDS) + struct.pack("<8I", 77, 0, 0, 0, 0, 0, 0, 0)
+    trace = bytes(4 * layout.HEADER_WORDS) + struct.pack("<8I", 77, 0, 0, 0, 0, 0, 0, 0)
     assert wire.decode_events(trace, 1, big_endian=False)[0].kind == "kind 77"
 
 
 def test_a_trace_too_short_for_a_header_has_none():
-    assert wire.decode_header(bytes(4 * wire.HEADER_WORDS - 1), big_endian=False) is None
+    assert wire.decode_header(bytes(4 * layout.HEADER_WORDS - 1), big_endian=False) is None
     assert wire.decode_header(b"", big_endian=True) is None
 
 
@@ -99,7 +99,7 @@ def test_identity_tells_byte_order_word_size_and_mechanism(big_endian, word_size
 @pytest.mark.parametrize("name", ["supersede_then_restore", "patched_by_grandchild"])
 def test_the_layout_of_a_program_is_the_golden_one(name):
     words = words_of(wire.encode(suite.load()[name], big_endian=False))
-    assert words[1] == wire.wire_hash()
+    assert words[1] == layout.wire_hash()
     lines = [f"{words[0]:#x} HASH {words[2]}"]
     lines += [
         f"{'  ' * depth}op {op} step {step}: {' '.join(f'{word:#x}' for word in operands)}"
@@ -111,7 +111,7 @@ def test_the_layout_of_a_program_is_the_golden_one(name):
 @pytest.mark.parametrize("scenario", suite.load().values(), ids=lambda scenario: scenario.name)
 def test_lengths_of_instructions_nest(scenario):
     words = words_of(wire.encode(scenario, big_endian=True), ">")
-    assert words[0] == wire.PROGRAM_MAGIC
+    assert words[0] == layout.PROGRAM_MAGIC
     assert words[2] == len(words) - 3
     steps = [step for _, _, step, _ in instructions(words[3:])]
     assert steps == list(range(len(steps)))  # a pre-order walk
@@ -129,17 +129,17 @@ def test_a_64_bit_number_is_two_words_the_low_one_first(scenario):
 
 
 def test_a_program_as_large_as_a_guest_takes_is_encoded_and_one_word_more_is_refused(scenario):
-    room = wire.PROGRAM_WORDS - 3
+    room = layout.PROGRAM_WORDS - 3
     three, five = query(0), patch(0, "fast")  # words
     largest = wire.encode(scenario(*(three,) * 1361, *(five,) * 2), big_endian=False)
-    assert len(largest) == 4 * wire.PROGRAM_WORDS
+    assert len(largest) == 4 * layout.PROGRAM_WORDS
     with pytest.raises(ValueError, match=rf"a program of {room + 1} words; a guest takes {room}"):
         wire.encode(scenario(*(three,) * 1363, five), big_endian=False)
 
 
 def test_the_guest_gets_the_hash_of_its_own_constants():
-    text = wire.header()
-    assert f"#define WIRE_HASH {wire.wire_hash():#x}\n" in text
+    text = layout.header()
+    assert f"#define WIRE_HASH {layout.wire_hash():#x}\n" in text
     assert text.count("#define WIRE_HASH") == 1
 
 
@@ -148,29 +148,29 @@ def test_the_guest_gets_the_hash_of_its_own_constants():
     ["PROGRAM_MAGIC", "TRACE_MAGIC", "PROGRAM_WORDS", "TRACE_EVENTS", "EVENT_WORDS", "NO_TARGET", "FNV_PRIME"],
 )
 def test_the_hash_changes_with_a_constant(constant, monkeypatch):
-    before = wire.wire_hash()
-    monkeypatch.setattr(wire, constant, getattr(wire, constant) + 1)
-    wire.wire_hash.cache_clear()
+    before = layout.wire_hash()
+    monkeypatch.setattr(layout, constant, getattr(layout, constant) + 1)
+    layout.wire_hash.cache_clear()
     try:
-        assert wire.wire_hash() != before
+        assert layout.wire_hash() != before
     finally:
-        wire.wire_hash.cache_clear()
+        layout.wire_hash.cache_clear()
 
 
 @pytest.mark.parametrize("table", ["OPS", "KINDS", "MECHANISMS"])
 def test_the_hash_changes_with_a_number_in_a_table(table, monkeypatch):
-    before = wire.wire_hash()
-    monkeypatch.setitem(getattr(wire, table), next(iter(getattr(wire, table))), 99)
-    wire.wire_hash.cache_clear()
+    before = layout.wire_hash()
+    monkeypatch.setitem(getattr(layout, table), next(iter(getattr(layout, table))), 99)
+    layout.wire_hash.cache_clear()
     try:
-        assert wire.wire_hash() != before
+        assert layout.wire_hash() != before
     finally:
-        wire.wire_hash.cache_clear()
+        layout.wire_hash.cache_clear()
 
 
 @pytest.mark.parametrize("table", ["OPS", "KINDS", "MECHANISMS"])
 def test_no_two_names_share_a_number(table):
-    numbers = list(getattr(wire, table).values())
+    numbers = list(getattr(layout, table).values())
     assert len(set(numbers)) == len(numbers)
 
 
@@ -200,9 +200,9 @@ def test_an_event_reads_as_a_sentence(event, text):
 _unknown = st.integers(77, 0xFFFF).map("kind {}".format)
 _any_event = st.builds(
     Event,
-    kind=st.sampled_from(sorted(wire.KINDS)) | _unknown,
+    kind=st.sampled_from(sorted(layout.KINDS)) | _unknown,
     step=_half,
-    target=st.sampled_from([0, 0xFF, 0x1FF, 0xF0, 0x77, wire.NO_TARGET, wire.UNKNOWN_TARGET]) | _word,
+    target=st.sampled_from([0, 0xFF, 0x1FF, 0xF0, 0x77, layout.NO_TARGET, layout.UNKNOWN_TARGET]) | _word,
     arguments=st.integers(0, 3) | _word,
     value=st.integers(0, 8) | st.integers(0, 2**64 - 1),
     stack=st.integers(-8, 8) | st.integers(-(2**31), 2**31 - 1),
@@ -222,14 +222,14 @@ def test_two_events_that_differ_have_different_words(event, data):
 
 
 def test_small_events_that_differ_have_different_words():
-    kinds, targets = [*wire.KINDS, "kind 77"], [0, 1, 0xFF, 0x100, wire.NO_TARGET, wire.UNKNOWN_TARGET]
+    kinds, targets = [*layout.KINDS, "kind 77"], [0, 1, 0xFF, 0x100, layout.NO_TARGET, layout.UNKNOWN_TARGET]
     events = [Event(*parts, 0, 0, 0) for parts in itertools.product(kinds, [0, 1], targets, range(3), range(9))]
     assert len(set(map(str, events))) == len(events)
 
 
-@pytest.mark.parametrize("kind", wire.KINDS)
+@pytest.mark.parametrize("kind", layout.KINDS)
 def test_a_difference_in_the_value_alone_is_told(kind):
-    right = Event(kind, 4, wire.NO_TARGET, 0, 0, 0, 0, 0)
+    right = Event(kind, 4, layout.NO_TARGET, 0, 0, 0, 0, 0)
     words = first_difference([right], [right._replace(value=1)])
     expected, seen = re.fullmatch(r"event 0: expected \[(.*)\], seen \[(.*)\]", words).groups()
     assert expected != seen
@@ -237,7 +237,7 @@ def test_a_difference_in_the_value_alone_is_told(kind):
 
 def test_targets_are_named_by_function_and_number():
     assert wire.target_word(3, Target.FAR) == 0x0303
-    assert wire.target_name(wire.target_word(7, Target.RET0)) == "whatever_7 -> ret0"
+    assert prose.target_name(wire.target_word(7, Target.RET0)) == "whatever_7 -> ret0"
 
 
 def test_fnv_of_nothing_is_the_basis_and_is_chained_by_its_second_argument():

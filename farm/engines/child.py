@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from farm.engines import Reply
 from farm.processes import Process
-from farm.scenario.wire import KEEP
+from farm.scenario.layout import KEEP
 from farm.text import printable
 
 _IN_FLIGHT = 32 * 1024  # bytes; half of a pipe's capacity

@@ -31,7 +31,8 @@ from farm.errors import Missing, MissingToolError
 from farm.guest.variant import QemuUserSettings, Variant
 from farm.processes import Process
 from farm.scenario import Defect
-from farm.scenario.wire import KEEP, trace_limit
+from farm.scenario.layout import KEEP
+from farm.scenario.wire import trace_limit
 
 if TYPE_CHECKING:
     from farm.guest.image import Image

@@ -39,14 +39,15 @@ from farm.guest.image import DESCRIPTION, ELF, Image, Spec, describe, described
 from farm.guest.inputs import Files, Places
 from farm.guest.toolchain import RETPOLINE_SOURCE, TOOLCHAINS
 from farm.guest.variant import ABI_FILE, Variant
-from farm.scenario import wire
+from farm.scenario import layout
 
 PLATFORM = "linux"
 
 #: The farm's code that makes a guest of what the compilers made, and describes it.
 HOST_MODULES = (
     *("guest.build", "guest.call_sites", "guest.elf", "guest.image", "guest.inputs", "guest.layout", "guest.link"),
-    *("guest.mechanisms", "guest.toolchain", "guest.variant", "scenario", "scenario.wire"),
+    *("guest.mechanisms", "guest.toolchain", "guest.variant"),
+    *("scenario", "scenario.functions", "scenario.layout", "scenario.wire"),
 )
 
 #: What compilers see of the environment: all else could change what they make and is in no key.
@@ -132,7 +133,13 @@ def _settings(variant: Variant, toolchain: str) -> str:
 def _request(spec: Spec, files: Files) -> str:
     """The digest of all that is known of an image before its sources are read: hexadecimal, 32 characters."""
     digest, places = hashlib.sha256(_host(HOST_MODULES)), _places(spec)
-    asked = (wire.wire_hash(), spec.mechanism, spec.toolchain, spec.baselines, spec.control and CONTROLS[spec.control])
+    asked = (
+        layout.wire_hash(),
+        spec.mechanism,
+        spec.toolchain,
+        spec.baselines,
+        spec.control and CONTROLS[spec.control],
+    )
     digest.update(repr((asked, TOOLCHAINS[spec.toolchain].identity(spec.variant))).encode())
     digest.update(_settings(spec.variant, spec.toolchain).encode())
     digest.update("\n".join([places.name(str(path)) for path in sources(spec, files)]).encode())
@@ -250,7 +257,7 @@ def _build(spec: Spec, request: str) -> Image:
     for _ in range(_ATTEMPTS):
         with tempfile.TemporaryDirectory(dir=_made(request).parent, prefix=f"{request}-") as name:
             work = Path(name)
-            (work / "wire.h").write_text(wire.header(), encoding="utf-8")
+            (work / "wire.h").write_text(layout.header(), encoding="utf-8")
             began, places = (work / "wire.h").stat().st_ctime_ns, _places(spec, work)
             objects, names = _compile(spec, work, places, began)
             linked, told = work / ELF, work / "link.d"
@@ -306,7 +313,7 @@ def _object(spec: Spec, source: Path, work: Path, places: Places, began: int) ->
     flags += _compile_flags(spec, generated)
     fixed = toolchain.compile(spec.variant, flags, source, Path("object"))
     request = hashlib.sha256(_host(("guest.inputs",)))
-    request.update(repr((wire.wire_hash(), toolchain.identity(spec.variant), places.without_paths(fixed))).encode())
+    request.update(repr((layout.wire_hash(), toolchain.identity(spec.variant), places.without_paths(fixed))).encode())
     made = _made(request.hexdigest()[:32])
     try:
         if kept := _kept_object(made, request.digest(), places):

@@ -19,7 +19,8 @@ from farm.guest import elf, mechanisms
 from farm.guest.call_sites import CODE, branches
 from farm.guest.elf import Section, Segment, Symbol, bytes_at
 from farm.guest.variant import Variant
-from farm.scenario import FUNCTIONS, REAL_TARGETS, Target, wire
+from farm.scenario import FUNCTIONS, REAL_TARGETS, Target
+from farm.scenario.layout import SITE_IN_MODULE
 
 _EXECUTE, _WRITE = 1, 2
 _SITE_BYTES = 4
@@ -308,15 +309,15 @@ def _sites(guest: Linked) -> Iterator[str]:
     module, text = guest.region("module"), guest.region("sites")
     last = -_SITE_BYTES
     for site in guest.sites:
-        function = site.function & ~wire.SITE_IN_MODULE
+        function = site.function & ~SITE_IN_MODULE
         name = f"the call site of whatever_{function} at {site.address:#x}"
         if function >= len(FUNCTIONS):
             yield f"{name}: there is no such function"
         if site.address < last + _SITE_BYTES:
             yield f"{name} is not behind the one at {last:#x} (farm_sites is sorted, and no two share a byte)"
         last = site.address
-        if site.address not in (module if site.function & wire.SITE_IN_MODULE else text):
-            where = "module" if site.function & wire.SITE_IN_MODULE else "sites"
+        if site.address not in (module if site.function & SITE_IN_MODULE else text):
+            where = "module" if site.function & SITE_IN_MODULE else "sites"
             yield f"{name} is not between {where}_start and {where}_end, which are opened to patch it (mechanism.h)"
         elif int.from_bytes(guest.bytes_at(site.address, _SITE_BYTES), guest.variant.byte_order) != site.linked:
             yield f"{name}: the table has {site.linked:#010x}, and the linker left something else there"
@@ -333,7 +334,7 @@ def _branches(guest: Linked) -> Iterator[str]:
     """Every branch to a stub is in the table of call sites, but what one store cannot replace."""
     if not guest.redirects:
         return
-    table = {(site.address, site.function & ~wire.SITE_IN_MODULE) for site in guest.sites}
+    table = {(site.address, site.function & ~SITE_IN_MODULE) for site in guest.sites}
     stubs = {guest.stub(number): number for number in range(len(FUNCTIONS))}
     for section in (section for section in guest.sections if section.name in CODE):
         code = guest.bytes_at(section.address, section.size)

@@ -15,7 +15,9 @@ from farm.guest import layout, mechanisms
 from farm.guest.call_sites import CallSite, redirected, survey
 from farm.guest.elf import SYMBOLS, Segment, bytes_at
 from farm.guest.variant import Variant
-from farm.scenario import REAL_TARGETS, wire
+from farm.scenario import REAL_TARGETS
+from farm.scenario.layout import FNV_BASIS, SITE_IN_MODULE
+from farm.scenario.wire import fnv
 
 
 def patched(symbols: dict[str, int], region: str) -> tuple[int, int]:
@@ -50,7 +52,7 @@ def fill(path: Path, name: str, variant: Variant, mechanism: str) -> tuple[CallS
         "section .module",
         guest.bytes_at(module.start, len(module)),
         "farm_module",
-        "MODULE_SIZE in farm/scenario/wire.py",
+        "MODULE_SIZE in farm/scenario/layout.py",
     )
     sites: tuple[CallSite, ...] = ()
     if made_by.redirects:
@@ -58,13 +60,13 @@ def fill(path: Path, name: str, variant: Variant, mechanism: str) -> tuple[CallS
             sites = survey(path, variant).sites
         except ImageError as error:
             raise ImageError(f"{name}: {error}") from None
-        marked = ((s.address, s.word, s.function | (wire.SITE_IN_MODULE if s.module else 0)) for s in sites)
+        marked = ((s.address, s.word, s.function | (SITE_IN_MODULE if s.module else 0)) for s in sites)
         table = b"".join(guest.entry.pack(*fields) for fields in marked)
-        put(f"the table of {len(sites)} call sites", table, "farm_sites", "SITE_CAPACITY in farm/scenario/wire.py")
+        put(f"the table of {len(sites)} call sites", table, "farm_sites", "SITE_CAPACITY in farm/scenario/layout.py")
         count = len(sites).to_bytes(4, variant.byte_order)
         put("their number", count, "farm_site_count", "one word")
         words = b"".join(_words_by_target(site, guest.functions, variant) for site in sites)
-        put("what they hold by target", words, "farm_site_words", "SITE_CAPACITY in farm/scenario/wire.py")
+        put("what they hold by target", words, "farm_site_words", "SITE_CAPACITY in farm/scenario/layout.py")
     layout.check(replace(guest, content=bytes(content)))
     path.write_bytes(content)
     path.chmod(0o755)
@@ -83,10 +85,10 @@ def _words_by_target(site: CallSite, functions: dict[str, int], variant: Variant
 
 def text_digest(content: bytes, segments: tuple[Segment, ...], symbols: dict[str, int], *, big_endian: bool) -> int:
     """The digest of text, stubs and state of the guest whose file is ``content``, as the guest itself computes it."""
-    digest = wire.FNV_BASIS
+    digest = FNV_BASIS
     for region in ("text", "module", "sites", "stub", "far", "state"):
         start, end = symbols[f"{region}_start"], symbols[f"{region}_end"]
         data = bytes_at(content, segments, start, end - start) if end > start else b""
         words = struct.unpack(f"{'>' if big_endian else '<'}{len(data) // 4}I", data)
-        digest = wire.fnv(words, digest)
+        digest = fnv(words, digest)
     return digest

@@ -17,7 +17,7 @@ import msgspec
 from farm import paths
 from farm.errors import BackendError
 from farm.guest.variant import Variant
-from farm.scenario import wire
+from farm.scenario import layout
 
 _COMMON = "common"
 _OPTIONAL = "?"
@@ -70,12 +70,12 @@ class Mechanism:
 
 @functools.cache
 def load() -> dict[str, Mechanism]:
-    """Every mechanism by name, in the order of :data:`farm.scenario.wire.MECHANISMS`.
+    """Every mechanism by name, in the order of :data:`farm.scenario.layout.MECHANISMS`.
 
     Raises :class:`~farm.errors.BackendError` with file and key if one cannot be used.
     """
     folders = {path.parent.name: path for path in (paths.data("images") / "mechanism").glob("*/mechanism.toml")}
-    return {name: read(folders[name]) for name in wire.MECHANISMS}
+    return {name: read(folders[name]) for name in layout.MECHANISMS}
 
 
 def read(path: Path) -> Mechanism:

@@ -41,7 +41,19 @@ from farm.guest.image import Image
 from farm.guest.variant import ENCODERS, Variant
 from farm.processes import Process
 from farm.run.plan import Plan, hole_of, on_engine
-from farm.scenario import REAL_TARGETS, Call, Interrupted, Patch, Restore, Scenario, Scribble, Target, walk, wire
+from farm.scenario import (
+    REAL_TARGETS,
+    Call,
+    Interrupted,
+    Patch,
+    Restore,
+    Scenario,
+    Scribble,
+    Target,
+    layout,
+    walk,
+    wire,
+)
 from farm.text import command_line, quoted
 
 TIMEOUT = 60.0  # seconds of a session that nobody attends
@@ -104,7 +116,7 @@ def prepare(plan: Plan, cell: Cell, control: str | None = None) -> Prepared:
     built = build.image(image.Spec(variant, cell.mechanism, cell.toolchain, control))
     scenario = plan.scenarios[cell.scenario]
     program = wire.encode(scenario, big_endian=built.big_endian)
-    head = len(program) | wire.KEEP  # a reset behind it would stop at every word that it puts back
+    head = len(program) | layout.KEEP  # a reset behind it would stop at every word that it puts back
     frame = struct.pack(">I" if built.big_endian else "<I", head) + program
     name = f"{built.key}-{hashlib.sha256(frame).hexdigest()[:8]}"
     folder = _filled(

@@ -13,7 +13,7 @@ from farm.report.text import indented, line, printable
 from farm.run import verdict
 from farm.run.plan import Plan
 from farm.run.verdict import Result
-from farm.scenario import REFUSALS, Call, Patch, Status, walk, wire
+from farm.scenario import REFUSALS, Call, Patch, Status, layout, prose, walk, wire
 
 _CONTEXT = 3  # events shown before the first difference
 
@@ -63,7 +63,7 @@ def outcome(result: Result, plan: Plan) -> str:
             entered[event.target >> 8] = event.target
         elif event.kind == "return" and event.target >> 8 in entered:
             values[entered[event.target >> 8]] = event.value
-    return ", ".join(f"{wire.target_name(target)} {value:#x}" for target, value in sorted(values.items()))
+    return ", ".join(f"{prose.target_name(target)} {value:#x}" for target, value in sorted(values.items()))
 
 
 def _features(result: Result, plan: Plan) -> frozenset[str]:
@@ -87,11 +87,11 @@ def notes(have: wire.Event | None, want: wire.Event | None) -> list[str]:
     said: list[str] = []
     if have is None:
         return said
-    if have.kind in wire.ANSWERED and (want is None or have.value != want.value):
+    if have.kind in layout.ANSWERED and (want is None or have.value != want.value):
         meaning = REFUSALS.get(Status(have.value)) if have.value in set(Status) else None
-        said += [f"{wire.status_name(have.value)}: {meaning}"] if meaning else []
+        said += [f"{prose.status_name(have.value)}: {meaning}"] if meaning else []
     if have.abi and (want is None or have.abi != want.abi):
-        said.append(f"ABI violations {have.abi:#x}: {', '.join(wire.violations(have))}")
+        said.append(f"ABI violations {have.abi:#x}: {', '.join(prose.violations(have))}")
     return said
 
 
@@ -137,7 +137,7 @@ def _focus(result: Result, plan: Plan) -> int | None:
     if scenario is None:
         return None
     pairs = zip(expectation(result, plan)[0], result.observed or (), strict=False)
-    target = next((want.target for want, have in pairs if want != have), wire.NO_TARGET)
-    if target != wire.NO_TARGET:
+    target = next((want.target for want, have in pairs if want != have), layout.NO_TARGET)
+    if target != layout.NO_TARGET:
         return target >> 8
     return next((step.function for step in walk(scenario.steps) if isinstance(step, (Call, Patch))), None)

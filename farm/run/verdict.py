@@ -121,7 +121,7 @@ class Judge:
         *,
         kept: bool = False,
     ) -> None:
-        """``kept``: the programs were sent with :data:`farm.scenario.wire.KEEP`, so the guest did not reset itself."""
+        """``kept``: the programs were sent with :data:`~farm.scenario.layout.KEEP`, so the guest did not reset."""
         self._image = image
         self._decoder = image.decoder()
         self._text_digest = None if kept else image.text_digest

@@ -17,6 +17,7 @@ import copy
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from farm.scenario import (
     COMPOSITE,
@@ -52,7 +53,8 @@ from farm.scenario import (
     has_call_site,
     substeps,
 )
-from farm.scenario.wire import DOUBLE_BITS, FNV_BASIS, NO_TARGET, TRACE_EVENTS, Event, fnv, target_word
+from farm.scenario.layout import DOUBLE_BITS, FNV_BASIS, NO_TARGET, TRACE_EVENTS
+from farm.scenario.wire import Event, fnv, target_word
 
 _MASK32 = 0xFFFFFFFF
 _MASK64 = 0xFFFFFFFFFFFFFFFF
@@ -191,6 +193,22 @@ class _Work:
     out: bytes = b""
 
 
+#: What each type of step does: a method of :class:`Reference`.
+DOES: dict[type[Step], Callable[[Any, Any, int], None]] = {}
+
+_Method = TypeVar("_Method", bound=Callable[[Any, Any, int], None])
+
+
+def _does(*types: type[Step]) -> Callable[[_Method], _Method]:
+    """Mark the method that says what steps of ``types`` do."""
+
+    def marked(method: _Method) -> _Method:
+        DOES.update(dict.fromkeys(types, method))
+        return method
+
+    return marked
+
+
 @dataclass
 class Reference:
     """A guest that makes no mistake, on a CPU with ``features``.  After a :class:`ScenarioError` it is of no use."""
@@ -227,57 +245,69 @@ class Reference:
             first += size(step)
 
     def execute(self, step: Step, number: int) -> None:
-        match step:
-            case Call():
-                self.call(step, number)
-            case Patch():
-                word = target_word(step.function, step.target)
-                self.emit("patch", number, word, value=self.patch(step))
-            case Restore():
-                word = target_word(step.function, Target.DEFAULT)
-                self.emit("restore", number, word, value=self.set(step.function, Target.DEFAULT))
-            case Query():
-                if step.function in self.scribbled:
-                    raise ScenarioError(f"whatever_{step.function} is queried while foreign bytes are at its stub")
-                self.emit("query", number, target_word(step.function, self.current[step.function]))
-            case Code():
-                self.code(step, number)
-            case Sites():
-                self.sites(step, number)
-            case Address():
-                self.emit("address", number, step.function << 8 | ANY_TARGET)
-            case Scribble():
-                status = Status.READ_ONLY if self.locked else Status.OK
-                if status is Status.OK:
-                    self.scribbled.add(step.function)
-                self.emit("scribble", number, step.function << 8 | ANY_TARGET, value=status)
-            case Tamper():
-                if self.locked or step.function in self.scribbled:
-                    raise ScenarioError(
-                        f"whatever_{step.function} is tampered with while its text is locked or foreign"
-                    )
-                self.emit("tamper", number, step.function << 8 | ANY_TARGET)
-            case LockText():
-                self.locked = step.locked
-                self.emit("lock", number, value=int(step.locked))
-            case FailPoke():
-                self.failing_poke = step.number
-                self.emit("fail-poke", number, value=step.number)
-            case Interrupted():
-                self.interrupted(step, number)
-            case Protection():
-                self.emit("protection", number)
-            case Load() | Unload():
-                self.load(step, number)
-            case Output():
-                if Kind.CHACHA in self.at_work:
-                    raise ScenarioError("the output is asked for while it is being written")
-                digest = algorithms.fnv_bytes(self.work.out, FNV_BASIS)
-                self.emit("output", number, arguments=len(self.work.out), value=digest)
-            case Loop():
-                self.loop(step, number)
+        """Do ``step``.  Raises :class:`TypeError` for one that the specification knows nothing of."""
+        does = DOES.get(type(step))
+        if does is None:
+            raise TypeError(f"the model does not know what {type(step).__name__} does")
+        does(self, step, number)
 
-    def patch(self, step: Patch) -> Status:
+    @_does(Patch)
+    def patch(self, step: Patch, number: int) -> None:
+        self.emit("patch", number, target_word(step.function, step.target), value=self.request(step))
+
+    @_does(Restore)
+    def restore(self, step: Restore, number: int) -> None:
+        word = target_word(step.function, Target.DEFAULT)
+        self.emit("restore", number, word, value=self.set(step.function, Target.DEFAULT))
+
+    @_does(Query)
+    def query(self, step: Query, number: int) -> None:
+        if step.function in self.scribbled:
+            raise ScenarioError(f"whatever_{step.function} is queried while foreign bytes are at its stub")
+        self.emit("query", number, target_word(step.function, self.current[step.function]))
+
+    @_does(Address)
+    def address(self, step: Address, number: int) -> None:
+        self.emit("address", number, step.function << 8 | ANY_TARGET)
+
+    @_does(Scribble)
+    def scribble(self, step: Scribble, number: int) -> None:
+        status = Status.READ_ONLY if self.locked else Status.OK
+        if status is Status.OK:
+            self.scribbled.add(step.function)
+        self.emit("scribble", number, step.function << 8 | ANY_TARGET, value=status)
+
+    @_does(Tamper)
+    def tamper(self, step: Tamper, number: int) -> None:
+        if self.locked or step.function in self.scribbled:
+            raise ScenarioError(f"whatever_{step.function} is tampered with while its text is locked or foreign")
+        self.emit("tamper", number, step.function << 8 | ANY_TARGET)
+
+    @_does(LockText)
+    def lock_text(self, step: LockText, number: int) -> None:
+        self.locked = step.locked
+        self.emit("lock", number, value=int(step.locked))
+
+    @_does(FailPoke)
+    def fail_poke(self, step: FailPoke, number: int) -> None:
+        self.failing_poke = step.number
+        self.emit("fail-poke", number, value=step.number)
+
+    @_does(Protection)
+    def protection(self, step: Protection, number: int) -> None:
+        del step
+        self.emit("protection", number)
+
+    @_does(Output)
+    def output(self, step: Output, number: int) -> None:
+        del step
+        if Kind.CHACHA in self.at_work:
+            raise ScenarioError("the output is asked for while it is being written")
+        digest = algorithms.fnv_bytes(self.work.out, FNV_BASIS)
+        self.emit("output", number, arguments=len(self.work.out), value=digest)
+
+    def request(self, step: Patch) -> Status:
+        """What the mechanism answers."""
         if step.offset and step.target in (Target.NULL, Target.RET0):
             raise ScenarioError(f"{step.target.name} at an offset of whatever_{step.function}: no guest can be asked")
         if step.offset:
@@ -313,6 +343,7 @@ class Reference:
         self.chosen.discard(function)
         return Status.OK
 
+    @_does(Interrupted)
     def interrupted(self, step: Interrupted, number: int) -> None:
         if not {step.target, step.elsewhere} <= set(REAL_TARGETS) or self.locked or self.failing_poke or self.scribbled:
             raise ScenarioError(f"whatever_{step.function}: this request may be refused before it has a middle")
@@ -322,6 +353,7 @@ class Reference:
         self.emit("interrupt", number, target_word(step.other, step.elsewhere), value=Status.BUSY)
         self.emit("patch", number, target_word(step.function, step.target))
 
+    @_does(Load, Unload)
     def load(self, step: Load | Unload, number: int) -> None:
         loading = isinstance(step, Load)
         if loading is self.loaded or self.failing_poke or self.depth:
@@ -333,12 +365,14 @@ class Reference:
         self.behind = patched if loading and self.locked else set()
         self.emit("load" if loading else "unload", number)
 
+    @_does(Code)
     def code(self, step: Code, number: int) -> None:
         functions = range(len(FUNCTIONS)) if step.function is None else (step.function,)
         word = NO_TARGET if step.function is None else step.function << 8 | ANY_TARGET
         changed = any(f in self.scribbled or self.current[f] is not Target.DEFAULT for f in functions)
         self.emit("code", number, word, value=int(changed))
 
+    @_does(Sites)
     def sites(self, step: Sites, number: int) -> None:
         function = f"whatever_{step.function}"
         if step.target is not self.current[step.function] or step.target not in REAL_TARGETS:
@@ -351,6 +385,7 @@ class Reference:
             raise ScenarioError(f"the module was loaded while its text was locked: its calls of {function} may stay")
         self.emit("sites", number, target_word(step.function, step.target))
 
+    @_does(Call)
     def call(self, step: Call, number: int) -> None:
         function = step.function
         inside = [step.inside]
@@ -447,6 +482,7 @@ class Reference:
         work.counter = (counter + -(-length // 64)) & _MASK32
         return fnv((counter, length)), 0, work.counter
 
+    @_does(Loop)
     def loop(self, step: Loop, number: int) -> None:
         outer, self.events, iteration = self.events, [], self.iteration
         digest, folded = FNV_BASIS, 0

@@ -34,7 +34,7 @@ import unicorn
 import unicorn.unicorn_const as uc_const
 
 from farm.guest.variant import ENCODERS, REGISTER_MODULES, UnicornSettings
-from farm.scenario.wire import DOORBELL_REGION, EVENT_WORDS, FEATURES, HEADER_WORDS, TEXT_FAULTS
+from farm.scenario.layout import DOORBELL_REGION, EVENT_WORDS, FEATURES, HEADER_WORDS, TEXT_FAULTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -241,7 +241,7 @@ class Machine:
                 self._pages.update(dict.fromkeys(range(start, start + length, self._page), permissions))
 
     def _on_question(self, uc: Any, offset: int, size: int, user_data: object) -> int:
-        """What is wrong with the text's protection (:data:`~farm.scenario.wire.TEXT_FAULTS`), as Unicorn has it."""
+        """What is wrong with the text's protection (:data:`~farm.scenario.layout.TEXT_FAULTS`), as Unicorn has it."""
         del offset, user_data
         text = [range(place.address, place.address + place.size) for place, _ in self._pristine]
         present = [

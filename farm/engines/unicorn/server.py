@@ -42,7 +42,8 @@ from farm.engines.unicorn import (
 )
 from farm.engines.unicorn.machine import GuestFault, Machine
 from farm.guest.image import described
-from farm.scenario.wire import KEEP, attested
+from farm.scenario.layout import KEEP
+from farm.scenario.wire import attested
 
 _TICK = 0.05  # seconds
 _NO_DIGEST = bytes(4)

@@ -10,6 +10,7 @@ runs where that is met.  Half of the programs need nothing.  A step that leaves 
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,7 +23,6 @@ from farm.scenario import (
     POKING,
     REAL_TARGETS,
     WORK,
-    Address,
     Call,
     Code,
     Defect,
@@ -32,25 +32,23 @@ from farm.scenario import (
     Load,
     LockText,
     Loop,
-    Output,
     Patch,
-    Protection,
     Query,
     Restore,
     Scenario,
-    Scribble,
     Shape,
     Sites,
     Step,
-    Tamper,
     Target,
-    Unload,
     has_call_site,
+    layout,
     piece,
     walk,
     wire,
 )
+from farm.scenario.fields import Field, Flag, Function, FunctionOrAll, Long, Member, Nested
 from farm.scenario.model import Reference, ScenarioError, size
+from farm.scenario.steps import OPS
 
 #: What not every cell has, and the part of a scenario that says so; ``asm`` is found by the plan itself.
 NEEDS: dict[str, tuple[str, tuple[frozenset[str], str] | str | None]] = {
@@ -101,13 +99,33 @@ class Writer:
             start = PATTERN_SIZE - length if self.one_in(4) else draw.randrange(PATTERN_SIZE - length + 1)
             flags = {name: self.one_in(2) for name in ("more", "in_place", "wrap")}
             return piece(length, start, **flags)
-        return draw.choice(_NUMBERS) if self.one_in(2) else draw.randrange(1 << 64)
+        return self.long()
+
+    def long(self) -> int:
+        return self.random.choice(_NUMBERS) if self.one_in(2) else self.random.randrange(1 << 64)
 
     def nested(self, depth: int) -> tuple[Step, ...]:
         """Steps for the inside of another; none where there are levels enough."""
         if depth >= _DEEPEST:
             return ()
         return tuple(self.step(depth + 1) for _ in range(1 + self.random.randrange(_NESTED)))
+
+    def field(self, kind: Field, depth: int) -> object:
+        """Something that a field of this kind may hold."""
+        match kind:
+            case FunctionOrAll():
+                return None if self.one_in(3) else self.function()
+            case Function():
+                return self.function()
+            case Member():
+                return self.random.choice(kind.valid)
+            case Flag():
+                return self.one_in(2)
+            case Long():
+                return self.long()
+            case Nested():
+                return self.nested(depth)
+        return self.random.randrange(4)  # some number
 
     def step(self, depth: int = 0) -> Step:
         """Any step that needs no more than the program may."""
@@ -141,39 +159,9 @@ def _patch(writer: Writer, depth: int) -> Step:
     return Patch(writer.function(), target, 1 + writer.random.randrange(40) if refused else 0)
 
 
-def _restore(writer: Writer, depth: int) -> Step:
-    del depth
-    return Restore(writer.function())
-
-
-def _query(writer: Writer, depth: int) -> Step:
-    del depth
-    return Query(writer.function())
-
-
-def _code(writer: Writer, depth: int) -> Step:
-    del depth
-    return Code(None if writer.one_in(3) else writer.function())
-
-
 def _sites(writer: Writer, depth: int) -> Step:
     del depth
     return Sites(writer.function(), Target.DEFAULT if writer.one_in(2) else writer.random.choice(REAL_TARGETS))
-
-
-def _scribble(writer: Writer, depth: int) -> Step:
-    del depth
-    return Scribble(writer.function())
-
-
-def _tamper(writer: Writer, depth: int) -> Step:
-    del depth
-    return Tamper(writer.function())
-
-
-def _lock_text(writer: Writer, depth: int) -> Step:
-    del depth
-    return LockText(locked=writer.one_in(2))
 
 
 def _fail_poke(writer: Writer, depth: int) -> Step:
@@ -187,66 +175,45 @@ def _interrupted(writer: Writer, depth: int) -> Step:
     return Interrupted(writer.function(), outer, writer.function(), inner)
 
 
-def _protection(writer: Writer, depth: int) -> Step:
-    del writer, depth
-    return Protection()
+def any_step(kind: type[Step], writer: Writer, depth: int) -> Step:
+    """A step of ``kind``, each field of which is drawn by itself."""
+    return kind(*[writer.field(field, depth) for field in kind.FIELDS.values()])
 
 
-def _load(writer: Writer, depth: int) -> Step:
-    del writer, depth
-    return Load()
+#: The types of step whose fields hang together, or whose model accepts few of all that they may hold.
+_OWN: dict[type[Step], Callable[[Writer, int], Step]] = {
+    Call: _call,
+    Patch: _patch,
+    Sites: _sites,
+    FailPoke: _fail_poke,
+    Interrupted: _interrupted,
+}
 
+#: How often each type is asked for, if it is not once.
+_WEIGHTS: dict[type[Step], int] = {
+    Call: 10,
+    Patch: 8,
+    Restore: 3,
+    Query: 2,
+    Code: 2,
+    LockText: 2,
+    Load: 2,
+    Loop: 2,
+}
 
-def _unload(writer: Writer, depth: int) -> Step:
-    del writer, depth
-    return Unload()
-
-
-def _loop(writer: Writer, depth: int) -> Step:
-    return Loop(writer.random.randrange(4), writer.nested(depth))
-
-
-def _output(writer: Writer, depth: int) -> Step:
-    del writer, depth
-    return Output()
-
-
-def _address(writer: Writer, depth: int) -> Step:
-    del depth
-    return Address(writer.function())
-
-
-#: For each type of step the function that draws one, and how often it is asked.  A new type is a new row.
+#: For each type of step the function that draws one, and how often it is asked.
 MAKERS: dict[type[Step], tuple[Callable[[Writer, int], Step], int]] = {
-    Call: (_call, 10),
-    Patch: (_patch, 8),
-    Restore: (_restore, 3),
-    Query: (_query, 2),
-    Code: (_code, 2),
-    Sites: (_sites, 1),
-    Scribble: (_scribble, 1),
-    Tamper: (_tamper, 1),
-    LockText: (_lock_text, 2),
-    FailPoke: (_fail_poke, 1),
-    Interrupted: (_interrupted, 1),
-    Protection: (_protection, 1),
-    Load: (_load, 2),
-    Unload: (_unload, 1),
-    Loop: (_loop, 2),
-    Output: (_output, 1),
-    Address: (_address, 1),
+    kind: (_OWN.get(kind, functools.partial(any_step, kind)), _WEIGHTS.get(kind, 1)) for kind in OPS
 }
 _BY_WEIGHT = [maker for maker, weight in MAKERS.values() for _ in range(weight)]
 
 
 def needs(step: Step) -> Iterator[str]:
     """What ``step`` itself needs, without the steps inside it."""
+    if step.TEXT or (isinstance(step, Patch) and step.offset):
+        yield "text"
     match step:
-        case Scribble() | Tamper() | LockText() | FailPoke():
-            yield "text"
         case Patch() | Interrupted():
-            if isinstance(step, Interrupted) or step.offset:
-                yield "text"
             if FUNCTIONS[step.function] is Kind.CRC and step.target is Target.FAST:
                 yield "clmul"
         case Call():
@@ -293,7 +260,7 @@ def program(seed: int, number: int) -> Program:
     writer = Writer(draw, may, (first, first, (first + 1) % len(FUNCTIONS), other))
     steps: list[Step] = []
     events: list[wire.Event] = []
-    guest, numbers, room = Reference(), 0, wire.PROGRAM_WORDS - 3
+    guest, numbers, room = Reference(), 0, layout.PROGRAM_WORDS - 3
     tries = 1 + draw.randrange(_LONGEST)
     while tries > 0 or not steps:
         tries -= 1
@@ -303,7 +270,7 @@ def program(seed: int, number: int) -> Program:
             trial.execute(step, numbers)
         except ScenarioError:
             continue
-        if words <= room and len(events) + len(trial.events) <= wire.TRACE_EVENTS:
+        if words <= room and len(events) + len(trial.events) <= layout.TRACE_EVENTS:
             steps.append(step)
             events += trial.events
             trial.events = []
