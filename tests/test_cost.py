@@ -21,7 +21,7 @@ from rich.console import Console
 
 from farm.engines import Reply, engines
 from farm.engines.unicorn import UNICORN
-from farm.engines.unicorn.machine import with_skipped
+from farm.engines.unicorn.recorder import with_skipped
 from farm.errors import MissingToolError
 from farm.guest import arch_toml, build
 from farm.guest.toolchain import TOOLCHAINS

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import inspect
 import os
 import random
 import resource
 import shutil
 import signal
 import time
+import typing
 from pathlib import Path
 
 import msgspec
@@ -19,11 +21,11 @@ from farm import live, processes, suite
 from farm.cell import Verdict
 from farm.engines import engines, qemu_user, timeout_of, unicorn
 from farm.engines.child import Child, ChildDied
-from farm.engines.unicorn import UNICORN
+from farm.engines.unicorn import UNICORN, quirks
 from farm.errors import BackendError, UsageError
 from farm.guest import arch_toml, build, image
 from farm.guest.controls import CONTROLS
-from farm.guest.variant import QemuUserSettings, Unavailable, UnicornSettings
+from farm.guest.variant import QemuUserSettings, Unavailable, UnicornQuirk, UnicornSettings
 from farm.scenario import Loop, Scribble, call, model, null, patch, query, wire
 
 PLENTY, LITTLE = 10.0, 0.4  # seconds
@@ -442,6 +444,28 @@ def test_one_instruction_at_a_time_gives_the_same_traces(qemu, guest, arm64, mec
 
 def test_unicorn_has_no_slow_mode_to_check_against(guest, arm64, good):
     assert UNICORN.cross_check(guest(), arm64, [good], PLENTY) is None
+
+
+# Quirks.
+
+
+def test_every_quirk_is_a_function_and_every_function_a_quirk():
+    assert set(quirks.QUIRKS) == set(typing.get_args(UnicornQuirk))
+    functions = {
+        name.replace("_", "-")
+        for name, value in vars(quirks).items()
+        if inspect.isfunction(value) and value.__module__ == quirks.__name__ and not name.startswith("_")
+    }
+    assert functions == set(quirks.QUIRKS)
+
+
+def test_every_quirk_is_one_that_some_variant_needs():
+    used = {quirk for variant in arch_toml.load().values() for quirk in _quirks(variant)}
+    assert used == set(quirks.QUIRKS)
+
+
+def _quirks(variant):
+    return (quirk for settings in variant.engine.values() for quirk in getattr(settings, "quirks", ()))
 
 
 # Holes.

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Protocol
+
+import msgspec
 
 from farm.cell import EngineName, Hole, Verdict
 from farm.errors import UsageError
@@ -61,6 +63,24 @@ class Reply:
     spoils: bool = False  #: the child that sent it is not to be believed any more
     path: Sequence[int] = ()  #: the address of every instruction executed, in order, where that was asked for
     blocks: Mapping[Block, int] = field(default_factory=dict)  #: and how often, where that was asked for
+
+
+#: An address, a size, a word, a place in an array: JSON and msgpack have no larger one than 64 bits.
+Number = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Steps(msgspec.Struct, frozen=True):
+    """All that a program did."""
+
+    count: Number  #: of instructions executed, those that are not recorded too
+    #: each instruction met: its address, and its bytes then; 16, if how long it is the emulator does not tell
+    code: list[tuple[Number, bytes]]
+    executed: bytes  #: places in ``code``, in order: an array of unsigned 32-bit numbers
+    stores: list[tuple[Number, Number, bytes, bytes]]  #: place in ``executed``, address, bytes before, bytes after
+    #: place in ``executed``, address, size, 1 read, 2 write, 4 execute
+    protections: list[tuple[Number, Number, Number, Number]]
+    #: place in ``executed``, where the encoder begins, its first argument (0: not known), the word of code it returned
+    encoded: list[tuple[Number, Number, Number, Number]]
 
 
 class Engine(Protocol):
