@@ -99,12 +99,10 @@ class Server:
             machine.rewind()
         else:
             machine.reset()
-        answer = self._guarded(current, machine, lambda: (TRACE, machine.run(program)))
-        if answer[0] == TRACE and not keep:
-            answer = TRACE, attested(answer[1], _NO_DIGEST if machine.left_changed() else current.digest)
-        if answer[0] != TRACE or not current.watched:
-            return answer
-        return BLOCKS, encode_blocks(machine.blocks(), answer[1])
+        status, payload = self._traced(current, machine, program, keep=keep)
+        if status != TRACE or not current.watched:
+            return status, payload
+        return BLOCKS, encode_blocks(machine.blocks(), payload)
 
     def path(self, program: bytes) -> tuple[int, bytes]:
         """Status and payload for ``program``, whose path is wanted, on a machine of its own: its code calls a hook."""
@@ -121,9 +119,16 @@ class Server:
         assert current
         machine = current.boot()
         recorder = machine.record(RECORDED)
-        status, payload = self._guarded(current, machine, lambda: (TRACE, machine.run(program)))
+        status, payload = self._traced(current, machine, program, keep=False)
         current.machine = None
         return STEPS, Recorded(status, payload, recorder.steps()).encode()
+
+    def _traced(self, current: Opened, machine: Machine, program: bytes, *, keep: bool) -> tuple[int, bytes]:
+        """Status and payload for ``program``; with a digest, as from a guest that resets itself, unless it goes on."""
+        status, payload = self._guarded(current, machine, lambda: (TRACE, machine.run(program)))
+        if status == TRACE and not keep:
+            payload = attested(payload, _NO_DIGEST if machine.left_changed() else current.digest)
+        return status, payload
 
     def _guarded(self, current: Opened, machine: Machine, run: Callable[[], tuple[int, bytes]]) -> tuple[int, bytes]:
         self.timed_out = False
