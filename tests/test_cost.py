@@ -261,6 +261,12 @@ def test_what_no_engine_can_tell_is_listed_with_the_reason(monkeypatch):
     assert cost.measure_all(made, 1) == [Cost("arm64", "zig", reason="unicorn cannot tell what arm64 executes")]
 
 
+def test_an_engine_that_tells_no_path_is_left_out(monkeypatch, fake_engine):
+    made = plan.make(plan.Selection(["arm64"], ["pointer"], ["unicorn"], (), ["BS-01"]))
+    monkeypatch.setattr("farm.engines.engines", lambda: {"unicorn": fake_engine([])})
+    assert cost.measure_all(made, 1) == [Cost("arm64", "zig", reason="unicorn cannot tell what arm64 executes")]
+
+
 # The table.
 
 SAMPLE = [

@@ -77,7 +77,7 @@ def batch(*arguments, **options):
 def test_the_commands_are_printed(gdb):
     said = invoke(f"arm64/stub/zig/unicorn/{SCENARIO}", "--print")
     folder = prepared().folder
-    version = QEMU_USER.version(prepared().variant)
+    version = QEMU_USER.version(prepared().bench.variant)
     assert said.exit_code == 0
     assert said.output.splitlines() == [
         f"{ARM64}, qemu-user {version}",

@@ -50,10 +50,6 @@ class Unicorn:
     def close(self) -> None:
         self.pool.drain()
 
-    def locate(self, image: Image, variant: Variant, program: bytes, timeout: float) -> int | None:
-        del image, variant, program, timeout
-        return None  # every reply says it
-
     def tells_path(self, variant: Variant) -> bool:
         settings = variant.engine[self.name]
         assert isinstance(settings, UnicornSettings)
@@ -195,12 +191,6 @@ class Unicorn:
         if len(child.kept) > KEPT:  # as the child itself does
             del child.kept[next(iter(child.kept))]
         return child
-
-    def cross_check(
-        self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float
-    ) -> Iterator[Reply] | None:
-        del image, variant, programs, timeout
-        return None  # stepping is another mode of the same translator, and some architectures cannot
 
 
 def _numbers(version: str) -> tuple[int, ...]:
