@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from farm import scenario
-from farm.engines import Reply, engine_named, timeout_of
+from farm.engines import Reply, timeout_of
 from farm.errors import FarmError, MissingToolError, UsageError
-from farm.guest import build, disassemble, image
+from farm.guest import disassemble, image
 from farm.run import plan
+from farm.run.bench import Bench
 from farm.run.verdict import LEFT_BEHIND
-from farm.scenario import FUNCTIONS, Defect, Restore, Scenario, Shape, Status, Step, Target, check, prose, wire
+from farm.scenario import FUNCTIONS, Defect, Restore, Scenario, Shape, Status, Step, Target, check, prose
 from farm.scenario.model import size
 from farm.scenario.wire import Event
 
@@ -56,15 +57,16 @@ class Guest:
         self.entered: str | None = None
         self._numbers = 0  # taken by the steps so far
         self._death: str | None = None
-        self._variant, self._timeout, self._pooled = spec.variant.profiled(engine), timeout, pooled
-        self._engine, self._image = engine_named(engine), build.image(spec)
+        self._pooled = pooled
+        self._bench = Bench.of(spec, engine, timeout)
+        self._image = self._bench.image
         self._before = self._after = self._image.bytes_at(*self._image.patched)
         self._when = "now"  # is when ``_after`` was read
         self._decoder = self._image.decoder()
-        self._session = self._engine.session(self._image, self._variant, timeout, fresh=not pooled)
+        self._session = self._bench.session(fresh=not pooled)
         if pooled and not self._is_pristine():  # what another guest left there is not this one's fault
             self._session.close()
-            self._session = self._engine.session(self._image, self._variant, timeout, fresh=True)
+            self._session = self._bench.session(fresh=True)
         self._send((), keep=False)
 
     def __repr__(self) -> str:
@@ -144,7 +146,7 @@ class Guest:
         image, start = self._image, self._image.patched[0]
         return disassemble.listing(
             disassemble.patched(
-                self._variant, image.mechanism, start, before, after, image=image, focus=function, when=self._when
+                self._bench.variant, image.mechanism, start, before, after, image=image, focus=function, when=self._when
             )
         )
 
@@ -177,7 +179,7 @@ class Guest:
     def _program(self, steps: Iterable[Step]) -> bytes:
         anonymous = Scenario("BS-00", "live", "", tuple(steps), frozenset(Defect))
         try:
-            return wire.encode(anonymous, big_endian=self._image.big_endian)
+            return self._bench.encode(anonymous)
         except ValueError as error:
             raise UsageError(f"too many steps at once: {error}") from None
 
@@ -198,7 +200,7 @@ class Guest:
             program = self._program(self.steps)
         except UsageError:
             return None
-        return self._engine.locate(self._image, self._variant, program, self._timeout)
+        return self._bench.locate(program)
 
 
 def boot(

@@ -134,9 +134,8 @@ class FakeEngine:
     name = "fake"
     blind_to = frozenset()
 
-    def __init__(self, *answers, slow=None):
+    def __init__(self, *answers):
         self.answers = list(answers)
-        self.slow = slow
         self.asked = []
 
     def hole(self, _variant):
@@ -151,8 +150,13 @@ class FakeEngine:
         assert len(answer) == len(programs)
         yield from answer
 
-    def locate(self, _built, _variant, _program, _timeout):
-        return None
+
+class SlowFakeEngine(FakeEngine):
+    """As :class:`FakeEngine`, and has a slow mode, in which it answers with ``slow``."""
+
+    def __init__(self, *answers, slow):
+        super().__init__(*answers)
+        self.slow = slow
 
     def cross_check(self, _built, _variant, _programs, _timeout):
         return self.slow
@@ -160,7 +164,12 @@ class FakeEngine:
 
 @pytest.fixture(scope="session")
 def fake_engine():
-    return FakeEngine
+    """``fake_engine(answer, ..., slow=None)``: an engine that answers as it is told."""
+
+    def make(*answers, slow=None):
+        return FakeEngine(*answers) if slow is None else SlowFakeEngine(*answers, slow=slow)
+
+    return make
 
 
 @pytest.fixture

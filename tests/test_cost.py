@@ -19,7 +19,7 @@ from rich.console import Console
 
 from farm.engines import Reply, engines
 from farm.engines.unicorn import UNICORN
-from farm.engines.unicorn.machine import with_skipped
+from farm.engines.unicorn.recorder import with_skipped
 from farm.errors import MissingToolError
 from farm.guest import arch_toml, build
 from farm.guest.toolchain import TOOLCHAINS
@@ -256,6 +256,12 @@ def test_a_failure_under_an_engine_names_the_way(arm64, monkeypatch):
 def test_what_no_engine_can_tell_is_listed_with_the_reason(monkeypatch):
     monkeypatch.setattr(UNICORN, "tells_path", lambda _: False)
     made = plan.make(plan.Selection(["arm64"], ["pointer"], ["unicorn"], (), ["BS-01"]))
+    assert cost.measure_all(made, 1) == [Cost("arm64", "zig", reason="unicorn cannot tell what arm64 executes")]
+
+
+def test_an_engine_that_tells_no_path_is_left_out(monkeypatch, fake_engine):
+    made = plan.make(plan.Selection(["arm64"], ["pointer"], ["unicorn"], (), ["BS-01"]))
+    monkeypatch.setattr("farm.engines.engines", lambda: {"unicorn": fake_engine([])})
     assert cost.measure_all(made, 1) == [Cost("arm64", "zig", reason="unicorn cannot tell what arm64 executes")]
 
 

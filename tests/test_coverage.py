@@ -419,6 +419,13 @@ def test_a_cell_that_fails_is_said():
     assert set(unit.failed) <= set(coverage.complaints(found))
 
 
+def test_on_an_engine_that_counts_no_blocks_nothing_is_measured(guest, monkeypatch, fake_engine):
+    (batch, *_) = batches(selected(arch=["arm64"], mechanism=["stub"], engine=["unicorn"], scenario=["BS-01"]))
+    monkeypatch.setattr("farm.engines.engines", lambda: {"unicorn": fake_engine([])})
+    unit = coverage.measure(batch, guest("stub"), coverage.Guest(batch.spec, guest("stub")))
+    assert (unit.sources, unit.reason, unit.failed) == ((), "unicorn does not tell what it executes", ())
+
+
 # Reports.
 
 

@@ -76,7 +76,7 @@ batch = partial(farm, "debug", timeout=120)  # gdb writes to the real standard o
 def test_the_commands_are_printed(gdb):
     said = invoke(f"arm64/stub/zig/unicorn/{SCENARIO}", "--print")
     folder = prepared().folder
-    version = QEMU_USER.version(prepared().variant)
+    version = QEMU_USER.version(prepared().bench.variant)
     assert said.exit_code == 0
     assert said.output.splitlines() == [
         f"{ARM64}, qemu-user {version}",

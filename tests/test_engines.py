@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import inspect
 import os
 import random
 import resource
 import shutil
 import signal
 import time
+import typing
 from pathlib import Path
 
 import msgspec
@@ -17,13 +19,25 @@ import pytest
 
 from farm import live, processes, suite
 from farm.cell import Verdict
-from farm.engines import engines, qemu_user, timeout_of, unicorn
+from farm.engines import (
+    CountsBlocks,
+    CrossChecks,
+    Locates,
+    TellsPath,
+    TellsSteps,
+    WarmsUp,
+    engines,
+    qemu_user,
+    timeout_of,
+    unicorn,
+    warm_up,
+)
 from farm.engines.child import Child, ChildDied
-from farm.engines.unicorn import UNICORN
+from farm.engines.unicorn import UNICORN, quirks
 from farm.errors import BackendError, UsageError
 from farm.guest import arch_toml, build, image
 from farm.guest.controls import CONTROLS
-from farm.guest.variant import QemuUserSettings, Unavailable, UnicornSettings
+from farm.guest.variant import QemuUserSettings, Unavailable, UnicornQuirk, UnicornSettings
 from farm.scenario import Loop, Scribble, call, layout, model, null, patch, query, wire
 
 PLENTY, LITTLE = 10.0, 0.4  # seconds
@@ -440,8 +454,58 @@ def test_one_instruction_at_a_time_gives_the_same_traces(qemu, guest, arm64, mec
     assert any("-singlestep" in key or "-one-insn-per-tb" in key for key, _ in qemu.pool._idle)
 
 
-def test_unicorn_has_no_slow_mode_to_check_against(guest, arm64, good):
-    assert UNICORN.cross_check(guest(), arm64, [good], PLENTY) is None
+ABILITIES = [CountsBlocks, CrossChecks, Locates, TellsPath, TellsSteps, WarmsUp]
+
+
+@pytest.mark.parametrize(
+    ("engine", "able"),
+    [
+        (UNICORN, {CountsBlocks, TellsPath, TellsSteps, WarmsUp}),  # every reply says where it crashed
+        (qemu_user.QEMU_USER, {CountsBlocks, CrossChecks, Locates, TellsPath}),
+    ],
+    ids=["unicorn", "qemu-user"],
+)
+def test_an_engine_has_what_it_can_do_and_no_more(engine, able):
+    assert {ability for ability in ABILITIES if isinstance(engine, ability)} == able
+
+
+def test_an_engine_that_can_only_run_programs_has_no_other_ability(fake_engine):
+    assert not any(isinstance(fake_engine([]), ability) for ability in ABILITIES)
+
+
+def test_only_engines_that_take_a_while_to_start_are_warmed_up(monkeypatch, fake_engine):
+    class Warm:
+        asked = ()
+
+        def warm_up(self, count):
+            self.asked += (count,)
+
+    warm = Warm()
+    monkeypatch.setattr("farm.engines.engines", lambda: {"fake": fake_engine([]), "warm": warm})
+    warm_up(["fake", "warm:hot", "warm", "fake:other"], 3)
+    assert warm.asked == (3,)
+
+
+# Quirks.
+
+
+def test_every_quirk_is_a_function_and_every_function_a_quirk():
+    assert set(quirks.QUIRKS) == set(typing.get_args(UnicornQuirk))
+    functions = {
+        name.replace("_", "-")
+        for name, value in vars(quirks).items()
+        if inspect.isfunction(value) and value.__module__ == quirks.__name__ and not name.startswith("_")
+    }
+    assert functions == set(quirks.QUIRKS)
+
+
+def test_every_quirk_is_one_that_some_variant_needs():
+    used = {quirk for variant in arch_toml.load().values() for quirk in _quirks(variant)}
+    assert used == set(quirks.QUIRKS)
+
+
+def _quirks(variant):
+    return (quirk for settings in variant.engine.values() for quirk in getattr(settings, "quirks", ()))
 
 
 # Holes.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import re
@@ -295,13 +296,13 @@ def planted():
     return hunt.survey(hunt.select(Selection(arch=("arm64", "ppc32"))), PLANTED, jobs=2)
 
 
-def hunted(guests, *, programs=64, seed=1, jobs=2, timeout=1.0):
-    hunter = hunt.Hunt(guests, seed, jobs, timeout)
+def hunted(benches, *, programs=64, seed=1, jobs=2):
+    hunter = hunt.Hunt(benches, seed, jobs)
     return hunter, hunter.run(0, programs, None, lambda _: None)
 
 
 def test_guests_without_a_bug_do_as_the_model_says(ground):
-    hunter, finding = hunted(ground.guests, programs=200)
+    hunter, finding = hunted(ground.benches, programs=200)
     assert finding is None
     able = [hunter.able(program.scenario) for program in programs(200)]
     assert hunter.tally.programs == 200
@@ -310,7 +311,7 @@ def test_guests_without_a_bug_do_as_the_model_says(ground):
 
 
 def test_a_planted_bug_is_found_and_shrunk_to_four_steps_or_fewer(planted, tmp_path):
-    hunter, finding = hunted(planted.guests)
+    hunter, finding = hunted(planted.benches)
     assert finding is not None
     hunter.shrink(finding)
     steps = list(walk(finding.scenario.steps))
@@ -327,9 +328,9 @@ def test_a_planted_bug_is_found_and_shrunk_to_four_steps_or_fewer(planted, tmp_p
 def test_a_seed_leads_to_the_same_finding_however_many_work_on_it(planted, jobs):
     def fails(number):
         scenario = generate.program(1, number).scenario
-        return any(guest.can_run(scenario) and guest.result(scenario, 1.0).failed for guest in planted.guests)
+        return any(bench.can_run(scenario) and bench.result(scenario).failed for bench in planted.benches)
 
-    _, finding = hunted(planted.guests, jobs=jobs)
+    _, finding = hunted(planted.benches, jobs=jobs)
     assert finding.number == next(filter(fails, range(64)))
 
 
@@ -392,20 +393,17 @@ class Scripted:
             mine = self.answers.get(program, [])
             yield (mine.pop(0) if len(mine) > 1 else mine[0] if mine else None) or reply
 
-    def locate(self, *_):
-        return None
-
 
 def scripted(ground, **by_number):
-    """The guests of ``ground`` on an engine that answers programs of seed 1 (``p5=[...]``) as it is told."""
-    guests = []
-    for guest in ground.guests:
+    """The benches of ``ground`` with an engine that answers programs of seed 1 (``p5=[...]``) as it is told."""
+    benches = []
+    for bench in ground.benches:
         encoded = {
-            wire.encode(generate.program(1, int(name[1:])).scenario, big_endian=guest.built.big_endian): list(replies)
+            bench.encode(generate.program(1, int(name[1:])).scenario): list(replies)
             for name, replies in by_number.items()
         }
-        guests.append(hunt.replace(guest, engine=Scripted(encoded)))
-    return guests
+        benches.append(dataclasses.replace(bench, engine=Scripted(encoded)))
+    return benches
 
 
 CRASH = Reply(failure="crash", detail="read of unmapped memory", pc=0x1000)
@@ -449,23 +447,23 @@ def test_ctrl_c_while_it_shrinks_still_gives_the_finding(planted, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Shrinker, "run", interrupted)
-    hunter, finding = hunted(planted.guests)
+    hunter, finding = hunted(planted.benches)
     hunter.shrink(finding)
     assert finding.scenario.steps == finding.original.steps
-    assert finding.guest.cell(finding.scenario) in {result.cell for result in finding.failing}
+    assert finding.bench.cell(finding.scenario) in {result.cell for result in finding.failing}
 
 
 def test_a_guest_that_never_answers_costs_one_program():
     """``unchecked`` lets a function lead to itself: a call of it never ends."""
-    ground = hunt.survey(hunt.select(Selection(arch=("arm64",), mechanism=("stub",))), "unchecked")
+    ground = hunt.survey(hunt.select(Selection(arch=("arm64",), mechanism=("stub",))), "unchecked", timeout=0.3)
     endless = generate.as_scenario("fuzz_1_1", "", (patch(0, "stub"), call(0)))
-    (guest,) = ground.guests
-    assert guest.result(endless, 0.3).verdict is Verdict.TIMEOUT
-    assert guest.result(generate.as_scenario("fuzz_1_2", "", (call(0),)), 0.3).verdict is Verdict.PASS
+    (bench,) = ground.benches
+    assert bench.result(endless).verdict is Verdict.TIMEOUT
+    assert bench.result(generate.as_scenario("fuzz_1_2", "", (call(0),))).verdict is Verdict.PASS
 
 
 def test_a_hunt_ends_when_its_time_is_up(ground):
-    hunter = hunt.Hunt(ground.guests, 1, 2)
+    hunter = hunt.Hunt(ground.benches, 1, 2)
     before = time.monotonic()
     assert hunter.run(0, None, 0.5, lambda _: None) is None
     assert 0.5 <= time.monotonic() - before < 60
@@ -473,14 +471,14 @@ def test_a_hunt_ends_when_its_time_is_up(ground):
 
 
 def test_the_first_programs_are_run_however_short_the_time(ground):
-    hunter = hunt.Hunt(ground.guests, 1, 2)
+    hunter = hunt.Hunt(ground.benches, 1, 2)
     assert hunter.run(0, None, 0.000001, lambda _: None) is None
     assert hunter.tally.runs >= 32
 
 
 def test_a_hunt_begins_where_it_is_told(planted):
-    hunter = hunt.Hunt(planted.guests, 1, 2)
-    _, finding = hunted(planted.guests)
+    hunter = hunt.Hunt(planted.benches, 1, 2)
+    _, finding = hunted(planted.benches)
     assert hunter.run(finding.number, 1, None, lambda _: None).number == finding.number
     assert hunter.tally.programs == 1
 
@@ -495,8 +493,8 @@ def test_a_control_that_changes_nothing_here_or_that_nobody_knows_is_refused():
 def test_unicorn_is_the_default_and_other_engines_are_for_the_asking(qemu):
     assert hunt.select(Selection()).engine == ("unicorn",)
     ground = hunt.survey(hunt.select(Selection(arch=("arm64",), engine=("qemu-user",))))
-    assert {guest.engine_name for guest in ground.guests} == {"qemu-user"}
-    hunter, finding = hunted(ground.guests)
+    assert {guest.engine_name for guest in ground.benches} == {"qemu-user"}
+    hunter, finding = hunted(ground.benches)
     assert finding is None
     assert hunter.tally.runs > 64
 

@@ -23,10 +23,11 @@ from hypothesis import strategies as st
 
 from farm import suite
 from farm.cell import PASSED, Cell, Verdict
-from farm.engines import Reply, qemu_user, unicorn
+from farm.engines import Block, Reply, Steps, qemu_user
 from farm.engines.child import Child, ChildDied
-from farm.engines.unicorn import UNICORN, Block, Failure, Steps
+from farm.engines.unicorn import UNICORN, messages
 from farm.engines.unicorn.machine import GuestFault, Machine
+from farm.engines.unicorn.messages import Failure, Recorded
 from farm.guest import arch_toml, build, image
 from farm.live import Guest, GuestDied, PatchRefused
 from farm.report.explain import explain
@@ -330,26 +331,26 @@ def test_whatever_a_live_guest_answers_is_an_answer_or_its_death(live, kind, edi
 
 
 _REPLIES = [
-    (unicorn.TRACE, b"x" * 100),
-    (unicorn.PATH, struct.pack("<9Q", *range(9))),
-    (unicorn.BLOCKS, unicorn.COUNT.pack(2) + unicorn.COUNTED.pack(1, 2, 3, 4) * 2 + b"trace"),
-    (unicorn.CRASH, msgspec.json.encode(Failure("jump to unmapped memory", 0x1000, b"code"))),
-    (unicorn.TIMEOUT, msgspec.json.encode(Failure("still running", 2**64 - 1))),
-    (unicorn.ERROR, msgspec.json.encode(Failure("it failed"))),
+    (messages.TRACE, b"x" * 100),
+    (messages.PATH, messages.encode_path(list(range(9)))),
+    (messages.BLOCKS, messages.encode_blocks({(1, 2, 3): 4, (5, 6, 7): 8}, b"trace")),
+    (messages.CRASH, Failure("jump to unmapped memory", 0x1000, b"code").encode()),
+    (messages.TIMEOUT, Failure("still running", 2**64 - 1).encode()),
+    (messages.ERROR, Failure("it failed").encode()),
     (
-        unicorn.STEPS,
-        msgspec.msgpack.encode(
+        messages.STEPS,
+        Recorded(
+            messages.TRACE,
+            b"trace",
             Steps(
-                unicorn.TRACE,
-                b"trace",
                 3,
                 [(0x1000, b"\x1f\x20\x03\xd5"), (0x1004, b"\xc0\x03\x5f\xd6")],
                 struct.pack("<3I", 0, 1, 0),
                 [(1, 0x2000, b"\0" * 4, b"\1" * 4)],
                 [(2, 0x3000, 0x1000, 7)],
                 [(1, 0x1000, 0x1004, 0xD503201F)],
-            )
-        ),
+            ),
+        ).encode(),
     ),
 ]
 
@@ -358,9 +359,10 @@ _REPLIES = [
 @given(reply=st.sampled_from(_REPLIES), edits=_edits, status=st.none() | _words)
 def test_whatever_a_child_answers_is_a_reply(reply, edits, status):
     payload = mangled(reply[1], edits)
-    told = unicorn.interpret_reply(reply[0] if status is None else status, payload)
+    told = messages.decode_reply(reply[0] if status is None else status, payload)
     assert told.failure in (None, "crash", "timeout", "engine-error")
-    steps = unicorn.decode_steps(payload)
+    told, steps = messages.decode_steps(messages.STEPS, payload)
+    assert told.failure in (None, "crash", "timeout", "engine-error")
     if steps is not None:
         assert all(len(steps.code) > place for place in memoryview(steps.executed).cast("I"))
 
@@ -369,26 +371,26 @@ def test_whatever_a_child_answers_is_a_reply(reply, edits, status):
     ("status", "payload"),
     [
         (99, b""),
-        (unicorn.PATH, b"1234567"),
-        (unicorn.BLOCKS, b"12"),
-        (unicorn.BLOCKS, unicorn.COUNT.pack(0xFFFFFFFF)),
-        (unicorn.BLOCKS, unicorn.COUNT.pack(1) + b"1234567"),
-        (unicorn.CRASH, b"{}"),
-        (unicorn.CRASH, b"\xff"),
-        (unicorn.CRASH, b'{"detail": "x", "pc": -1}'),
-        (unicorn.CRASH, b'{"detail": "x", "pc": NaN}'),
-        (unicorn.CRASH, b'{"detail": "x", "more": ' + b"[" * 100_000),
-        (unicorn.STEPS, b""),
+        (messages.PATH, b"1234567"),
+        (messages.BLOCKS, b"12"),
+        (messages.BLOCKS, struct.pack("<I", 0xFFFFFFFF)),
+        (messages.BLOCKS, struct.pack("<I", 1) + b"1234567"),
+        (messages.CRASH, b"{}"),
+        (messages.CRASH, b"\xff"),
+        (messages.CRASH, b'{"detail": "x", "pc": -1}'),
+        (messages.CRASH, b'{"detail": "x", "pc": NaN}'),
+        (messages.CRASH, b'{"detail": "x", "more": ' + b"[" * 100_000),
+        (messages.STEPS, b""),
     ],
 )
 def test_what_is_no_reply_of_a_child_is_the_engine_s_fault(status, payload):
-    told = unicorn.interpret_reply(status, payload)
+    told = messages.decode_reply(status, payload)
     assert (told.failure, told.detail, told.spoils) == ("engine-error", "unicorn answered what is no reply", True)
 
 
 def test_the_blocks_of_a_reply_come_back():
-    told = unicorn.interpret_reply(*_REPLIES[2])
-    assert (told.trace, told.blocks) == (b"trace", {Block(1, 2, 3): 4})
+    told = messages.decode_reply(*_REPLIES[2])
+    assert (told.trace, told.blocks) == (b"trace", {Block(1, 2, 3): 4, Block(5, 6, 7): 8})
 
 
 @settings(mangling, max_examples=100)
@@ -462,8 +464,8 @@ def test_many_mangled_messages_raise_nothing(traces, made, fake_engine):
         edits = [(chosen.choice(WAYS), chosen.getrandbits(16), word) for word in words]
         if number % 4 == 0:
             status, message = chosen.choice(_REPLIES)
-            found[str(unicorn.interpret_reply(status, mangled(message, edits)).failure)] += 1
-            unicorn.decode_steps(mangled(message, edits))
+            found[str(messages.decode_reply(status, mangled(message, edits)).failure)] += 1
+            messages.decode_steps(messages.STEPS, mangled(message, edits))
         elif number % 4 == 1:
             log = list(qemu_user._lines(io.BytesIO(mangled(_LOG, edits))))
             found[f"{len(qemu_user._blocks(log))} blocks"] += bool(qemu_user._executed(log))
@@ -510,7 +512,7 @@ def test_after_a_reset_nothing_of_the_last_cell_is_left(machine, scenario):
     machine.reset()
     pristine = [bytes(memory.data) for memory in machine._memory]
     first = machine.run(program)
-    writable = [memory for memory in machine._memory if machine._permissions(memory.start) & 2]
+    writable = [memory for memory in machine._memory if machine.permissions(memory.start) & 2]
     stack = machine._memory[-1]
     assert stack in writable
     assert len(stack.data) == 0x10000
@@ -526,7 +528,7 @@ def test_after_a_reset_nothing_of_the_last_cell_is_left(machine, scenario):
         machine.uc.mem_write(region.address, bytes(region.size))
     machine.reset()
     assert [bytes(memory.data) for memory in machine._memory] == pristine
-    assert {machine._permissions(region.address) for region in regions} == {5}
+    assert {machine.permissions(region.address) for region in regions} == {5}
     assert machine.run(program) == first
 
 

@@ -76,9 +76,6 @@ class Held:
                 assert self.let_go.wait(60)
             yield reply
 
-    def cross_check(self, *_):
-        return None
-
 
 def test_what_has_ended_is_in_the_file_while_the_next_cell_of_the_batch_hangs(plan, tmp_path, monkeypatch):
     engine = Held(3)
@@ -272,7 +269,7 @@ def test_what_a_killed_child_answers_a_second_look_with_is_not_believed(told, go
     """Ended while a failure is confirmed, and while a pass is cross-checked: neither is sure."""
     _, two, three = good
     answers = iter([False] * answered)
-    monkeypatch.setattr("farm.run.batch.stopping", lambda: next(answers, True))
+    monkeypatch.setattr("farm.run.bench.stopping", lambda: next(answers, True))
     heard, returned = told([wrong, two, three], [wrong], slow=[DIED, DIED])
     first = [("one", "mismatch", False), ("two", "pass", False), ("three", "pass", False)]
     assert heard == first + [("one", "mismatch", True)] * (answered - 3)

@@ -184,7 +184,7 @@ def test_stubs_are_writable_only_while_they_are_patched(stub, program):
     seen = []
 
     def on_write(uc, access, address, size, value, user_data):
-        seen.append(machine._permissions(start))
+        seen.append(machine.permissions(start))
 
     machine.reset()
     end = machine.image.symbols["stub_end"]
@@ -192,15 +192,15 @@ def test_stubs_are_writable_only_while_they_are_patched(stub, program):
     machine.run(program(patch(0, "fast"), patch(0, "far")))
     assert seen
     assert set(seen) == {unicorn.UC_PROT_ALL}
-    assert machine._permissions(start) == unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
+    assert machine.permissions(start) == unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
 
 
 def test_text_is_not_writable_by_the_guest(stub):
     machine = stub()
     for name in ("text_start", "stub_start", "far_start"):
-        assert machine._permissions(machine.image.symbols[name]) == unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
-    assert not machine._permissions(machine.image.symbols["farm_trace"]) & unicorn.UC_PROT_EXEC
-    assert machine._permissions(0x10) == 0
+        assert machine.permissions(machine.image.symbols[name]) == unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
+    assert not machine.permissions(machine.image.symbols["farm_trace"]) & unicorn.UC_PROT_EXEC
+    assert machine.permissions(0x10) == 0
 
 
 def test_text_that_may_only_be_executed_cannot_be_read(stub, program):

@@ -147,7 +147,7 @@ def test_what_an_engine_contradicts_itself_in_is_not_retried(judged, good, wrong
 def test_what_a_retry_says_while_the_run_is_being_ended_is_not_believed(judged, good, monkeypatch):
     one, two, three = good
     answers = iter([False, False, False, True])
-    monkeypatch.setattr("farm.run.batch.stopping", lambda: next(answers))
+    monkeypatch.setattr("farm.run.bench.stopping", lambda: next(answers))
     verdicts, said, asked = judged([DIED, two, three], [one])
     assert (verdicts, said) == ((Verdict.ENGINE_ERROR, Verdict.PASS, Verdict.PASS), (None,) * 3)
     assert asked == [(3, False), (1, True)]

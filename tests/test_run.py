@@ -115,7 +115,7 @@ def test_batches_are_of_one_image_on_one_engine_and_leave_out_what_is_done(plan)
 
 def test_of_a_batch_that_is_ended_what_has_passed_is_kept(plan, monkeypatch):
     answers = iter([False, False, False, True])
-    monkeypatch.setattr("farm.run.batch.stopping", lambda: next(answers))
+    monkeypatch.setattr("farm.run.bench.stopping", lambda: next(answers))
     batch = next(batch for batch in batches(plan) if len(batch.cells) > 3)
     results = run_batch(batch)
     assert [result.cell for result in results] == list(batch.cells[:3])

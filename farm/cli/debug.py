@@ -21,8 +21,9 @@ from farm.cli.app import (
 )
 
 if TYPE_CHECKING:
-    from farm.cell import Cell
+    from farm.run.bench import Bench
     from farm.run.plan import Plan
+    from farm.scenario import Scenario
 
 
 @app.command(help="Run a cell under qemu-user with gdb. Where that cannot be, print the commands.")
@@ -39,7 +40,6 @@ def debug(
     gdb: Annotated[str | None, typer.Option(metavar="PATH", help="The debugger", show_default="gdb-multiarch")] = None,
     timeout: Annotated[float, timeout_option("How long it may take without a terminal")] = 60.0,
 ) -> None:
-    from farm.engines.qemu_user import QEMU_USER
     from farm.errors import MissingToolError, UsageError
     from farm.measure import debug as debugging
     from farm.run import plan as plans
@@ -50,7 +50,7 @@ def debug(
     control = control_of(control, plan)
     prepared = debugging.prepare(plan, planned.cell, control)
     found = debugging.find_gdb(gdb)
-    version = QEMU_USER.version(prepared.variant) if not prepared.missing else "missing"
+    version = prepared.bench.engine.version(prepared.bench.variant) if not prepared.missing else "missing"
     typer.echo(f"{prepared.cell}{f' with {control}' if control else ''}, {prepared.cell.engine} {version}")
     if prepared.note:
         typer.echo(prepared.note)
@@ -63,26 +63,20 @@ def debug(
             typer.echo(line)
         return
     answer = debugging.run(prepared, found, batch=batch, extra=script, timeout=timeout)
-    failed = _say_outcome(plan, prepared.cell, answer, control)
+    failed = _say_outcome(plan, prepared.bench, plan.scenarios[prepared.cell.scenario], answer, control)
     raise typer.Exit(int(failed and bool(answer or batch)))  # a session may end before the guest does
 
 
-def _say_outcome(plan: Plan, cell: Cell, answer: bytes, control: str | None) -> bool:
+def _say_outcome(plan: Plan, bench: Bench, scenario: Scenario, answer: bytes, control: str | None) -> bool:
     """Say what the guest's trace says, if it left one; whether the cell failed."""
     from farm.engines import Reply
-    from farm.engines.qemu_user import QEMU_USER
-    from farm.guest import build, image
     from farm.report import show as reports
-    from farm.run.verdict import Judge
 
     typer.echo("")
     if not answer:
         typer.echo("the guest left no trace: it was ended, or died, before it could answer")
         return True
-    variant = plan.variants[cell.variant]
-    built = build.image(image.Spec(variant, cell.mechanism, cell.toolchain, control))
-    judge = Judge(built, QEMU_USER, variant.features(cell.engine), plan.selection.path_options(), kept=True)
-    result = judge.judge(cell, plan.scenarios[cell.scenario], Reply(answer), 0.0)
+    result = bench.judged(scenario, Reply(answer))
     for line in reports.outcome(result, plan, console_for().width, control):
         typer.echo(line)
     return result.failed

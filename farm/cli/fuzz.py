@@ -68,9 +68,9 @@ def fuzz(
     finding = None
     try:
         with reports.Progress(console, programs, seconds, quiet=quiet) as progress:
-            ground = hunt.survey(selection, control, jobs)
-            hunter = hunt.Hunt(ground.guests, seed, jobs, timeout)
-            progress.say(f"seed {seed}, {len(ground.guests)} guests")
+            ground = hunt.survey(selection, control, jobs, timeout)
+            hunter = hunt.Hunt(ground.benches, seed, jobs)
+            progress.say(f"seed {seed}, {len(ground.benches)} guests")
             try:
                 finding = hunter.run(first, programs, seconds, progress.tell)
             except KeyboardInterrupt:
@@ -80,7 +80,7 @@ def fuzz(
                 typer.echo(f"interrupted: seed {seed}: {hunter.tally}, {outcome}", err=True)
                 raise
             if finding:
-                progress.say(f"program {finding.number} of seed {seed} fails on {finding.guest}; shrinking it")
+                progress.say(f"program {finding.number} of seed {seed} fails on {finding.bench}; shrinking it")
                 hunter.shrink(finding)
     finally:
         close_engines()

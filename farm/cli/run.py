@@ -212,7 +212,7 @@ def _execute(
     """The run, its results, and what is to be said of cells that were left out after ``max_failures``."""
     import concurrent.futures
 
-    from farm.engines import engines
+    from farm.engines import warm_up
     from farm.guest import build
     from farm.processes import kill_all
     from farm.report.progress import Progress
@@ -222,8 +222,8 @@ def _execute(
     from farm.run.execute import execute, outdated
 
     if isinstance(pool, concurrent.futures.ThreadPoolExecutor):  # elsewhere the children are not ours
-        for name in {EngineName.of(p.cell.engine).engine for p in plan.cells if p.verdict is None}:
-            engines()[name].warm_up(min(jobs, len({p.cell.variant for p in plan.cells})))
+        names = [planned.cell.engine for planned in plan.cells if planned.verdict is None]
+        warm_up(names, min(jobs, len({planned.cell.variant for planned in plan.cells})))
     path, header = folder / journals.FILE, journals.describe(plan, known)
     if resume and path.exists() and (said := journals.make_way(path)):
         typer.echo(said, err=True)

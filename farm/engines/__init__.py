@@ -7,9 +7,11 @@ one cell and never the run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Protocol, runtime_checkable
+
+import msgspec
 
 from farm.cell import EngineName, Hole, Verdict
 from farm.errors import UsageError
@@ -63,8 +65,30 @@ class Reply:
     blocks: Mapping[Block, int] = field(default_factory=dict)  #: and how often, where that was asked for
 
 
+#: An address, a size, a word, a place in an array: JSON and msgpack have no larger one than 64 bits.
+Number = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Steps(msgspec.Struct, frozen=True):
+    """All that a program did."""
+
+    count: Number  #: of instructions executed, those that are not recorded too
+    #: each instruction met: its address, and its bytes then; 16, if how long it is the emulator does not tell
+    code: list[tuple[Number, bytes]]
+    executed: bytes  #: places in ``code``, in order: an array of unsigned 32-bit numbers
+    stores: list[tuple[Number, Number, bytes, bytes]]  #: place in ``executed``, address, bytes before, bytes after
+    #: place in ``executed``, address, size, 1 read, 2 write, 4 execute
+    protections: list[tuple[Number, Number, Number, Number]]
+    #: place in ``executed``, where the encoder begins, its first argument (0: not known), the word of code it returned
+    encoded: list[tuple[Number, Number, Number, Number]]
+
+
 class Engine(Protocol):
-    """Runs programs on an image."""
+    """Runs programs on an image.
+
+    That is all that an engine must do.  What only some can do is a protocol of its own below, and whoever needs it
+    asks ``isinstance(engine, TellsPath)``.
+    """
 
     name: str
     #: Defects that cannot make any trace differ on this engine; measured by ``farm calibrate``.
@@ -90,33 +114,70 @@ class Engine(Protocol):
         Raises :class:`~farm.errors.ImageError` if the emulator refuses the guest.
         """
 
-    def cross_check(
-        self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float
-    ) -> Iterator[Reply] | None:
-        """The same programs in the engine's slow, simple mode, if it has one; a difference is the engine's fault."""
+    def close(self) -> None:
+        """End the idle children."""
 
-    def locate(self, image: Image, variant: Variant, program: bytes, timeout: float) -> int | None:
-        """Where in the guest ``program`` crashes, for an engine whose replies do not say; else None."""
 
-    def tells_path(self, variant: Variant) -> bool:
-        """:meth:`path` works for ``variant``."""
+# What only some engines can do.
 
-    def path(self, image: Image, variant: Variant, program: bytes, timeout: float) -> Reply:
-        """A reply with nothing but the path of ``program``, which starts from the pristine image."""
 
-    def blocks(
-        self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float, watched: Sequence[range]
-    ) -> tuple[list[Reply], Counter[Block]]:
-        """As :meth:`run`, and how often each block in the ``watched`` addresses was executed.
-
-        Of a program that fails, what it executed may be missing.
-        """
+@runtime_checkable
+class WarmsUp(Protocol):
+    """An engine whose children take a while to start."""
 
     def warm_up(self, count: int) -> None:
         """Start what ``count`` workers will need, while the host is busy with something else."""
 
-    def close(self) -> None:
-        """End the idle children."""
+
+@runtime_checkable
+class CrossChecks(Protocol):
+    """An engine that has a slow, simple mode too."""
+
+    def cross_check(self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float) -> Iterator[Reply]:
+        """Replies as of :meth:`Engine.run`, in the slow mode; a difference is the engine's fault."""
+
+
+@runtime_checkable
+class Locates(Protocol):
+    """An engine whose replies do not say where the guest crashed, but which can find out."""
+
+    def locate(self, image: Image, variant: Variant, program: bytes, timeout: float) -> int | None:
+        """The address where the guest crashes that runs ``program``; None if it is not found."""
+
+
+@runtime_checkable
+class TellsPath(Protocol):
+    """An engine that can say which instructions are executed."""
+
+    def tells_path(self, variant: Variant) -> bool:
+        """Whether it can for ``variant``."""
+
+    def path(self, image: Image, variant: Variant, program: bytes, timeout: float) -> Reply:
+        """A reply with nothing but the path of ``program``, which starts from the pristine image."""
+
+
+@runtime_checkable
+class TellsSteps(TellsPath, Protocol):
+    """An engine that can say of each instruction what it was then, and what it stored."""
+
+    def steps(self, image: Image, variant: Variant, program: bytes, timeout: float) -> tuple[Reply, Steps | None]:
+        """The reply to ``program``, which starts from the pristine image, and all that it did.
+
+        None if the emulator itself failed.  It works where :meth:`tells_path` says so.
+        """
+
+
+@runtime_checkable
+class CountsBlocks(Protocol):
+    """An engine that can count what is executed."""
+
+    def blocks(
+        self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float, watched: Sequence[range]
+    ) -> tuple[list[Reply], Counter[Block]]:
+        """Replies as of :meth:`Engine.run`, and how often each block in the ``watched`` addresses was executed.
+
+        Of a program that fails, what it executed may be missing.
+        """
 
 
 def settings_or_hole(variant: Variant, name: str) -> QemuUserSettings | UnicornSettings | Hole:
@@ -140,3 +201,11 @@ def engines() -> dict[str, Engine]:
 def engine_named(name: str) -> Engine:
     """The engine that runs the cells of ``name``, whatever the profile."""
     return engines()[EngineName.of(name).engine]
+
+
+def warm_up(names: Iterable[str], count: int) -> None:
+    """Have the engines that run cells of these ``names`` start what ``count`` workers will need."""
+    for name in dict.fromkeys(EngineName.of(name).engine for name in names):
+        engine = engines()[name]
+        if isinstance(engine, WarmsUp):
+            engine.warm_up(count)

@@ -74,9 +74,6 @@ class QemuUser:
         assert isinstance(settings, QemuUserSettings)
         return settings
 
-    def warm_up(self, count: int) -> None:
-        del count  # a process a guest, which starts in milliseconds
-
     def close(self) -> None:
         self.pool.drain()
 
@@ -122,9 +119,7 @@ class QemuUser:
         idle = None if fresh else self.pool.take(key)
         return idle[1] if idle else _child(image, command)
 
-    def cross_check(
-        self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float
-    ) -> Iterator[Reply] | None:
+    def cross_check(self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float) -> Iterator[Reply]:
         return self._in_steps(image, variant, programs, 20 * timeout)
 
     def _in_steps(self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float) -> Iterator[Reply]:

@@ -18,7 +18,7 @@ from farm.scenario import AbiFeature, Feature
 #: the data cache, invalidate the instruction cache, synchronise (arm64, powerpc).
 Coherence = Literal["coherent", "clean-invalidate-sync"]
 
-#: Ways round limits of Unicorn on a variant, each implemented once in :mod:`farm.engines.unicorn.machine`.
+#: Ways round limits of Unicorn on a variant, each a function of :mod:`farm.engines.unicorn.quirks`.
 UnicornQuirk = Literal[
     "virtual-tlb",
     "x86-sse",

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from farm.engines import engine_named
+from farm.engines import TellsPath, engine_named
 from farm.errors import FarmError
 from farm.guest import build, image, mechanisms
 from farm.guest.call_sites import survey
@@ -28,8 +28,9 @@ from farm.guest.image import Image
 from farm.guest.toolchain import TOOLCHAINS
 from farm.guest.variant import Variant
 from farm.processes import workers
+from farm.run.bench import Bench
 from farm.run.plan import Plan
-from farm.scenario import Defect, Scenario, Step, call, patch, wire
+from farm.scenario import Defect, Scenario, Step, call, patch
 
 #: Calls of each loop: what lies between the first two and what lies between the last two must be the same.
 CALLS = 3
@@ -176,13 +177,17 @@ def _left_on_stub(built: Image, variant: Variant) -> str:
 
 
 def _measure(variant: Variant, toolchain: str, engine: str, way: Way) -> int:
-    built = build.image(way.spec(variant, toolchain))
+    bench = Bench.of(way.spec(variant, toolchain), engine, TIMEOUT)
     scenario = Scenario("BS-00", "cost", "", way.steps, frozenset(Defect))
-    program = wire.encode(scenario, big_endian=variant.big_endian)
-    reply = engine_named(engine).path(built, variant.profiled(engine), program, TIMEOUT)
+    reply = bench.path(bench.encode(scenario))
     if reply.failure:
         raise CostError(f"{way.name}: {reply.failure} under {engine}: {reply.detail}")
-    return per_call(reply.path, built, variant, way)
+    return per_call(reply.path, bench.image, variant, way)
+
+
+def _tells_path(variant: Variant, name: str) -> bool:
+    engine = engine_named(name)
+    return isinstance(engine, TellsPath) and engine.tells_path(variant.profiled(name))
 
 
 def measure_all(plan: Plan, jobs: int) -> list[Cost]:
@@ -194,7 +199,7 @@ def measure_all(plan: Plan, jobs: int) -> list[Cost]:
         holes.setdefault(pair, [])
         if planned.hole:
             holes[pair].append(planned.hole.reason)
-        elif engine_named(engine).tells_path(plan.variants[pair[0]].profiled(engine)):
+        elif _tells_path(plan.variants[pair[0]], engine):
             chosen.setdefault(pair, engine)
         else:
             holes[pair].append(f"{engine} cannot tell what {pair[0]} executes")

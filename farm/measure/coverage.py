@@ -1,7 +1,7 @@
 """Which lines and branches of the guest's own patch code the suite reaches.
 
 The guest is not instrumented: it is the image that the farm tests.  The engine counts the blocks that it executes
-(:meth:`farm.engines.Engine.blocks`), and the image's line table (:mod:`farm.guest.dwarf`) says which lines they are of.
+(:class:`farm.engines.CountsBlocks`), and the image's line table (:mod:`farm.guest.dwarf`) says which lines they are of.
 
 * A line of C was reached as often as blocks were executed that have the beginning of a statement of it.
 * In asm a macro may stand for everything on one line, and is expanded for every patchable function.  So a line was
@@ -25,15 +25,13 @@ import msgspec
 
 from farm import __version__, paths
 from farm.cell import Verdict
-from farm.engines import Block, engine_named
+from farm.engines import Block, CountsBlocks
 from farm.errors import UNREADABLE, BuildError, ImageError, MissingToolError, UsageError
 from farm.guest import build, dwarf
 from farm.guest.disassemble import decoded, is_conditional, tells_branches
 from farm.guest.image import Spec
 from farm.processes import workers
 from farm.run.batch import Batch, batches
-from farm.run.verdict import Judge
-from farm.scenario import wire
 
 if TYPE_CHECKING:
     from farm.guest.image import Image
@@ -238,12 +236,11 @@ def _indentation(line: str) -> int:
 
 def measure(batch: Batch, built: Image, guest: Guest) -> Unit:
     """What the cells of ``batch`` reach."""
-    spec, cells = batch.spec, batch.cells
-    engine = engine_named(batch.engine)
-    judge = Judge(built, engine, spec.variant.features(batch.engine), batch.options)
-    programs = [wire.encode(scenario, big_endian=built.big_endian) for scenario in batch.scenarios]
-    replies, blocks = engine.blocks(built, batch.variant, programs, batch.timeout, guest.watched)
-    results = [judge.judge(*each, 0.0) for each in zip(cells, batch.scenarios, replies, strict=True)]
+    spec, bench = batch.spec, batch.bench(built)
+    if not isinstance(bench.engine, CountsBlocks):
+        return _unmeasured(spec, f"{batch.engine} does not tell what it executes")
+    replies, blocks = bench.blocks([bench.encode(scenario) for scenario in batch.scenarios], guest.watched)
+    results = [bench.judge.judge(*each, 0.0) for each in zip(batch.cells, batch.scenarios, replies, strict=True)]
     return Unit(
         spec.variant.name,
         spec.mechanism,

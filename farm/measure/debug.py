@@ -36,10 +36,11 @@ from farm import paths
 from farm.cell import Cell, Verdict
 from farm.engines.qemu_user import QEMU_USER, bare
 from farm.errors import FarmError, Missing, MissingToolError, UsageError
-from farm.guest import build, elf, image
+from farm.guest import elf, image
 from farm.guest.image import Image
 from farm.guest.variant import ENCODERS, Variant
 from farm.processes import Process
+from farm.run.bench import Bench
 from farm.run.plan import Plan, hole_of, on_engine
 from farm.scenario import (
     REAL_TARGETS,
@@ -52,7 +53,6 @@ from farm.scenario import (
     Target,
     layout,
     walk,
-    wire,
 )
 from farm.text import command_line, quoted
 
@@ -90,14 +90,13 @@ class Prepared:
     cell: Cell  #: as it is run here: on qemu-user
     note: str  #: why that is not what was asked for; empty if it is
     missing: Missing | None  #: what it takes to run the guest here and is not there
-    built: Image
-    variant: Variant
+    bench: Bench
     folder: Path
 
     def emulator(self, server: str) -> list[str]:
         """The command that runs the guest, in the folder, with a gdb server at ``server``: a port or a socket."""
-        guest = msgspec.structs.replace(self.built, path=_GUEST)
-        return QEMU_USER.command(guest, self.variant, "-g", server)
+        guest = msgspec.structs.replace(self.bench.image, path=_GUEST)
+        return QEMU_USER.command(guest, self.bench.variant, "-g", server)
 
     def debugger(self, gdb: str, server: str) -> list[str]:
         """The command that debugs it, in the folder."""
@@ -113,9 +112,10 @@ def prepare(plan: Plan, cell: Cell, control: str | None = None) -> Prepared:
     if planned.verdict is Verdict.NOT_APPLICABLE:
         raise FarmError(f"{cell} cannot be debugged: {planned.reason}")
     variant = plan.variants[cell.variant]
-    built = build.image(image.Spec(variant, cell.mechanism, cell.toolchain, control))
-    scenario = plan.scenarios[cell.scenario]
-    program = wire.encode(scenario, big_endian=built.big_endian)
+    spec = image.Spec(variant, cell.mechanism, cell.toolchain, control)
+    bench = Bench.of(spec, planned.cell.engine, TIMEOUT, plan.selection.path_options(), kept=True)
+    built, scenario = bench.image, plan.scenarios[cell.scenario]
+    program = bench.encode(scenario)
     head = len(program) | layout.KEEP  # a reset behind it would stop at every word that it puts back
     frame = struct.pack(">I" if built.big_endian else "<I", head) + program
     name = f"{built.key}-{hashlib.sha256(frame).hexdigest()[:8]}"
@@ -131,7 +131,7 @@ def prepare(plan: Plan, cell: Cell, control: str | None = None) -> Prepared:
     note = "" if planned.cell == cell else f"{cell.engine} has no debugger: {planned.cell.engine} runs it here"
     hole = hole_of(plan, planned.cell)
     missing = hole.missing if hole else None
-    return Prepared(planned.cell, note, missing, built, variant.profiled(planned.cell.engine), folder)
+    return Prepared(planned.cell, note, missing, bench, folder)
 
 
 def _filled(folder: Path, files: dict[str, bytes]) -> Path:
@@ -375,7 +375,7 @@ def run(
                 command += ["-nx", "-batch", "-x", _ATTEND]
             unattended = batch or extra is not None
             _attend(command, prepared.folder, timeout if unattended else None)
-        return _answered(answer.read_bytes(), big_endian=prepared.built.big_endian)
+        return _answered(answer.read_bytes(), big_endian=prepared.bench.image.big_endian)
 
 
 @contextlib.contextmanager

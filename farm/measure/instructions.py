@@ -27,12 +27,13 @@ from farm.engines import Reply
 from farm.engines.qemu_user import QEMU_USER
 from farm.engines.unicorn import UNICORN
 from farm.errors import FarmError, UsageError
-from farm.guest import build, disassemble, dwarf, elf, image
+from farm.guest import disassemble, dwarf, elf, image
 from farm.guest.image import Image
 from farm.guest.variant import Variant
+from farm.run.bench import Bench
 from farm.run.plan import Plan, on_engine
-from farm.run.verdict import Judge, Result
-from farm.scenario import walk, wire
+from farm.run.verdict import Result
+from farm.scenario import walk
 
 TIMEOUT = 60.0  # seconds; recording is some twenty times slower than running
 
@@ -161,12 +162,9 @@ def trace(
         raise UsageError(f"step {first}: {scenario.name} has steps 0 to {steps - 1}")
     variant = plan.variants[cell.variant]
     spec = image.Spec(variant, cell.mechanism, cell.toolchain, control)
-    moved, recording, reply = _record(plan, cell, spec)
-    built = build.image(spec)
-    engine = UNICORN if moved.engine.startswith(UNICORN.name) else QEMU_USER
-    judge = Judge(built, engine, variant.features(moved.engine), plan.selection.path_options())
-    result = judge.judge(moved, scenario, reply, 0.0)
-    stream = _Reader(built, variant, recording, whole=whole).items()
+    bench, recording, reply = _record(plan, cell, spec)
+    result = bench.judged(scenario, reply)
+    stream = _Reader(bench.image, variant, recording, whole=whole).items()
     if first is not None:
         stream = itertools.dropwhile(lambda item: item.step != first, stream)
     items = list(stream if limit is None or not whole else itertools.islice(stream, limit + 1))
@@ -179,39 +177,38 @@ def trace(
     return Trace(cell, recording, items[:limit], more, result)
 
 
-def _record(plan: Plan, cell: Cell, spec: image.Spec) -> tuple[Cell, Recording, Reply]:
-    """The cell as it was run, what was recorded, and the reply that is to be judged."""
+def _record(plan: Plan, cell: Cell, spec: image.Spec) -> tuple[Bench, Recording, Reply]:
+    """The bench on which the cell was run, what was recorded, and the reply that is to be judged."""
+    scenario, options = plan.scenarios[cell.scenario], plan.selection.path_options()
     planned = on_engine(plan, cell, UNICORN.name)
-    variant = spec.variant.profiled(planned.cell.engine)
-    program = wire.encode(plan.scenarios[cell.scenario], big_endian=variant.big_endian)
-    if planned.verdict is None and UNICORN.tells_path(variant):
-        built = build.image(spec)
-        reply, steps = UNICORN.steps(built, variant, program, TIMEOUT)
+    if planned.verdict is None and UNICORN.tells_path(spec.variant.profiled(planned.cell.engine)):
+        bench = Bench.of(spec, planned.cell.engine, TIMEOUT, options)
+        reply, steps = bench.steps(bench.encode(scenario))
         if steps is None:
             raise FarmError(f"{planned.cell} cannot be recorded: {reply.detail}")
         executed = array.array("I", steps.executed)
         note = "" if planned.cell == cell else f"{cell.engine} tells less than {planned.cell.engine}, which ran it here"
-        engine = f"{UNICORN.name} {UNICORN.version(variant)}"
+        engine = f"{UNICORN.name} {UNICORN.version(bench.variant)}"
         recording = Recording(
             engine, note, steps.count, steps.code, executed, steps.stores, steps.protections, steps.encoded
         )
-        return planned.cell, recording, reply
+        return bench, recording, reply
     why = planned.reason or f"{UNICORN.name} cannot step {cell.variant}"
     planned = on_engine(plan, cell, QEMU_USER.name)
     if planned.verdict is not None:
         raise FarmError(f"{cell} cannot be traced: {'; '.join(dict.fromkeys((why, planned.reason or '')))}")
-    variant = spec.variant.profiled(planned.cell.engine)
-    built = build.image(spec)
-    path = QEMU_USER.path(built, variant, program, TIMEOUT)
+    bench = Bench.of(spec, planned.cell.engine, TIMEOUT, options)
+    program, built = bench.encode(scenario), bench.image
+    path = bench.path(program)
     if path.failure:
         raise FarmError(f"{cell} cannot be traced: {why}; under {QEMU_USER.name}: {path.detail}")
-    (reply,) = QEMU_USER.run(built, variant, [program], TIMEOUT)
+    (reply,) = bench.replies([program])
     code: dict[int, int] = {}
     executed = array.array("I", (code.setdefault(address, len(code)) for address in path.path))
     known = [(address, None if _may_change(built, address) else _linked(built, address)) for address in code]
     note = f"{why}: this is QEMU's log, without stores and steps, and without what stood in patched code"
-    engine = f"{QEMU_USER.name} {QEMU_USER.version(variant)}"
-    return planned.cell, Recording(engine, note, len(executed), known, executed, steps=False), reply
+    engine = f"{QEMU_USER.name} {QEMU_USER.version(bench.variant)}"
+    return bench, Recording(engine, note, len(executed), known, executed, steps=False), reply
 
 
 def _is_patched(built: Image, address: int) -> bool:

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 import msgspec
 
 from farm.cell import PASSED, UNSURE, Cell, Hole, Verdict
-from farm.engines import Engine, Reply, engine_named
+from farm.engines import CrossChecks, Reply
 from farm.errors import BuildError, FarmError, ImageError, MissingToolError
-from farm.guest import build, image
-from farm.guest.variant import Variant
-from farm.processes import Stopping, stopping
+from farm.guest import image
+from farm.processes import Stopping
+from farm.run.bench import Bench
 from farm.run.plan import Plan
-from farm.run.verdict import Judge, Result, reproducer, skipped
-from farm.scenario import Scenario, wire
+from farm.run.verdict import Result, reproducer, skipped
+from farm.scenario import Scenario
 
 TIMEOUT = 5.0  # seconds a cell
 RETRIES = 1  # of a cell whose emulator failed
@@ -45,10 +45,9 @@ class Batch:
     options: str = ""  #: of the command line, that a reproducer needs
     cross_checked: int = 16  #: one cell in so many also runs in the engine's slow mode
 
-    @property
-    def variant(self) -> Variant:
-        """As the engine's profile runs it."""
-        return self.spec.variant.profiled(self.engine)
+    def bench(self, built: image.Image | None = None) -> Bench:
+        """The bench that the cells are run on; its image is built, unless it is at hand."""
+        return Bench.of(self.spec, self.engine, self.timeout, self.options, built)
 
 
 def batches(
@@ -98,7 +97,7 @@ def run_batch(
     try:
         if isinstance(built, Exception):
             raise built
-        built = built or build.image(batch.spec)
+        bench = batch.bench(built)
     except Stopping:
         return []
     except (BuildError, ImageError, MissingToolError) as error:
@@ -106,7 +105,7 @@ def run_batch(
         for result in results:
             tell(result)
         return results
-    running = _Running(batch, built, engine_named(batch.engine), tell)
+    running = _Running(batch, bench, tell)
     with contextlib.suppress(Stopping):
         running.run(enough)
     return running.results
@@ -123,20 +122,18 @@ def _without_image(cell: Cell, error: FarmError, options: str) -> Result:
 class _Running:
     """A batch on its way, and the results of it so far."""
 
-    def __init__(self, batch: Batch, built: image.Image, engine: Engine, tell: Sink) -> None:
+    def __init__(self, batch: Batch, bench: Bench, tell: Sink) -> None:
         self.results: list[Result] = []
         self._batch = batch
-        self._built = built
-        self._engine = engine
+        self._bench = bench
+        self._judge = bench.judge
         self._tell = tell
-        self._judge = Judge(built, engine, batch.spec.variant.features(batch.engine), batch.options)
-        self._programs = [wire.encode(scenario, big_endian=built.big_endian) for scenario in batch.scenarios]
+        self._programs = [bench.encode(scenario) for scenario in batch.scenarios]
         self._traces: list[bytes] = []
-        has_slow_mode = engine.cross_check(built, batch.variant, (), batch.timeout) is not None
         #: Those that are to be cross-checked, should they pass.
         self._chosen = {
             i
-            for i, cell in enumerate(batch.cells if has_slow_mode else ())
+            for i, cell in enumerate(batch.cells if isinstance(bench.engine, CrossChecks) else ())
             if zlib.crc32(str(cell).encode()) % batch.cross_checked == 0
         }
 
@@ -160,14 +157,12 @@ class _Running:
         self._retry()
         for i, result in enumerate(self.results):
             if result.verdict in UNSURE and batch.confirm:
-                self._settle(i, again(batch, self._built, self._engine, self._judge, i, result))
+                self._settle(i, self._bench.confirmed(batch.scenarios[i], result))
         self._cross_check()
 
     def _replies(self, numbers: Sequence[int], *, fresh: bool = False) -> Generator[Reply, None, None]:
-        """Those to the cells of these ``numbers``, of which none is believed that comes while the run is ended."""
-        programs = [self._programs[i] for i in numbers]
-        batch = self._batch
-        return _believed(self._engine.run(self._built, batch.variant, programs, batch.timeout, fresh=fresh))
+        """The replies to the cells of these ``numbers``."""
+        return self._bench.replies([self._programs[i] for i in numbers], fresh=fresh)
 
     def _owed(self, retries: int) -> frozenset[Verdict]:
         """The verdicts that are not the last word of their cells while these may be run anew ``retries`` times."""
@@ -206,47 +201,12 @@ class _Running:
 
         That is not retried: an engine that contradicts itself now and then is no better than one that always does.
         """
-        batch = self._batch
         chosen = [i for i in sorted(self._chosen) if i < len(self.results) and self.results[i].verdict in PASSED]
-        programs = [self._programs[i] for i in chosen]
-        replies = self._engine.cross_check(self._built, batch.variant, programs, batch.timeout) if chosen else ()
-        for i, reply in zip(chosen, _believed(replies or ()), strict=True):
+        replies = self._bench.cross_checks([self._programs[i] for i in chosen])
+        for i, reply in zip(chosen, replies, strict=True):
             self._chosen.remove(i)
             result = self.results[i]
             if reply.trace != self._traces[i]:
                 reason = f"one instruction at a time gives another result: {reply.detail or 'the traces differ'}"
                 result = msgspec.structs.replace(result, verdict=Verdict.ENGINE_ERROR, reason=reason)
             self._settle(i, result)
-
-
-def _believed(replies: Iterable[Reply]) -> Generator[Reply, None, None]:
-    """The replies up to when the run is ended: what a child that was killed leaves behind tells nothing.
-
-    Raises :class:`~farm.processes.Stopping`.
-    """
-    for reply in replies:
-        if stopping():
-            raise Stopping
-        yield reply
-
-
-def again(batch: Batch, built: image.Image, engine: Engine, judge: Judge, i: int, first: Result) -> Result:
-    """The cell once more on fresh state: the same failure is believed, anything else is flaky.
-
-    Raises :class:`~farm.processes.Stopping`.
-    """
-    scenario, variant = batch.scenarios[i], batch.variant
-    program = wire.encode(scenario, big_endian=built.big_endian)
-    (reply,) = _believed(engine.run(built, variant, [program], batch.timeout, fresh=True))
-    if reply.failure == "crash" and reply.pc is None:
-        reply = _located(engine, built, batch, program, reply)
-    second = judge.judge(batch.cells[i], scenario, reply, first.seconds, first.began)
-    if (second.verdict, second.trace) == (first.verdict, first.trace):
-        return msgspec.structs.replace(second, retried=first.retried)
-    outcomes = f"first {first.verdict} ({first.reason}), then {second.verdict} ({second.reason or 'as expected'})"
-    return msgspec.structs.replace(first, verdict=Verdict.FLAKY, reason=outcomes)
-
-
-def _located(engine: Engine, built: image.Image, batch: Batch, program: bytes, reply: Reply) -> Reply:
-    pc = engine.locate(built, batch.variant, program, batch.timeout)
-    return Reply(failure=reply.failure, detail=reply.detail, pc=pc)

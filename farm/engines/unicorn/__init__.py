@@ -7,102 +7,35 @@ it cannot show a missing cache flush, and one CPU has no one to see a torn store
 
 from __future__ import annotations
 
-import array
 import difflib
 import functools
 import importlib.metadata
 import importlib.util
 import os
 import re
-import struct
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from farm.cell import Hole, Verdict
-from farm.engines import Block, Reply, settings_or_hole
+from farm.engines import Block, Reply, Steps, settings_or_hole
 from farm.engines.child import Child, ChildDied, Pool, Session, converse
-from farm.errors import UNREADABLE, BackendError, ImageError, Missing
-from farm.guest import arch_toml
+from farm.engines.unicorn.messages import KEPT, OPEN, PATH_OF, STEPS_OF, TRACE, Open, decode_reply, decode_steps
+from farm.errors import BackendError, ImageError, Missing
 from farm.guest.variant import REGISTER_MODULES, UnicornSettings, Variant
 from farm.scenario import Defect
 
 if TYPE_CHECKING:
     from farm.guest.image import Image
 
-#: Set in a frame's length: what follows opens an image.
-OPEN = 1 << 31
-
-#: Set in a frame's length: what is wanted of this program is its path.
-PATH_OF = 1 << 29
-
-#: Set in a frame's length: what is wanted of this program is all that it does.
-STEPS_OF = 1 << 28
-
-#: A reply with blocks: how many, each with how often it was executed, then the trace.
-COUNT, COUNTED = struct.Struct("<I"), struct.Struct("<4Q")
-
-TRACE, CRASH, TIMEOUT, ERROR, PATH, BLOCKS, STEPS = range(7)  # statuses of a reply
-
 _NO_CODE_HOOKS = frozenset({"SPARC"})  # with one, `jmpl` goes to address 5
 
 _COMMAND = [sys.executable, "-P", "-W", "ignore", "-m", "farm.engines.unicorn.server"]
 
 _GRACE = 5.0  # seconds that the host waits beyond the child's own watchdog
-
-KEPT = 64  #: guests that a child keeps open: all of the variants with all mechanisms
-
-
-class Open(msgspec.Struct):
-    """The request to open an image."""
-
-    image: bytes  #: path of its ``image.json``, which need not be UTF-8
-    settings: UnicornSettings
-    timeout: float
-    watched: tuple[tuple[int, int], ...] = ()  #: addresses whose blocks are to be counted
-
-
-#: An address, a size, a word, a place in an array: JSON and msgpack have no larger one than 64 bits.
-_Number = Annotated[int, msgspec.Meta(ge=0)]
-_Word = Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFF)]
-
-
-class Failure(msgspec.Struct):
-    """Payload of a reply that is not a trace."""
-
-    detail: str
-    pc: _Number | None = None
-    code: bytes | None = None
-
-
-class Steps(msgspec.Struct, frozen=True):
-    """Payload of a reply with all that a program did (:class:`farm.engines.unicorn.machine.Recorder`)."""
-
-    status: int  #: and payload, of the reply that the program alone would have had
-    payload: bytes
-    count: _Number  #: of instructions executed, those that are not recorded too
-    #: each instruction met: its address, and its bytes then; 16, if how long it is the emulator does not tell
-    code: list[tuple[_Number, bytes]]
-    executed: bytes  #: places in ``code``, in order: an array of unsigned 32-bit numbers
-    stores: list[tuple[_Number, _Number, bytes, bytes]]  #: place in ``executed``, address, bytes before, bytes after
-    protections: list[
-        tuple[_Number, _Number, _Number, _Number]
-    ]  #: place in ``executed``, address, size, 1 read, 2 write, 4 execute
-    #: place in ``executed``, where the encoder begins, its first argument (0: not known), the word of code it returned
-    encoded: list[tuple[_Number, _Number, _Number, _Number]]
-
-
-# Made as this is imported: where two threads are the first to decode a type, msgspec (0.22) may crash.
-_FAILURE = msgspec.json.Decoder(Failure)
-_STEPS = msgspec.msgpack.Decoder(Steps)
-
-#: Instructions of a program that are recorded at most.
-RECORDED = 2_000_000
 
 
 class Unicorn:
@@ -116,10 +49,6 @@ class Unicorn:
 
     def close(self) -> None:
         self.pool.drain()
-
-    def locate(self, image: Image, variant: Variant, program: bytes, timeout: float) -> int | None:
-        del image, variant, program, timeout
-        return None  # every reply says it
 
     def tells_path(self, variant: Variant) -> bool:
         settings = variant.engine[self.name]
@@ -138,16 +67,12 @@ class Unicorn:
 
         None if the emulator itself failed.
         """
-        recorded: list[Steps] = []
+        recorded: list[Steps | None] = []
 
         def interpret(status: int, payload: bytes) -> Reply:
-            if status != STEPS:
-                return interpret_reply(status, payload)
-            steps = decode_steps(payload)
-            if steps is None:
-                return _NO_REPLY
+            reply, steps = decode_steps(status, payload)
             recorded.append(steps)
-            return interpret_reply(steps.status, steps.payload)
+            return reply
 
         session = self._session(image, variant, timeout, interpret, fresh=False)
         try:
@@ -170,6 +95,8 @@ class Unicorn:
         assert isinstance(settings, UnicornSettings)
         mistake = _unknown_name(settings)
         if mistake:
+            from farm.guest import arch_toml  # not for the child, which imports this module as well
+
             key, why = mistake
             raise BackendError(f"{arch_toml.place(variant, f'engine.unicorn.{key}')}: {why}")
         installed = self.version(variant)
@@ -215,7 +142,7 @@ class Unicorn:
 
         answered = 0
         try:
-            for reply in converse(start, finish, programs, timeout + _GRACE, interpret_reply, _explain):
+            for reply in converse(start, finish, programs, timeout + _GRACE, decode_reply, _explain):
                 answered += 1
                 yield reply
         except (CannotOpenError, ChildDied) as error:
@@ -223,7 +150,7 @@ class Unicorn:
             yield from (failure for _ in programs[answered:])
 
     def session(self, image: Image, variant: Variant, timeout: float, *, fresh: bool = False) -> Session:
-        return self._session(image, variant, timeout, interpret_reply, fresh=fresh)
+        return self._session(image, variant, timeout, decode_reply, fresh=fresh)
 
     def _session(
         self, image: Image, variant: Variant, timeout: float, interpret: Callable[[int, bytes], Reply], *, fresh: bool
@@ -249,7 +176,7 @@ class Unicorn:
         description = image.path.removesuffix("guest.elf") + "image.json"
         request = Open(os.fsencode(description), settings, timeout, tuple((span.start, span.stop) for span in watched))
         try:
-            child.send(msgspec.json.encode(request), OPEN)
+            child.send(request.encode(), OPEN)
             status, payload = child.receive(time.monotonic() + timeout + _GRACE)
         except ChildDied as death:
             child.close()
@@ -258,18 +185,12 @@ class Unicorn:
             raise
         if status != TRACE:
             child.close()
-            raise CannotOpenError(interpret_reply(status, payload).detail)
+            raise CannotOpenError(decode_reply(status, payload).detail)
         child.kept.pop(key, None)
         child.kept[key] = None
         if len(child.kept) > KEPT:  # as the child itself does
             del child.kept[next(iter(child.kept))]
         return child
-
-    def cross_check(
-        self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float
-    ) -> Iterator[Reply] | None:
-        del image, variant, programs, timeout
-        return None  # stepping is another mode of the same translator, and some architectures cannot
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -314,47 +235,6 @@ def _unknown_name(settings: UnicornSettings) -> tuple[str, str] | None:
 
 class CannotOpenError(Exception):
     """The emulator refuses the guest."""
-
-
-_FAILURES: dict[int, Literal["crash", "timeout", "engine-error"]] = {
-    CRASH: "crash",
-    TIMEOUT: "timeout",
-    ERROR: "engine-error",
-}
-
-#: What the child sent is nothing that it should ever send.
-_NO_REPLY = Reply(failure="engine-error", detail="unicorn answered what is no reply", spoils=True)
-
-
-def interpret_reply(status: int, payload: bytes) -> Reply:
-    """What a frame of the child's is; whatever is in it, nothing is raised."""
-    if status == TRACE:
-        return Reply(payload)
-    try:
-        if status == PATH:
-            return Reply(path=array.array("Q", payload))
-        if status == BLOCKS:
-            (count,) = COUNT.unpack_from(payload)
-            end = COUNT.size + count * COUNTED.size
-            counted = COUNTED.iter_unpack(payload[COUNT.size : end])
-            blocks = {Block(*block): number for *block, number in counted}
-            return Reply(payload[end:], blocks=blocks) if len(payload) >= end else _NO_REPLY
-        if status not in _FAILURES:
-            return _NO_REPLY
-        failure = _FAILURE.decode(payload)
-    except (struct.error, ValueError, *UNREADABLE):
-        return _NO_REPLY
-    return Reply(failure=_FAILURES[status], detail=failure.detail, pc=failure.pc, code=failure.code)
-
-
-def decode_steps(payload: bytes) -> Steps | None:
-    """The recording in the payload of a frame; None if it is none, or what it refers to is not there."""
-    try:
-        steps = _STEPS.decode(payload)
-        executed = array.array("I", steps.executed)
-    except (ValueError, *UNREADABLE):
-        return None
-    return steps if max(executed, default=-1) < len(steps.code) else None
 
 
 def _explain(death: ChildDied) -> Reply:

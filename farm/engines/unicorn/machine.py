@@ -23,7 +23,6 @@ Decisions that cost something to learn:
 
 from __future__ import annotations
 
-import array
 import ctypes
 import mmap
 import struct
@@ -33,11 +32,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import unicorn
 import unicorn.unicorn_const as uc_const
 
-from farm.guest.variant import ENCODERS, REGISTER_MODULES, UnicornSettings
+from farm.engines.unicorn.quirks import QUIRKS
+from farm.engines.unicorn.recorder import Recorder, with_skipped
+from farm.guest.variant import REGISTER_MODULES, UnicornSettings
 from farm.scenario.layout import DOORBELL_REGION, EVENT_WORDS, FEATURES, HEADER_WORDS, TEXT_FAULTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Sequence
 
     from farm.guest.image import Image
 
@@ -56,23 +57,6 @@ _ALL_TEXT = 2  # the region that is all of what is patched
 _READ_EXECUTE = uc_const.UC_PROT_READ | uc_const.UC_PROT_EXEC
 
 _NOWHERE = (0, 0)  # the block before the first
-#: Bytes of an instruction at most; of one that is none, Unicorn tells a size that is none.
-LONGEST = 16
-
-#: By module of constants: where a function finds its first argument (None: on the stack), and leaves its result.
-_REGISTERS: dict[str, tuple[str | None, str]] = {
-    "arm_const": ("R0", "R0"),
-    "arm64_const": ("X0", "X0"),
-    "m68k_const": (None, "D0"),
-    "mips_const": ("A0", "V0"),
-    "ppc_const": ("3", "3"),
-    "riscv_const": ("A0", "A0"),
-    "s390x_const": ("R2", "R2"),
-    "sparc_const": ("O0", "O0"),
-    "x86_const": (None, "EAX"),
-}
-
-_SIZELESS = "m68k_const"  # where Unicorn tells 2 for every instruction
 
 
 class GuestFault(Exception):  # noqa: N818 - the guest's, not ours
@@ -125,7 +109,7 @@ class Machine:
 
     def __init__(self, image: Image, settings: UnicornSettings, watched: Sequence[tuple[int, int]] = ()) -> None:
         self.image = image
-        self._module = REGISTER_MODULES[settings.arch]
+        self.module = REGISTER_MODULES[settings.arch]  #: Unicorn's, of the architecture's constants
         data_only = "ARMBE8" in settings.mode  # with BIG_ENDIAN, instructions of arm would be big-endian too
         mode = uc_const.UC_MODE_BIG_ENDIAN if image.big_endian and not data_only else 0
         for name in settings.mode:
@@ -133,26 +117,26 @@ class Machine:
         self.uc = unicorn.Uc(getattr(uc_const, f"UC_ARCH_{settings.arch}"), mode)
         self.uc.ctl_set_tcg_buffer_size(_TCG_BUFFER)
         if settings.cpu:
-            self.uc.ctl_set_cpu_model(_constant(self._module, settings.cpu_prefix + settings.cpu))
-        self._page = max(_PAGE, self.uc.ctl_get_page_size())  # of sparc64 8192
-        self._sp = self._register(settings.stack_pointer)
-        self._pc = self._register(settings.program_counter)
-        self._fault_address: int | None = None
-        self._fault: int | None = None  # the kind of a refusal that Unicorn does not tell
+            self.uc.ctl_set_cpu_model(_constant(self.module, settings.cpu_prefix + settings.cpu))
+        self.page = max(_PAGE, self.uc.ctl_get_page_size())  #: bytes; of sparc64 8192
+        self._sp = self.register(settings.stack_pointer)
+        self._pc = self.register(settings.program_counter)
+        self.fault_address: int | None = None  #: of the access that was refused
+        self.error: int | None = None  #: what was, as Unicorn numbers errors, if it does not tell that itself
         self._refused: str | None = None  # what the guest asked of the doorbell that it does not do
         self._left_changed: set[int] = set()  # regions whose protection is not as the image was loaded
         self._changes = 0  # of code since translations were last dropped
         self._pages: dict[int, int] | None = None  # permissions
-        self._swapped = False
-        self._until = image.symbols["farm_stop"]
-        self._trap: int | None = None  # the number of one that the guest must not take
+        self.swaps_devices = False  #: a device sees the bytes of a word the other way round than the guest
+        self.until = image.symbols["farm_stop"]  #: the address at which Unicorn ends a run
+        self.trap: int | None = None  #: the number of one that the guest must not take
         self._recorder: Recorder | None = None
         self._load()
         features = sum(FEATURES[name] for name in settings.features)
         self.uc.mem_write(image.symbols["farm_features"], struct.pack(self._order + "I", features))
         self._initial = [(memory.data, memory.data[:]) for memory in self._memory if memory.is_writable]
         for quirk in settings.quirks:
-            getattr(self, "_quirk_" + quirk.replace("-", "_"))()
+            QUIRKS[quirk](self)
         self.uc.hook_add(uc_const.UC_HOOK_MEM_INVALID, self._on_invalid)
         top = image.symbols["text_start"] + _STACK_OFFSET + _STACK_SIZE
         self._top = top - 512
@@ -164,8 +148,9 @@ class Machine:
         for start, end in watched:
             self.uc.hook_add(uc_const.UC_HOOK_BLOCK, self._on_block, None, start, end - 1)
 
-    def _register(self, name: str) -> int:
-        return _constant(self._module, f"UC_{self._module.removesuffix('_const').upper()}_REG_{name}")
+    def register(self, name: str) -> int:
+        """Unicorn's number of a register of this architecture."""
+        return _constant(self.module, f"UC_{self.module.removesuffix('_const').upper()}_REG_{name}")
 
     # Memory.
 
@@ -174,8 +159,8 @@ class Machine:
         symbols = self.image.symbols
         self._memory: list[_Memory] = []
         for s in self.image.segments:
-            start = s.address & -self._page
-            size = -(-(s.address + s.size) // self._page) * self._page - start
+            start = s.address & -self.page
+            size = -(-(s.address + s.size) // self.page) * self.page - start
             data = bytearray(size)
             data[s.address - start : s.address - start + s.file_size] = content[s.offset : s.offset + s.file_size]
             self._lend(start, data, s.flags)
@@ -188,15 +173,15 @@ class Machine:
         self._trace = self._place(symbols["farm_trace"])
         base = symbols["text_start"]
         self._lend(base + _STACK_OFFSET, bytearray(_STACK_SIZE), _READ | _WRITE)
-        self._doorbell = range(base + _DOORBELL_OFFSET, base + _DOORBELL_OFFSET + self._page)
-        self.uc.mmio_map(self._doorbell.start, self._page, self._on_question, None, self._on_doorbell, None)
+        self.doorbell = range(base + _DOORBELL_OFFSET, base + _DOORBELL_OFFSET + self.page)
+        self.uc.mmio_map(self.doorbell.start, self.page, self._on_question, None, self._on_doorbell, None)
         self._opened = [
-            (symbols[start], -(-(symbols[end] - symbols[start]) // self._page) * self._page)
+            (symbols[start], -(-(symbols[end] - symbols[start]) // self.page) * self.page)
             for start, end in (("stub_start", "stub_end"), ("module_start", "module_end"), ("module_start", "stub_end"))
         ]
         order = ">" if self.image.big_endian else "<"
         word = "Q" if self.image.word_size == 8 else "I"
-        self.uc.mem_write(symbols["farm_doorbell"], struct.pack(order + word, self._doorbell.start))
+        self.uc.mem_write(symbols["farm_doorbell"], struct.pack(order + word, self.doorbell.start))
         self._order = order
         self._head = struct.Struct(f"{order}{HEADER_WORDS}I")
 
@@ -217,12 +202,12 @@ class Machine:
     def _on_doorbell(self, uc: Any, offset: int, size: int, value: int, user_data: object) -> None:
         del user_data
         value &= (1 << 8 * size) - 1
-        if self._swapped:
+        if self.swaps_devices:
             value = int.from_bytes(value.to_bytes(size, "little"), "big")
         region = value >> DOORBELL_REGION
         if offset or size != _DOORBELL_SIZE or region >= len(self._opened) or value & 0xF & ~_ANY_PERMISSION:
             self._refused = f"a store of {value:#x} ({size} bytes) to the doorbell, which takes no such value"
-            self._fault_address = self._doorbell.start + offset
+            self.fault_address = self.doorbell.start + offset
             uc.emu_stop()
             return
         self._changes += 1
@@ -238,7 +223,7 @@ class Machine:
         if length:
             self.uc.mem_protect(start, length, permissions)
             if self._pages is not None:
-                self._pages.update(dict.fromkeys(range(start, start + length, self._page), permissions))
+                self._pages.update(dict.fromkeys(range(start, start + length, self.page), permissions))
 
     def _on_question(self, uc: Any, offset: int, size: int, user_data: object) -> int:
         """What is wrong with the text's protection (:data:`~farm.scenario.layout.TEXT_FAULTS`), as Unicorn has it."""
@@ -255,153 +240,22 @@ class Machine:
             "not-executable": not all(p & uc_const.UC_PROT_EXEC for p in present),
         }
         value = sum(TEXT_FAULTS[name] for name, is_wrong in wrong.items() if is_wrong)
-        return int.from_bytes(value.to_bytes(size, "little"), "big") if self._swapped else value
+        return int.from_bytes(value.to_bytes(size, "little"), "big") if self.swaps_devices else value
 
     def _on_invalid(self, uc: Any, access: int, address: int, size: int, value: int, user_data: object) -> bool:
         del uc, access, size, value, user_data
-        self._fault_address = address
+        self.fault_address = address
         return False
 
-    # Ways round limits of Unicorn, by their names in arch.toml.
-
-    def _quirk_virtual_tlb(self) -> None:
-        """An identity mapping supplied by the host.
-
-        The default MMU model of 64-bit ppc refuses to fetch, and that of s390x to fetch from a page that cannot be
-        written: it asks for a fetch (access type 2) as for a store (not 0).
-
-        Unicorn reports a refusal as a CPU exception and calls no other hook, so what was refused is noted here.
-        """
-
-        def fill(uc: Any, address: int, access: int, entry: Any, user_data: object) -> bool:
-            del uc, user_data
-            entry.paddr = address & -self._page
-            entry.perms = self._permissions(address)
-            needed, unmapped, forbidden = _ACCESS[access]
-            if entry.perms & needed:
-                return True
-            self._fault_address = address
-            self._fault = forbidden if entry.perms else unmapped
-            return False
-
-        self.uc.ctl_set_tlb_mode(uc_const.UC_TLB_VIRTUAL)
-        self.uc.hook_add(uc_const.UC_HOOK_TLB_FILL, fill)
-
-    def _permissions(self, address: int) -> int:
+    def permissions(self, address: int) -> int:
+        """What may be done at ``address``, as Unicorn's ``UC_PROT_`` bits; 0 if nothing is there."""
         if self._pages is None:
             self._pages = {
                 page: permissions
                 for start, end, permissions in self.uc.mem_regions()
-                for page in range(start, end, self._page)
+                for page in range(start, end, self.page)
             }
-        return self._pages.get(address & -self._page, 0)
-
-    def _quirk_x86_sse(self) -> None:
-        """CR4.OSFXSR and OSXMMEXCPT (Intel SDM volume 3A, 2.5): Unicorn 2.1.4 clears them on its older CPU models."""
-        register = self._register("CR4")
-        self.uc.reg_write(register, self.uc.reg_read(register) | 1 << 9 | 1 << 10)
-
-    def _quirk_arm_fp(self) -> None:
-        """CPACR.cp10, cp11 and FPEXC.EN: floating-point registers exist."""
-        self.uc.reg_write(self._register("C1_C0_2"), 0xF << 20)
-        self.uc.reg_write(self._register("FPEXC"), 1 << 30)
-
-    def _quirk_arm64_fp(self) -> None:
-        """CPACR_EL1.FPEN: the compiler may copy through vector registers."""
-        self.uc.reg_write(self._register("CPACR_EL1"), 3 << 20)
-
-    def _quirk_little_endian_devices(self) -> None:
-        """Unicorn's arm and arm64 call a device with what a little-endian CPU would have stored."""
-        self._swapped = True
-
-    def _quirk_ppc_msr_fp(self) -> None:
-        """MSR[FP]: floating-point registers exist."""
-        self._set_msr(1 << 13)
-
-    def _quirk_ppc_msr_64(self) -> None:
-        """MSR[SF]: 64-bit addresses; MSR[VEC, VSX, FP]: the compiler may copy through vector registers."""
-        self._set_msr(1 << 63 | 1 << 25 | 1 << 23 | 1 << 13)
-
-    def _quirk_ppc_msr_little_endian(self) -> None:
-        """MSR[LE]: Unicorn refuses a little-endian mode for ppc, but its CPU has the bit.  Devices stay big-endian."""
-        self._set_msr(1)
-        self._swapped = True
-
-    def _quirk_sparc_stop_trap(self) -> None:
-        """The guest ends with a trap at ``farm_stop``: for sparc, Unicorn does not end a run at an address.
-
-        Every other trap is a fault, since there is no operating system to take it.
-        """
-        stop = self._until
-        self._until = 0
-
-        def on_trap(uc: Any, number: int, user_data: object) -> None:
-            del user_data
-            if self.pc in (stop, stop + 4):  # as the version has it
-                uc.reg_write(self._pc, stop)
-            else:
-                self._trap = number
-            uc.emu_stop()
-
-        self.uc.hook_add(uc_const.UC_HOOK_INTR, on_trap)
-
-    def _set_msr(self, bits: int) -> None:
-        register = self._register("MSR")
-        self.uc.reg_write(register, self.uc.reg_read(register) | bits)
-
-    def _quirk_riscv_fp(self) -> None:
-        """mstatus.FS: floating-point registers exist (Privileged ISA, "Extension Context Status")."""
-        register = self._register("MSTATUS")
-        self.uc.reg_write(register, self.uc.reg_read(register) | 3 << 13)
-
-    def _quirk_riscv_zbc(self) -> None:
-        """CLMUL, CLMULR and CLMULH (extension Zbc) are illegal to Unicorn: done here; pc is already behind them."""
-        x0 = self._register("X0")
-        size = self.image.word_size
-
-        def trapped(uc: Any, number: int, user_data: object) -> None:
-            del user_data
-            word = int.from_bytes(uc.mem_read(self.pc - 4, 4), "little")
-            shift = _CLMUL_SHIFT.get(word & _CLMUL_MASK)
-            if number != _RISCV_ILLEGAL or shift is None:
-                raise GuestFault(_FAULTS[uc_const.UC_ERR_EXCEPTION], self.pc, None)
-            a, b = (uc.reg_read(x0 + (word >> field & 31)) for field in (15, 20))
-            if rd := word >> 7 & 31:
-                uc.reg_write(x0 + rd, _carry_less(a, b) >> shift[size] & (1 << 8 * size) - 1)
-
-        self.uc.hook_add(uc_const.UC_HOOK_INTR, trapped)
-
-    def _quirk_mips_fr(self) -> None:
-        """Status.FR: 32 floating-point registers of 64 bits, as n64 has them."""
-        register = self._register("CP0_STATUS")
-        self.uc.reg_write(register, self.uc.reg_read(register) | 1 << 26)
-
-    def _quirk_s390x_64(self) -> None:
-        """PSW bits 31 and 32 (Principles of Operation, "Program-Status-Word Format"): 64-bit addresses, not 24-bit."""
-        self.uc.reg_write(self._register("PSWM"), 1 << 32 | 1 << 31)
-
-    def _quirk_s390x_fp(self) -> None:
-        """CR0 bit 45 (Principles of Operation, "Control Registers"): all sixteen floating-point registers."""
-        self._set_control_0(1 << 63 - 45)
-
-    def _quirk_s390x_vector(self) -> None:
-        """CR0 bit 46: vector registers exist."""
-        self._set_control_0(1 << 63 - 46)
-
-    def _set_control_0(self, bits: int) -> None:
-        """Unicorn 2.1.2 has no names for control registers, so the CPU stores and loads it: STCTG and LCTLG.
-
-        Both address page 0 without any register.  It is there for the moment only.
-        """
-        code, value = 0x200, 0x100
-        self.uc.mem_map(0, _PAGE)
-        for opcode, wanted in ((0x25, 0), (0x2F, bits)):
-            old = int.from_bytes(self.uc.mem_read(value, 8), "big")
-            self.uc.mem_write(value, (old | wanted).to_bytes(8, "big"))
-            self.uc.mem_write(code, struct.pack(">BBHBB", 0xEB, 0, value, 0, opcode))
-            self.uc.ctl_remove_cache(code, code + 6)
-            self.uc.emu_start(code, code + 6)
-        self.uc.mem_unmap(0, _PAGE)
+        return self._pages.get(address & -self.page, 0)
 
     # Running.
 
@@ -467,13 +321,13 @@ class Machine:
         place = self._program
         place.data[place.first : place.first + len(program)] = program
         try:
-            self.uc.emu_start(self.image.symbols["farm_enter"], self._until)
+            self.uc.emu_start(self.image.symbols["farm_enter"], self.until)
         except unicorn.UcError as error:
-            raise GuestFault(_fault_name(error, self._fault), self.pc, self._fault_address) from None
+            raise self.fault(error.errno if self.error is None else self.error, str(error)) from None
         if self._refused is not None:
-            raise GuestFault(self._refused, self.pc, self._fault_address)
-        if self._trap is not None:
-            raise GuestFault(f"trap {self._trap:#x}", self.pc, None)
+            raise GuestFault(self._refused, self.pc, self.fault_address)
+        if self.trap is not None:
+            raise GuestFault(f"trap {self.trap:#x}", self.pc, None)
         place = self._trace
         _, _, _, _, events, _, _, code = self._head.unpack_from(place.data, place.first)
         size = self._head.size + 4 * EVENT_WORDS * events + code
@@ -517,18 +371,8 @@ class Machine:
         Only on a machine that has run nothing yet, as :meth:`path`.  Instructions of an IT block whose condition fails
         are not in it: they do nothing.
         """
-        argument, result = _REGISTERS[self._module]
-        functions = self.image.functions
-        encoders = _Encoders(
-            {functions[name] for name in ENCODERS if name in functions},
-            _spans(functions.values()),
-            self._register(argument) if argument else None,
-            self._register(result),
-        )
-        self._recorder = recorder = Recorder(self.uc, limit, self._doorbell, encoders, sized=self._module != _SIZELESS)
-        self.uc.hook_add(uc_const.UC_HOOK_CODE, recorder.on_instruction)
-        self.uc.hook_add(uc_const.UC_HOOK_MEM_WRITE, recorder.on_store)
-        return recorder
+        self._recorder = Recorder(self, limit)
+        return self._recorder
 
     def _halfword(self, address: int) -> int:
         return int.from_bytes(self.uc.mem_read(address, 2), "big" if self.image.big_endian else "little")
@@ -542,6 +386,14 @@ class Machine:
     def pc(self) -> int:
         return int(self.uc.reg_read(self._pc))
 
+    @pc.setter
+    def pc(self, address: int) -> None:
+        self.uc.reg_write(self._pc, address)
+
+    def fault(self, error: int, otherwise: str = "") -> GuestFault:
+        """The fault that a Unicorn error of this number is, here and now; ``otherwise`` names one without a name."""
+        return GuestFault(_FAULTS.get(error, otherwise), self.pc, self.fault_address)
+
     def at_stop(self) -> bool:
         """The guest ended by itself."""
         return self.pc == self.image.symbols["farm_stop"]
@@ -549,122 +401,6 @@ class Machine:
     def stop(self) -> None:
         """End the run; may be called from another thread."""
         self.uc.emu_stop()
-
-
-class _Encoders(NamedTuple):
-    """The functions that make the words of code, and how they are called."""
-
-    starts: set[int]
-    functions: dict[int, range]  #: every function of the guest, by where it begins
-    argument: int | None  #: the register of the first argument; None: it is on the stack
-    result: int
-
-
-def _spans(starts: Iterable[int]) -> dict[int, range]:
-    """Where each function's code lies: up to the next one's."""
-    ordered = sorted(set(starts))
-    return {start: range(start, end) for start, end in zip(ordered, [*ordered[1:], 1 << 64], strict=True)}
-
-
-class Recorder:
-    """What one run did (:meth:`Machine.record`).
-
-    What a store changed is read from memory before it and, by the time of the next instruction, after it: the value
-    that a hook is told comes in an order that differs between CPUs.
-    """
-
-    def __init__(self, uc: Any, limit: int, doorbell: range, encoders: _Encoders, *, sized: bool) -> None:
-        self.count = 0  #: of instructions executed, those beyond the limit too
-        #: each instruction met, by address and bytes then, and its number; of a sizeless one LONGEST bytes
-        self.code: dict[tuple[int, bytes], int] = {}
-        self.executed = array.array("I")  #: their numbers, in order
-        #: place in ``executed``, address, bytes before, bytes after
-        self.stores: list[tuple[int, int, bytes, bytes]] = []
-        #: place in ``executed``, address, size, permissions as the guest asks for them: 1 read, 2 write, 4 execute
-        self.protections: list[tuple[int, int, int, int]] = []
-        self._uc = uc
-        self._limit = limit
-        self._doorbell = doorbell
-        self._sized = sized
-        self._pending: list[tuple[int, bytes]] = []
-        #: place in ``executed`` of the last instruction, where the encoder begins, its first argument, what it returned
-        self.encoded: list[tuple[int, int, int, int]] = []
-        self._encoders = encoders
-        self._encoding: list[range] = []  # the encoder that runs, and what it has called
-        self._at = 0
-
-    def on_instruction(self, uc: Any, address: int, size: int, user_data: object) -> None:
-        del uc, user_data
-        self.settle()
-        if self._encoding or address in self._encoders.starts:
-            self._follow(address)
-        self.count += 1
-        if self.count <= self._limit:
-            size = min(size, LONGEST) if self._sized else LONGEST
-            key = address, self._read(address, size)
-            self.executed.append(self.code.setdefault(key, len(self.code)))
-
-    def _read(self, address: int, size: int) -> bytes:
-        """What is there, as far as the guest's memory goes; pages begin at multiples of less than a page."""
-        try:
-            return bytes(self._uc.mem_read(address, size))
-        except unicorn.UcError:
-            return bytes(self._uc.mem_read(address, min(size, -address % _PAGE)))
-
-    def _follow(self, address: int) -> None:
-        """Note what an encoder returns, at the first instruction behind it."""
-        if any(address in span for span in self._encoding):
-            return
-        known = self._encoders
-        if address in known.functions:  # called, or reached by a tail call
-            if not self._encoding and known.argument:
-                self._at = self._uc.reg_read(known.argument)
-            self._encoding.append(known.functions[address])
-            return
-        if self.count <= self._limit:
-            value = self._uc.reg_read(known.result) & 0xFFFFFFFF
-            self.encoded.append((len(self.executed) - 1, self._encoding[0].start, self._at, value))
-        self._encoding.clear()
-
-    def on_store(self, uc: Any, access: int, address: int, size: int, value: int, user_data: object) -> None:
-        del access, value, user_data
-        if self.count <= self._limit and address not in self._doorbell:
-            try:
-                self._pending.append((address, bytes(uc.mem_read(address, size))))
-            except unicorn.UcError:
-                return  # unmapped: the guest is about to die of it
-
-    def on_protection(self, start: int, size: int, permissions: int) -> None:
-        if self.count <= self._limit:
-            self.protections.append((len(self.executed) - 1, start, size, permissions))
-
-    def settle(self) -> None:
-        """Note what the last instruction's stores have left; to be called once more at the end."""
-        for address, before in self._pending:
-            after = bytes(self._uc.mem_read(address, len(before)))
-            self.stores.append((len(self.executed) - 1, address, before, after))
-        self._pending.clear()
-
-
-def with_skipped(path: list[int], halfword: Callable[[int], int]) -> list[int]:
-    """``path`` of Thumb code, with what no hook is called for: instructions of an IT block whose condition fails.
-
-    They are executed as any other conditional instruction is, and do nothing (Arm ARM DDI 0406, A7.3.2 "IT blocks").
-    """
-    whole: list[int] = []
-    block: list[int] = []
-    for address in path:
-        if address in block:
-            continue
-        block = []
-        first = halfword(address)
-        if first >> 8 == 0xBF and first & 0xF:  # IT: the lowest bit that is set says how many follow
-            following = address + 2
-            for _ in range(4 - ((first & -first).bit_length() - 1)):
-                block.append(following)
-                following += 4 if halfword(following) >> 11 in (0b11101, 0b11110, 0b11111) else 2
-        whole += [address, *block]
-    return whole
 
 
 def _protection(flags: int) -> int:
@@ -676,29 +412,7 @@ def _protection(flags: int) -> int:
     return protection
 
 
-#: By the kind of an access: the permission it needs, and its faults on memory that is not there or does not give it.
-_ACCESS = {
-    uc_const.UC_MEM_READ: (uc_const.UC_PROT_READ, uc_const.UC_ERR_READ_UNMAPPED, uc_const.UC_ERR_READ_PROT),
-    uc_const.UC_MEM_WRITE: (uc_const.UC_PROT_WRITE, uc_const.UC_ERR_WRITE_UNMAPPED, uc_const.UC_ERR_WRITE_PROT),
-    uc_const.UC_MEM_FETCH: (uc_const.UC_PROT_EXEC, uc_const.UC_ERR_FETCH_UNMAPPED, uc_const.UC_ERR_FETCH_PROT),
-}
-
-_RISCV_ILLEGAL = 2  # exception code (Privileged ISA, "mcause")
-
-#: By the bits that tell CLMUL, CLMULR and CLMULH: where the half of the product that they give begins, by word size.
-_CLMUL_MASK = 0xFE00707F
-_CLMUL_SHIFT = {0x0A001033: {4: 0, 8: 0}, 0x0A002033: {4: 31, 8: 63}, 0x0A003033: {4: 32, 8: 64}}
-
-
-def _carry_less(a: int, b: int) -> int:
-    product = 0
-    while b:
-        bit = b & -b
-        product ^= a * bit
-        b ^= bit
-    return product
-
-
+#: By Unicorn's number of an error: what the guest did.
 _FAULTS = {
     uc_const.UC_ERR_READ_UNMAPPED: "read of unmapped memory",
     uc_const.UC_ERR_WRITE_UNMAPPED: "write to unmapped memory",
@@ -709,7 +423,3 @@ _FAULTS = {
     uc_const.UC_ERR_INSN_INVALID: "invalid instruction",
     uc_const.UC_ERR_EXCEPTION: "unhandled CPU exception",
 }
-
-
-def _fault_name(error: Any, known: int | None) -> str:
-    return _FAULTS.get(error.errno if known is None else known, str(error))

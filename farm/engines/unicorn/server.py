@@ -1,6 +1,6 @@
 """The child process of the ``unicorn`` engine: ``python -m farm.engines.unicorn.server``.
 
-Reads frames from standard input: one that opens an image (:class:`farm.engines.unicorn.Open`), then programs.  A
+Reads frames (:mod:`farm.engines.unicorn.messages`) from standard input: one that opens an image, then programs.  A
 watchdog thread ends a run that takes too long; that costs nothing measurable, unlike Unicorn's own limits.
 
 What was opened stays open, since a guest costs 7 ms to open and 4 MB to keep: whoever goes through all variants in
@@ -9,7 +9,6 @@ turn, as a test with a parameter does, finds each of them warm.
 
 from __future__ import annotations
 
-import array
 import os
 import struct
 import sys
@@ -19,12 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-import msgspec
-
-from farm.engines.unicorn import (
+from farm.engines.unicorn.machine import GuestFault, Machine
+from farm.engines.unicorn.messages import (
     BLOCKS,
-    COUNT,
-    COUNTED,
     CRASH,
     ERROR,
     KEPT,
@@ -38,9 +34,10 @@ from farm.engines.unicorn import (
     TRACE,
     Failure,
     Open,
-    Steps,
+    Recorded,
+    encode_blocks,
+    encode_path,
 )
-from farm.engines.unicorn.machine import GuestFault, Machine
 from farm.guest.image import described
 from farm.scenario.layout import KEEP
 from farm.scenario.wire import attested
@@ -87,8 +84,8 @@ class Server:
                 current.machine.stop()
 
     def open(self, request: bytes) -> tuple[int, bytes]:
-        """Load the image of ``request`` (:class:`~farm.engines.unicorn.Open`), unless it is still there."""
-        opened = self.kept.pop(request, None) or Opened(msgspec.json.decode(request, type=Open))
+        """Load the image of ``request`` (:class:`~farm.engines.unicorn.messages.Open`), unless it is still there."""
+        opened = self.kept.pop(request, None) or Opened(Open.decode(request))
         self.kept[request] = self.current = opened
         if len(self.kept) > KEPT:
             del self.kept[next(iter(self.kept))]
@@ -103,22 +100,17 @@ class Server:
             machine.rewind()
         else:
             machine.reset()
-        answer = self._guarded(current, machine, lambda: (TRACE, machine.run(program)))
-        if answer[0] == TRACE and not keep:
-            answer = TRACE, attested(answer[1], _NO_DIGEST if machine.left_changed() else current.digest)
-        if answer[0] != TRACE or not current.watched:
-            return answer
-        counted = [COUNTED.pack(*block, count) for block, count in machine.blocks().items()]
-        return BLOCKS, COUNT.pack(len(counted)) + b"".join(counted) + answer[1]
+        status, payload = self._traced(current, machine, program, keep=keep)
+        if status != TRACE or not current.watched:
+            return status, payload
+        return BLOCKS, encode_blocks(machine.blocks(), payload)
 
     def path(self, program: bytes) -> tuple[int, bytes]:
         """Status and payload for ``program``, whose path is wanted, on a machine of its own: its code calls a hook."""
         current = self.current
         assert current
         machine = current.boot()
-        answer = self._guarded(
-            current, machine, lambda: (PATH, array.array("Q", machine.path(program, RECORDED)).tobytes())
-        )
+        answer = self._guarded(current, machine, lambda: (PATH, encode_path(machine.path(program, RECORDED))))
         current.machine = None
         return answer
 
@@ -128,20 +120,16 @@ class Server:
         assert current
         machine = current.boot()
         recorder = machine.record(RECORDED)
-        status, payload = self._guarded(current, machine, lambda: (TRACE, machine.run(program)))
-        recorder.settle()
+        status, payload = self._traced(current, machine, program, keep=False)
         current.machine = None
-        steps = Steps(
-            status,
-            payload,
-            recorder.count,
-            list(recorder.code),
-            recorder.executed.tobytes(),
-            recorder.stores,
-            recorder.protections,
-            recorder.encoded,
-        )
-        return STEPS, msgspec.msgpack.encode(steps)
+        return STEPS, Recorded(status, payload, recorder.steps()).encode()
+
+    def _traced(self, current: Opened, machine: Machine, program: bytes, *, keep: bool) -> tuple[int, bytes]:
+        """Status and payload for ``program``; with a digest, as from a guest that resets itself, unless it goes on."""
+        status, payload = self._guarded(current, machine, lambda: (TRACE, machine.run(program)))
+        if status == TRACE and not keep:
+            payload = attested(payload, _NO_DIGEST if machine.left_changed() else current.digest)
+        return status, payload
 
     def _guarded(self, current: Opened, machine: Machine, run: Callable[[], tuple[int, bytes]]) -> tuple[int, bytes]:
         self.timed_out = False
@@ -152,12 +140,12 @@ class Server:
             self.started = 0.0
             current.machine = None  # may be unusable after an error
             where = f" at {fault.address:#x}" if fault.address is not None else ""
-            return CRASH, msgspec.json.encode(Failure(fault.what + where, fault.pc, machine.code()))
+            return CRASH, Failure(fault.what + where, fault.pc, machine.code()).encode()
         self.started = 0.0
         if self.timed_out:
             current.machine = None
             detail = f"still running after {current.timeout:g} s"
-            return TIMEOUT, msgspec.json.encode(Failure(detail, machine.pc, machine.code()))
+            return TIMEOUT, Failure(detail, machine.pc, machine.code()).encode()
         return answer
 
     def answer(self, head: int, frame: bytes) -> tuple[int, bytes]:
@@ -173,7 +161,7 @@ class Server:
         except Exception as error:  # noqa: BLE001 - whatever it is, the parent is owed an answer, and the guest a new machine
             if self.current:
                 self.current.machine = None
-            return ERROR, msgspec.json.encode(Failure(f"{type(error).__name__}: {error}"))
+            return ERROR, Failure(f"{type(error).__name__}: {error}").encode()
 
 
 def main() -> None:

@@ -16,21 +16,20 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from farm.cell import UNSURE, Cell, EngineName, Hole, Verdict
-from farm.engines import Engine, Reply, engine_named, engines
+from farm.cell import Hole, Verdict
+from farm.engines import Reply, warm_up
 from farm.errors import FarmError, UnknownNameError
 from farm.guest import build, image
 from farm.guest.controls import CONTROLS
-from farm.guest.variant import Variant
 from farm.live import ANY_SCENARIO
 from farm.measure.fuzz import generate
 from farm.measure.fuzz.generate import Program
 from farm.measure.fuzz.shrink import Shrinker, Steps
 from farm.processes import workers
 from farm.run import plan
-from farm.run.batch import Batch, again
+from farm.run.bench import Bench
 from farm.run.plan import Plan, Selection
-from farm.run.verdict import Judge, Result
+from farm.run.verdict import Result
 from farm.scenario import Scenario, model, wire
 
 #: Seconds a program; a thousand times what the slowest takes.
@@ -39,50 +38,11 @@ _CHUNK = 64  # programs
 _AHEAD = 4  # chunks that are made before the first of them is done
 
 
-@dataclass(frozen=True, eq=False)
-class Guest:
-    """One image on one engine."""
-
-    spec: image.Spec
-    built: image.Image
-    engine_name: str  #: with its profile
-    engine: Engine
-    variant: Variant  #: as the profile runs it
-    judge: Judge
-    options: str  #: of the command line, that a reproducer needs
-
-    def __str__(self) -> str:
-        return f"{self.spec}/{self.engine_name}"
-
-    @functools.cached_property
-    def features(self) -> frozenset[str]:
-        return self.spec.variant.features(self.engine_name)
-
-    def cell(self, scenario: Scenario) -> Cell:
-        spec = self.spec
-        return Cell(scenario.name, spec.variant.name, spec.mechanism, spec.toolchain, self.engine_name)
-
-    def can_run(self, scenario: Scenario) -> bool:
-        return plan.cannot_run(scenario, self.spec.variant, self.spec.mechanism, self.engine_name) is None
-
-    def result(self, scenario: Scenario, timeout: float, reply: Reply | None = None) -> Result:
-        """What becomes of ``scenario`` here, or has if there is a ``reply``; a failure is tried once more, as ever."""
-        if reply is None:
-            program = wire.encode(scenario, big_endian=self.built.big_endian)
-            (reply,) = self.engine.run(self.built, self.variant, [program], timeout)
-        cell = self.cell(scenario)
-        first = self.judge.judge(cell, scenario, reply, 0.0)
-        if first.verdict not in UNSURE:
-            return first
-        batch = Batch(self.spec, self.engine_name, (cell,), (scenario,), timeout, options=self.options)
-        return again(batch, self.built, self.engine, self.judge, 0, first)
-
-
 @dataclass(frozen=True)
 class Ground:
-    """Where programs run: the guests, the plan that they come from, and what was selected but cannot run."""
+    """Where programs run: the benches, the plan that they come from, and what was selected but cannot run."""
 
-    guests: tuple[Guest, ...]
+    benches: tuple[Bench, ...]
     plan: Plan
     holes: Counter[Hole]
 
@@ -92,8 +52,8 @@ def select(selection: Selection) -> Selection:
     return replace(selection, engine=selection.engine or ("unicorn",), scenario=ANY_SCENARIO)
 
 
-def survey(selection: Selection, control: str | None = None, jobs: int = 1) -> Ground:
-    """The guests of ``selection`` (:func:`select`), built.
+def survey(selection: Selection, control: str | None = None, jobs: int = 1, timeout: float = TIMEOUT) -> Ground:
+    """The guests of ``selection`` (:func:`select`), built; ``timeout`` is in seconds a program.
 
     Raises :class:`~farm.errors.FarmError` if there is none, or one cannot be built.
     """
@@ -113,18 +73,15 @@ def survey(selection: Selection, control: str | None = None, jobs: int = 1) -> G
         runs_none = holes.total() == len(made.cells)
         why = next(iter(holes)).reason if runs_none else f"{control} changes none of the selected guests"
         raise FarmError(f"nothing to run: {why}")
-    for name in {EngineName.of(engine).engine for _, engine in found}:
-        engines()[name].warm_up(min(jobs, len(found)))
+    warm_up([engine for _, engine in found], min(jobs, len(found)))
     images = build.images(list(dict.fromkeys(spec for spec, _ in found)), jobs)
-    guests = []
+    benches = []
     for spec, engine in found:
         built = images[spec]
         if isinstance(built, Exception):
             raise built
-        known = engine_named(engine)
-        judge = Judge(built, known, spec.variant.features(engine), options)
-        guests.append(Guest(spec, built, engine, known, spec.variant.profiled(engine), judge, options))
-    return Ground(tuple(guests), made, holes)
+        benches.append(Bench.of(spec, engine, timeout, options, built))
+    return Ground(tuple(benches), made, holes)
 
 
 @dataclass
@@ -148,7 +105,7 @@ class Finding:
 
     number: int
     original: Scenario
-    guest: Guest  #: the first that failed it
+    bench: Bench  #: the first that failed it
     result: Result  #: what it did
     scenario: Scenario = field(init=False)  #: the same, shrunk
     failing: list[Result] = field(default_factory=list)  #: of all that fail the scenario
@@ -202,20 +159,19 @@ class _Chunk:
         return self._expected[key]
 
 
-def _first_failure(guest: Guest, chunk: _Chunk, chosen: Sequence[int], timeout: float) -> tuple[int, Reply] | None:
-    """Which of the ``chosen`` programs is the first that ``guest`` does not run as expected, and what it does."""
-    big_endian, features = guest.built.big_endian, guest.features
+def _first_failure(bench: Bench, chunk: _Chunk, chosen: Sequence[int]) -> tuple[int, Reply] | None:
+    """Which of the ``chosen`` programs is the first that ``bench`` does not run as expected, and what it does."""
+    big_endian, features = bench.image.big_endian, bench.features
     encoded = [chunk.encoded(i, big_endian=big_endian) for i in chosen]
-    replies = guest.engine.run(guest.built, guest.variant, encoded, timeout)
-    for i, reply in zip(chosen, replies, strict=True):
-        if guest.judge.compare(reply, *chunk.expected(i, features, big_endian=big_endian))[0] is not None:
+    for i, reply in zip(chosen, bench.replies(encoded), strict=True):
+        if bench.judge.compare(reply, *chunk.expected(i, features, big_endian=big_endian))[0] is not None:
             return i, reply
     return None
 
 
 @dataclass(frozen=True)
 class _Job:
-    guest: Guest
+    bench: Bench
     programs: int
     work: Callable[[], tuple[int, Reply] | None]
     future: concurrent.futures.Future[tuple[int, Reply] | None] = field(default_factory=concurrent.futures.Future)
@@ -232,7 +188,7 @@ class _Lanes:
         self._pool = pool
         self._lock = threading.Lock()
         self._waiting: list[_Job] = []
-        self._owners: dict[Guest, int] = {}  # threads
+        self._owners: dict[Bench, int] = {}  # threads
 
     def submit(self, jobs: Sequence[_Job]) -> None:
         with self._lock:
@@ -244,9 +200,9 @@ class _Lanes:
         """The first job of a guest of this thread or of nobody's; else the first."""
         me = threading.get_ident()
         with self._lock:
-            mine = (i for i, job in enumerate(self._waiting) if self._owners.get(job.guest, me) == me)
+            mine = (i for i, job in enumerate(self._waiting) if self._owners.get(job.bench, me) == me)
             job = self._waiting.pop(next(mine, 0))
-            self._owners[job.guest] = me
+            self._owners[job.bench] = me
         return job
 
     def _run_one(self) -> None:
@@ -260,22 +216,21 @@ class _Lanes:
 
 
 class Hunt:
-    """Programs of one seed on some guests."""
+    """Programs of one seed on some benches."""
 
-    def __init__(self, guests: Sequence[Guest], seed: int, jobs: int = 1, timeout: float = TIMEOUT) -> None:
+    def __init__(self, benches: Sequence[Bench], seed: int, jobs: int = 1) -> None:
         self.tally = Tally()
         self.suspect: int | None = None  #: number of a program that has failed once, until it is a finding
-        self._guests = guests
+        self._benches = benches
         self._seed = seed
         self._jobs = jobs
-        self._timeout = timeout
-        self._able: dict[frozenset[str], tuple[Guest, ...]] = {}
+        self._able: dict[frozenset[str], tuple[Bench, ...]] = {}
 
-    def able(self, scenario: Scenario) -> tuple[Guest, ...]:
-        """The guests that have what ``scenario`` needs."""
+    def able(self, scenario: Scenario) -> tuple[Bench, ...]:
+        """The benches that have what ``scenario`` needs."""
         needs = generate.needs_of(scenario.steps)
         if needs not in self._able:
-            self._able[needs] = tuple(guest for guest in self._guests if guest.can_run(scenario))
+            self._able[needs] = tuple(bench for bench in self._benches if bench.can_run(scenario))
         return self._able[needs]
 
     def run(
@@ -318,15 +273,15 @@ class Hunt:
                     chunk.cancel()
 
     def _submit(self, chunk: _Chunk, lanes: _Lanes) -> None:
-        chosen: dict[Guest, list[int]] = {}
+        chosen: dict[Bench, list[int]] = {}
         for i, program in enumerate(chunk.programs):
             able = self.able(program.scenario)
             self.tally.idle += not able
-            for guest in able:
-                chosen.setdefault(guest, []).append(i)
+            for bench in able:
+                chosen.setdefault(bench, []).append(i)
         chunk.jobs = [
-            _Job(guest, len(some), functools.partial(_first_failure, guest, chunk, some, self._timeout))
-            for guest, some in chosen.items()
+            _Job(bench, len(some), functools.partial(_first_failure, bench, chunk, some))
+            for bench, some in chosen.items()
         ]
         lanes.submit(chunk.jobs)
 
@@ -338,34 +293,34 @@ class Hunt:
             failed = job.future.result()
             self.tally.runs += job.programs
             if failed:
-                suspects.append((*failed, job.guest))
+                suspects.append((*failed, job.bench))
         self.tally.programs += len(chunk.programs) if len(jobs) == len(chunk.jobs) else 0
         if not suspects:
             return None
-        i, reply, guest = min(suspects, key=lambda suspect: suspect[0])
+        i, reply, bench = min(suspects, key=lambda suspect: suspect[0])
         scenario, self.suspect = chunk.programs[i].scenario, chunk.first + i
-        return Finding(self.suspect, scenario, guest, guest.result(scenario, self._timeout, reply))
+        return Finding(self.suspect, scenario, bench, bench.result(scenario, reply))
 
     def shrink(self, finding: Finding) -> None:
         """Make the scenario of ``finding`` small, and see who fails it.
 
         One that fails only now and then is left as it is.  Ctrl-C ends it with what it has come to.
         """
-        wanted, guest = finding.result.verdict, finding.guest
+        wanted, bench = finding.result.verdict, finding.bench
         names = itertools.count()
 
         def fails(steps: Steps) -> bool:
             smaller = generate.as_scenario(f"{finding.original.name}_{next(names)}", "", steps)
-            if not guest.can_run(smaller):
+            if not bench.can_run(smaller):
                 return False
             try:
-                events = model.predict.__wrapped__(smaller, guest.features)
+                events = model.predict.__wrapped__(smaller, bench.features)
             except model.ScenarioError:
                 return False
-            big_endian = guest.built.big_endian
+            big_endian = bench.image.big_endian
             program = wire.encode.__wrapped__(smaller, big_endian=big_endian)
-            (reply,) = guest.engine.run(guest.built, guest.variant, [program], self._timeout)
-            return guest.judge.compare(reply, events, wire.encode_events(events, big_endian=big_endian))[0] is wanted
+            (reply,) = bench.replies([program])
+            return bench.judge.compare(reply, events, wire.encode_events(events, big_endian=big_endian))[0] is wanted
 
         steps = finding.original.steps
         if wanted is not Verdict.FLAKY:
@@ -374,10 +329,8 @@ class Hunt:
                 steps = shrinker.run()
             except KeyboardInterrupt:
                 steps = shrinker.smallest
-        title = f"{finding.original.title}: {wanted} on {guest}"
+        title = f"{finding.original.title}: {wanted} on {bench}"
         finding.scenario = generate.as_scenario(finding.original.name, title, steps)
         finding.failing = [
-            result
-            for other in self.able(finding.scenario)
-            if (result := other.result(finding.scenario, self._timeout)).failed
+            result for other in self.able(finding.scenario) if (result := other.result(finding.scenario)).failed
         ]
