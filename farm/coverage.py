@@ -30,6 +30,7 @@ from farm.errors import UNREADABLE, BuildError, ImageError, MissingToolError, Us
 from farm.image import Spec
 from farm.processes import workers
 from farm.run import Batch, batches
+from farm.text import printable
 from farm.verdict import Judge, Verdict
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def sources(spec: Spec) -> dict[str, Path]:
     """The files that are measured, by their names in reports."""
     root = paths.data("images").parent
     mine = (path for path in image.sources(spec) if _is_measured(path, spec))
-    named = {str(path.relative_to(root) if path.is_relative_to(root) else path): path for path in mine}
+    named = {printable(str(path.relative_to(root) if path.is_relative_to(root) else path)): path for path in mine}
     return dict(sorted(named.items()))
 
 
@@ -108,7 +109,7 @@ class Guest:
         files = sources(spec)
         self._excuses = {name: excuses(path, spec.variant.name) for name, path in files.items()}
         # What a compiler writes depends on how it was called, but for the name of the file and of its folder.
-        names = {f"/{path.parent.name}/{path.name}": name for name, path in files.items()}
+        names = {_end(str(path)): name for name, path in files.items()}
         table = lines.read(Path(built.path), lambda path: _end(path) in names)
         functions = sorted(set(built.functions.values()))
         self.watched = table.spans
@@ -187,8 +188,8 @@ class Guest:
 
 
 def _end(path: str) -> str:
-    """The name of a file and of its folder."""
-    return "/" + "/".join(path.rsplit("/", 2)[-2:])
+    """The name of a file and of its folder, as people see it: so the compilers are told of some."""
+    return printable("/" + "/".join(path.rsplit("/", 2)[-2:]))
 
 
 def _offset(functions: list[int], address: int) -> int:

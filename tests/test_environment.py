@@ -127,11 +127,23 @@ def test_names_that_are_no_text_reach_every_report(odd):
         (("run", *given_, "--plan", odd / "plan.json", "--output", odd / "two"), 1),
         (("ci", "merge", odd / "two", *given_, "--output", odd / "three", "--baseline", out), 1),
         (("diff", out, odd / "two", "--format", "json"), 0),
-        (("coverage", *select, "--output", out, "--json"), 1),
         (("report", out, *given_), 1),
     ):
         done = farm(*command)
         assert done.returncode == status, (command, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("name", [b"mine\xfe", b"mine"])
+def test_code_in_a_folder_whose_name_is_no_text_is_measured(odd, name):
+    arch = odd / os.fsdecode(b"mine\xfe")
+    arch = arch.rename(odd / os.fsdecode(name))
+    done = farm("coverage", *SELECT, "--arch", "mine", "--arch-path", arch, "--output", odd / "out", "--json")
+    document = json.loads(done.stdout)
+    (unit,) = [unit for unit in document["units"] if unit["variant"] == "mine"]
+    names = [source["path"] for source in unit["sources"]]
+    assert names[0] == printable(f"{arch}/patch.c")
+    assert json.loads((odd / "out" / "coverage.json").read_text()) == document
+    assert f"SF:{names[0]}\n" in (odd / "out" / "lcov.info").read_text(encoding="utf-8")
 
 
 def test_the_compiler_s_words_of_a_source_whose_name_is_no_text_are_a_result(odd):
