@@ -174,8 +174,9 @@ class Guest:
         anonymous = Scenario("BS-00", "live", "", tuple(steps), frozenset(Defect))
         try:
             return wire.encode(anonymous, big_endian=self._image.big_endian)
-        except ValueError as error:
-            raise UsageError(f"too many steps at once: {error}") from None
+        except wire.TooLongError as error:
+            at = self._numbers + error.step
+            raise UsageError(f"step {at}: too many steps at once: {error}") from None
 
     def _died(self, reply: Reply, step: int, complaint: str = "") -> GuestDied:
         self._session.close()

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias, TypeVar
 
 from farm.errors import UnknownNameError, UsageError
+from farm.text import one_line
 
 _Name = TypeVar("_Name", bound=enum.Enum)
 
@@ -460,11 +461,15 @@ _SHORT.maxother = _SHORT.maxstring = 60  # characters
 
 
 def shown(value: object) -> str:
-    """``value`` as an error shows it: in short, whatever it is."""
+    """``value`` as an error shows it: in short and on one line, whatever it is."""
     try:
-        return _SHORT.repr(value)
-    except Exception:  # noqa: BLE001 - anything may be in a user's file, numbers too long to print among it
-        return f"a {type(value).__name__}"
+        return one_line(_SHORT.repr(value))
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - anything may be in a user's file, numbers too long to print among it
+        if isinstance(value, int):
+            return f"a number of {value.bit_length():,} bits"
+        return f"something of type {type(value).__name__}"
 
 
 def whole_number(what: str, value: object, most: int, least: int = 0) -> None:

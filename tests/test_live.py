@@ -186,7 +186,7 @@ def test_a_refused_patch_names_the_status(boot):
         (lambda guest: guest.run(*[call(0)] * wire.PROGRAM_WORDS), "^too many steps: more than 2046"),
         (
             lambda guest: guest.run(*[call(0)] * 1000),
-            "^too many steps at once: a program of 10000 words; a guest takes",
+            "^step 409: too many steps at once: a program of 10000 words; a guest takes",
         ),
         (lambda guest: guest.patch(99, "fast"), "^unknown target '99': "),
         (lambda guest: guest.call(5.0), "^step 0: call: x 5.0 found"),
