@@ -362,10 +362,13 @@ def _convert(path: Path, key: str, table: dict[str, Any], cls: type, derived: di
             raise BackendError(f"{path}: {key}.{name}: unknown key; valid are {', '.join(expected)}")
     values: dict[str, Any] = dict(derived)
     for name, f in expected.items():
-        if name in table and (table[name] != "" or f.default == ""):
+        blank = isinstance(table.get(name), str) and not table[name].strip()
+        if name in table and (not blank or f.default == table[name]):
             values[name] = _value(path, f"{key}.{name}", table[name], hints[name])
         elif name in table:
-            raise BackendError(f"{path}: {key}.{name}: '' found; expected {_describe(hints[name])} that is not empty")
+            raise BackendError(
+                f"{path}: {key}.{name}: {table[name]!r} found; expected {_describe(hints[name])} that is not empty"
+            )
         elif f.default is MISSING and f.default_factory is MISSING:
             raise BackendError(f"{path}: {key}.{name}: missing; expected {_describe(hints[name])}")
     return cls(**values)
@@ -380,9 +383,13 @@ def _value(path: Path, key: str, value: object, hint: Any) -> Any:
     if table and isinstance(value, dict):
         return _convert(path, key, value, typing.cast("type", table))
     try:
-        return msgspec.convert(value, hint)
+        converted = msgspec.convert(value, hint)
     except msgspec.ValidationError:
         raise BackendError(f"{path}: {key}: {value!r} found; expected {_describe(hint)}") from None
+    for text in (value,) if isinstance(value, str) else value if isinstance(value, list) else ():
+        if isinstance(text, str) and not text.isprintable():
+            raise BackendError(f"{path}: {key}: {text!r} found; expected text without control characters")
+    return converted
 
 
 def _describe(hint: Any) -> str:
