@@ -18,10 +18,10 @@ from typing import Any, Self
 from farm import check, disassemble, image, plan, scenario, wire
 from farm.engines import Reply, engines, timeout_of
 from farm.errors import FarmError, MissingToolError, UsageError
-from farm.model import size
-from farm.scenario import FUNCTIONS, Defect, Restore, Scenario, Shape, Status, Step, Target
+from farm.model import Reference, ScenarioError, size
+from farm.scenario import FUNCTIONS, Defect, Restore, Scenario, Shape, Status, Step, Target, shown
 from farm.verdict import LEFT_BEHIND
-from farm.wire import Event
+from farm.wire import TRACE_EVENTS, Event
 
 #: The scenario to plan with when only the rest of a cell is wanted: every mechanism can express it.
 ANY_SCENARIO = ("supersede_then_restore",)
@@ -53,6 +53,7 @@ class Guest:
         #: Name of the target that the last :meth:`call` entered first; None if it entered none.
         self.entered: str | None = None
         self._numbers = 0  # taken by the steps so far
+        self._expected = Reference(spec.variant.features(engine), only_relocated=spec.mechanism == "relocated")
         self._death: str | None = None
         self._variant, self._timeout, self._pooled = spec.variant.profiled(engine), timeout, pooled
         self._engine, self._image = engines()[engine.partition(":")[0]], image.build(spec)
@@ -147,7 +148,7 @@ class Guest:
     def _send(self, steps: tuple[Step, ...], *, keep: bool) -> list[Event]:
         if self._death is not None:
             raise GuestDied(self._death)
-        program, first = self._program(steps), self._numbers
+        program, first, expected = self._program(steps), self._numbers, self._foreseen(steps)
         self.steps += steps
         self._numbers += sum(map(size, steps))
         reply = self._session.run(program, keep=keep)
@@ -158,7 +159,7 @@ class Guest:
             raise self._died(reply, first, LEFT_BEHIND)
         events = [event._replace(step=first + event.step) for event in trace.events]
         self.trace += events
-        self._after = trace.code
+        self._after, self._expected = trace.code, expected
         if trace.header.dropped:
             raise UsageError(
                 f"the guest has no room for {trace.header.dropped:,} events: fewer steps at once, or loop()"
@@ -169,6 +170,24 @@ class Guest:
         """Whether the session's child can be brought back to the linked image."""
         reply = self._session.run(self._program(()), keep=False)
         return not reply.failure and not reply.spoils
+
+    def _foreseen(self, steps: tuple[Step, ...]) -> Reference:
+        """What a guest that makes no mistake would be after ``steps``; as it was if the model leaves that open.
+
+        Raises :class:`~farm.errors.UsageError` if it had no room for the events.
+        """
+        after = self._expected.copy()
+        after.events = []
+        try:
+            after.run(steps, self._numbers)
+        except ScenarioError:
+            return self._expected
+        if len(after.events) > TRACE_EVENTS:
+            at = after.events[TRACE_EVENTS].step
+            raise UsageError(
+                f"step {at}: {len(after.events):,} events at once; a guest holds {TRACE_EVENTS:,}: use loop()"
+            )
+        return after
 
     def _program(self, steps: Iterable[Step]) -> bytes:
         anonymous = Scenario("BS-00", "live", "", tuple(steps), frozenset(Defect))
@@ -214,8 +233,16 @@ def boot(
     Raises :class:`~farm.errors.UnknownNameError`, :class:`~farm.errors.BuildError`,
     :class:`~farm.errors.MissingToolError`, or :class:`~farm.errors.UsageError` for what cannot run.
     """
-    folders = tuple(map(Path, [arch_path] if isinstance(arch_path, str | Path) else arch_path))
-    tools = (toolchain,) if toolchain else ()
+    names = {"arch": arch, "mechanism": mechanism, "engine": engine, "toolchain": toolchain}
+    for what, name in names.items():
+        if not (isinstance(name, str) and name.strip()) and not (what == "toolchain" and name is None):
+            raise UsageError(f"{what} {shown(name)} found; expected a name")
+    given: Any = arch_path
+    single = isinstance(given, str | bytes | Path) or not isinstance(given, Iterable)
+    folders = tuple(_path("arch_path", folder) for folder in ([given] if single else given))
+    own = None if source is None else _path("source", source).resolve()
+    seconds = timeout_of(timeout, "timeout")
+    tools = () if toolchain is None else (toolchain,)
     made = plan.make(plan.Selection((arch,), (mechanism,), (engine,), tools, ANY_SCENARIO, arch_path=folders))
     if len(made.cells) != 1:
         raise UsageError(f"boot one guest at a time: {arch}, {mechanism}, {engine} name {len(made.cells)}")
@@ -225,9 +252,16 @@ def boot(
         raise MissingToolError(what, install)
     if planned.verdict:
         raise UsageError(planned.reason or planned.verdict)
-    cell, own = planned.cell, Path(source).resolve() if source else None
+    cell = planned.cell
     spec = image.Spec(made.variants[cell.variant], cell.mechanism, cell.toolchain, source=own)
-    return Guest(spec, cell.engine, timeout_of(timeout, "timeout"))
+    return Guest(spec, cell.engine, seconds)
+
+
+def _path(what: str, value: object) -> Path:
+    """``value`` as a path.  Raises :class:`~farm.errors.UsageError` if it is none."""
+    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
+        raise UsageError(f"{what} {shown(value)} found; expected a path")
+    return Path(value)
 
 
 def _target(event: Event) -> str:
