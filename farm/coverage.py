@@ -310,6 +310,10 @@ def read(path: Path) -> Coverage | None:
         raise UsageError(f"{path}: not a coverage of the farm's: {error}") from None
     if found.schema != SCHEMA:
         raise UsageError(f"{path}: coverage of schema {found.schema}; this farm reads {SCHEMA}")
+    for source in (source for unit in found.units for source in unit.sources):
+        unknown = sorted({way.line for way in source.branches}.union(source.excused) - source.lines.keys())
+        if unknown:
+            raise UsageError(f"{path}: not a coverage of the farm's: line {unknown[0]} of {source.path} has no count")
     return found
 
 

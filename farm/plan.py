@@ -139,6 +139,8 @@ class Plan:
 
     def shard(self, number: int, count: int) -> Plan:
         """The ``number``-th (from 1) of ``count`` shards.  Raises :class:`~farm.errors.UsageError`."""
+        if not count:
+            raise UsageError(f"shard {number}/0: there must be one shard at least, for example 1/4")
         if not 1 <= number <= count:
             raise UsageError(f"shard {number}/{count}: the number must be from 1 to {count}")
         whole = self.divided(count)
@@ -161,10 +163,16 @@ def choose(
 
     A pattern is a name, a glob, a comma list of these, or a key of ``aliases``; a name is itself before it is an alias.
 
-    Raises :class:`~farm.errors.UnknownNameError` for a pattern that selects nothing.
+    Raises :class:`~farm.errors.UnknownNameError` for a pattern that selects nothing, and
+    :class:`~farm.errors.UsageError` for one that is empty, as that of a variable of a shell that is not set.
     """
     aliases = aliases or {}
-    wanted = [part.strip() for pattern in patterns for part in pattern.split(",") if part.strip()]
+    wanted = []
+    for pattern in patterns:
+        named = [part.strip() for part in pattern.split(",") if part.strip()]
+        if not named:
+            raise UsageError(f"no {what} is named by {pattern!r}: leave the option out for all, or name one")
+        wanted += named
     if not wanted:
         return list(names)
     chosen: set[str] = set()
@@ -237,7 +245,7 @@ def make(selection: Selection) -> Plan:
         reason = "the selectors have no cell in common"
         if names:  # so it is the toolchain
             has = ", ".join(f"{arch} has {' and '.join(variants[arch].toolchain)} only" for arch in arches)
-            reason = f"--toolchain {','.join(selection.toolchain)}: {has}"
+            reason = f"toolchain {','.join(selection.toolchain)}: {has}"
         raise NothingSelectedError(f"nothing is selected: {reason}")
     return Plan(tuple(cells), suite, variants, selection)
 

@@ -606,6 +606,10 @@ def test_a_plan_of_which_nothing_can_run_is_refused(tmp_path):
         (("--shards", "2", "--max-minutes", "1"), 2, "one of them decides how many jobs there are"),
         (("--shards", "2", "--durations", "nowhere"), 2, "nowhere: no results.jsonl there"),
         (("--arch", "nowhere"), 2, "unknown architecture 'nowhere'"),
+        *(
+            (("--max-minutes", value), 2, f"farm: --max-minutes {value}: expected minutes, from 0.01 to 1,000,000\n")
+            for value in ("nan", "inf", "-1", "1e300", "soon")
+        ),
         (("--max-minutes", "0.01", "-j", "1"), 2, "the smallest that fits is --max-minutes 0.0"),
         (("--output", "/proc/nowhere/plan.json"), 3, "cannot be made"),
     ],
@@ -631,12 +635,6 @@ def test_shards_held_against_different_lists_of_known_bad_cells_are_refused(shar
     done, _ = merge(shards)
     assert done.returncode == 3
     assert "they were held against different lists of known-bad cells" in done.stderr
-
-
-def test_an_empty_selector_is_none(tmp_path):
-    empty = [word for name in ("arch", "mechanism", "engine", "toolchain", "tag") for word in (f"--{name}", "")]
-    whole, same = (farm("plan", "--scenario", "BS-01", *more).stdout for more in ((), empty))
-    assert whole == same != ""
 
 
 def test_a_shard_of_another_count_than_the_plan_is_refused(made, tmp_path):

@@ -15,6 +15,7 @@ from farm.cli.app import (
     app,
     close_engines,
     console_for,
+    only_one,
     resolved,
     status_of,
     timeout_option,
@@ -176,6 +177,8 @@ def debug(
     from farm.engines.qemu_user import QEMU_USER
     from farm.errors import MissingToolError, UsageError
 
+    only_one(batch=batch, print=print_only)
+    only_one(print=print_only, x=script is not None)
     if script is not None and not script.is_file():
         raise UsageError(f"-x {script}: no such file")
     plan, planned = plans.one(cell, resolved(arch_path), resolved(scenario_path))

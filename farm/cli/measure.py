@@ -26,6 +26,8 @@ from farm.cli.app import (
     closing_engines,
     console_for,
     names_option,
+    number_option,
+    only_one,
     output_folder,
     selection_of,
     timeout_option,
@@ -89,6 +91,7 @@ def cost(
     from farm.live import ANY_SCENARIO
     from farm.report import cost as report
 
+    only_one(json=json, markdown=markdown)
     made = plans.make(selection_of(arch, ["pointer"], engine, toolchain, list(ANY_SCENARIO), None, arch_path, None))
     folder = output_folder(output) if output else None
     with closing_engines():
@@ -101,6 +104,8 @@ def cost(
         typer.echo(report.markdown(costs))
     else:
         report.show(costs, console_for())
+    if not any(found.instructions or found.failed for found in costs):
+        raise FarmError("nothing was measured: no guest can run on an engine that tells what it executes")
     raise typer.Exit(1 if any(found.failed for found in costs) else 0)
 
 
@@ -118,7 +123,7 @@ def fuzz(
     arch_path: ArchPath = None,
     seconds: Annotated[
         float | None,
-        typer.Option(min=0.1, metavar="SECONDS", help="How long, once the guests are built", show_default="10"),
+        number_option("--seconds", "seconds", 0.1, 1e7, "How long, once the guests are built", show_default="10"),
     ] = None,
     programs: Annotated[int | None, typer.Option(min=1, metavar="N", help="How many programs")] = None,
     seed: Annotated[
@@ -161,7 +166,8 @@ def fuzz(
         close_engines()
     if not quiet:
         for hole, count in ground.holes.items():
-            console.print(f"{count} guests {hole.verdict}: {hole.reason}", highlight=False, soft_wrap=True)
+            guests = f"{count} guest{'s' * (count != 1)}"
+            console.print(f"{guests} {hole.verdict}: {hole.reason}", highlight=False, soft_wrap=True)
     if finding is None and not hunter.tally.runs:
         raise FarmError(f"nothing was run: seed {seed}: {hunter.tally}")
     if finding is None:

@@ -31,6 +31,7 @@ from farm.cli.app import (
     ci_status,
     close_engines,
     console_for,
+    only_one,
     output_folder,
     remove_reports,
     selection_of,
@@ -115,7 +116,9 @@ def run(
     output: Annotated[Path, typer.Option(metavar="DIR", help="Where results go")] = Path("farm-out"),
     resume: Annotated[bool, typer.Option("--resume", help="Keep results of unchanged guests, run the rest")] = False,
     require: Annotated[list[str] | None, typer.Option(metavar="ENGINE", help="Fail if this engine is missing")] = None,
-    retries: Annotated[int, typer.Option(min=0, metavar="N", help="Run a cell again whose emulator failed")] = 1,
+    retries: Annotated[
+        int, typer.Option(min=0, max=100, metavar="N", help="Run a cell again whose emulator failed")
+    ] = 1,
     max_failures: Annotated[
         int | None, typer.Option("--max-failures", min=1, metavar="N", help="Begin no other cell after N failures")
     ] = None,
@@ -134,7 +137,11 @@ def run(
 
     began = time.perf_counter()
     selection = selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path)
+    only_one(x=first_failure, max_failures=max_failures)
     limit = 1 if first_failure else max_failures
+    selectors = ("arch", "mechanism", "engine", "toolchain", "scenario", "tag")
+    if plan_file and (named := next((name for name in selectors if getattr(selection, name)), None)):
+        raise UsageError(f"--plan and --{named}: the saved plan says which cells there are; `farm plan` makes another")
     if limit and quarantine_verify:
         raise UsageError("--max-failures: --quarantine-verify must run all that is listed")
     known = quarantines.find(quarantine, selection)
@@ -321,4 +328,4 @@ def plan(
     for planned in made.cells:
         typer.echo(f"{planned.cell}" + (f"  {planned.verdict}: {planned.reason}" if planned.verdict else ""))
     holes = sum(planned.verdict is not None for planned in made.cells)
-    typer.echo(f"{len(made.cells)} cells, {len(made.cells) - holes} to run")
+    typer.echo(f"{len(made.cells):,} cell{'s' * (len(made.cells) != 1)}, {len(made.cells) - holes:,} to run")
