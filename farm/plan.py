@@ -157,11 +157,12 @@ class Part:
 
 
 def choose(
-    patterns: Iterable[str], names: Sequence[str], what: str, aliases: dict[str, set[str]] | None = None
+    patterns: Iterable[str], names: Sequence[str], what: str, aliases: dict[str, set[str]] | None = None, more: str = ""
 ) -> list[str]:
     """The ``names`` that any of ``patterns`` selects, in their order.
 
     A pattern is a name, a glob, a comma list of these, or a key of ``aliases``; a name is itself before it is an alias.
+    ``more`` is said behind what is valid.
 
     Raises :class:`~farm.errors.UnknownNameError` for a pattern that selects nothing, and
     :class:`~farm.errors.UsageError` for one that is empty, as that of a variable of a shell that is not set.
@@ -182,9 +183,18 @@ def choose(
             if fnmatch.fnmatchcase(alias, pattern) and pattern not in names:
                 hits |= members
         if not hits:
-            raise UnknownNameError(what, pattern, [*names, *(alias for alias in aliases if alias not in names)])
+            raise UnknownNameError(what, pattern, [*names, *(alias for alias in aliases if alias not in names)], more)
         chosen |= hits
     return [name for name in names if name in chosen]
+
+
+def _elsewhere(what: str, selection: Selection) -> str:
+    """What is to be said where a name is unknown that a path may have, and no path was given."""
+    option, given = {
+        "architecture": ("arch-path", selection.arch_path),
+        "scenario": ("scenario-path", selection.scenario_path),
+    }.get(what, ("", ()))
+    return f"; {option} adds others" if option and not given else ""
 
 
 def _aliases(pairs: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
@@ -204,13 +214,15 @@ def make(selection: Selection) -> Plan:
     suite = scenarios.load(selection.scenario_path)
     known_engines = engines()
     architectures = _aliases((v.architecture, v.name) for v in variants.values())
-    arches = choose(selection.arch, list(variants), "architecture", architectures)
+    arches = choose(
+        selection.arch, list(variants), "architecture", architectures, _elsewhere("architecture", selection)
+    )
     profiles = [name for v in variants.values() for name in v.engine if ":" in name]
     engine_names = list(dict.fromkeys([*known_engines, *profiles]))
     mechanisms = choose(selection.mechanism, list(MECHANISM_FILES), "mechanism")
     chosen_engines = choose(selection.engine, engine_names, "engine")
     ids = _aliases((s.id, s.name) for s in suite.values())
-    names = choose(selection.scenario, list(suite), "scenario", ids)
+    names = choose(selection.scenario, list(suite), "scenario", ids, _elsewhere("scenario", selection))
     if selection.tag:
         tags = _aliases((tag, s.name) for s in suite.values() for tag in s.tags)
         chosen_tags = choose(selection.tag, list(tags), "tag")
@@ -372,7 +384,7 @@ def read(path: Path, selection: Selection) -> Plan:
         ("toolchain", {cell.toolchain for cell in cells}, TOOLCHAINS),
     ):
         for name in sorted(named.difference(known)):
-            raise UnknownNameError(what, name, known)
+            raise UsageError(f"{path}: {UnknownNameError(what, name, known, _elsewhere(what, selection))}")
     for planned in document.cells:
         if why := _cannot_be(planned, variants[planned.cell.variant]):
             raise UsageError(f"{path}: {planned.cell} is no cell of this farm: {why}")
