@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import json
@@ -10,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import termios
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -72,6 +74,23 @@ def test_a_width_that_can_be_used_is_kept(finished, unknown_width):
     narrow = farm("report", finished, COLUMNS="40").stdout
     assert narrow.splitlines()[:8] == unknown_width.stdout.splitlines()[:8]
     assert max(map(len, narrow.splitlines())) < max(map(len, unknown_width.stdout.splitlines()))
+
+
+@pytest.mark.parametrize("columns", [1, 3])
+def test_a_terminal_that_is_too_narrow_is_one_of_unknown_width(finished, columns):
+    ours, its = os.openpty()
+    termios.tcsetwinsize(its, (1, columns))
+    env = {name: value for name, value in os.environ.items() if name not in ("CI", "COLUMNS", "LINES")}
+    done = subprocess.Popen([sys.executable, "-m", "farm", "report", finished], stdout=its, env=env)
+    os.close(its)
+    said = b""
+    with contextlib.suppress(OSError):  # EIO: the other end is closed
+        while part := os.read(ours, 4096):
+            said += part
+    os.close(ours)
+    assert done.wait(60) == 0
+    assert "3✓" in said.decode()
+    assert max(map(len, said.decode().splitlines())) > 60
 
 
 # Names.

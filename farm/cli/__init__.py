@@ -27,8 +27,8 @@ from farm.text import printable
 #: The signs of the reports and the plots where there is but ASCII.
 _SPELLED = {**dict(zip("✓≈–○✗▁▂▃▄▅▆▇█", "+~-oX_.:-=+*#", strict=True)), "…": "..."}
 
-#: Sizes of a terminal that something can be shown on; any other is an unknown one.
-_USABLE = {"COLUMNS": range(40, 1001), "LINES": range(10, 1001)}
+#: Sizes of a terminal that something can be shown on; any other is an unknown one, and what then is taken.
+_USABLE = {"COLUMNS": (range(40, 1001), "80"), "LINES": (range(10, 1001), "25")}
 
 
 def _fail(error: FarmError) -> NoReturn:
@@ -46,12 +46,23 @@ def _spelled(error: UnicodeError) -> tuple[str, int]:
     return "".join(_SPELLED.get(c, "?") for c in error.object[error.start : error.end]), error.end
 
 
+def _terminal_size() -> tuple[int | None, int | None]:
+    """Columns and lines of the terminal itself, if there is one."""
+    try:
+        return os.get_terminal_size(sys.stdout.fileno())
+    except (OSError, ValueError, AttributeError):  # closed, or nothing of the system's
+        return None, None
+
+
 def _prepare_output() -> None:
     """Let output go nowhere if its stream is closed, and be spelled otherwise where its encoding is narrow."""
-    for name, usable in _USABLE.items():
+    own = dict(zip(_USABLE, _terminal_size(), strict=True))
+    for name, (usable, otherwise) in _USABLE.items():
         size = os.environ.get(name, "")
         if not (size.isdecimal() and len(size) <= 4 and int(size) in usable):
             os.environ.pop(name, None)
+            if own[name] is not None and own[name] not in usable:
+                os.environ[name] = otherwise
     codecs.register_error("farm", _spelled)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
