@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import codecs
+import contextlib
 import errno
 import gc
 import io
@@ -20,7 +21,7 @@ from typing import NoReturn
 import typer
 
 from farm.cli import ci, compare, coverage, guests, look, measure, report, run  # noqa: F401 - each adds its commands
-from farm.cli.app import app
+from farm.cli.app import app, flush_or_drop
 from farm.errors import FarmError, OutputError, exhausted
 from farm.text import printable
 
@@ -32,11 +33,13 @@ _USABLE = {"COLUMNS": (range(40, 1001), "80"), "LINES": (range(10, 1001), "25")}
 
 
 def _fail(error: FarmError) -> NoReturn:
-    typer.echo(f"farm: {printable(str(error))}", err=True)
-    if os.environ.get("GITHUB_ACTIONS") == "true":
-        from farm.report.github import annotation
+    with contextlib.suppress(OSError):  # what nobody can be told of has its status all the same
+        typer.echo(f"farm: {printable(str(error))}", err=True)
+        if os.environ.get("GITHUB_ACTIONS") == "true":
+            from farm.report.github import annotation
 
-        typer.echo(annotation("farm", str(error)), err=True)  # stdout may be kept for a plan
+            typer.echo(annotation("farm", str(error)), err=True)  # stdout may be kept for a plan
+    flush_or_drop()
     raise SystemExit(error.exit_status)
 
 
@@ -96,7 +99,7 @@ def _last_resort(error: Exception) -> FarmError:
         return no_more
     if not isinstance(error, OSError):
         raise error
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still to be flushed would fail again
         return OutputError(f"{error.filename or 'the output'} cannot be written: {error.strerror}")
     return FarmError(f"{error.filename or 'the system'}: {error.strerror or error}")

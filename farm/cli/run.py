@@ -238,6 +238,8 @@ def _execute(
         for name in {p.cell.engine.partition(":")[0] for p in plan.cells if p.verdict is None}:
             engines()[name].warm_up(min(jobs, len({p.cell.variant for p in plan.cells})))
     path, header = folder / "results.jsonl", runs.describe(plan, known)
+    shown = Progress(console, plan, verbose=verbose)
+    shown.begin()
     if resume and path.exists() and (said := runs.make_way(path)):
         typer.echo(said, err=True)
     if resume and path.exists():
@@ -251,7 +253,7 @@ def _execute(
         write(folder / "plan.json", plan.whole.json())
         journal.run.took("plan", began)
         try:
-            with Progress(console, plan, verbose=verbose) as progress:
+            with shown as progress:
                 specs = list(dict.fromkeys(batch.spec for batch in runs.batches(plan, journal.results)))
                 progress.building(len(specs))
                 building = time.perf_counter()
