@@ -480,13 +480,18 @@ def whole_number(what: str, value: object, most: int, least: int = 0) -> None:
 
 
 def named(what: str, value: _Name | str, valid: type[_Name]) -> _Name:
-    """The member of ``valid`` that ``value`` is or names.  Raises :class:`~farm.errors.UnknownNameError`."""
+    """The member of ``valid`` that ``value`` is or names.
+
+    Raises :class:`~farm.errors.UnknownNameError`, or :class:`~farm.errors.UsageError` for what is no name.
+    """
     if isinstance(value, valid):
         return value
-    name = value if isinstance(value, str) else shown(value)
-    if name.upper() not in valid.__members__:
-        raise UnknownNameError(what, name, map(str.lower, valid.__members__))
-    return valid[name.upper()]
+    names = [name.lower() for name in valid.__members__]
+    if not isinstance(value, str):
+        raise UsageError(f"{what} {shown(value)} found; expected {', '.join(names)}")
+    if value.upper() not in valid.__members__:
+        raise UnknownNameError(what, value, names)
+    return valid[value.upper()]
 
 
 # The words a scenario is written in.

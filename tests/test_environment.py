@@ -184,6 +184,14 @@ def test_a_cache_may_have_a_name_that_is_no_text(odd):
     assert (odd / "cache" / "images").is_dir()
 
 
+def test_a_cache_with_a_line_feed_in_its_name_is_refused(tmp_path):
+    done = farm("run", *SELECT, "--output", tmp_path / "out", PATCHFARM_CACHE=f"{tmp_path}/a\nb")
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"farm: PATCHFARM_CACHE '{tmp_path}/a\\nb': compilers cannot be told of a folder with a line feed in its name\n"
+    )
+
+
 # Python without docstrings and asserts.
 
 
