@@ -62,14 +62,16 @@ def some_work(plan: Plan) -> None:
 def known_seconds(paths: Iterable[Path]) -> tuple[dict[Cell, float], list[str]]:
     """What cells took in earlier runs, the last named wins; and a sentence for each file that cannot tell.
 
-    Raises :class:`~farm.errors.UsageError` for a path without results.
+    Raises :class:`~farm.errors.UsageError` for a path without results, and for a file that never had any.
     """
     known: dict[Cell, float] = {}
     complaints = []
-    for path in found(paths):
+    for path in found(named := list(paths)):
         try:
             recorded = runs.read(path)
         except UsageError as error:  # of an older farm, say: a guess will do
+            if path in named and isinstance(error, runs.NoHeaderError):
+                raise
             complaints.append(str(error))
             continue
         ran = (result for result in recorded.results if result.verdict not in SKIPPED)
@@ -361,7 +363,7 @@ def write(merged: Merged, path: Path) -> None:
 def baseline(path: Path) -> tuple[Recorded | None, str | None]:
     """An earlier run to compare with; or why it cannot be one.
 
-    Raises :class:`~farm.errors.UsageError` if nothing is there.
+    Raises :class:`~farm.errors.UsageError` if nothing is there, and for a file that never was results.
     """
     (file, *more) = found([path])
     if more:
@@ -369,4 +371,6 @@ def baseline(path: Path) -> tuple[Recorded | None, str | None]:
     try:
         return runs.read(file), None
     except UsageError as error:  # of an older farm, say: that must not stop the newer one
+        if path == file and isinstance(error, runs.NoHeaderError):
+            raise
         return None, f"nothing is compared: {error}"

@@ -541,6 +541,9 @@ def test_a_baseline_that_is_not_there_is_refused_and_so_are_several(shards, tmp_
     assert (done.returncode, "no results.jsonl there" in done.stderr) == (2, True)
     done, _ = merge(shards, "--baseline", shards)
     assert (done.returncode, "holds 4 runs; name one of them" in done.stderr) == (2, True)
+    (tmp_path / "mine.py").write_text("SCENARIOS = ()\n")
+    done, _ = merge(shards, "--baseline", tmp_path / "mine.py")
+    assert (done.returncode, "mine.py: line 1 is no run header" in done.stderr) == (2, True)
 
 
 # Planning.
@@ -563,9 +566,13 @@ def test_the_plan_is_balanced_by_what_an_earlier_run_took(made, tmp_path):
     loads = [entry["seconds"] for entry in json.loads(done.stdout)["shards"]]
     assert len(loads) > 5
     assert max(loads) <= 600
-    unreadable = farm(*command, "--shards", 2, "--durations", made / "farm-plan.json")
+    (tmp_path / "earlier" / "results.jsonl").write_text("{}\n")
+    unreadable = farm(*command, "--shards", 2, "--durations", tmp_path / "earlier")
     assert unreadable.returncode == 0
     assert "is it a results.jsonl?" in unreadable.stderr
+    other = farm(*command, "--shards", 2, "--durations", made / "farm-plan.json")
+    assert (other.returncode, other.stdout) == (2, "")
+    assert "farm-plan.json: line 1 is no run header; is it a results.jsonl?" in other.stderr
 
 
 @pytest.mark.parametrize("seconds", [-5.0, 1e300, 1.7e308])

@@ -360,7 +360,7 @@ def test_more_shards_than_there_is_work_for_are_refused():
         make(Selection(arch=["arm64"], mechanism=["stub"], engine=["unicorn"], scenario=["BS-03"])).shard(1, 5)
 
 
-@pytest.mark.parametrize(("number", "count"), [(0, 3), (4, 3), (1, 0), (-1, 3)])
+@pytest.mark.parametrize(("number", "count"), [(0, 3), (4, 3), (-1, 3)])
 def test_a_shard_out_of_range_is_refused(whole, number, count):
     with pytest.raises(UsageError, match=f"shard {number}/{count}: the number must be from 1 to {count}"):
         whole.shard(number, count)
