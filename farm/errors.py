@@ -37,12 +37,12 @@ class UsageError(FarmError):
 class UnknownNameError(UsageError):
     """A selector names nothing."""
 
-    def __init__(self, what: str, name: str, valid: Iterable[str]) -> None:
+    def __init__(self, what: str, name: str, valid: Iterable[str], more: str = "") -> None:
         names = list(valid)
         near = _near(name, names)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
         listed = "what `farm list scenarios` shows" if what == "scenario" else ", ".join(names) or "none"
-        super().__init__(f"unknown {what} {name!r}: {hint}valid are {listed}")
+        super().__init__(f"unknown {what} {name!r}: {hint}valid are {listed}{more}")
 
 
 _ALIKE = 0.65  # as difflib measures it: one letter of three is another

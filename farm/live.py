@@ -22,8 +22,9 @@ from farm.guest import disassemble, image
 from farm.run import plan
 from farm.run.bench import Bench
 from farm.run.verdict import LEFT_BEHIND
-from farm.scenario import FUNCTIONS, Defect, Restore, Scenario, Shape, Status, Step, Target, check, prose
-from farm.scenario.model import size
+from farm.scenario import FUNCTIONS, Defect, Restore, Scenario, Shape, Status, Step, Target, check, prose, shown, wire
+from farm.scenario.layout import TRACE_EVENTS
+from farm.scenario.model import Reference, ScenarioError, size
 from farm.scenario.wire import Event
 
 #: The scenario to plan with when only the rest of a cell is wanted: every mechanism can express it.
@@ -56,6 +57,7 @@ class Guest:
         #: Name of the target that the last :meth:`call` entered first; None if it entered none.
         self.entered: str | None = None
         self._numbers = 0  # taken by the steps so far
+        self._expected = Reference(spec.variant.features(engine), only_relocated=spec.mechanism == "relocated")
         self._death: str | None = None
         self._pooled = pooled
         self._bench = Bench.of(spec, engine, timeout)
@@ -153,7 +155,7 @@ class Guest:
     def _send(self, steps: tuple[Step, ...], *, keep: bool) -> list[Event]:
         if self._death is not None:
             raise GuestDied(self._death)
-        program, first = self._program(steps), self._numbers
+        program, first, expected = self._program(steps), self._numbers, self._foreseen(steps)
         self.steps += steps
         self._numbers += sum(map(size, steps))
         reply = self._session.run(program, keep=keep)
@@ -164,7 +166,7 @@ class Guest:
             raise self._died(reply, first, LEFT_BEHIND)
         events = [event._replace(step=first + event.step) for event in trace.events]
         self.trace += events
-        self._after = trace.code
+        self._after, self._expected = trace.code, expected
         if trace.header.dropped:
             raise UsageError(
                 f"the guest has no room for {trace.header.dropped:,} events: fewer steps at once, or loop()"
@@ -176,12 +178,31 @@ class Guest:
         reply = self._session.run(self._program(()), keep=False)
         return not reply.failure and not reply.spoils
 
+    def _foreseen(self, steps: tuple[Step, ...]) -> Reference:
+        """What a guest that makes no mistake would be after ``steps``; as it was if the model leaves that open.
+
+        Raises :class:`~farm.errors.UsageError` if it had no room for the events.
+        """
+        after = self._expected.copy()
+        after.events = []
+        try:
+            after.run(steps, self._numbers)
+        except ScenarioError:
+            return self._expected
+        if len(after.events) > TRACE_EVENTS:
+            at = after.events[TRACE_EVENTS].step
+            raise UsageError(
+                f"step {at}: {len(after.events):,} events at once; a guest holds {TRACE_EVENTS:,}: use loop()"
+            )
+        return after
+
     def _program(self, steps: Iterable[Step]) -> bytes:
         anonymous = Scenario("BS-00", "live", "", tuple(steps), frozenset(Defect))
         try:
             return self._bench.encode(anonymous)
-        except ValueError as error:
-            raise UsageError(f"too many steps at once: {error}") from None
+        except wire.TooLongError as error:
+            at = self._numbers + error.step
+            raise UsageError(f"step {at}: too many steps at once: {error}") from None
 
     def _died(self, reply: Reply, step: int, complaint: str = "") -> GuestDied:
         self._session.close()
@@ -219,17 +240,32 @@ def boot(
     Raises :class:`~farm.errors.UnknownNameError`, :class:`~farm.errors.BuildError`,
     :class:`~farm.errors.MissingToolError`, or :class:`~farm.errors.UsageError` for what cannot run.
     """
-    folders = tuple(map(Path, [arch_path] if isinstance(arch_path, str | Path) else arch_path))
-    tools = (toolchain,) if toolchain else ()
+    names = {"arch": arch, "mechanism": mechanism, "engine": engine, "toolchain": toolchain}
+    for what, name in names.items():
+        if not (isinstance(name, str) and name.strip()) and not (what == "toolchain" and name is None):
+            raise UsageError(f"{what} {shown(name)} found; expected a name")
+    given: Any = arch_path
+    single = isinstance(given, str | bytes | Path) or not isinstance(given, Iterable)
+    folders = tuple(_path("arch_path", folder) for folder in ([given] if single else given))
+    own = None if source is None else _path("source", source).resolve()
+    seconds = timeout_of(timeout, "timeout")
+    tools = () if toolchain is None else (toolchain,)
     made = plan.make(plan.Selection((arch,), (mechanism,), (engine,), tools, ANY_SCENARIO, arch_path=folders))
     if len(made.cells) != 1:
         raise UsageError(f"boot one guest at a time: {arch}, {mechanism}, {engine} name {len(made.cells)}")
-    cell, own = made.cells[0].cell, Path(source).resolve() if source else None
+    cell = made.cells[0].cell
     hole = plan.hole_of(made, cell)
     if hole:
         raise MissingToolError(*hole.missing) if hole.missing else UsageError(hole.reason)
     spec = image.Spec(made.variants[cell.variant], cell.mechanism, cell.toolchain, source=own)
-    return Guest(spec, cell.engine, timeout_of(timeout, "timeout"))
+    return Guest(spec, cell.engine, seconds)
+
+
+def _path(what: str, value: object) -> Path:
+    """``value`` as a path.  Raises :class:`~farm.errors.UsageError` if it is none."""
+    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
+        raise UsageError(f"{what} {shown(value)} found; expected a path")
+    return Path(value)
 
 
 def _target(event: Event) -> str:

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from farm.errors import OutputError
+from farm.errors import OutputError, UsageError
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -31,9 +31,14 @@ def module(name: str) -> Path:
 def cache() -> Path:
     """Where built images live: ``$PATCHFARM_CACHE``, else the user's cache folder, else one of the user's in ``/tmp``.
 
-    Raises :class:`~farm.errors.OutputError` if there is none that can be trusted.
+    Raises :class:`~farm.errors.OutputError` if there is none that can be trusted, and
+    :class:`~farm.errors.UsageError` for a name that no compiler could be given.
     """
     chosen = os.environ.get("PATCHFARM_CACHE")
+    if chosen and "\n" in chosen:
+        raise UsageError(
+            f"PATCHFARM_CACHE {chosen!r}: compilers cannot be told of a folder with a line feed in its name"
+        )
     if chosen:
         return Path(chosen).absolute()
     import platformdirs

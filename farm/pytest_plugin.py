@@ -171,6 +171,7 @@ def _boots(metafunc: pytest.Metafunc) -> list[Boot]:
     from farm.errors import UsageError
     from farm.guest.image import Spec
     from farm.run import plan
+    from farm.scenario import shown
 
     mark = metafunc.definition.get_closest_marker("patchable")
     named = dict(mark.kwargs) if mark else {}
@@ -181,11 +182,11 @@ def _boots(metafunc: pytest.Metafunc) -> list[Boot]:
     source = named.get("source")
     if source is not None:
         if not isinstance(source, str | os.PathLike):
-            raise UsageError(f"source {source!r}: expected the path of a C file, from the test's folder")
+            raise UsageError(f"source {shown(source)}: expected the path of a C file, from the test's folder")
         source = metafunc.definition.path.parent / source
         if not source.is_file():
             raise UsageError(f"source {source}: no such file")
-    selectors: dict[str, Any] = {name: _names(named.get(name, ())) for name in _SELECTORS}
+    selectors: dict[str, Any] = {name: _names(name, named.get(name, ())) for name in _SELECTORS}
     folders = arch_path(metafunc.config)
     made = plan.make(plan.Selection(scenario=live.ANY_SCENARIO, arch_path=folders, **selectors))
     timeout = timeout_of(named.get("timeout", live.TIMEOUT), "timeout")
@@ -195,12 +196,13 @@ def _boots(metafunc: pytest.Metafunc) -> list[Boot]:
     ]
 
 
-def _names(value: object) -> tuple[str, ...]:
+def _names(what: str, value: object) -> tuple[str, ...]:
     from farm.errors import UsageError
+    from farm.scenario import shown
 
     names = (value,) if isinstance(value, str) else value
-    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-        raise UsageError(f"{value!r} found; expected a name, a glob, a comma list, or a list of them")
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) and name.strip(", ") for name in names):
+        raise UsageError(f"{what} {shown(value)} found; expected a name, a glob, a comma list, or a list of them")
     return tuple(names)
 
 

@@ -22,6 +22,11 @@ def printable(text: str | None) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else _REPLACEMENT for c in text.replace("\r\n", "\n"))
 
 
+def one_line(text: str) -> str:
+    """``text`` without the ends of its lines."""
+    return " ".join(line.strip() for line in text.splitlines())
+
+
 def quoted(path: Path | str) -> str:
     """``path`` as one word of a shell; if people could not read it, of one that knows ``$'...'`` (POSIX 2024).
 

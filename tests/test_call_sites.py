@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shutil
 import struct
@@ -200,10 +201,20 @@ def test_what_a_linker_made_of_a_call_is_left_alone_if_it_is_no_branch(linked):
     assert (left.function, left.reason) == (site.function, "no branch: the address is taken")
 
 
-def test_a_call_that_was_led_past_the_stub_is_no_call_site(linked):
+def test_a_call_that_was_led_past_the_stub_is_found(linked):
     site = linked.image.sites[0]
     linked.store(site.address, branch(site.address, linked.image.functions[f"whatever_{site.function}"] + 4))
-    assert site.address not in {other.address for other in linked.survey().sites}
+    with pytest.raises(ImageError, match=f"leads to 0x[0-9a-f]+, its relocation to whatever_{site.function}: variant"):
+        linked.survey()
+
+
+@pytest.mark.parametrize("field", [{"scale": 8}, {"base": 4}, {"displacement": "24:0 25"}])
+def test_a_form_that_is_not_that_of_its_instruction_stops_the_build(linked, arm64, field):
+    first, *others = arm64.call_site
+    variant = dataclasses.replace(arm64, call_site=(dataclasses.replace(first, **field), *others))
+    file = re.escape(str(arm64.folder / "arch.toml"))
+    with pytest.raises(ImageError, match=rf"^bl, b at .*: variant\.arm64\.call_site\[0\] of {file} has another"):
+        call_sites.survey(Path(linked.image.path), variant)
 
 
 # Displacements.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 
 import pytest
@@ -112,7 +114,7 @@ STEPS = {
     "call(18)": f"step 1: call: function 18 found; {NUMBER} 17",
     "call(0, -1)": f"step 1: call: x -1 found; {NUMBER} 0xffffffffffffffff",
     "call(0, 2**64)": f"step 1: call: x 18446744073709551616 found; {NUMBER} 0xffffffffffffffff",
-    "call(0, 10**5000)": f"step 1: call: x a int found; {NUMBER} 0xffffffffffffffff",
+    "call(0, 10**5000)": f"step 1: call: x a number of 16,610 bits found; {NUMBER} 0xffffffffffffffff",
     "call(0, 1.5)": f"step 1: call: x 1.5 found; {NUMBER}",
     "call(0, 1, 'looped', count=-1)": f"step 1: call: count -1 found; {NUMBER} 0xffffffff",
     "call(0, 1, 'looped', count=2**32)": f"step 1: call: count 4294967296 found; {NUMBER} 0xffffffff",
@@ -154,14 +156,32 @@ STEPS = {
     "call(8, piece(10, 4090))": "step 1: 10 bytes from 4090 are more than the pattern has",
     "call(0, inside=(loop(2, Scribble(0), query(0)),))": "step 4: whatever_0 is queried while foreign bytes are at its",
     "call(0, 1, 'looped', count=1024)": "1026 events; a guest holds 1024: use loop()",
-    "loop(0, *[patch(0, 'fast')] * 1000)": "a program of 5006 words; a guest takes 4093",
+    "loop(0, *[patch(0, 'fast')] * 1000)": "step 1: a program of 5006 words; a guest takes 4093",
+    "*[patch(0, 'fast')] * 1000": "step 819: a program of 5003 words; a guest takes 4093",
+    # What only looks like a step.
+    "Lines()": "step 1: a b c found; expected a step of farm.scenario: Call, Patch",
+    "Leaving()": "step 1: something of type Leaving found; expected a step of farm.scenario: Call, Patch",
+    "without(call(0), 'x')": "step 1: it has no x, though all of its kind have",
+    "loop(2, query(0), without(patch(0, 'fast'), 'target'))": "step 3: it has no target, though all of its kind have",
 }
+
+#: What is in every file.
+ODD = """
+class Lines:
+    def __repr__(self): return "a\\n  b\\r\\nc"
+class Leaving:
+    def __repr__(self): raise SystemExit(0)
+def without(made, name):
+    if isinstance(made, Scenario): del made.__dict__[name]
+    else: object.__delattr__(made, name)
+    return made
+"""
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_mistake_in_a_step_of_a_file_is_named_with_file_scenario_and_step(tmp_path, step):
     file = tmp_path / "mine.py"
-    text = f"{IMPORTS}SCENARIOS = (Scenario('BS-90', 'mine', '', (query(0), {step}), {{Defect.LOST_PATCH}}),)"
+    text = f"{IMPORTS}{ODD}SCENARIOS = (Scenario('BS-90', 'mine', '', (query(0), {step}), {{Defect.LOST_PATCH}}),)"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(ScenarioFileError) as caught:
         suite.load((file,))
@@ -227,6 +247,14 @@ FIELDS = {
     "bugs=(1,)": "scenario BS-90 mine: bugs (1,) found; expected a tuple of text",
 }
 
+#: Python for what stands where a scenario should, and what is said of it.
+WHOLES = {
+    "without({good}, 'steps')": "scenario BS-90 mine: it has no steps, though all of its kind have",
+    "without({good}, 'name')": "scenario BS-90 None: it has no name, though all of its kind have",
+    "Leaving()": "something of type Leaving found; expected a farm.scenario.Scenario",
+    "Lines()": "a b c found; expected a farm.scenario.Scenario",
+}
+
 
 @pytest.mark.parametrize("field", FIELDS)
 def test_a_mistake_in_a_field_of_a_file_is_named_with_file_and_scenario(tmp_path, field):
@@ -238,6 +266,16 @@ def test_a_mistake_in_a_field_of_a_file_is_named_with_file_and_scenario(tmp_path
     with pytest.raises(ScenarioFileError) as caught:
         suite.load((file,))
     assert str(caught.value).startswith(f"{file}: SCENARIOS[2]: {FIELDS[field]}")
+
+
+@pytest.mark.parametrize("whole", WHOLES)
+def test_what_is_no_scenario_is_named_with_its_file_and_place(tmp_path, whole):
+    file = tmp_path / "mine.py"
+    good = "Scenario('BS-90', 'mine', '', (query(0),), {Defect.LOST_PATCH})"
+    file.write_text(f"{IMPORTS}{ODD}SCENARIOS = ({whole.format(good=good)},)")
+    with pytest.raises(ScenarioFileError) as caught:
+        suite.load((file,))
+    assert str(caught.value) == f"{file}: SCENARIOS[0]: {WHOLES[whole]}"
 
 
 def test_what_a_mechanism_refuses_is_a_fine_scenario():
@@ -445,8 +483,14 @@ COMMANDS = (
             f"SCENARIOS[0]: scenario BS-90 mine: step 0: patch: function 99 found; {NUMBER} 17",
         ),
         ("import sys\nsys.exit(0)", "line 2: SystemExit: 0"),
+        ("import os\nos._exit(0)", "line 2: SystemExit: 0"),
+        ("raise ValueError('a\\nb')", "line 1: ValueError: a b"),
+        (
+            "class Leaving(Exception):\n    def __str__(self):\n        raise SystemExit(0)\nraise Leaving",
+            "line 4: Leaving",
+        ),
     ],
-    ids=["mistake", "exit"],
+    ids=["mistake", "exit", "hard exit", "lines", "words that exit"],
 )
 def test_every_command_refuses_a_bad_file_in_the_same_words(tmp_path, monkeypatch, capsys, command, text, words):
     (tmp_path / "mine.py").write_text(text, encoding="utf-8")
@@ -461,3 +505,14 @@ def test_every_command_refuses_a_bad_file_in_the_same_words(tmp_path, monkeypatc
     assert captured.err.removeprefix(f"farm: {tmp_path}/").removeprefix("farm: ") == f"mine.py: {words}\n"
     assert not captured.out
     assert not list(tmp_path.glob("out/*"))
+
+
+def test_a_file_takes_no_output_away_and_may_end_what_it_forks(tmp_path):
+    forks = "import os, sys\nif (child := os.fork()) == 0: os._exit(5)\nassert os.waitpid(child, 0)[1] == 5 << 8"
+    good = "SCENARIOS = (Scenario('BS-90', 'mine', '', (query(0),), {Defect.LOST_PATCH}),)"
+    file = tmp_path / "mine.py"
+    file.write_text(f"{IMPORTS}{forks}\nsys.stdout.close()\nsys.stderr = None\n{good}\n")
+    command = [sys.executable, "-m", "farm", "list", "scenarios", "--scenario-path", file]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\nmine " in done.stdout

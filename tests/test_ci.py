@@ -523,6 +523,9 @@ def test_a_baseline_that_is_not_there_is_refused_and_so_are_several(shards, tmp_
     assert (done.returncode, "no results.jsonl there" in done.stderr) == (2, True)
     done, _ = merge(shards, "--baseline", shards)
     assert (done.returncode, "holds 4 runs; name one of them" in done.stderr) == (2, True)
+    (tmp_path / "mine.py").write_text("SCENARIOS = ()\n")
+    done, _ = merge(shards, "--baseline", tmp_path / "mine.py")
+    assert (done.returncode, "mine.py: line 1 is no run header" in done.stderr) == (2, True)
 
 
 # Planning.
@@ -545,9 +548,13 @@ def test_the_plan_is_balanced_by_what_an_earlier_run_took(made, tmp_path):
     loads = [entry["seconds"] for entry in json.loads(done.stdout)["shards"]]
     assert len(loads) > 5
     assert max(loads) <= 600
-    unreadable = farm(*command, "--shards", 2, "--durations", made / "farm-plan.json")
+    (tmp_path / "earlier" / "results.jsonl").write_text("{}\n")
+    unreadable = farm(*command, "--shards", 2, "--durations", tmp_path / "earlier")
     assert unreadable.returncode == 0
     assert "is it a results.jsonl?" in unreadable.stderr
+    other = farm(*command, "--shards", 2, "--durations", made / "farm-plan.json")
+    assert (other.returncode, other.stdout) == (2, "")
+    assert "farm-plan.json: line 1 is no run header; is it a results.jsonl?" in other.stderr
 
 
 @pytest.mark.parametrize("seconds", [-5.0, 1e300, 1.7e308])
@@ -588,6 +595,10 @@ def test_a_plan_of_which_nothing_can_run_is_refused(tmp_path):
         (("--shards", "2", "--max-minutes", "1"), 2, "one of them decides how many jobs there are"),
         (("--shards", "2", "--durations", "nowhere"), 2, "nowhere: no results.jsonl there"),
         (("--arch", "nowhere"), 2, "unknown architecture 'nowhere'"),
+        *(
+            (("--max-minutes", value), 2, f"farm: --max-minutes {value}: expected minutes, from 0.01 to 1,000,000\n")
+            for value in ("nan", "inf", "-1", "1e300", "soon")
+        ),
         (("--max-minutes", "0.01", "-j", "1"), 2, "the smallest that fits is --max-minutes 0.0"),
         (("--output", "/proc/nowhere/plan.json"), 3, "cannot be made"),
     ],
@@ -613,12 +624,6 @@ def test_shards_held_against_different_lists_of_known_bad_cells_are_refused(shar
     done, _ = merge(shards)
     assert done.returncode == 3
     assert "they were held against different lists of known-bad cells" in done.stderr
-
-
-def test_an_empty_selector_is_none(tmp_path):
-    empty = [word for name in ("arch", "mechanism", "engine", "toolchain", "tag") for word in (f"--{name}", "")]
-    whole, same = (farm("plan", "--scenario", "BS-01", *more).stdout for more in ((), empty))
-    assert whole == same != ""
 
 
 def test_a_shard_of_another_count_than_the_plan_is_refused(made, tmp_path):

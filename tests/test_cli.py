@@ -209,6 +209,10 @@ def test_a_source_that_does_not_compile_is_a_build_error_with_the_compilers_word
         ),
         (("run", "--mechanism", "mine"), "unknown mechanism 'mine': valid are pointer, stub, relocated"),
         (("run", "--arch", "nosuch"), "unknown architecture 'nosuch': valid are alpha, arm, armeb, thumb, arm64,"),
+        (
+            ("run", "--arch", "nosuch"),
+            ", x86; arch-path adds others",
+        ),
         (("run", "--engine", "qemu"), "unknown engine 'qemu': did you mean qemu-user"),
         (
             ("run", "--scenario", "supersede"),
@@ -227,6 +231,27 @@ def test_a_source_that_does_not_compile_is_a_build_error_with_the_compilers_word
         (("debug", "arm64/stub/zig/unicorn/BS-03", "--timeout", "abc"), "--timeout abc: expected seconds"),
         (("report", "no-such-folder"), "cannot be read"),
         (("build", "--control", "no-flash"), "did you mean no-flush"),
+        *(
+            (("plan", f"--{option}", value), f"farm: no {what} is named by '{value}': leave the option out for all")
+            for option, what in (("arch", "architecture"), ("mechanism", "mechanism"), ("engine", "engine"))
+            for value in ("", ",", " ")
+        ),
+        (("run", "--toolchain", ""), "no toolchain is named by ''"),
+        (("run", "--scenario", ""), "no scenario is named by ''"),
+        (("run", "--tag", ","), "no tag is named by ','"),
+        (("run", "--arch", "arm64", "--arch", ""), "no architecture is named by ''"),
+        (("calibrate", "--control", ""), "no control is named by ''"),
+        (("run", "--shard", "1/0"), "shard 1/0: there must be one shard at least"),
+        (("run", "--plan", "p.json", "--arch", "x86"), "--plan and --arch: the saved plan says which cells there are"),
+        (("run", "--plan", "p.json", "--tag", "storm"), "--plan and --tag: the saved plan says which"),
+        (("run", "-x", "--max-failures", "3"), "-x and --max-failures: one of them at a time"),
+        (("debug", "arm64/stub/zig/unicorn/BS-03", "--batch", "--print"), "--batch and --print: one of them at a time"),
+        (("debug", "arm64/stub/zig/unicorn/BS-03", "--print", "-x", "f"), "--print and -x: one of them at a time"),
+        (("cost", "--json", "--markdown"), "--json and --markdown: one of them at a time"),
+        *(
+            (("fuzz", "--seconds", value), f"--seconds {value}: expected seconds, from 0.1 to 10,000,000")
+            for value in ("nan", "inf", "1e300", "0", "long")
+        ),
     ],
 )
 def test_a_usage_mistake_is_one_sentence_and_status_2(arguments, words, tmp_path):
@@ -236,6 +261,14 @@ def test_a_usage_mistake_is_one_sentence_and_status_2(arguments, words, tmp_path
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("option", [("--retries", "9" * 20), ("-j", "9" * 20)])
+def test_a_number_has_its_limits(tmp_path, option):
+    done = farm("run", "--arch", "arm64", *option, "--output", tmp_path / "out")
+    assert done.returncode == 2
+    assert f"Invalid value for {option[0]!r}" in done.stderr.replace("'-j' / '--jobs'", "'-j'")
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_output_folder_that_cannot_be_made_is_status_3(tmp_path):

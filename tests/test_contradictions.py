@@ -98,6 +98,38 @@ def added(text):
         pytest.param(
             added("region = 0x10000000\nbase = 4"), "call_site[0].base: 4 found; expected none", id="region and base"
         ),
+        pytest.param(
+            call("scale = 4", "scale = 9223372036854775808"),
+            "call_site[0].scale: 9223372036854775808 found; with 26 bits of displacement it leads beyond all addresses",
+            id="large scale",
+        ),
+        *(
+            pytest.param(
+                added(f"base = {base}"),
+                f"call_site[0].base: {base} found; expected where a program counter may be: 0 (the instruction) or 0 "
+                "(the word), or from 4 (behind them) to 16",
+                id=f"base {base}",
+            )
+            for base in (-1, 2, 0xFFFFFFFFFF)
+        ),
+        pytest.param(
+            ('instruction = "bl, b"', 'instruction = "\\u0000"'),
+            "call_site[0].instruction: '\\x00' found; expected text without control characters",
+            id="text that cannot be shown",
+        ),
+        pytest.param(
+            ('instruction = "bl, b"', 'instruction = " "'), "call_site[0].instruction: ' ' found", id="blank name"
+        ),
+        pytest.param(
+            ('stub_jump = "b | nop, behind bti c"', 'stub_jump = "b\\nnop"'),
+            "stub_jump: 'b\\nnop' found",
+            id="two lines",
+        ),
+        pytest.param(
+            ('flags = ["-mbranch-protection=bti"]', 'flags = ["\\u0000"]'),
+            "toolchain.zig.flags: '\\x00' found",
+            id="flag",
+        ),
         pytest.param(added("word = 99"), "call_site[0].word: 99 found", id="word"),
         pytest.param(added('store = "never"'), "call_site[0].reason: missing; expected why", id="never without why"),
         pytest.param(added('reason = "far"'), "call_site[0].reason: 'far' found; expected none", id="why of nothing"),
@@ -133,6 +165,11 @@ def added(text):
             ("far_base = 0x20000000", "far_base = 0x10000000000000000"), "far_base: ", id="more bits than an address"
         ),
         pytest.param(("branch_range = 0x8000000", "branch_range = 0"), "branch_range: 0 found", id="no range"),
+        pytest.param(
+            ("branch_range = 0x8000000", "branch_range = 4"),
+            "branch_range: 4 found; expected bytes, 65536 (a page) at least",
+            id="less than a page",
+        ),
         pytest.param(("branch_range = 0x8000000\n", ""), None, id="fine: everything is in reach"),
         pytest.param(("alignment = 4", "alignment = 131072"), "alignment: 131072 found; expected no more", id="align"),
         pytest.param(("alignment = 4", "alignment = 4\nfunction_bias = 4"), "function_bias: 4 found", id="bias"),

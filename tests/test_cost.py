@@ -324,7 +324,8 @@ def test_the_command_needs_no_qemu(tmp_path):
 
 def test_a_missing_emulator_is_named_with_what_installs_it(tmp_path):
     done = farm("cost", "--arch", "arm64", "--engine", "qemu-user", PATH=str(tmp_path))
-    assert (done.returncode, done.stdout) == (0, "arm64/zig: qemu-aarch64 is missing: apt-get install qemu-user\n")
+    assert (done.returncode, done.stdout) == (3, "arm64/zig: qemu-aarch64 is missing: apt-get install qemu-user\n")
+    assert done.stderr.startswith("farm: nothing was measured: ")
 
 
 def test_a_guest_that_does_not_compile_is_status_1(tmp_path, edited_arch):

@@ -18,6 +18,7 @@ from rich.console import Console
 from farm import paths, suite
 from farm.engines import Block, engines
 from farm.engines.qemu_user import _blocks
+from farm.errors import UsageError
 from farm.guest import arch_toml, build, dwarf, image
 from farm.guest.disassemble import Instruction, is_conditional, tells_branches
 from farm.measure import coverage
@@ -549,6 +550,15 @@ def test_branches_that_always_go_one_way_are_named():
     assert [line for line in shown(found).splitlines() if "every way" in line] == [
         "arch/a/patch.c:7: not every way taken on v, x"
     ]
+
+
+@pytest.mark.parametrize("source", [Source("a.c", {7: 1}, (Branch(9, 0, 0),)), Source("a.c", {7: 1}, (), {9: "why"})])
+def test_a_file_in_which_a_line_has_no_count_is_no_coverage(tmp_path, source):
+    units = (Unit("v", "stub", "zig", "unicorn", (source,)),)
+    path = tmp_path / "coverage.json"
+    path.write_bytes(msgspec.json.encode(Coverage(1, "", units)))
+    with pytest.raises(UsageError, match=r"coverage\.json: not a coverage .*: line 9 of a\.c has no count$"):
+        coverage.read(path)
 
 
 def test_nothing_to_measure_is_an_error(tmp_path):

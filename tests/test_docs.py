@@ -38,6 +38,12 @@ def test_the_sizes_of_the_folders_are_counted():
     assert rows == {folder.name: str(lines(folder)) for folder in folders}
 
 
+def test_every_command_about_the_example_says_where_it_is():
+    commands = re.findall(r"^\$ (farm .*or1k.*)$", GUIDE, re.MULTILINE)
+    assert len(commands) >= 5
+    assert [command for command in commands if "--arch-path examples" not in command] == []
+
+
 def test_the_example_passes_everything_that_needs_no_registers(tmp_path):
     for command, package in (("or1k-elf-gcc", "gcc-or1k-elf"), ("qemu-or1k", "qemu-user")):
         if shutil.which(command) is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import json
@@ -10,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import termios
 import xml.etree.ElementTree as ET
 from functools import partial
 from pathlib import Path
@@ -71,6 +73,23 @@ def test_a_width_that_can_be_used_is_kept(finished, unknown_width):
     assert max(map(len, narrow.splitlines())) < max(map(len, unknown_width.stdout.splitlines()))
 
 
+@pytest.mark.parametrize("columns", [1, 3])
+def test_a_terminal_that_is_too_narrow_is_one_of_unknown_width(finished, columns):
+    ours, its = os.openpty()
+    termios.tcsetwinsize(its, (1, columns))
+    env = {name: value for name, value in os.environ.items() if name not in ("CI", "COLUMNS", "LINES")}
+    done = subprocess.Popen([sys.executable, "-m", "farm", "report", finished], stdout=its, env=env)
+    os.close(its)
+    said = b""
+    with contextlib.suppress(OSError):  # EIO: the other end is closed
+        while part := os.read(ours, 4096):
+            said += part
+    os.close(ours)
+    assert done.wait(60) == 0
+    assert "3✓" in said.decode()
+    assert max(map(len, said.decode().splitlines())) > 60
+
+
 # Names.
 
 
@@ -124,11 +143,23 @@ def test_names_that_are_no_text_reach_every_report(odd):
         (("run", *given_, "--plan", odd / "plan.json", "--output", odd / "two"), 1),
         (("ci", "merge", odd / "two", *given_, "--output", odd / "three", "--baseline", out), 1),
         (("diff", out, odd / "two", "--format", "json"), 0),
-        (("coverage", *select, "--output", out, "--json"), 1),
         (("report", out, *given_), 1),
     ):
         done = farm(*command)
         assert done.returncode == status, (command, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("name", [b"mine\xfe", b"mine"])
+def test_code_in_a_folder_whose_name_is_no_text_is_measured(odd, name):
+    arch = odd / os.fsdecode(b"mine\xfe")
+    arch = arch.rename(odd / os.fsdecode(name))
+    done = farm("coverage", *SELECT, "--arch", "mine", "--arch-path", arch, "--output", odd / "out", "--json")
+    document = json.loads(done.stdout)
+    (unit,) = [unit for unit in document["units"] if unit["variant"] == "mine"]
+    names = [source["path"] for source in unit["sources"]]
+    assert names[0] == printable(f"{arch}/patch.c")
+    assert json.loads((odd / "out" / "coverage.json").read_text()) == document
+    assert f"SF:{names[0]}\n" in (odd / "out" / "lcov.info").read_text(encoding="utf-8")
 
 
 def test_the_compiler_s_words_of_a_source_whose_name_is_no_text_are_a_result(odd):
@@ -148,6 +179,14 @@ def test_a_cache_may_have_a_name_that_is_no_text(odd):
     done = farm("run", *SELECT, "--output", odd / "out", PATCHFARM_CACHE=os.fspath(odd / "cache"))
     assert done.returncode == 0, done.stdout
     assert (odd / "cache" / "images").is_dir()
+
+
+def test_a_cache_with_a_line_feed_in_its_name_is_refused(tmp_path):
+    done = farm("run", *SELECT, "--output", tmp_path / "out", PATCHFARM_CACHE=f"{tmp_path}/a\nb")
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"farm: PATCHFARM_CACHE '{tmp_path}/a\\nb': compilers cannot be told of a folder with a line feed in its name\n"
+    )
 
 
 # Python without docstrings and asserts.

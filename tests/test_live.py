@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -190,20 +191,43 @@ def test_a_refused_patch_names_the_status(boot):
         (lambda guest: guest.run(*[call(0)] * layout.PROGRAM_WORDS), "^too many steps: more than 2046"),
         (
             lambda guest: guest.run(*[call(0)] * 1000),
-            "^too many steps at once: a program of 10000 words; a guest takes",
+            "^step 409: too many steps at once: a program of 10000 words; a guest takes",
         ),
-        (lambda guest: guest.patch(99, "fast"), "^unknown target '99': "),
+        (lambda guest: guest.patch(99, "fast"), "^target 99 found; expected default, fast, other"),
+        (lambda guest: guest.patch(["fast"]), r"^target \['fast'\] found; expected default, fast, other"),
+        (lambda guest: guest.call(shape=None), "^shape None found; expected used, ignored, tail"),
         (lambda guest: guest.call(5.0), "^step 0: call: x 5.0 found"),
         (lambda guest: guest.run(None), "^step 0: None found; expected a step of farm.scenario: Call, Patch"),
         (lambda guest: guest.run(Loop(10**9, (call(0),))), "^step 0: 2000000001 events, .* expected 50000 at most$"),
         (lambda guest: guest.code(18), "^step 0: code: function 18 found"),
-        (lambda guest: guest.run(call(0, 1, "looped", count=layout.TRACE_EVENTS + 4)), "no room for 5 events"),
+        (
+            lambda guest: guest.run(call(0, 1, "looped", count=layout.TRACE_EVENTS + 4)),
+            "^step 0: 1,029 events at once; a guest holds 1,024: use loop\\(\\)$",
+        ),
+        (lambda guest: guest.call(3, shape="looped", count=49_000), "^step 0: 49,001 events at once; a guest holds"),
+        (lambda guest: guest.run(*[call(0)] * 400, call(0, 1, "looped", count=600)), "^step 400: 1,401 events at once"),
     ],
 )
 def test_a_request_that_no_guest_could_serve_costs_nothing(boot, request_, words):
     guest = boot()
     with pytest.raises(UsageError, match=words):
         request_(guest)
+    assert (guest.steps, guest.trace) == ([], [])
+    assert guest.call(1) == 1001
+
+
+def test_events_that_a_patch_leaves_out_need_no_room(boot):
+    guest = boot()
+    guest.null(6)
+    events = guest.run(call(6, 1, "looped", count=5000))
+    assert [event.kind for event in events] == ["return"]
+
+
+def test_events_that_only_the_guest_could_tell_the_number_of_are_counted_by_it(boot, monkeypatch):
+    monkeypatch.setattr(live, "TRACE_EVENTS", 1 << 40)
+    guest = boot()
+    with pytest.raises(UsageError, match="no room for 5 events"):
+        guest.call(1, shape="looped", count=layout.TRACE_EVENTS + 4)
     assert guest.call(1) == 1001
 
 
@@ -224,6 +248,21 @@ def test_steps_are_numbered_through(boot):
         ({"arch": "powerpc"}, UsageError, "boot one guest at a time: powerpc, stub, unicorn name "),
         ({"source": "nowhere.c"}, ImageError, "source .*nowhere.c is missing"),
         ({"timeout": float("nan")}, UsageError, "timeout nan: expected seconds, from 0.1 to 86,400"),
+        ({"timeout": 10**5000}, UsageError, "timeout a number of 16,610 bits: expected seconds, from 0.1 to 86,400"),
+        ({"timeout": 10**400}, UsageError, "^timeout 1000000.{0,50}: expected seconds, from 0.1 to 86,400"),
+        *(
+            ({what: value}, UsageError, f"^{what} {re.escape(repr(value))} found; expected a name$")
+            for what in ("arch", "mechanism", "engine", "toolchain")
+            for value in (["arm64"], 5, "", b"arm64")
+        ),
+        ({"arch": None}, UsageError, "^arch None found; expected a name$"),
+        *(
+            ({what: value}, UsageError, f"^{what} {re.escape(repr(value))} found; expected a path$")
+            for what in ("source", "arch_path")
+            for value in (5, b"x.c", "a\0b", "")
+        ),
+        ({"arch_path": [5]}, UsageError, "^arch_path 5 found; expected a path$"),
+        ({"arch_path": None}, UsageError, "^arch_path None found; expected a path$"),
         ({"engine": "unicorn:no-such"}, UnknownNameError, "unknown engine 'unicorn:no-such'"),
     ],
 )
@@ -301,6 +340,7 @@ def test_a_crash_names_the_place_and_the_code_can_still_be_seen(boot, engine):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_hang_ends_with_the_deadline(boot, engine, monkeypatch):
     monkeypatch.setattr(check, "MOST_EVENTS", 1 << 40)  # no scenario that is let through hangs by itself
+    monkeypatch.setattr(live.Guest, "_foreseen", lambda guest, _: guest._expected)  # which would not end either
     guest = boot(engine=engine, timeout=0.3)
     dies(guest, lambda: guest.run(Loop(1 << 31, (Call(0),))), r"died in step 0: timeout: .* 0\.3 s")
 

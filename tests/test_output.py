@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -121,6 +122,28 @@ def test_output_that_goes_nowhere_is_no_traceback(written, stream, status):
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
     assert (done.returncode, "Traceback" in done.stderr) == (status, False)
     assert ("the output cannot be written: No space left" in done.stderr) == (stream == "/dev/full")
+
+
+def test_a_mistake_that_nobody_can_be_told_of_has_its_status():
+    done = subprocess.run(["sh", "-c", f'"{sys.executable}" -m farm run --arch nosuch 2>/dev/full'], check=False)
+    assert done.returncode == 2
+
+
+def test_output_that_may_not_grow_is_said(tmp_path):
+    limited = "import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); runpy.run_module('farm')"
+    with (tmp_path / "out").open("w") as out:
+        command = [sys.executable, "-c", limited, "list", "engines"]
+        done = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (3, "farm: the output cannot be written: File too large\n")
+
+
+def test_a_run_that_cannot_say_anything_touches_no_earlier_results(written, tmp_path):
+    shutil.copytree(written, tmp_path / "out")
+    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    command = f'"{sys.executable}" -m farm run --arch arm64 --engine unicorn --output "{tmp_path}/out" >/dev/full'
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (3, "farm: the output cannot be written: No space left on device\n")
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_a_run_that_nobody_reads_comes_to_its_end(tmp_path):

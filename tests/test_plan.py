@@ -44,7 +44,6 @@ ALIASES = {"arm64": {"arm64", "x86_64"}, "powerpc": {"ppc32", "ppc64", "ppc64le"
     ("patterns", "expected"),
     [
         ([], NAMES),
-        ([""], NAMES),
         (["arm64"], ["arm64"]),
         (["ppc64,arm64"], ["arm64", "ppc64"]),
         (["ppc64", " arm64 "], ["arm64", "ppc64"]),
@@ -119,9 +118,7 @@ def test_an_architecture_stands_for_its_variants():
 
 
 def test_a_toolchain_that_no_selected_variant_has_is_answered_with_those_that_they_have():
-    with pytest.raises(
-        UsageError, match=r"^nothing is selected: --toolchain zig: m68k has gcc only, sh4 has gcc only$"
-    ):
+    with pytest.raises(UsageError, match=r"^nothing is selected: toolchain zig: m68k has gcc only, sh4 has gcc only$"):
         make(Selection(arch=["m68k,sh4"], toolchain=["zig"]))
 
 
@@ -368,7 +365,7 @@ def test_more_shards_than_there_is_work_for_are_refused():
         make(Selection(arch=["arm64"], mechanism=["stub"], engine=["unicorn"], scenario=["BS-03"])).shard(1, 5)
 
 
-@pytest.mark.parametrize(("number", "count"), [(0, 3), (4, 3), (1, 0), (-1, 3)])
+@pytest.mark.parametrize(("number", "count"), [(0, 3), (4, 3), (-1, 3)])
 def test_a_shard_out_of_range_is_refused(whole, number, count):
     with pytest.raises(UsageError, match=f"shard {number}/{count}: the number must be from 1 to {count}"):
         whole.shard(number, count)

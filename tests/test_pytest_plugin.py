@@ -74,7 +74,12 @@ def test_without_a_marker_everything_is_booted(project):
             ["*'archs' is not expected; valid are, by name: arch, mechanism, engine, toolchain, source, timeout"],
         ),
         ('"arm64"', ["*'arm64' is not expected; valid are, by name: arch, *"]),
-        ("arch=64", ["*64 found; expected a name, a glob, a comma list, or a list of them"]),
+        ("toolchain='zig', arch='m68k'", ["*of test_a: nothing is selected: toolchain zig: m68k has gcc only"]),
+        *(
+            (f"mechanism={value}", [f"*of test_a: mechanism {value} found; expected a name, a glob, *"])
+            for value in ("''", "','", "b'stub'", "None")
+        ),
+        ("arch=64", ["*of test_a: arch 64 found; expected a name, a glob, a comma list, or a list of them"]),
         ('source="nowhere.c"', ["*source *nowhere.c: no such file"]),
         ("source=5", ["*of test_a: source 5: expected the path of a C file, from the test's folder"]),
         *(
@@ -140,6 +145,7 @@ def test_an_option_for_one_thing_leaves_profiles_alone(project):
     [
         ("--farm-arch=arm65", "ERROR: --farm-arch: unknown architecture 'arm65': did you mean arm64*"),
         ("--farm-mechanism=x", "ERROR: --farm-mechanism: unknown mechanism 'x': valid are pointer, stub, relocated"),
+        ("--farm-arch=", "ERROR: --farm-arch: no architecture is named by '': *"),
         ("--farm-engine=gem5", "ERROR: --farm-engine: unknown engine 'gem5'*"),
     ],
 )

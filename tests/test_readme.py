@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from farm import suite
@@ -19,6 +21,15 @@ def test_the_scenario_of_the_tour_is_one(tmp_path):
     (tmp_path / "mine.py").write_text(blocks("python")[0])
     scenario = suite.load((tmp_path / "mine.py",))["patched_twice_inside"]
     assert [event.kind for event in model.predict(scenario)][:3] == ["enter", "patch", "patch"]
+
+
+def test_a_closer_look_at_a_cell_works_as_it_is_typed(tmp_path):
+    (block,) = [block for block in blocks("console") if "farm show" in block]
+    commands = [line.partition("#")[0] for line in block.splitlines() if not line.startswith("farm debug")]
+    assert [command.split()[1] for command in commands] == ["run", "show", "trace"]
+    script = "set -e\n" + "\n".join(commands).replace("farm ", f"{sys.executable} -m farm ")
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_live_guest_of_the_tour_does_what_its_comments_say(capsys):

@@ -246,6 +246,12 @@ def test_a_cell_that_this_run_did_not_have_says_so(folder, made):
     assert said.endswith("it would not run: not-applicable: alpha has no relocated: no sites.c")
 
 
+def test_a_cell_that_was_not_run_says_so_beside_a_plan_of_what_is_not_known_here(folder, made):
+    mine = msgspec.structs.replace(CELL, variant="mine")
+    out = folder(msgspec.structs.replace(made(Verdict.PASS), cell=mine), cells=[mine])
+    assert failure(NAME, out) == f"{NAME}: the run in {out} did not have it"
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import codecs
+import contextlib
 import errno
 import gc
 import importlib
@@ -20,7 +21,7 @@ from typing import NoReturn
 
 import typer
 
-from farm.cli.app import COMMANDS, app
+from farm.cli.app import COMMANDS, app, flush_or_drop
 from farm.errors import FarmError, OutputError, exhausted
 from farm.text import printable
 
@@ -30,16 +31,18 @@ for _name in COMMANDS:
 #: The signs of the reports and the plots where there is but ASCII.
 SPELLED = {**dict(zip("✓≈–○✗▁▂▃▄▅▆▇█", "+~-oX_.:-=+*#", strict=True)), "…": "..."}
 
-#: Sizes of a terminal that something can be shown on; any other is an unknown one.
-_USABLE = {"COLUMNS": range(40, 1001), "LINES": range(10, 1001)}
+#: Sizes of a terminal that something can be shown on; any other is an unknown one, and what then is taken.
+_USABLE = {"COLUMNS": (range(40, 1001), "80"), "LINES": (range(10, 1001), "25")}
 
 
 def _fail(error: FarmError) -> NoReturn:
-    typer.echo(f"farm: {printable(str(error))}", err=True)
-    if os.environ.get("GITHUB_ACTIONS") == "true":
-        from farm.report.github import annotation
+    with contextlib.suppress(OSError):  # what nobody can be told of has its status all the same
+        typer.echo(f"farm: {printable(str(error))}", err=True)
+        if os.environ.get("GITHUB_ACTIONS") == "true":
+            from farm.report.github import annotation
 
-        typer.echo(annotation("farm", str(error)), err=True)  # stdout may be kept for a plan
+            typer.echo(annotation("farm", str(error)), err=True)  # stdout may be kept for a plan
+    flush_or_drop()
     raise SystemExit(error.exit_status)
 
 
@@ -49,12 +52,23 @@ def _spelled(error: UnicodeError) -> tuple[str, int]:
     return "".join(SPELLED.get(c, "?") for c in error.object[error.start : error.end]), error.end
 
 
+def _terminal_size() -> tuple[int | None, int | None]:
+    """Columns and lines of the terminal itself, if there is one."""
+    try:
+        return os.get_terminal_size(sys.stdout.fileno())
+    except (OSError, ValueError, AttributeError):  # closed, or nothing of the system's
+        return None, None
+
+
 def _prepare_output() -> None:
     """Let output go nowhere if its stream is closed, and be spelled otherwise where its encoding is narrow."""
-    for name, usable in _USABLE.items():
+    own = dict(zip(_USABLE, _terminal_size(), strict=True))
+    for name, (usable, otherwise) in _USABLE.items():
         size = os.environ.get(name, "")
         if not (size.isdecimal() and len(size) <= 4 and int(size) in usable):
             os.environ.pop(name, None)
+            if own[name] is not None and own[name] not in usable:
+                os.environ[name] = otherwise
     codecs.register_error("farm", _spelled)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -88,7 +102,7 @@ def _last_resort(error: Exception) -> FarmError:
         return no_more
     if not isinstance(error, OSError):
         raise error
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still to be flushed would fail again
         return OutputError(f"{error.filename or 'the output'} cannot be written: {error.strerror}")
     return FarmError(f"{error.filename or 'the system'}: {error.strerror or error}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 from pathlib import Path
@@ -101,7 +102,7 @@ ScenarioPath = Annotated[list[Path] | None, typer.Option(metavar="PATH", help="P
 CellName = Annotated[str, typer.Argument(metavar="CELL", help="VARIANT/MECHANISM/TOOLCHAIN/ENGINE/SCENARIO")]
 ControlName = Annotated[str | None, typer.Option(metavar="NAME", help="Plant this negative control")]
 CPUS = os.cpu_count() or 1
-Jobs = Annotated[int, typer.Option("-j", "--jobs", min=1, metavar="N", help="Workers", show_default="CPUs")]
+Jobs = Annotated[int, typer.Option("-j", "--jobs", min=1, max=10_000, metavar="N", help="Workers", show_default="CPUs")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Machine-readable output")]
 QuarantineFile = Annotated[
     Path | None,
@@ -122,6 +123,21 @@ def timeout_option(help_: str) -> Any:
     return typer.Option(metavar="SECONDS", parser=_timeout, help=help_)
 
 
+def number_option(name: str, unit: str, least: float, most: float, help_: str, show_default: bool | str = True) -> Any:
+    """The option of a number of ``unit``, in one sentence if it is none, or out of bounds."""
+
+    def number(value: str | float) -> float:
+        try:
+            found = float(value)
+        except ValueError:
+            found = math.nan
+        if not least <= found <= most:
+            raise UsageError(f"{name} {value}: expected {unit}, from {least:g} to {most:,.0f}")
+        return found
+
+    return typer.Option(name, metavar=unit.upper(), parser=number, help=help_, show_default=show_default)
+
+
 Timeout = Annotated[float, timeout_option("How long one cell may take")]
 
 
@@ -135,19 +151,16 @@ def selection_of(
     arch_path: list[Path] | None,
     scenario_path: list[Path] | None,
 ) -> Selection:
-    """What the selectors ask for; an empty one asks for nothing, as if it were not there."""
+    """What the selectors ask for."""
     from farm.run.plan import Selection
 
-    def given(patterns: list[str] | None) -> list[str]:
-        return [names for names in patterns or () if names.strip()]
-
     return Selection(
-        given(arch),
-        given(mechanism),
-        given(engine),
-        given(toolchain),
-        given(scenario),
-        given(tag),
+        arch or (),
+        mechanism or (),
+        engine or (),
+        toolchain or (),
+        scenario or (),
+        tag or (),
         resolved(arch_path),
         resolved(scenario_path),
     )
@@ -161,6 +174,13 @@ def shard_of(plan: Plan, shard: str | None) -> Plan:
     if not (slash and number.isdecimal() and count.isdecimal()):
         raise UsageError(f"--shard {shard}: expected k/n, for example 1/4")
     return plan.shard(int(number), int(count))
+
+
+def only_one(**given: object) -> None:
+    """Raise :class:`~farm.errors.UsageError` if more than one of these options, by their names, is given."""
+    names = [("-" if len(name) == 1 else "--") + name.replace("_", "-") for name, value in given.items() if value]
+    if len(names) > 1:
+        raise UsageError(f"{names[0]} and {names[1]}: one of them at a time")
 
 
 def resolved(paths: Sequence[Path] | None) -> tuple[Path, ...]:

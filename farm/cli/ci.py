@@ -24,6 +24,7 @@ from farm.cli.app import (
     app,
     as_json,
     console_for,
+    number_option,
     output_folder,
     selection_of,
     status_of,
@@ -66,7 +67,8 @@ def plan(
     ] = Format.JSON,
     shards: Annotated[int | None, typer.Option(min=1, metavar="N", help="How many jobs", show_default="1")] = None,
     max_minutes: Annotated[
-        float | None, typer.Option(min=0.01, metavar="M", help="As many jobs as it takes for each to be this quick")
+        float | None,
+        number_option("--max-minutes", "minutes", 0.01, 1e6, "As many jobs as it takes for each to be this quick"),
     ] = None,
     jobs: Jobs = CPUS,
     durations: Annotated[

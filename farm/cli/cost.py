@@ -19,10 +19,12 @@ from farm.cli.app import (
     as_json,
     closing_engines,
     console_for,
+    only_one,
     output_folder,
     selection_of,
     write,
 )
+from farm.errors import FarmError
 
 
 @app.command(help="Count the instructions that a call executes, by mechanism.")
@@ -41,6 +43,7 @@ def cost(
     from farm.report import cost as report
     from farm.run import plan as plans
 
+    only_one(json=json, markdown=markdown)
     made = plans.make(selection_of(arch, ["pointer"], engine, toolchain, list(ANY_SCENARIO), None, arch_path, None))
     folder = output_folder(output) if output else None
     with closing_engines():
@@ -53,4 +56,6 @@ def cost(
         typer.echo(report.markdown(costs))
     else:
         report.show(costs, console_for())
+    if not any(found.instructions or found.failed for found in costs):
+        raise FarmError("nothing was measured: no guest can run on an engine that tells what it executes")
     raise typer.Exit(1 if any(found.failed for found in costs) else 0)

@@ -16,6 +16,7 @@ from farm.cli.app import (
     app,
     console_for,
     control_of,
+    only_one,
     resolved,
     timeout_option,
 )
@@ -44,6 +45,8 @@ def debug(
     from farm.measure import debug as debugging
     from farm.run import plan as plans
 
+    only_one(batch=batch, print=print_only)
+    only_one(print=print_only, x=script is not None)
     if script is not None and not script.is_file():
         raise UsageError(f"-x {script}: no such file")
     plan, planned = plans.one(cell, resolved(arch_path), resolved(scenario_path))

@@ -21,6 +21,7 @@ from farm.cli.app import (
     ci_status,
     close_engines,
     console_for,
+    number_option,
     output_folder,
     selection_of,
     timeout_option,
@@ -43,7 +44,7 @@ def fuzz(
     arch_path: ArchPath = None,
     seconds: Annotated[
         float | None,
-        typer.Option(min=0.1, metavar="SECONDS", help="How long, once the guests are built", show_default="10"),
+        number_option("--seconds", "seconds", 0.1, 1e7, "How long, once the guests are built", show_default="10"),
     ] = None,
     programs: Annotated[int | None, typer.Option(min=1, metavar="N", help="How many programs")] = None,
     seed: Annotated[
@@ -86,7 +87,8 @@ def fuzz(
         close_engines()
     if not quiet:
         for hole, count in ground.holes.items():
-            console.print(f"{count} guests {hole.verdict}: {hole.reason}", highlight=False, soft_wrap=True)
+            guests = f"{count} guest{'s' * (count != 1)}"
+            console.print(f"{guests} {hole.verdict}: {hole.reason}", highlight=False, soft_wrap=True)
     if finding is None and not hunter.tally.runs:
         raise FarmError(f"nothing was run: seed {seed}: {hunter.tally}")
     if finding is None:

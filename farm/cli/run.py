@@ -31,6 +31,7 @@ from farm.cli.app import (
     ci_status,
     close_engines,
     console_for,
+    only_one,
     output_folder,
     remove_reports,
     selection_of,
@@ -106,7 +107,9 @@ def run(
     output: Annotated[Path, typer.Option(metavar="DIR", help="Where results go")] = Path("farm-out"),
     resume: Annotated[bool, typer.Option("--resume", help="Keep results of unchanged guests, run the rest")] = False,
     require: Annotated[list[str] | None, typer.Option(metavar="ENGINE", help="Fail if this engine is missing")] = None,
-    retries: Annotated[int, typer.Option(min=0, metavar="N", help="Run a cell again whose emulator failed")] = 1,
+    retries: Annotated[
+        int, typer.Option(min=0, max=100, metavar="N", help="Run a cell again whose emulator failed")
+    ] = 1,
     max_failures: Annotated[
         int | None, typer.Option("--max-failures", min=1, metavar="N", help="Begin no other cell after N failures")
     ] = None,
@@ -125,7 +128,11 @@ def run(
 
     began = time.perf_counter()
     selection = selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path)
+    only_one(x=first_failure, max_failures=max_failures)
     limit = 1 if first_failure else max_failures
+    selectors = ("arch", "mechanism", "engine", "toolchain", "scenario", "tag")
+    if plan_file and (named := next((name for name in selectors if getattr(selection, name)), None)):
+        raise UsageError(f"--plan and --{named}: the saved plan says which cells there are; `farm plan` makes another")
     if limit and quarantine_verify:
         raise UsageError("--max-failures: --quarantine-verify must run all that is listed")
     known = quarantines.find(quarantine, selection)
@@ -225,6 +232,8 @@ def _execute(
         names = [planned.cell.engine for planned in plan.cells if planned.verdict is None]
         warm_up(names, min(jobs, len({planned.cell.variant for planned in plan.cells})))
     path, header = folder / journals.FILE, journals.describe(plan, known)
+    shown = Progress(console, plan, verbose=verbose)
+    shown.begin()
     if resume and path.exists() and (said := journals.make_way(path)):
         typer.echo(said, err=True)
     if resume and path.exists():
@@ -238,7 +247,7 @@ def _execute(
         write(folder / plans.FILE, plan.whole.json())
         journal.run.took("plan", began)
         try:
-            with Progress(console, plan, verbose=verbose) as progress:
+            with shown as progress:
                 specs = list(dict.fromkeys(batch.spec for batch in batches(plan, journal.results)))
                 progress.building(len(specs))
                 building = time.perf_counter()

@@ -58,7 +58,7 @@ def _absent(plan: Plan, name: str, folder: Path) -> FarmError:
     from farm.run import plan as plans
 
     file = folder / plans.FILE
-    planned = plans.read(file, plan.selection).cells if file.is_file() else ()
+    planned = plans.cells_in(file) if file.is_file() else ()
     mine = {p.cell for p in plan.cells}
     missing = [p.cell for p in planned if p.cell in mine]
     if missing:

@@ -16,6 +16,7 @@ import msgspec
 from farm.cell import EngineName, Hole, Verdict
 from farm.errors import UsageError
 from farm.guest.variant import QemuUserSettings, Unavailable, UnicornSettings, Variant
+from farm.scenario import shown
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -36,7 +37,8 @@ def timeout_of(value: object, what: str) -> float:
     except ValueError:
         seconds = None
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not SHORTEST <= seconds <= LONGEST:
-        raise UsageError(f"{what} {value}: expected seconds, from {SHORTEST:g} to {LONGEST:,.0f}")
+        said = value if isinstance(value, str) else shown(value)
+        raise UsageError(f"{what} {said}: expected seconds, from {SHORTEST:g} to {LONGEST:,.0f}")
     return float(seconds)
 
 

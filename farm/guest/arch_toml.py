@@ -115,8 +115,8 @@ class _Source:
         return reasons
 
     def _check_filled(self, key: str, value: object, hint: Any) -> None:
-        if value == "":
-            raise self.error(key, f"'' found; expected {_describe(hint)} that is not empty")
+        if isinstance(value, str) and not value.strip():
+            raise self.error(key, f"{value!r} found; expected {_describe(hint)} that is not empty")
 
     def _convert(self, key: str, table: dict[str, Any], cls: type, derived: dict[str, Any] | None = None) -> Any:
         """``table`` as a ``cls``, with every complaint naming the file and the key."""
@@ -129,7 +129,7 @@ class _Source:
         values: dict[str, Any] = dict(derived)
         for name, f in expected.items():
             if name in table:
-                if f.default != "":
+                if f.default != table[name]:
                     self._check_filled(f"{prefix}{name}", table[name], hints[name])
                 values[name] = self._value(f"{prefix}{name}", table[name], hints[name])
             elif f.default is MISSING and f.default_factory is MISSING:
@@ -145,9 +145,13 @@ class _Source:
         if table and isinstance(value, dict):
             return self._convert(key, value, typing.cast("type", table))
         try:
-            return msgspec.convert(value, hint)
+            converted = msgspec.convert(value, hint)
         except msgspec.ValidationError:
             raise self.error(key, f"{value!r} found; expected {_describe(hint)}") from None
+        for text in (value,) if isinstance(value, str) else value if isinstance(value, list) else ():
+            if isinstance(text, str) and not text.isprintable():
+                raise self.error(key, f"{text!r} found; expected text without control characters")
+        return converted
 
 
 def load_folder(folder: Path) -> list[Variant]:

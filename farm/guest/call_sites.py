@@ -126,6 +126,8 @@ def survey(path: Path, variant: Variant) -> Survey:
         for section, type_, address, symbol in _relocations(elf, code):
             function = _function_named(symbol)
             form = code[section].form(type_, address, stubs)
+            if form is None and function is not None:
+                code[section].refuse_wrong_form(type_, address, symbol)
             if form is None or form.store == "never":
                 if function is not None:
                     what = form.instruction if form else f"relocation type {type_}"
@@ -214,6 +216,19 @@ class _Code:
             if form.store == "never" or leads_to(form, place, self.word(place), self.variant.bits) in stubs:
                 return form
         return None
+
+    def refuse_wrong_form(self, type_: int, address: int, symbol: str) -> None:
+        """Raise :class:`~farm.errors.ImageError` if a form's opcode is there, and its displacement leads elsewhere."""
+        for number, form in enumerate(self.variant.call_site):
+            place = address + form.word
+            if form.store == "never" or type_ not in form.relocations or not self.is_form(form, place):
+                continue
+            to = leads_to(form, place, self.word(place), self.variant.bits)
+            raise ImageError(
+                f"{form.instruction} at {place:#x} leads to {to:#x}, its relocation to {symbol}: "
+                f"variant.{self.variant.name}.call_site[{number}] of {self.variant.folder / 'arch.toml'} has another "
+                "displacement, scale or base than the instruction"
+            )
 
 
 def _stubs(symbols: dict[str, int], elf: Any, variant: Variant) -> dict[int, int]:

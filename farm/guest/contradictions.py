@@ -76,8 +76,9 @@ def _layout(v: Variant) -> Iterator[tuple[str, str]]:
             yield key, f"{address:#x} found; expected a multiple of the page, {v.page:#x}"
     if v.alignment > v.page:
         yield "alignment", f"{v.alignment} found; expected no more than the page, {v.page}"
-    if v.branch_range is not None and v.branch_range <= 0:
-        yield "branch_range", f"{v.branch_range} found; expected bytes, more than 0; leave it out if all is in reach"
+    if v.branch_range is not None and v.branch_range < v.page:
+        why = f"{v.branch_range} found; expected bytes, {v.page} (a page) at least, for stubs must reach their targets"
+        yield "branch_range", f"{why}; leave it out if all is in reach"
     elif abs(v.far_base - v.text_base) <= (v.branch_range or 0):
         why = (
             f"{v.far_base:#x} is within branch_range of text_base; expected an address "
@@ -185,7 +186,16 @@ def _displacement(form: CallSiteForm, variant: Variant) -> Iterator[tuple[str, s
     shared = next((bit for bit in bits if fixed >> bit & 1), None)
     if shared is not None:
         yield "displacement", f"bit {shared} is one of opcode.mask too, which holds it fast; expected it in one of them"
+    if form.scale << len(bits) > 1 << variant.bits:
+        yield "scale", f"{form.scale} found; with {len(bits)} bits of displacement it leads beyond all addresses"
     if form.region is None:
+        begin, end = min(0, form.opcode.at), max(4, form.opcode.at + form.opcode.size)
+        if form.base not in (begin, 0) and not end <= form.base <= _REACH:
+            why = (
+                f"{form.base} found; expected where a program counter may be: {begin} (the instruction) or 0 (the "
+                f"word), or from {end} (behind them) to {_REACH}"
+            )
+            yield "base", why
         return
     if not _is_power(form.region):
         yield "region", f"{form.region} found; expected a power of two, of bytes"

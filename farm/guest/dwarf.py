@@ -7,6 +7,7 @@ compiler that moves or merges instructions says with them where the line still i
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -90,12 +91,12 @@ def _programs(file: Any) -> Iterator[Any]:
 def _paths(program: Any) -> dict[int, str]:
     """The source files by their numbers.  Up to version 4 both files and folders count from 1."""
     header = program.header
-    folders = [folder.decode() for folder in header["include_directory"]]
+    folders = [os.fsdecode(folder) for folder in header["include_directory"]]
     first = 0 if header["version"] >= 5 else 1
     paths = {}
     for number, entry in enumerate(header["file_entry"], first):
         folder = entry.dir_index - first
-        name = entry.name.decode()
+        name = os.fsdecode(entry.name)
         paths[number] = f"{folders[folder]}/{name}" if folder >= 0 else name
     return paths
 

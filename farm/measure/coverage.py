@@ -32,6 +32,7 @@ from farm.guest.disassemble import decoded, is_conditional, tells_branches
 from farm.guest.image import Spec
 from farm.processes import workers
 from farm.run.batch import Batch, batches
+from farm.text import printable
 
 if TYPE_CHECKING:
     from farm.guest.image import Image
@@ -93,7 +94,7 @@ def sources(spec: Spec) -> dict[str, Path]:
     """The files that are measured, by their names in reports."""
     root = paths.data("images").parent
     mine = (path for path in build.sources(spec) if _is_measured(path, spec))
-    named = {str(path.relative_to(root) if path.is_relative_to(root) else path): path for path in mine}
+    named = {printable(str(path.relative_to(root) if path.is_relative_to(root) else path)): path for path in mine}
     return dict(sorted(named.items()))
 
 
@@ -109,7 +110,7 @@ class Guest:
         files = sources(spec)
         self._excuses = {name: excuses(path, spec.variant.name) for name, path in files.items()}
         # What a compiler writes depends on how it was called, but for the name of the file and of its folder.
-        names = {f"/{path.parent.name}/{path.name}": name for name, path in files.items()}
+        names = {_end(str(path)): name for name, path in files.items()}
         table = dwarf.read(Path(built.path), lambda path: _end(path) in names)
         functions = sorted(set(built.functions.values()))
         self.watched = table.spans
@@ -188,8 +189,8 @@ class Guest:
 
 
 def _end(path: str) -> str:
-    """The name of a file and of its folder."""
-    return "/" + "/".join(path.rsplit("/", 2)[-2:])
+    """The name of a file and of its folder, as people see it: so the compilers are told of some."""
+    return printable("/" + "/".join(path.rsplit("/", 2)[-2:]))
 
 
 def _offset(functions: list[int], address: int) -> int:
@@ -309,6 +310,10 @@ def read(path: Path) -> Coverage | None:
         raise UsageError(f"{path}: not a coverage of the farm's: {error}") from None
     if found.schema != SCHEMA:
         raise UsageError(f"{path}: coverage of schema {found.schema}; this farm reads {SCHEMA}")
+    for source in (source for unit in found.units for source in unit.sources):
+        unknown = sorted({way.line for way in source.branches}.union(source.excused) - source.lines.keys())
+        if unknown:
+            raise UsageError(f"{path}: not a coverage of the farm's: line {unknown[0]} of {source.path} has no count")
     return found
 
 

@@ -49,6 +49,11 @@ class Progress:
         if self._bar:
             self._bar.stop()
 
+    def begin(self) -> None:
+        """Say how many cells there are, so that what is written can be: nothing else has been touched by then."""
+        if not self._live:
+            self._console.print(f"cells: {self._total:,} in the plan", highlight=False)
+
     def building(self, count: int) -> None:
         """Say that ``count`` guests are to be had ready."""
         if not self._live:

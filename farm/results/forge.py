@@ -45,14 +45,16 @@ def some_work(plan: Plan) -> None:
 def known_seconds(paths: Iterable[Path]) -> tuple[dict[Cell, float], list[str]]:
     """What cells took in earlier runs, the last named wins; and a sentence for each file that cannot tell.
 
-    Raises :class:`~farm.errors.UsageError` for a path without results.
+    Raises :class:`~farm.errors.UsageError` for a path without results, and for a file that never had any.
     """
     known: dict[Cell, float] = {}
     complaints = []
-    for path in journals.files_in(paths):
+    for path in journals.files_in(named := list(paths)):
         try:
             recorded = journals.read(path)
         except UsageError as error:  # of an older farm, say: a guess will do
+            if path in named and isinstance(error, journals.NoHeaderError):
+                raise
             complaints.append(str(error))
             continue
         ran = (result for result in recorded.results if result.verdict not in SKIPPED)
@@ -63,7 +65,7 @@ def known_seconds(paths: Iterable[Path]) -> tuple[dict[Cell, float], list[str]]:
 def baseline(path: Path) -> tuple[Recorded | None, str | None]:
     """An earlier run to compare with; or why it cannot be one.
 
-    Raises :class:`~farm.errors.UsageError` if nothing is there.
+    Raises :class:`~farm.errors.UsageError` if nothing is there, and for a file that never was results.
     """
     (file, *more) = journals.files_in([path])
     if more:
@@ -71,6 +73,8 @@ def baseline(path: Path) -> tuple[Recorded | None, str | None]:
     try:
         return journals.read(file), None
     except UsageError as error:  # of an older farm, say: that must not stop the newer one
+        if path == file and isinstance(error, journals.NoHeaderError):
+            raise
         return None, f"nothing is compared: {error}"
 
 

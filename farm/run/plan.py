@@ -112,6 +112,8 @@ class Plan:
 
     def shard(self, number: int, count: int) -> Plan:
         """The ``number``-th (from 1) of ``count`` shards.  Raises :class:`~farm.errors.UsageError`."""
+        if not count:
+            raise UsageError(f"shard {number}/0: there must be one shard at least, for example 1/4")
         if not 1 <= number <= count:
             raise UsageError(f"shard {number}/{count}: the number must be from 1 to {count}")
         whole = self.divided(count)
@@ -128,16 +130,23 @@ class Part:
 
 
 def choose(
-    patterns: Iterable[str], names: Sequence[str], what: str, aliases: dict[str, set[str]] | None = None
+    patterns: Iterable[str], names: Sequence[str], what: str, aliases: dict[str, set[str]] | None = None, more: str = ""
 ) -> list[str]:
     """The ``names`` that any of ``patterns`` selects, in their order.
 
     A pattern is a name, a glob, a comma list of these, or a key of ``aliases``; a name is itself before it is an alias.
+    ``more`` is said behind what is valid.
 
-    Raises :class:`~farm.errors.UnknownNameError` for a pattern that selects nothing.
+    Raises :class:`~farm.errors.UnknownNameError` for a pattern that selects nothing, and
+    :class:`~farm.errors.UsageError` for one that is empty, as that of a variable of a shell that is not set.
     """
     aliases = aliases or {}
-    wanted = [part.strip() for pattern in patterns for part in pattern.split(",") if part.strip()]
+    wanted = []
+    for pattern in patterns:
+        named = [part.strip() for part in pattern.split(",") if part.strip()]
+        if not named:
+            raise UsageError(f"no {what} is named by {pattern!r}: leave the option out for all, or name one")
+        wanted += named
     if not wanted:
         return list(names)
     chosen: set[str] = set()
@@ -147,9 +156,18 @@ def choose(
             if fnmatch.fnmatchcase(alias, pattern) and pattern not in names:
                 hits |= members
         if not hits:
-            raise UnknownNameError(what, pattern, [*names, *(alias for alias in aliases if alias not in names)])
+            raise UnknownNameError(what, pattern, [*names, *(alias for alias in aliases if alias not in names)], more)
         chosen |= hits
     return [name for name in names if name in chosen]
+
+
+def _elsewhere(what: str, selection: Selection) -> str:
+    """What is to be said where a name is unknown that a path may have, and no path was given."""
+    option, given = {
+        "architecture": ("arch-path", selection.arch_path),
+        "scenario": ("scenario-path", selection.scenario_path),
+    }.get(what, ("", ()))
+    return f"; {option} adds others" if option and not given else ""
 
 
 def _aliases(pairs: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
@@ -168,13 +186,15 @@ def make(selection: Selection) -> Plan:
     variants = arch_toml.load(selection.arch_path)
     scenarios = suite.load(selection.scenario_path)
     architectures = _aliases((v.architecture, v.name) for v in variants.values())
-    arches = choose(selection.arch, list(variants), "architecture", architectures)
+    arches = choose(
+        selection.arch, list(variants), "architecture", architectures, _elsewhere("architecture", selection)
+    )
     profiles = [name for v in variants.values() for name in v.engine if EngineName.of(name).profile]
     engine_names = list(dict.fromkeys([*engines(), *profiles]))
     mechanism_names = choose(selection.mechanism, list(mechanisms.load()), "mechanism")
     chosen_engines = choose(selection.engine, engine_names, "engine")
     ids = _aliases((s.id, s.name) for s in scenarios.values())
-    names = choose(selection.scenario, list(scenarios), "scenario", ids)
+    names = choose(selection.scenario, list(scenarios), "scenario", ids, _elsewhere("scenario", selection))
     if selection.tag:
         tags = _aliases((tag, s.name) for s in scenarios.values() for tag in s.tags)
         chosen_tags = choose(selection.tag, list(tags), "tag")
@@ -208,7 +228,7 @@ def make(selection: Selection) -> Plan:
         reason = "the selectors have no cell in common"
         if names:  # so it is the toolchain
             has = ", ".join(f"{arch} has {' and '.join(variants[arch].toolchain)} only" for arch in arches)
-            reason = f"--toolchain {','.join(selection.toolchain)}: {has}"
+            reason = f"toolchain {','.join(selection.toolchain)}: {has}"
         raise NothingSelectedError(f"nothing is selected: {reason}")
     return Plan(tuple(cells), scenarios, variants, selection)
 
@@ -341,7 +361,7 @@ def read(path: Path, selection: Selection) -> Plan:
         ("toolchain", {cell.toolchain for cell in cells}, TOOLCHAINS),
     ):
         for name in sorted(named.difference(known)):
-            raise UnknownNameError(what, name, known)
+            raise UsageError(f"{path}: {UnknownNameError(what, name, known, _elsewhere(what, selection))}")
     for planned in document.cells:
         if why := _cannot_be(planned, variants[planned.cell.variant]):
             raise UsageError(f"{path}: {planned.cell} is no cell of this farm: {why}")

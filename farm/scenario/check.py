@@ -42,6 +42,8 @@ def scenario(made: object) -> None:
         steps(made.steps)
     except UsageError as error:
         raise UsageError(f"{label(made)}: {error}") from None
+    except AttributeError as error:
+        raise UsageError(f"{label(made)}: {_taken_apart(error)}") from None
 
 
 def steps(program: object, first: int = 0) -> None:
@@ -54,6 +56,12 @@ def steps(program: object, first: int = 0) -> None:
         walk.steps("steps", program, 1)
     except UsageError as error:
         raise error if walk.at is None else UsageError(f"step {walk.at}: {error}") from None
+    except AttributeError as error:
+        raise UsageError(f"step {walk.at}: {_taken_apart(error)}") from None
+
+
+def _taken_apart(error: AttributeError) -> str:
+    return f"it has no {error.name}, though all of its kind have"
 
 
 def by_model(made: Scenario) -> None:
@@ -62,13 +70,16 @@ def by_model(made: Scenario) -> None:
         wire.encode(made, big_endian=False)
         for features in ((), ("clmul",)) if made.depends_on_cpu else ((),):
             model.predict(made, frozenset(features))
+    except wire.TooLongError as error:
+        raise UsageError(f"{label(made)}: step {error.step}: {error}") from None
     except ValueError as error:
         raise UsageError(f"{label(made)}: {error}") from None
 
 
 def label(made: Scenario) -> str:
     """``scenario BS-03 tail_call``."""
-    return " ".join(["scenario", *(part if _is_name(part) else shown(part) for part in (made.id, made.name))])
+    words = (getattr(made, what, None) for what in ("id", "name"))
+    return " ".join(["scenario", *(str(word) if _is_name(word) else shown(word) for word in words)])
 
 
 # The fields of a scenario.

@@ -13,6 +13,7 @@ from typing import Any, NoReturn, TypeVar
 
 from farm.errors import UnknownNameError, UsageError
 from farm.scenario.functions import FUNCTIONS
+from farm.text import one_line
 
 _Name = TypeVar("_Name", bound=enum.Enum)
 
@@ -30,11 +31,15 @@ _SHORT.maxother = _SHORT.maxstring = 60  # characters
 
 
 def shown(value: object) -> str:
-    """``value`` as an error shows it: in short, whatever it is."""
+    """``value`` as an error shows it: in short and on one line, whatever it is."""
     try:
-        return _SHORT.repr(value)
-    except Exception:  # noqa: BLE001 - anything may be in a user's file, numbers too long to print among it
-        return f"a {type(value).__name__}"
+        return one_line(_SHORT.repr(value))
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - anything may be in a user's file, numbers too long to print among it
+        if isinstance(value, int):
+            return f"a number of {value.bit_length():,} bits"
+        return f"something of type {type(value).__name__}"
 
 
 def wrong(what: str, value: object, expected: str) -> NoReturn:
@@ -50,13 +55,18 @@ def whole_number(what: str, value: object, most: int, least: int = 0) -> None:
 
 
 def named(what: str, value: _Name | str, valid: type[_Name]) -> _Name:
-    """The member of ``valid`` that ``value`` is or names.  Raises :class:`~farm.errors.UnknownNameError`."""
+    """The member of ``valid`` that ``value`` is or names.
+
+    Raises :class:`~farm.errors.UnknownNameError`, or :class:`~farm.errors.UsageError` for what is no name.
+    """
     if isinstance(value, valid):
         return value
-    name = value if isinstance(value, str) else shown(value)
-    if name.upper() not in valid.__members__:
-        raise UnknownNameError(what, name, map(str.lower, valid.__members__))
-    return valid[name.upper()]
+    names = [name.lower() for name in valid.__members__]
+    if not isinstance(value, str):
+        wrong(what, value, ", ".join(names))
+    if value.upper() not in valid.__members__:
+        raise UnknownNameError(what, value, names)
+    return valid[value.upper()]
 
 
 def many(count: int, what: str) -> str:

@@ -134,6 +134,18 @@ def identity(*, big_endian: bool, word_size: int, mechanism: str) -> int:
 # Programs.
 
 
+class TooLongError(ValueError):
+    """A guest has no room for a program; ``step`` is the outermost step in which its room ends."""
+
+    def __init__(self, words: Sequence[int]) -> None:
+        room = PROGRAM_WORDS - 3
+        at = 0
+        while at + words[at + 1] <= room:
+            at += words[at + 1]
+        self.step = words[at] >> 16
+        super().__init__(f"a program of {len(words)} words; a guest takes {room}")
+
+
 def program_words(steps: tuple[Step, ...]) -> list[int]:
     """The instructions of ``steps``, without the program's header."""
     words: list[int] = []
@@ -159,13 +171,13 @@ def _encode(steps: tuple[Step, ...], words: list[int], number: int) -> int:
 def encode(scenario: Scenario, *, big_endian: bool) -> bytes:
     """``scenario`` as a program.
 
-    Raises :class:`ValueError` if it is larger than a guest can take.
+    Raises :class:`TooLongError` if it is larger than a guest can take.
     """
     if big_endian:
         return swapped(encode(scenario, big_endian=False))
     words = program_words(scenario.steps)
     if len(words) > PROGRAM_WORDS - 3:
-        raise ValueError(f"a program of {len(words)} words; a guest takes {PROGRAM_WORDS - 3}")
+        raise TooLongError(words)
     words = [PROGRAM_MAGIC, wire_hash(), len(words), *words]
     return struct.pack(f"<{len(words)}I", *words)
 

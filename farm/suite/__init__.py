@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.util
+import os
+import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from farm.errors import FarmError, ScenarioFileError, UsageError
 from farm.scenario import Scenario, check
+from farm.text import one_line
 
 MODULES = ("basic", "abi", "shapes", "timing", "placement", "coherence", "failure", "crypto")
 
@@ -51,16 +57,40 @@ def _files(path: Path) -> list[Path]:
 
 
 def _from_file(path: Path) -> tuple[Scenario, ...]:
-    scenarios = _imported(path)
-    if type(scenarios) is not tuple:
-        raise ScenarioFileError(f"{path}: expected a tuple SCENARIOS of farm.scenario.Scenario")
-    for number, scenario in enumerate(scenarios):
-        try:
-            check.scenario(scenario)
-            check.by_model(scenario)
-        except UsageError as error:
-            raise ScenarioFileError(f"{path}: SCENARIOS[{number}]: {error}") from None
+    with _contained():
+        scenarios = _imported(path)
+        if type(scenarios) is not tuple:
+            raise ScenarioFileError(f"{path}: expected a tuple SCENARIOS of farm.scenario.Scenario")
+        for number, scenario in enumerate(scenarios):
+            try:
+                check.scenario(scenario)
+                check.by_model(scenario)
+            except UsageError as error:
+                raise ScenarioFileError(f"{path}: SCENARIOS[{number}]: {error}") from None
     return scenarios
+
+
+@contextlib.contextmanager
+def _contained() -> Iterator[None]:
+    """While a user's code runs, which can neither end this process by ``os._exit`` nor take its output away."""
+    leave, process, streams = os._exit, os.getpid(), (sys.stdout, sys.stderr)
+
+    def refuse(status: int) -> NoReturn:
+        if os.getpid() != process:  # what the code has forked may end
+            leave(status)
+        raise SystemExit(status)
+
+    os._exit = refuse
+    try:
+        yield
+    finally:
+        os._exit = leave
+        sys.stdout, sys.stderr = (
+            os.fdopen(number, "w", encoding=stream.encoding, errors=stream.errors, closefd=False)
+            if stream and stream.closed
+            else stream
+            for number, stream in enumerate(streams, 1)
+        )
 
 
 def _imported(path: Path) -> object:
@@ -89,7 +119,9 @@ def _said(error: BaseException) -> str:
     if isinstance(error, FarmError):
         return str(error)
     try:
-        words = f": {error}"
-    except Exception:  # noqa: BLE001 - it is the user's class
+        words = f": {one_line(str(error))}"
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - it is the user's class
         words = ""
     return f"{type(error).__name__}{words}"
