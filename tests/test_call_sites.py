@@ -123,7 +123,7 @@ def test_every_call_site_is_redirected_straight_to_the_target_and_back(variant):
 @pytest.mark.parametrize("variant", IN_UNICORN, ids=lambda variant: variant.name)
 def test_a_request_that_fails_half_way_leaves_every_byte_as_it_was(variant):
     """The data slot too, to which only a CPU that stands inside the stub could still come (CC-03)."""
-    machine = Machine(build(variant, next(iter(variant.toolchain))), variant.engine["unicorn"])
+    machine = Machine(built_by(variant, next(iter(variant.toolchain))), variant.engine["unicorn"])
     before = code_after(machine, variant, Patch(0, Target.FAST))
     for target in (Target.FAR, Target.OTHER, Target.DEFAULT):
         request = Patch(0, target)
