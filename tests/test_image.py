@@ -26,7 +26,7 @@ from farm.guest.arch_toml import load_folder
 from farm.guest.controls import CONTROLS
 from farm.guest.image import Spec
 from farm.guest.toolchain import TOOLCHAINS
-from farm.scenario import DERIVED, FUNCTIONS, WORK, Kind, wire
+from farm.scenario import DERIVED, FUNCTIONS, WORK, Kind, layout
 
 E_MACHINE, E_DATA, E_CLASS = 18, 5, 4  # offsets in an ELF header
 
@@ -112,7 +112,7 @@ def test_the_folder_of_an_architecture_is_in_the_image_by_its_name_alone(edited_
 
 def test_mechanism_control_and_wire_format_are_part_of_the_key(guest, arm64, monkeypatch):
     assert len({guest(*what).key for what in (("stub",), ("pointer",), ("stub", "no-patch"))}) == 3
-    monkeypatch.setattr(wire, "wire_hash", lambda: 1)
+    monkeypatch.setattr(layout, "wire_hash", lambda: 1)
     assert build.kept(Spec(arm64, "stub")) is None
 
 
