@@ -41,7 +41,7 @@ class Bench:
     engine: Engine
     timeout: float  #: seconds a program
     options: str = ""  #: of the command line, that a reproducer needs
-    kept: bool = False  #: programs are sent with :data:`farm.scenario.wire.KEEP`, so the guest does not reset itself
+    kept: bool = False  #: programs are sent with :data:`~farm.scenario.layout.KEEP`, so the guest does not reset
 
     @classmethod
     def of(
