@@ -24,8 +24,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import pytest
 
-from farm.cell import Verdict
-
 if TYPE_CHECKING:
     from farm.cell import Cell, Planned
     from farm.guest.image import Spec
@@ -133,6 +131,8 @@ def parameter(value: object, planned: Planned, name: str) -> Any:
     Where ``CI`` is ``true`` what an install would cure is no reason to skip; the test itself then calls
     :func:`fail_if_hole`.
     """
+    from farm.cell import Verdict
+
     skipped = planned.verdict is Verdict.NOT_APPLICABLE or (planned.verdict and os.environ.get("CI") != "true")
     marks = [pytest.mark.skip(reason=planned.reason or "")] if skipped else []
     return pytest.param(value, marks=marks, id=name)

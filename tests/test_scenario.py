@@ -61,9 +61,9 @@ def test_only_calls_and_loops_have_steps_of_their_own():
     [
         (lambda: patch(0, "faster"), "unknown target 'faster': did you mean fast"),
         (lambda: patch(0, "qqq"), "unknown target 'qqq': valid are default, fast, other, far, null, ret0, stub"),
-        (lambda: patch("fast", 0), "unknown target '0': valid are default"),
+        (lambda: patch("fast", 0), "target 0 found; expected default, fast"),
         (lambda: call(0, 1, "qqq"), "unknown shape 'qqq': valid are used, ignored, tail"),
-        (lambda: call(0, 1, None), "unknown shape 'None'"),
+        (lambda: call(0, 1, None), "shape None found; expected used, ignored"),
         (lambda: piece(4097), "length of a piece: 4097 found; expected a whole number from 0 to 4096"),
         (lambda: piece(1.5), "length of a piece: 1.5 found"),
         (lambda: piece(1, -1), "start of a piece: -1 found"),
