@@ -12,7 +12,7 @@ from farm.errors import Missing
 
 
 class Verdict(enum.Enum):
-    """What became of a cell, the worst last."""
+    """Verdict on a cell, the worst last."""
 
     PASS = "pass"
     PASS_INSENSITIVE = "pass-insensitive"  #: as the model says, but this engine could not have shown the defect

@@ -1,6 +1,6 @@
-"""What can go wrong through no fault of the farm's own code: one class a kind of mistake, one sentence a message.
+"""Errors through no fault of the farm's own code: one class a kind of mistake, one sentence a message.
 
-``exit_status`` is what the command line ends with (2 usage, 3 the farm could not do its work).
+``exit_status`` is the status that the command line ends with (2 usage, 3 the farm could not do its work).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 
 from farm.text import command_line, printable
 
-#: What decoding raises of a file that is not what it should be, of one that is nested without end too.
+#: Exceptions of decoding a file that is not what it should be, or is nested without end.
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -49,7 +49,7 @@ _ALIKE = 0.65  # as difflib measures it: one letter of three is another
 
 
 def _near(name: str, names: list[str]) -> list[str]:
-    """What may have been meant: names that are spelled alike, or begin with ``name``, whatever the case."""
+    """Names that may have been meant: spelled alike, or beginning with ``name``, whatever the case."""
     spelled = {each.lower(): each for each in reversed(names)}
     alike = difflib.get_close_matches(name.lower(), list(spelled), n=3, cutoff=_ALIKE)
     begun = [each for each in spelled if len(name) > 1 and each.startswith(name.lower())]

@@ -1,4 +1,4 @@
-"""Where the farm's own files are: in a checkout, beside an editable install, or inside the wheel."""
+"""Paths of the farm's own files: in a checkout, beside an editable install, or inside the wheel."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def module(name: str) -> Path:
 
 
 def cache() -> Path:
-    """Where built images live: ``$PATCHFARM_CACHE``, else the user's cache folder, else one of the user's in ``/tmp``.
+    """Folder of built images: ``$PATCHFARM_CACHE``, else the user's cache folder, else one of the user's in ``/tmp``.
 
     Raises :class:`~farm.errors.OutputError` if there is none that can be trusted, and
     :class:`~farm.errors.UsageError` for a name that no compiler could be given.
@@ -74,9 +74,9 @@ def _usable(folder: Path | None) -> Path:
 
 
 def history() -> Path | None:
-    """Where runs are remembered: ``$PATCHFARM_HISTORY``, or nowhere if it is ``off`` or empty; else the user's data.
+    """File that remembers runs: ``$PATCHFARM_HISTORY``, or none if it is ``off`` or empty; else in the user's data.
 
-    Nowhere, too, if the user has no home.
+    None, too, if the user has no home.
     """
     chosen = os.environ.get("PATCHFARM_HISTORY")
     if chosen is not None:

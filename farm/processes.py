@@ -92,18 +92,18 @@ class Process:
         self.close()
 
     def ended(self) -> bool:
-        """It has ended by itself, or was ended.  It is not reaped, so that its number stays its own."""
+        """The process has ended by itself, or was ended.  It is not reaped, so that its number stays its own."""
         return self._popen.returncode is not None or self._waits() is not False
 
     def _waits(self) -> bool | None:
-        """It has ended and waits to be reaped; None if it is not ours to reap any more."""
+        """The process has ended and waits to be reaped; None if it is not ours to reap any more."""
         try:
             return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
         except ChildProcessError:
             return None
 
     def wait(self, seconds: float = math.inf) -> bool:
-        """It has ended within so many seconds."""
+        """Wait for the process to end; False if it has not within so many seconds."""
         deadline = time.monotonic() + seconds
         while not self.ended():
             if time.monotonic() > deadline:
@@ -228,7 +228,7 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-#: What a process does before it becomes the program that is named: it asks, and looks whether its parent is there.
+#: Code that a process runs before it becomes the program that is named: it asks, and looks whether its parent is there.
 _TIE = (
     f"import ctypes, os, sys; ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, {int(signal.SIGKILL)}, 0, 0, 0); "
     "os.execv(sys.argv[2], sys.argv[2:]) if os.getppid() == int(sys.argv[1]) else sys.exit(1)"
@@ -237,9 +237,9 @@ _TIE = (
 
 @functools.cache
 def _tie() -> tuple[str, ...]:
-    """What stands before the number of this process and a command, so that its program does not outlive this process.
+    """Words before the number of this process and a command, so that its program does not outlive this process.
 
-    It takes 1 ms by ``setpriv`` of util-linux (2.33), 11 ms by Python where that is not there.
+    The words take 1 ms by ``setpriv`` of util-linux (2.33), 11 ms by Python where that is not there.
     """
     setpriv, shell = shutil.which("setpriv"), shutil.which("sh")
     if setpriv and shell:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from farm.scenario import Defect
 
 
-#: How long a program may be given to answer, in seconds.
+#: Shortest and longest time that a program may be given to answer, in seconds.
 SHORTEST, LONGEST = 0.1, 86_400.0
 
 
@@ -52,7 +52,7 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back for one program: a trace, or how it failed.
+    """Reply to one program: a trace, or how it failed.
 
     ``crash`` and ``timeout`` are the guest's, ``engine-error`` is the emulator's.
     """
@@ -88,8 +88,8 @@ class Steps(msgspec.Struct, frozen=True):
 class Engine(Protocol):
     """Runs programs on an image.
 
-    That is all that an engine must do.  What only some can do is a protocol of its own below, and whoever needs it
-    asks ``isinstance(engine, TellsPath)``.
+    That is all that an engine must do.  Each thing that only some can do is a protocol of its own below, and whoever
+    needs it asks ``isinstance(engine, TellsPath)``.
     """
 
     name: str
@@ -105,7 +105,7 @@ class Engine(Protocol):
     def run(
         self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float, *, fresh: bool = False
     ) -> Iterator[Reply]:
-        """One reply a program, in order; each starts from the pristine image.
+        """Yield one reply a program, in order; each starts from the pristine image.
 
         ``timeout`` is in seconds a program.  ``fresh`` runs them on a child that has run nothing before.
         """
@@ -152,7 +152,7 @@ class TellsPath(Protocol):
     """An engine that can say which instructions are executed."""
 
     def tells_path(self, variant: Variant) -> bool:
-        """Whether it can for ``variant``."""
+        """Tell whether the engine can for ``variant``."""
 
     def path(self, image: Image, variant: Variant, program: bytes, timeout: float) -> Reply:
         """A reply with nothing but the path of ``program``, which starts from the pristine image."""
@@ -183,7 +183,7 @@ class CountsBlocks(Protocol):
 
 
 def settings_or_hole(variant: Variant, name: str) -> QemuUserSettings | UnicornSettings | Hole:
-    """What ``arch.toml`` says of engine ``name``, or why it cannot run ``variant``."""
+    """Settings of engine ``name`` in ``arch.toml``, or why it cannot run ``variant``."""
     settings = variant.engine.get(name)
     if settings is None:
         return Hole(Verdict.NOT_APPLICABLE, f"arch/{variant.architecture}/arch.toml has no engine.{name}")

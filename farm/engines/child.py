@@ -71,7 +71,7 @@ class Child:
     def __init__(
         self, command: list[str], *, big_endian: bool = False, largest: int = _LARGEST, written: int = _WRITTEN
     ) -> None:
-        self.kept: dict[str, None] = {}  #: what it has open besides, the last used at the end; of engines whose can
+        self.kept: dict[str, None] = {}  #: other images kept open, least recently used first
         self._word = struct.Struct(">I" if big_endian else "<I")
         self._largest = largest
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
@@ -101,7 +101,7 @@ class Child:
             resource.prlimit(self.process.pid, resource.RLIMIT_CPU, (soft, hard))
 
     def worn(self) -> bool:
-        """It has used so much CPU time that another should go on."""
+        """The child has used so much CPU time that another should go on."""
         return self._spent() > _CPU_SECONDS
 
     def _spent(self) -> float:
@@ -112,7 +112,7 @@ class Child:
             return 0.0
 
     def send(self, data: bytes, head: int = 0) -> None:
-        """One frame; ``head`` is or-ed into its length.  Raises :class:`ChildDied`."""
+        """Send one frame; ``head`` is or-ed into its length.  Raises :class:`ChildDied`."""
         self._write(self._word.pack(len(data) | head) + data)
 
     def _write(self, data: bytes | bytearray) -> None:
@@ -178,7 +178,7 @@ class Child:
             yield frame
 
     def died(self) -> ChildDied:
-        """How the child ended; it is given a moment to do so."""
+        """Way in which the child ended; it is given a moment to do so."""
         if not self.process.wait(2):
             return self.ended("it closed its standard input or output and went on")
         return ChildDied(self.process.end(), self.stderr())
@@ -194,7 +194,7 @@ class Child:
         return printable(self._stderr.read().decode(errors="replace")).strip()
 
     def is_silent(self) -> bool:
-        """Whether it has written nothing since its last frame."""
+        """Tell whether the child has written nothing since its last frame."""
         return not self._buffer and not self._poll.poll(0)
 
     def alive(self) -> bool:
@@ -283,7 +283,7 @@ def converse(
     interpret: Callable[[int, bytes], Reply],
     explain: Callable[[ChildDied], Reply],
 ) -> Iterator[Reply]:
-    """One reply a program, starting as many children as it takes.
+    """Yield one reply a program, starting as many children as it takes.
 
     A child that dies before its first program, as it opens the image, costs one too.  Raises :class:`ChildDied` when
     that has happened to several in a row.

@@ -123,7 +123,7 @@ class QemuUser:
         return self._in_steps(image, variant, programs, 20 * timeout)
 
     def _in_steps(self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float) -> Iterator[Reply]:
-        """One reply a program; that an emulator failed tells nothing of the other mode, so it is asked once more."""
+        """Yield one reply a program, asking again where the emulator failed: that tells nothing of the other mode."""
         slow = self._stepping(variant)
         for program, reply in zip(programs, self._converse(image, variant, programs, timeout, slow), strict=True):
             if reply.failure == "engine-error":
@@ -161,7 +161,7 @@ class QemuUser:
     def blocks(
         self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float, watched: Sequence[range]
     ) -> tuple[list[Reply], Counter[Block]]:
-        """From QEMU's log of what it translates and executes, of the watched addresses alone."""
+        """Count blocks by QEMU's log of what it translates and executes, of the watched addresses alone."""
         ranges = ",".join(f"{span.start:#x}..{span.stop - 1:#x}" for span in watched)
         silent = self.settings(variant).silent
         with tempfile.TemporaryDirectory(prefix="patchfarm-") as folder:
@@ -212,7 +212,7 @@ class QemuUser:
         return True
 
     def path(self, image: Image, variant: Variant, program: bytes, timeout: float) -> Reply:
-        """From QEMU's execution log, with every instruction a block of its own."""
+        """Read the path from QEMU's execution log, with every instruction a block of its own."""
         with tempfile.NamedTemporaryFile(prefix="patchfarm-") as log:
             command = self.command(image, variant, self._stepping(variant), "-d", "exec,nochain", "-D", log.name)
             child = _child(image, command, written=_LOG_WRITTEN)
@@ -235,7 +235,10 @@ def _child(image: Image, command: Sequence[str], **options: int) -> Child:
 
 
 def _interpreter(image: Image) -> Callable[[int, bytes], Reply]:
-    """What a frame is.  After one that shows a guest out of order, nothing of that process is to be believed."""
+    """Function that reads a frame as a reply.
+
+    After a frame that shows a guest out of order, nothing of that process is to be believed.
+    """
     decoder, text_digest = image.decoder(), image.text_digest
 
     def interpret(status: int, trace: bytes) -> Reply:
@@ -246,7 +249,7 @@ def _interpreter(image: Image) -> Callable[[int, bytes], Reply]:
     return interpret
 
 
-#: What QEMU's execution log says of a block; the guest has the file open too, and may have written into it.
+#: Line of QEMU's execution log about a block; the guest has the file open too, and may have written into it.
 _TRACE = re.compile(rb"Trace \d+: \S+ \[[0-9a-f]+/([0-9a-f]{1,16})/")
 _INSTRUCTION = re.compile(rb"0x([0-9a-f]{1,16}):")
 
@@ -261,7 +264,7 @@ def _executed(log: Iterable[bytes]) -> list[int]:
 
 
 def _blocks(log: Iterable[bytes]) -> Counter[Block]:
-    """How often each block was executed, by a log of what was translated and what was executed.
+    """Number of executions of each block, by a log of what was translated and what was executed.
 
     Two blocks that begin at one address may end elsewhere.  A line ``Trace`` tells them apart by where the translation
     is; that of a first execution stands behind the instructions of the block.
@@ -291,7 +294,7 @@ def _blocks(log: Iterable[bytes]) -> Counter[Block]:
 _GUEST_SIGNALS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGTRAP, signal.SIGFPE}
 
 
-#: In what QEMU says of a guest's death: on most targets, and on one where an exception (of hppa) is dumped first.
+#: Words of QEMU about a guest's death: on most targets, and on one where an exception (of hppa) is dumped first.
 _OF_A_GUEST = ("uncaught target signal", "Failing executable: ")
 
 

@@ -1,1 +1,1 @@
-"""From folders to an ELF: what a variant is, how its guest is built, and what is checked of it."""
+"""Variants, the build of their guests from folders to an ELF, and the checks of what was built."""

@@ -30,7 +30,7 @@ _TOOLCHAIN_TABLES: dict[str, type] = {"zig": ZigSettings, "gcc": GccSettings}
 
 @dataclass(frozen=True)
 class _Source:
-    """What an ``arch.toml`` says of one variant: in the variant's own table, and in ``[common]``, which it overrules.
+    """Tables of an ``arch.toml`` about one variant: the variant's own, and ``[common]``, which it overrules.
 
     Keys are dotted, as in ``engine.unicorn.mode``, and begin inside these tables.
     """
@@ -102,7 +102,7 @@ class _Source:
         return settings
 
     def _reasons(self, table: object) -> dict[str, Unavailable]:
-        """What ``unavailable`` says, by the engine's name, which may have a profile."""
+        """Reasons in the table ``unavailable``, by the engine's name, which may have a profile."""
         if not isinstance(table, dict):
             raise self.error("unavailable", f'{table!r} found; expected a table of ENGINE = "why it cannot run it"')
         reasons = {}

@@ -50,10 +50,10 @@ HOST_MODULES = (
     *("scenario", "scenario.functions", "scenario.layout", "scenario.wire"),
 )
 
-#: What compilers see of the environment: all else could change what they make and is in no key.
+#: Variables of the environment that compilers see.  Others could change what they make, and are in no key.
 _ENVIRONMENT = ("PATH", "HOME", "LD_LIBRARY_PATH")
 
-#: What they say when it is not the source's fault.
+#: Words of compilers for errors that are not the source's fault: message and Zig's name, by the error's number.
 _NO_ROOM = {
     number: (os.strerror(number), name)
     for number, name in ((errno.ENOSPC, "NoSpaceLeft"), (errno.EDQUOT, "DiskQuota"), (errno.EFBIG, "FileTooBig"))
@@ -126,7 +126,7 @@ def _host(modules: tuple[str, ...]) -> bytes:
 
 @functools.lru_cache(maxsize=256)
 def _settings(variant: Variant, toolchain: str) -> str:
-    """What of an ``arch.toml`` can be in an image."""
+    """Settings of an ``arch.toml`` that can change an image."""
     return repr(replace(variant, folder=Path(), toolchain={toolchain: variant.toolchain[toolchain]}, engine={}))
 
 
@@ -302,7 +302,7 @@ def _compile(spec: Spec, work: Path, places: Places, began: int) -> tuple[list[P
 
 
 def _object(spec: Spec, source: Path, work: Path, places: Places, began: int) -> tuple[Path, set[str]]:
-    """One object, and the names of what it was made of, from the cache if it is there."""
+    """The object of ``source``, from the cache if it is there, and the names of the files it was made of."""
     toolchain, generated, flags = TOOLCHAINS[spec.toolchain], work.parent, []
     if spec.control:
         plain, names = _object(replace(spec, control=None), source, work.with_name(f"{work.name}-plain"), places, began)

@@ -52,7 +52,7 @@ class LeftAlone(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Survey:
-    """What a guest's relocations lead to."""
+    """Call sites that a guest's relocations lead to, and those that are left alone."""
 
     sites: tuple[CallSite, ...]
     left_alone: tuple[LeftAlone, ...]
@@ -89,7 +89,7 @@ def displacement(form: CallSiteForm, word: int) -> int:
 
 
 def leads_to(form: CallSiteForm, address: int, word: int, bits: int) -> int:
-    """Where the branch whose displacement lies in ``word`` at ``address`` goes; addresses have ``bits`` bits."""
+    """Destination of the branch whose displacement lies in ``word`` at ``address``; addresses have ``bits`` bits."""
     if form.region:
         return (address + 4 & -form.region) | displacement(form, word) * form.scale
     return address + form.base + displacement(form, word) * form.scale & (1 << bits) - 1

@@ -237,7 +237,7 @@ def _placed(number: int, form: CallSiteForm, variant: Variant) -> int:
 
 
 def _placed_at(form: CallSiteForm, variant: Variant) -> int:
-    """Where bit 0 of the word is there."""
+    """Number that bit 0 of the word has among the bits of the code around it (:func:`_placed`)."""
     return 8 * (4 * _REACH + (-form.word if variant.big_endian else form.word))
 
 

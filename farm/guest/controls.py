@@ -27,14 +27,14 @@ class Control:
     name: str
     defect: Defect
     what: str
-    concerned: _Concerned = "all"  #: every mechanism, those that store to code, those that redirect call sites
+    concerned: _Concerned = "all"  #: all mechanisms, those that store to code, or those that redirect call sites
     cpu: tuple[str, bool] | None = None  #: only on a CPU that has (True) or lacks (False) this feature
     abi: str | None = None  #: only where the ABI has this (``Variant.abi``)
     big: bool = False  #: only on a big-endian CPU
-    file: str | None = None  #: of an architecture: where it is planted, and it is only where the macro is there
-    asm: bool = False  #: about what lies before a target, which is known where targets are asm
-    aligned: bool = False  #: about the alignment of functions, where that is more than two bytes
-    slot: bool = False  #: about the data slot, which a stub has only where its jump does not reach every address
+    file: str | None = None  #: architecture file that must contain the macro
+    asm: bool = False  #: needs targets written in assembly: only then is it known what lies before one
+    aligned: bool = False  #: needs functions aligned to more than two bytes
+    slot: bool = False  #: needs the data slot, which a stub has only where its jump does not reach every address
 
     @property
     def macro(self) -> str:
@@ -47,7 +47,7 @@ class Control:
 
     @functools.cached_property
     def mechanisms(self) -> frozenset[str]:
-        """The names of those that could have the bug."""
+        """Names of the mechanisms that could have the bug."""
         known = mechanisms.load().values()
         return frozenset(m.name for m in known if {"all": True, "code": m.pokes, "sites": m.redirects}[self.concerned])
 
@@ -87,7 +87,7 @@ def _unplanted(variant: Variant, file: str) -> str:
     return f"{file} has nothing to plant it in"
 
 
-#: In ``arch.h``: what one poke of a stub stores.
+#: Line of ``arch.h`` by which one poke of a stub stores a byte.
 _BYTE_WORD = re.compile(r"^#define ARCH_CODE_WORD uint8_t\b", re.MULTILINE)
 
 

@@ -18,7 +18,7 @@ _EXECUTE = 1  # of a segment's flags
 
 
 class Row(NamedTuple):
-    """From here on, code is of this line."""
+    """Row of a line table: from its address on, code is of its line."""
 
     address: int
     path: str  #: as the compiler was told: ``./arch/arm64/patch.c``
@@ -27,7 +27,7 @@ class Row(NamedTuple):
 
 
 class Table(NamedTuple):
-    """What the line table of a guest says of the code of some source files."""
+    """Code of some source files, by the line table of a guest."""
 
     rows: list[Row]  #: by address; also of other files, whose code is inlined there
     spans: list[range]  #: where the code is
@@ -64,7 +64,7 @@ def read(elf: Path, wanted: Callable[[str], bool]) -> Table:
 
 
 def places(elf: Path) -> list[tuple[int, str, int]]:
-    """Where the code of each line of the guest's sources begins: address, file and line, by address.
+    """Beginning of the code of each line of the guest's sources: address, file and line, by address.
 
     Files are named from the root of the project: ``arch/arm64/patch.c``.  Code from no source (the linker's own) has an
     empty name and line 0.  Raises :class:`~farm.errors.ImageError`.
@@ -124,7 +124,7 @@ def _data(file: Any) -> Iterator[range]:
 
 
 def _global_entries(file: Any) -> Iterator[range]:
-    """What a caller with another TOC executes before the function itself (ELFv2 ABI, 3.4.1 "Symbol Values").
+    """Code that a caller with another TOC executes before the function itself (ELFv2 ABI, 3.4.1 "Symbol Values").
 
     Every caller here is linked with the function and goes past it.
     """

@@ -178,7 +178,7 @@ def labels(path: Path) -> dict[str, int]:
 
 
 def local_entries(path: Path) -> dict[str, int]:
-    """How many bytes behind its beginning each function is entered by who has the same TOC, if elsewhere.
+    """Offset in bytes of each function's local entry point, for callers with the same TOC, where it has one.
 
     ELFv2 alone has such functions (64-bit ELF V2 ABI for Power, 3.4.1 "Symbol Values").
     """

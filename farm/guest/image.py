@@ -62,13 +62,13 @@ class Image(msgspec.Struct, frozen=True):
 
     @property
     def stubs(self) -> Stubs:
-        """Where a stub's word and slot lie, as the guest was compiled."""
+        """Layout of a stub, its word and its slot, as the guest was compiled."""
         size = 4 * len(Stubs._fields)
         content = self.bytes_at(self.symbols["farm_layout"], size)
         return Stubs(*struct.unpack(f"{'>' if self.big_endian else '<'}{size // 4}I", content))
 
     def decoder(self) -> wire.Decoder:
-        """What reads its traces."""
+        """Decoder of the guest's traces."""
         return wire.Decoder(
             machine=self.machine, big_endian=self.big_endian, word_size=self.word_size, mechanism=self.mechanism
         )
@@ -92,7 +92,7 @@ _DECODER = msgspec.json.Decoder(Image)
 
 @dataclass(frozen=True)
 class Spec:
-    """What to build.  Picklable, so that a worker elsewhere can build the same."""
+    """Specification of an image to build.  Picklable, so that a worker elsewhere can build the same."""
 
     variant: Variant
     mechanism: str

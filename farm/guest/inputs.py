@@ -1,13 +1,14 @@
-"""What a guest is made of: the files that compilers and linkers read, and how they are known again.
+"""Inputs of a guest: the files that compilers and linkers read, and how they are known again.
 
-Which files those are only the tools can say, and they say it when they have read them.  So the list of the last build
+Only the tools can say which files they read, and they say it when they have read them.  So the list of the last build
 is kept (a :class:`Record`), and the next build asks whether every file on it is what it was: if so, the same commands
 would make the same of it.  A file is known by its contents; what belongs to the compiler's own installation, by size
 and time.  On the list is also what was *not* there: every place where an include could have been found and was not,
 since a file that appears there later is read in place of the other.
 
-What a tool reads without a word of it in its list (``.incbin``, ``#embed``) is refused, and so is an include whose name
-is worked out by macros: a change to such a file would go unnoticed, and the old guest would pass in its place.
+A source that makes a tool read a file without listing it (``.incbin``, ``#embed``) is refused, and so is an include
+whose name is worked out by macros: a change to such a file would go unnoticed, and the old guest would pass in its
+place.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from farm.errors import UNREADABLE, ImageError
 
 _LISTS, _BUILDS = 8, 32  # so many are kept of one request, for who goes back and forth between branches
 
-#: How the names begin of files that belong to the compiler.
+#: Beginning of the names of files that belong to the compiler.
 COMPILER = "compiler/"
 
 
@@ -72,12 +73,12 @@ Stamp = tuple[int, int, int, int]
 
 
 def stamp(status: os.stat_result) -> Stamp:
-    """What is another for a file that was written since."""
+    """The file's stamp, which is another once the file has been written."""
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 class Files:
-    """What files are at one moment: each is looked at once, however many images it is part of."""
+    """Files as they are at one moment: each is looked at once, however many images it is part of."""
 
     #: Digests by path, of files with this stamp.
     _digests: dict[str, tuple[Stamp, bytes]] = {}  # noqa: RUF012 - shared by all
@@ -94,7 +95,7 @@ class Files:
         return self._names[folder, pattern]
 
     def state(self, name: str, places: Places) -> bytes:
-        """What tells one content of the file from another; empty if there is none."""
+        """State that tells one content of the file from another; empty if there is no file."""
         path = places.path(name)
         state = self._states.get(path)
         if state is None:
@@ -161,7 +162,7 @@ def digest_of(path: Path) -> str:
 
 
 def records(path: Path) -> list[Record]:
-    """What is kept in ``path``, the last one first; nothing if there is no file.
+    """Records kept in ``path``, the last one first; none if there is no file.
 
     Raises :class:`~farm.errors.ImageError` if it is broken.
     """
@@ -266,7 +267,7 @@ def _in_unicode(names: set[str]) -> set[str]:
 
 
 def _included(path: str) -> Iterator[str]:
-    """What a source names to be included, or asked for; whether it comes to that is not looked at."""
+    """Names that a source includes or asks for (``__has_include``), even in parts that no compiler reaches."""
     text = Path(path).read_bytes()
     unescaped = _ESCAPE.sub(_resolved, text)
     for written in (text, unescaped, _JOINT.sub(b"", unescaped)):  # the last has lost its lines
@@ -287,7 +288,7 @@ def _included(path: str) -> Iterator[str]:
 
 
 def _resolved(escape: re.Match[bytes]) -> bytes:
-    """What an escape in a literal stands for; a space for a control character."""
+    """Byte that an escape in a literal stands for; a space for a control character."""
     octal, hexadecimal, other = escape.groups()
     if other is not None:
         return b" " if other in b"abfnrtv" else escape.group()

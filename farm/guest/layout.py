@@ -1,4 +1,4 @@
-"""What a linked guest must satisfy, checked on the finished image before it may run: :data:`RULES`.
+"""Rules that a linked guest must satisfy, checked on the finished image before it may run: :data:`RULES`.
 
 Emulators forgive what machines do not: a misaligned slot is loaded, a torn store is never seen.  So every rule looks at
 the image itself, for every variant: at what the linker left, what the host filled in, and what the guest was compiled
@@ -28,7 +28,7 @@ _DIGESTED = ("text", "sites", "stub", "state")
 
 
 class Stubs(NamedTuple):
-    """What the guest was compiled with, in bytes; all but the first are 0 where there are no stubs."""
+    """Layout of stubs that the guest was compiled with, in bytes; all but the first are 0 where there are no stubs."""
 
     function_alignment: int
     size: int  #: of one
@@ -67,7 +67,7 @@ class Linked:
         return mechanisms.load()[self.mechanism].redirects
 
     def address(self, name: str) -> int:
-        """Where ``name`` lies.  Raises :class:`~farm.errors.ImageError` if the guest has no such symbol."""
+        """Address of the symbol ``name``.  Raises :class:`~farm.errors.ImageError` if the guest has no such symbol."""
         if name not in self.symbols:
             raise ImageError(f"{self.name}: it has no symbol {name}")
         return self.symbols[name].address
@@ -89,7 +89,7 @@ class Linked:
 
     @property
     def entry(self) -> struct.Struct:
-        """How an entry of the table of call sites is packed."""
+        """Packing of an entry of the table of call sites."""
         return struct.Struct(f"{self._order}{'Q' if self.variant.word_size == 8 else 'I'}II")
 
     @property
@@ -100,7 +100,7 @@ class Linked:
         return [Entry(*fields) for fields in self.entry.iter_unpack(table)]
 
     def stub(self, number: int) -> int:
-        """Where the first instruction of a stub lies."""
+        """Address of the first instruction of stub ``number``."""
         return self.functions[f"whatever_{number}"]
 
     @property
@@ -166,7 +166,7 @@ def _protection(guest: Linked) -> Iterator[str]:
 
 
 def _pages(guest: Linked) -> Iterator[str]:
-    """What changes its protection has its pages for itself."""
+    """A region that changes its protection has its pages for itself."""
     page = guest.variant.page
     why = f"protection changes by pages, here of {page} bytes (mprotect(2))"
     for name in ("module", "sites", "stub"):
@@ -189,7 +189,7 @@ def _places(guest: Linked) -> Iterator[str]:
 
 
 def _words(guest: Linked) -> Iterator[str]:
-    """What is digested and copied as 32-bit words (images/platform/linux.c, images/guest/module.c) is made of them."""
+    """Regions digested or copied as 32-bit words (images/platform/linux.c, images/guest/module.c) are made of them."""
     for name in (*_DIGESTED, "module"):
         region = guest.region(name)
         if region.start % 4 or len(region) % 4:
@@ -357,7 +357,7 @@ def _manual(reference: str) -> str:
     return f" ({reference})" if reference else ""
 
 
-#: What must hold, each rule a generator of what does not.
+#: Rules that must hold: each a generator of sentences about what breaks it.
 RULES: tuple[Callable[[Linked], Iterator[str]], ...] = (
     _functions,
     _code,

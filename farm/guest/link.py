@@ -74,7 +74,7 @@ def fill(path: Path, name: str, variant: Variant, mechanism: str) -> tuple[CallS
 
 
 def _words_by_target(site: CallSite, functions: dict[str, int], variant: Variant) -> bytes:
-    """What ``site`` holds while its function leads to each of its targets: the linked word where it does not reach."""
+    """Words that ``site`` holds while its function leads to each target: as linked where a target is out of reach."""
     form = next(form for form in variant.call_site if form.instruction == site.instruction)
     words = [site.word]
     for target in REAL_TARGETS[1:]:

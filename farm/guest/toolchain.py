@@ -34,10 +34,11 @@ LINK_FLAGS = (
 )
 
 
-#: What GCC would otherwise do to call sites: merge equal functions, rely on what it knows of a callee's registers.
+#: Flags that keep GCC from changing call sites: by merging equal functions, by relying on what it knows of a callee's
+#: registers.
 GCC_FLAGS = ("-fno-ipa-icf", "-fno-ipa-ra", "-fno-reorder-functions", "-fno-pie", "-Wno-pedantic")
 
-#: How the stem of a source ends that needs floating-point registers; all others get ``integer_flags``.
+#: End of the stem of a source that needs floating-point registers; all others get ``integer_flags``.
 FLOAT_SOURCE = "_float"
 
 #: The stem of the source that gets ``retpoline_flags``.
@@ -50,7 +51,7 @@ class Toolchain(Protocol):
     name: str
 
     def version(self, variant: Variant) -> str:
-        """What people are told.  Raises :class:`~farm.errors.MissingToolError`."""
+        """The compiler's version, for people.  Raises :class:`~farm.errors.MissingToolError`."""
 
     def identity(self, variant: Variant) -> str:
         """Part of every image's key: another one for another compiler, of the same version too."""
@@ -65,10 +66,10 @@ class Toolchain(Protocol):
         """The command that links ``objects``."""
 
     def place(self) -> Path | None:
-        """Where the compiler's own headers are, if that differs from machine to machine."""
+        """Folder of the compiler's own headers, if that differs from machine to machine."""
 
     def environment(self) -> dict[str, str]:
-        """What the commands need in their environment beyond the farm's own."""
+        """Variables that the commands need in their environment beyond the farm's own."""
 
 
 class Zig:
@@ -99,7 +100,7 @@ class Zig:
 
     @functools.cached_property
     def _recorded(self) -> str:
-        """What the installed package's own record says of the compiler: hash and size; empty if it has none."""
+        """The compiler's hash and size by the installed package's own record; empty if it has none."""
         record = importlib.metadata.distribution("ziglang").read_text("RECORD") or ""
         return record.partition("\nziglang/zig,")[2].partition("\n")[0]
 

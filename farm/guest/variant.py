@@ -14,8 +14,8 @@ from typing import Literal
 from farm.cell import EngineName
 from farm.scenario import AbiFeature, Feature
 
-#: How a store to code becomes what is fetched.  ``coherent``: no maintenance (x86); ``clean-invalidate-sync``: clean
-#: the data cache, invalidate the instruction cache, synchronise (arm64, powerpc).
+#: Maintenance by which a store to code becomes what is fetched.  ``coherent``: none (x86); ``clean-invalidate-sync``:
+#: clean the data cache, invalidate the instruction cache, synchronise (arm64, powerpc).
 Coherence = Literal["coherent", "clean-invalidate-sync"]
 
 #: Ways round limits of Unicorn on a variant, each a function of :mod:`farm.engines.unicorn.quirks`.
@@ -64,7 +64,7 @@ ABI_FILE = "abi.S"
 class ZigSettings:
     """``[variant.V.toolchain.zig]``."""
 
-    target: str  #: what the compiler is told to compile for
+    target: str  #: target that the compiler is given
     emulation: str  #: the linker's ``-m``
     flags: tuple[str, ...] = ()
     retpoline_flags: tuple[str, ...] = ()  #: for the baseline ``retpoline``, which exists only where there are some
@@ -95,7 +95,7 @@ class QemuUserSettings:
     binary: str
     cpu: str  #: explicit, so that a default that changes between versions changes nothing
     package: str = "qemu-user"
-    #: It says nothing when the guest dies of a signal: a target whose core files it cannot write.
+    #: QEMU says nothing when the guest dies of a signal: a target whose core files it cannot write.
     silent: bool = False
     features: tuple[Feature, ...] = ()
 
@@ -115,7 +115,7 @@ class UnicornSettings:
 
     @property
     def cpu_prefix(self) -> str:
-        """What ``cpu`` leaves out: some architectures have one list of CPU models a word size, named as the mode."""
+        """Prefix that ``cpu`` leaves out: some architectures have a list of models a word size, named as the mode."""
         family = next((mode for mode in self.mode if mode.startswith(self.arch)), self.arch)
         return f"UC_CPU_{family}_"
 
@@ -132,7 +132,7 @@ EngineSettings = QemuUserSettings | UnicornSettings | Unavailable
 
 @dataclass(frozen=True, kw_only=True)
 class BitPattern:
-    """What some bits of a number are."""
+    """Required values of some bits of a number."""
 
     mask: int
     value: int
@@ -171,14 +171,14 @@ class CallSiteForm:
     scale: int = 1
     base: int = 0
     region: int | None = None
-    #: What one store to the word needs to be atomic; ``never`` is a form that is known and left alone.
+    #: Condition for one store to the word to be atomic; ``never`` is a form that is known and left alone.
     store: Literal["aligned", "quadword", "never"] = "aligned"
     reason: str = ""  #: of ``never``
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """What one guest is built for."""
+    """Variant of an architecture that a guest is built for."""
 
     name: str
     architecture: str
@@ -191,13 +191,13 @@ class Variant:
     far_base: int
     branch_range: int | None = None  #: bytes that the stub's near jump reaches in either direction; None: everything
     stub_jump: str = ""  #: what the stub's patched instruction may be, for people
-    stub_store: str = ""  #: how it changes
+    stub_store: str = ""  #: how that instruction changes
     store_manual: str = ""  #: where the manual says that a store to a naturally aligned word is never seen in parts
     store_within: int | None = None  #: bytes; within an aligned block of so many, no other 32-bit store is either
     slot_manual: str = ""  #: where it says that the stub's load needs its data slot aligned; empty: ``store_manual``
     call_site: tuple[CallSiteForm, ...] = ()
     alignment: int  #: bytes; of instructions
-    function_bias: int = 0  #: bits of a function's address that are not of its first instruction's (thumb: 1)
+    function_bias: int = 0  #: bits set in a function pointer but not in its code address (thumb: 1)
     coherence: Coherence
     abi: tuple[AbiFeature, ...] = ()
     #: capstone's architecture and modes, names without ``CS_ARCH_``/``CS_MODE_``; empty: it has none
@@ -223,7 +223,7 @@ class Variant:
         return replace(self, engine={**self.engine, name: self.engine.get(engine, missing)})
 
     def features(self, engine: str) -> frozenset[str]:
-        """What the CPU model of ``engine`` has."""
+        """Features of the CPU model of ``engine``."""
         settings = self.engine.get(engine)
         return frozenset() if settings is None or isinstance(settings, Unavailable) else frozenset(settings.features)
 

@@ -1,1 +1,1 @@
-"""What is run and how: selecting, planning, executing, judging and keeping account."""
+"""Runs of the farm: selecting, planning, executing, judging and keeping account."""

@@ -87,11 +87,11 @@ def run_batch(
     sink: Sink | None = None,
     enough: Callable[[], bool] = lambda: False,
 ) -> list[Result]:
-    """One result a cell, in order; whatever goes wrong is a verdict.
+    """Run ``batch`` and return one result a cell, in order; whatever goes wrong is a verdict.
 
     ``built`` is the image, or why there is none, if that is known already.  ``sink`` is told of each result as it is
-    made.  One that is owed a retry, a confirmation or a cross-check is provisional, until that tells what it is.  Once
-    there is ``enough`` no other cell begins.  Of a batch that is ended on the way, the results that there are.
+    made.  A result that is owed a retry, a confirmation or a cross-check is provisional, until that tells what it is.
+    Once there is ``enough`` no other cell begins.  A batch that is ended on the way returns the results there are.
     """
     tell = sink or (lambda _: None)
     try:
@@ -130,7 +130,7 @@ class _Running:
         self._tell = tell
         self._programs = [bench.encode(scenario) for scenario in batch.scenarios]
         self._traces: list[bytes] = []
-        #: Those that are to be cross-checked, should they pass.
+        #: Numbers of the cells that are to be cross-checked, should they pass.
         self._chosen = {
             i
             for i, cell in enumerate(batch.cells if isinstance(bench.engine, CrossChecks) else ())

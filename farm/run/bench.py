@@ -65,12 +65,12 @@ class Bench:
 
     @functools.cached_property
     def variant(self) -> Variant:
-        """As the engine's profile runs it."""
+        """The variant as the engine's profile runs it."""
         return self.spec.variant.profiled(self.engine_name)
 
     @functools.cached_property
     def features(self) -> frozenset[str]:
-        """What the CPU model has."""
+        """Features of the CPU model."""
         return self.spec.variant.features(self.engine_name)
 
     @functools.cached_property
@@ -84,7 +84,7 @@ class Bench:
         return Cell(scenario.name, spec.variant.name, spec.mechanism, spec.toolchain, self.engine_name)
 
     def can_run(self, scenario: Scenario) -> bool:
-        """Whether ``scenario`` has a cell here."""
+        """Tell whether ``scenario`` has a cell here."""
         return plan.cannot_run(scenario, self.spec.variant, self.spec.mechanism, self.engine_name) is None
 
     def encode(self, scenario: Scenario) -> bytes:
@@ -98,14 +98,14 @@ class Bench:
     # Running.
 
     def replies(self, programs: Sequence[bytes], *, fresh: bool = False) -> Generator[Reply, None, None]:
-        """One reply a program, each from the pristine image; with ``fresh`` from a child that has run nothing before.
+        """Yield one reply a program, each from the pristine image; with ``fresh`` from a child that has run nothing.
 
         Raises :class:`~farm.processes.Stopping` as soon as the run is ended.
         """
         return _believed(self.engine.run(self.image, self.variant, programs, self.timeout, fresh=fresh))
 
     def cross_checks(self, programs: Sequence[bytes]) -> Generator[Reply, None, None]:
-        """One reply a program in the engine's slow mode; none at all if it has no such mode.
+        """Yield one reply a program in the engine's slow mode; none at all if it has no such mode.
 
         Raises :class:`~farm.processes.Stopping` as soon as the run is ended.
         """

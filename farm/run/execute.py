@@ -24,7 +24,7 @@ _GATHERED = 0.1  # seconds for which results wait at most to be written together
 
 
 def outdated(plan: Plan, workers: int) -> Callable[[Result], bool]:
-    """Whether a result of an earlier run of ``plan`` is of another guest than would be run now.  Builds them all."""
+    """Return a predicate: the image of an earlier result of ``plan`` is stale.  Builds all images."""
     specs = list(dict.fromkeys(batch.spec for batch in batches(plan)))
     built = build.images(specs, workers)
     images = {

@@ -68,9 +68,9 @@ class _AnyHead(msgspec.Struct):
 
 
 def describe(plan: Plan, quarantine: Quarantine | None = None) -> Run:
-    """What ran this plan, and which list of known-bad cells applied.
+    """Account of the run of ``plan``: the versions of the tools, the host, and the list of known-bad cells.
 
-    Of a shard, the versions that the whole plan needs, so that all shards say the same.
+    A shard names the versions that the whole plan needs, so that all shards say the same.
     """
     found: dict[str, set[str]] = {"python": {platform.python_version()}}
     known = engines()
@@ -97,7 +97,7 @@ def tools(run: Run) -> dict[str, set[str]]:
 
 
 def _foreign(run: Run, earlier: Run) -> str | None:
-    """What of ``run`` its ``earlier`` results were not made with."""
+    """Why ``earlier`` results cannot be resumed by ``run``: another farm or tool made them; None if they can."""
     if earlier.farm != run.farm:
         return f"farm {earlier.farm} made them, and here is {run.farm}"
     there = tools(earlier)
@@ -198,7 +198,7 @@ class Journal:
 
 
 class Recorded(NamedTuple):
-    """What ``results.jsonl`` holds."""
+    """Contents of ``results.jsonl``."""
 
     run: Run
     results: list[Result]  #: that are sure, one a cell

@@ -42,7 +42,7 @@ class _File(msgspec.Struct, omit_defaults=True):
 
 @dataclass(frozen=True)
 class Selection:
-    """What a user asks for: each a list of names and globs; empty means all."""
+    """Selection of cells by a user: each field a list of names and globs; empty means all."""
 
     arch: Sequence[str] = ()
     mechanism: Sequence[str] = ()
@@ -58,7 +58,7 @@ class Selection:
         here = Path.cwd()
 
         def short(path: Path) -> Path:
-            """As it is called in other checkouts too."""
+            """``path`` as it is called in other checkouts too."""
             return path.relative_to(here) if path.is_relative_to(here) else path
 
         named = [("--arch-path", short(path)) for path in self.arch_path]
@@ -123,7 +123,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Part:
-    """What makes a plan one shard of another."""
+    """Place of a plan that is one shard of another."""
 
     name: str  #: ``k/n``
     whole: Plan
@@ -162,7 +162,7 @@ def choose(
 
 
 def _elsewhere(what: str, selection: Selection) -> str:
-    """What is to be said where a name is unknown that a path may have, and no path was given."""
+    """Hint at the option that adds others, where an unknown name may be from a path and no path was given."""
     option, given = {
         "architecture": ("arch-path", selection.arch_path),
         "scenario": ("scenario-path", selection.scenario_path),
@@ -295,7 +295,7 @@ def hole_of(plan: Plan, cell: Cell) -> Hole | None:
 
 
 def _toolchains(variant: Variant, patterns: Sequence[str]) -> list[str]:
-    """Those asked for that can build the variant; by default the first that can."""
+    """Toolchains asked for that can build the variant; by default the first that can."""
     able = [name for name in TOOLCHAINS if name in variant.toolchain]
     if not patterns:
         return able[:1]

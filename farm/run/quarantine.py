@@ -14,8 +14,8 @@ The list is a TOML file, ``quarantine.toml`` in the current folder unless one is
 A listed cell that fails as listed is ``xfail``; one that passes is ``xpass`` and fails.  So that failures are not put
 here to be forgotten, an entry past its review date is an error, and so is one that no cell of the farm could match; no
 two entries in effect share a cell; and nothing is excused that the entry does not say.  ``flaky``, ``build-error`` and
-``engine-error`` must therefore be named, for in none of them has the guest steadily done the known thing.  Who names
-``flaky`` expects some passes, and they stay passes; so do those that needed a retry where ``engine-error`` is named.
+``engine-error`` must therefore be named, for in none of them has the guest steadily done the known thing.  Listing
+``flaky`` permits passes; listing ``engine-error`` permits passes after a retry.
 
 Chosen: the list is applied to verdicts, by whoever collects results.  Rejected: leaving listed cells out of the plan,
 which would never notice that one has been repaired.
@@ -51,7 +51,7 @@ _Words = Annotated[str, msgspec.Meta(min_length=1, pattern=r"\S")]
 
 
 class When(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What must hold for an entry to be in effect."""
+    """Conditions for an entry to be in effect."""
 
     engine: _Words | None = None  #: with whatever profile, unless it names one
     version: _Words | None = None  #: of the cell's engine, as in ``pip install``: ``<8.1``, ``>=7,<8``

@@ -37,7 +37,7 @@ Image = tuple[str, str, str]  # variant, mechanism, toolchain
 
 @dataclass(frozen=True)
 class Division:
-    """Which shard each cell belongs to."""
+    """Division of a plan's cells into shards."""
 
     numbers: tuple[int, ...]  #: from 1, a cell each
     loads: tuple[float, ...]  #: seconds of one worker, a shard each, building included
@@ -107,7 +107,7 @@ def estimates(cells: Sequence[Planned], known: Mapping[Cell, float]) -> list[flo
 
 
 def _chunks(cells: Sequence[Planned], seconds: Sequence[float]) -> list[_Chunk]:
-    """In the order in which they are placed: image by image."""
+    """Chunks of ``cells`` in the order in which they are placed: image by image."""
     places: dict[tuple[str, Image, int], list[int]] = defaultdict(list)
     keys: dict[Image, str] = {}
     for place, planned in enumerate(cells):

@@ -30,7 +30,7 @@ LEFT_BEHIND = (
 
 
 class Code(msgspec.Struct, frozen=True):
-    """What patching changes, in hexadecimal: as linked, and after the cell (None if the guest did not live to say)."""
+    """Bytes that patching changes, in hexadecimal: as linked, and after the cell (None if the guest could not say)."""
 
     address: int
     before: str
@@ -83,13 +83,13 @@ def skipped(cell: Cell, hole: Hole) -> Result:
 
 
 def lost(cell: Cell) -> Result:
-    """What a report shows of a planned cell without a result: whoever should have run it died."""
+    """Result that a report shows of a planned cell without one: whoever should have run it died."""
     reason = "planned, but no result of it is there"
     return Result(cell, Verdict.ENGINE_ERROR, reason, None, None, None, None, 0.0, sensitive=False)
 
 
 def unfinished(result: Result) -> Result:
-    """What a report shows of a cell whose run was cut short when ``result`` was provisional."""
+    """Result that a report shows of a cell whose run was cut short when ``result`` was provisional."""
     so_far = f"{result.verdict}: {result.reason}" if result.reason else str(result.verdict)
     reason = f"unfinished: its run was cut short before the verdict was sure; so far {so_far}"
     return msgspec.structs.replace(result, verdict=Verdict.ENGINE_ERROR, reason=reason)
@@ -183,7 +183,7 @@ class Judge:
 
 
 def first_difference(expected: Sequence[Event], seen: Sequence[Event]) -> str:
-    """Where ``seen`` first differs, in words."""
+    """First difference of ``seen`` from ``expected``, in words."""
     for number, (want, have) in enumerate(zip(expected, seen, strict=False)):
         if want != have:
             return f"event {number}: expected [{want}], seen [{have}]"

@@ -1,4 +1,4 @@
-"""What a test of a patchable call is made of: steps, defects and scenarios.
+"""The parts of a test of a patchable call: steps, defects and scenarios.
 
 A scenario is a list of steps that knows nothing of architectures, mechanisms or engines.  The reference model
 (:mod:`farm.scenario.model`) says what any correct mechanism must do with it; the wire format
@@ -176,10 +176,10 @@ class Defect(enum.Enum):
         return self.value
 
 
-#: What a CPU model may have that a scenario can require.
+#: A feature of a CPU model that a scenario can require.
 Feature = Literal["clmul", "float", "bti"]
 
-#: What an ABI may have that a scenario or a negative control is about.
+#: A feature of an ABI that a scenario or a negative control is about.
 #:
 #: ``int128``: a 16-byte integer type; ``extension``: whoever passes a narrow integer extends it to the register;
 #: ``variadic-count``: a hidden register tells a variadic function how doubles are passed; ``red-zone``: memory below
@@ -208,7 +208,7 @@ class Scenario:
     """One behaviour that every correct mechanism shows on every architecture.
 
     ``detects`` must not be empty.  ``only`` restricts the scenario to some mechanisms and says why the others cannot
-    express it.  What else must hold is checked when a suite is loaded (:mod:`farm.scenario.check`), not here.
+    express it.  All else that must hold is checked when a suite is loaded (:mod:`farm.scenario.check`), not here.
     """
 
     id: str  #: group and number, ``BS-03``
@@ -238,7 +238,7 @@ class Scenario:
 
     @functools.cached_property
     def depends_on_cpu(self) -> bool:
-        """What is expected, or whether it can run at all, differs between CPU profiles."""
+        """The scenario's expected events, or whether it can run at all, differ between CPU profiles."""
         return bool(self.requires) or any(
             isinstance(step, Patch) and step.target is Target.BEST for step in walk(self.steps)
         )

@@ -1,4 +1,4 @@
-"""What a scenario must be, checked before anything is made of it: the one check of suites, files and live guests.
+"""The one check of scenarios, before anything is made of them: of suites, files and live guests.
 
 :func:`scenario` and :func:`steps` look at what is written and count what it would cost; that takes microseconds a
 step and always ends.  :func:`by_model` finds out the rest.  A step's number is the one it has in its program
@@ -128,12 +128,12 @@ def _is_set(value: object) -> TypeGuard[AbstractSet[object]]:
 
 
 def _is_name(value: object) -> bool:
-    """It can be part of a cell's name, and a word of a command line."""
+    """``value`` can be part of a cell's name, and a word of a command line."""
     return type(value) is str and _NAME.fullmatch(value) is not None
 
 
 def _is_line(value: object) -> bool:
-    """It is text that a line of a report can hold."""
+    """``value`` is text that a line of a report can hold."""
     if type(value) is not str:
         return False
     return value.isprintable() or not any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in value)
@@ -150,7 +150,7 @@ class _Walk:
         self.at: int | None = None  #: the step that is looked at, for which an error counts
 
     def steps(self, what: str, program: object, level: int) -> Cost:
-        """What ``program`` comes to.  Raises :class:`~farm.errors.UsageError`."""
+        """Cost of ``program``.  Raises :class:`~farm.errors.UsageError`."""
         if type(program) is not tuple:
             wrong(what, program, "a tuple of steps")
         if program and level > MOST_NESTED:
@@ -172,7 +172,7 @@ class _Walk:
         return Cost(events, running)
 
     def step(self, step: object, level: int) -> Cost:
-        """What ``step`` comes to.  Raises :class:`~farm.errors.UsageError`."""
+        """Cost of ``step``.  Raises :class:`~farm.errors.UsageError`."""
         if type(step) not in OPS:
             valid = ", ".join(kind.__name__ for kind in sorted(OPS, key=OPS.__getitem__))
             raise UsageError(f"{shown(step)} found; expected a step of farm.scenario: {valid}")

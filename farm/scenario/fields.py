@@ -1,4 +1,4 @@
-"""What a field of a step may hold: each kind of field checks a value, says it in words and encodes it.
+"""Kinds of fields of a step: each checks a value, says it in words and encodes it.
 
 :mod:`farm.scenario.steps` declares every field with its kind; the checks there are, and what is said of a wrong value,
 are here.
@@ -20,7 +20,7 @@ _Name = TypeVar("_Name", bound=enum.Enum)
 #: The largest numbers of 32 and of 64 bits.
 WORD, LONG = (1 << 32) - 1, (1 << 64) - 1
 
-#: How an instruction names all functions.
+#: Number by which an instruction names all functions.
 ALL_FUNCTIONS = 0xFF
 
 
@@ -153,7 +153,7 @@ class FunctionOrAll(Function):
 
 
 class Member(Field):
-    """One of some members of an enumeration, each with its words."""
+    """A field that holds one of some members of an enumeration, each with its words."""
 
     def __init__(self, valid: Iterable[enum.Enum], words: Mapping[Any, str] | None = None) -> None:
         self.valid = tuple(valid)

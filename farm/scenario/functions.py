@@ -1,4 +1,4 @@
-"""What every guest has: patchable functions, where they may lead, how they are called, what a request answers.
+"""Parts of every guest: patchable functions, their targets, the shapes of their calls, the answers to requests.
 
 A guest has some patchable functions (:data:`FUNCTIONS`), each with four targets (:class:`Target`).  Every call takes
 one 64-bit number ``x``; a function with more parameters gets the others derived from it
@@ -73,7 +73,7 @@ PATTERN_SIZE = 4096
 
 
 class Target(enum.Enum):
-    """Where a patchable function may lead."""
+    """Target that a patchable function may lead to."""
 
     __hash__ = object.__hash__  # members are singletons; Enum's own is written in Python and slow
 
@@ -100,7 +100,7 @@ REAL_TARGETS = (Target.DEFAULT, Target.FAST, Target.OTHER, Target.FAR)
 
 
 class Shape(enum.Enum):
-    """How the call site looks in C."""
+    """Form of the call site in C."""
 
     __hash__ = object.__hash__  # members are singletons; Enum's own is written in Python and slow
 
@@ -129,7 +129,7 @@ def has_call_site(function: int, shape: Shape) -> bool:
 
 
 class Status(enum.IntEnum):
-    """What a patch request answers."""
+    """Answer to a patch request."""
 
     OK = 0
     BAD_TARGET = 1
@@ -140,7 +140,7 @@ class Status(enum.IntEnum):
     BUSY = 6
 
 
-#: What a refusal means.
+#: Meaning of each refusal.
 REFUSALS = {
     Status.BAD_TARGET: "not executable, not a function, NULL on a function that returns a value, or the stub itself",
     Status.MISALIGNED: "the address to patch, or the target, is not at an instruction boundary",

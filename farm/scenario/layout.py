@@ -72,17 +72,17 @@ NO_SITES = 0xFFFFFFFF
 #: Bytes of the module's text at most.
 MODULE_SIZE = 1024
 
-#: What may be wrong with the protection of the text: bits of the value of a ``protection`` event.
+#: Faults in the protection of the text: bits of the value of a ``protection`` event.
 TEXT_FAULTS = {"writable": 1, "unreadable": 2, "not-executable": 4}
 
-#: Where the doorbell's value says what is to be opened: 0 the stubs, 1 the module, 2 both and the call sites.
+#: Bit of the doorbell's value from which it says what is to be opened: 0 the stubs, 1 the module, 2 both and the call
+#: sites.
 DOORBELL_REGION = 4
 
-#: What a CPU may have, as bits of the guest's ``farm_features``.
+#: Features that a CPU may have, as bits of the guest's ``farm_features``.
 FEATURES = {"clmul": 1, "float": 2, "bti": 4}
 
-#: What an ABI violation is, as bits of an event's ``abi`` (:class:`~farm.scenario.wire.Event`); hidden
-#: register i is bit 24 + i.
+#: ABI violations, as bits of an event's ``abi`` (:class:`~farm.scenario.wire.Event`); hidden register i is bit 24 + i.
 VIOLATIONS = {
     "stack-alignment": 16,
     "return-address": 17,

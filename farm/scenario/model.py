@@ -129,7 +129,7 @@ def arguments(kind: Kind, x: int) -> tuple[int, ...]:
 
 
 def value(function: int, target: Target, x: int) -> int:
-    """What a call of ``target`` with ``x`` answers: 0 for a void function, a digest for a result of several words."""
+    """Result of a call of ``target`` with ``x``: 0 for a void function, a digest for a result of several words."""
     kind = FUNCTIONS[function]
     match kind:
         case Kind.VOID:
@@ -146,7 +146,7 @@ def value(function: int, target: Target, x: int) -> int:
     return _returned(kind, result) & _width(function)
 
 
-#: What each target makes of a function's operand.
+#: Result that each target computes from a function's operand.
 _BODIES: dict[Target, Callable[[int], int]] = {
     Target.DEFAULT: lambda operand: operand + 1000,
     Target.FAST: lambda operand: 2 * operand + 1,
@@ -156,7 +156,7 @@ _BODIES: dict[Target, Callable[[int], int]] = {
 
 
 def _returned(kind: Kind, result: int) -> int:
-    """What a call site makes of ``result``, as the function's type returns it."""
+    """``result`` as a call site receives it in the function's return type."""
     if kind is Kind.LONG:
         return result
     result &= _MASK32
@@ -186,14 +186,14 @@ def _width(function: int) -> int:
 
 @dataclass
 class _Work:
-    """Where CRC and CHACHA stand, and what CHACHA has written."""
+    """State of CRC and CHACHA, and the bytes that CHACHA has written."""
 
     crc: int = 0
     counter: int = 1
     out: bytes = b""
 
 
-#: What each type of step does: a method of :class:`Reference`.
+#: Method of :class:`Reference` that does each type of step.
 DOES: dict[type[Step], Callable[[Any, Any, int], None]] = {}
 
 _Method = TypeVar("_Method", bound=Callable[[Any, Any, int], None])
@@ -307,7 +307,7 @@ class Reference:
         self.emit("output", number, arguments=len(self.work.out), value=digest)
 
     def request(self, step: Patch) -> Status:
-        """What the mechanism answers."""
+        """The mechanism's answer to ``step``."""
         if step.offset and step.target in (Target.NULL, Target.RET0):
             raise ScenarioError(f"{step.target.name} at an offset of whatever_{step.function}: no guest can be asked")
         if step.offset:
@@ -497,7 +497,7 @@ class Reference:
 
 
 def size(step: Step) -> int:
-    """How many step numbers ``step`` takes: one, and those of everything nested in it."""
+    """Number of step numbers that ``step`` takes: one, and those of everything nested in it."""
     inside = substeps(step)
     return 1 + sum(map(size, inside)) if inside else 1
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def lines(steps: Iterable[Step], level: int = 0) -> Iterator[tuple[int, str]]:
-    """How deep each step is nested, and what it does; the n-th line is step n of a trace."""
+    """Level of nesting and sentence of each step; the n-th line is step n of a trace."""
     for step in steps:
         yield level, step.sentence()
         yield from lines(substeps(step), level + 1)
@@ -23,7 +23,7 @@ def lines(steps: Iterable[Step], level: int = 0) -> Iterator[tuple[int, str]]:
 
 # Events.
 
-#: What the values from 0 on of an event mean.
+#: Meanings of an event's values, from 0 on.
 _VALUES = {
     "code": ("pristine", "changed"),
     "lock": ("unlocked", "locked"),
@@ -54,7 +54,7 @@ def event(seen: Event) -> str:
 
 
 def _value(event: Event) -> str:
-    """What ``value`` means in an event of this kind; nothing for a 0 that means nothing."""
+    """Meaning of ``value`` in an event of this kind; empty for a 0 that means nothing."""
     if event.kind == "enter":
         return f"{event.value} bytes accelerated" if event.value else ""
     if event.kind in ANSWERED:
@@ -96,7 +96,7 @@ def status_name(value: int) -> str:
 
 
 def _names(bits: dict[str, int], value: int) -> list[str]:
-    """What the bits of ``value`` are called; of those that have no name, their number."""
+    """Names of the bits of ``value``, then in one hexadecimal number the bits without a name."""
     unnamed = value & ~sum(bits.values())
     return [name for name, bit in bits.items() if value & bit] + ([f"{unnamed:#x}"] if unnamed else [])
 
@@ -109,7 +109,7 @@ def _left_behind(sites: int) -> str:
 
 
 def violations(event: Event) -> list[str]:
-    """What the bits of ``event.abi`` are about: ``callee-saved register 3``, ``red-zone``."""
+    """Subjects of the bits of ``event.abi``: ``callee-saved register 3``, ``red-zone``."""
     registers = ("callee-saved register", 18) if event.kind == "return" else ("argument", 16)
     hidden, names = VIOLATIONS["hidden"], {bit: name for name, bit in VIOLATIONS.items()}
     words = []

@@ -29,7 +29,7 @@ from farm.scenario.functions import (
 
 
 class Cost(NamedTuple):
-    """What steps come to at most: events, and targets that run at once."""
+    """Upper bounds of what steps cost: events, and targets that run at once."""
 
     events: int
     running: int = 0
@@ -41,7 +41,7 @@ _BYTES = 256
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a scenario.  What is in capitals is set by :func:`declare`."""
+    """One step of a scenario.  :func:`declare` sets the attributes in capitals."""
 
     OP: ClassVar[int]  #: its number in a program
     SENTENCE: ClassVar[str]  #: with the names of fields in braces
@@ -57,7 +57,7 @@ class Step:
         return self.SENTENCE.format(**{name: kind.words(getattr(self, name)) for name, kind in self.FIELDS.items()})
 
     def words(self, name: str) -> str:
-        """What the field ``name`` holds, as a part of a sentence."""
+        """Value of the field ``name``, as a part of a sentence."""
         return self.FIELDS[name].words(getattr(self, name))
 
     def check(self) -> None:
@@ -69,7 +69,7 @@ class Step:
             check(what, getattr(self, name))
 
     def cost(self, inside: Cost) -> Cost:
-        """What the step comes to at most if what is nested in it comes to ``inside``.  It has passed the check."""
+        """Upper bound of the step's cost if the steps nested in it cost ``inside``.  The step has passed the check."""
         return Cost(self.COST.events + inside.events, inside.running)
 
 

@@ -109,12 +109,12 @@ class Event(NamedTuple):
 
 
 def target_word(function: int, target: Target) -> int:
-    """How an event names a target: the function's number above the target's."""
+    """Word by which an event names a target: the function's number above the target's."""
     return function << 8 | target.value
 
 
 class Header(NamedTuple):
-    """What every trace says of the guest that wrote it."""
+    """Header of every trace, about the guest that wrote it."""
 
     magic: int
     wire_hash: int
@@ -230,7 +230,7 @@ def attested(trace: bytes, digest: bytes) -> bytes:
 
 
 class Trace(NamedTuple):
-    """What a guest sent, as far as it can be read."""
+    """Trace that a guest sent, as far as it can be read."""
 
     header: Header | None  #: None: another guest wrote it, or none
     events: list[Event]
@@ -250,9 +250,9 @@ class Decoder:
         self._proof = self._counts.pack(TRACE_MAGIC, wire_hash(), machine, self._identity)
 
     def agrees(self, trace: bytes, body: bytes, text_digest: int | None) -> bool:
-        """Whether ``trace`` is sound and its events are exactly those of ``body``, as almost always.
+        """Tell whether ``trace`` is sound and its events are exactly those of ``body``, as almost always.
 
-        ``text_digest`` is what it must report; None: whatever it reports.
+        ``text_digest`` is the digest that the trace must report; None: any.
         """
         if len(trace) < _HEAD or not trace.startswith(self._proof) or not trace.startswith(body, _HEAD):
             return False
@@ -262,7 +262,7 @@ class Decoder:
         return text_digest is None or digest == text_digest
 
     def is_undone(self, trace: bytes, text_digest: int) -> bool:
-        """Whether this guest wrote ``trace``, and reports that its reset has undone what it had changed."""
+        """Tell whether this guest wrote ``trace``, and reports that its reset has undone what it had changed."""
         return (
             len(trace) >= _HEAD
             and trace.startswith(self._proof)
@@ -270,7 +270,7 @@ class Decoder:
         )
 
     def decode(self, trace: bytes) -> Trace:
-        """What can be read of ``trace``, and what is wrong with it."""
+        """``trace`` as far as it can be read, and a complaint if something is wrong with it."""
         header = decode_header(trace, big_endian=self._big_endian)
         foreign = self._foreign(trace, header)
         if header is None or foreign:
@@ -279,7 +279,7 @@ class Decoder:
         return Trace(header, events, trace[_HEAD + 4 * EVENT_WORDS * len(events) :], _contradiction(trace, header))
 
     def _foreign(self, trace: bytes, header: Header | None) -> str:
-        """What shows that another guest, or none, wrote the trace."""
+        """Reason to say that another guest, or none, wrote the trace; empty if this one did."""
         if header is None:
             return f"it has {len(trace)} bytes, and its header alone should have {_HEAD}" if trace else "it is empty"
         for what, seen, wanted in (

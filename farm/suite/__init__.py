@@ -72,7 +72,7 @@ def _from_file(path: Path) -> tuple[Scenario, ...]:
 
 @contextlib.contextmanager
 def _contained() -> Iterator[None]:
-    """While a user's code runs, which can neither end this process by ``os._exit`` nor take its output away."""
+    """Keep a user's code, while it runs, from ending this process by ``os._exit`` or taking its output away."""
     leave, process, streams = os._exit, os.getpid(), (sys.stdout, sys.stderr)
 
     def refuse(status: int) -> NoReturn:
@@ -94,7 +94,7 @@ def _contained() -> Iterator[None]:
 
 
 def _imported(path: Path) -> object:
-    """What the file in ``path`` calls ``SCENARIOS``.
+    """Value that the file in ``path`` calls ``SCENARIOS``; None if it has none.
 
     An import that does not come to its end is an error, whatever ends it, but for Ctrl-C.
     """

@@ -194,7 +194,7 @@ class Machine:
         self.uc.mem_map_ptr(start, len(content), _protection(flags), pointer)
 
     def _place(self, start: int, end: int | None = None) -> _Place:
-        """Where in the host's memory ``start`` to ``end`` lies; without an end, as far as its segment goes."""
+        """Place of ``start`` to ``end`` in the host's memory; without an end, as far as its segment goes."""
         home = next(m for m in self._memory if m.start <= start <= m.start + len(m.data))
         end = home.start + len(home.data) if end is None else end
         return _Place(start, home.data, start - home.start, end - home.start)
@@ -226,7 +226,7 @@ class Machine:
                 self._pages.update(dict.fromkeys(range(start, start + length, self.page), permissions))
 
     def _on_question(self, uc: Any, offset: int, size: int, user_data: object) -> int:
-        """What is wrong with the text's protection (:data:`~farm.scenario.layout.TEXT_FAULTS`), as Unicorn has it."""
+        """Faults in the text's protection (:data:`~farm.scenario.layout.TEXT_FAULTS`), as Unicorn has it."""
         del offset, user_data
         text = [range(place.address, place.address + place.size) for place, _ in self._pristine]
         present = [
@@ -248,7 +248,7 @@ class Machine:
         return False
 
     def permissions(self, address: int) -> int:
-        """What may be done at ``address``, as Unicorn's ``UC_PROT_`` bits; 0 if nothing is there."""
+        """Permissions at ``address``, as Unicorn's ``UC_PROT_`` bits; 0 if nothing is there."""
         if self._pages is None:
             self._pages = {
                 page: permissions
@@ -272,7 +272,7 @@ class Machine:
         self.rewind()
 
     def left_changed(self) -> bool:
-        """Whether text is changed that patching does not change, so that a guest's own reset would not put it back.
+        """Tell whether text is changed that patching does not change, so that a guest's own reset would not undo it.
 
         The next :meth:`reset` need not compare again.
         """
@@ -298,7 +298,7 @@ class Machine:
         self.uc.reg_write(self._sp, self._top)  # which a context of sparc64 lacks, as it does the whole window
 
     def _rewrite(self, place: _Place, pristine: bytes) -> None:
-        """What lies between the first and the last byte that differ, of every page."""
+        """Write the pristine bytes, on every page, from the first to the last byte that differs."""
         for start in range(-(place.address % _PAGE), place.size, _PAGE):
             page = slice(max(start, 0), min(start + _PAGE, place.size))
             now, was = place.data[place.first + page.start : place.first + page.stop], pristine[page]
@@ -360,13 +360,13 @@ class Machine:
         self._last = address, address + size
 
     def blocks(self) -> Counter[tuple[int, int, int]]:
-        """How often each watched block (:class:`~farm.engines.Block`) was executed since this was last asked."""
+        """Number of executions of each watched block (:class:`~farm.engines.Block`) since this was last asked."""
         self._blocks[*self._last, 0] += 1
         counts, self._blocks, self._last = self._blocks, Counter(), _NOWHERE
         return Counter({block: count for block, count in counts.items() if block[:2] != _NOWHERE})
 
     def record(self, limit: int) -> Recorder:
-        """What the next run executes and stores, of its first ``limit`` instructions.
+        """Record what the next run executes and stores in its first ``limit`` instructions.
 
         Only on a machine that has run nothing yet, as :meth:`path`.  Instructions of an IT block whose condition fails
         are not in it: they do nothing.
@@ -378,7 +378,7 @@ class Machine:
         return int.from_bytes(self.uc.mem_read(address, 2), "big" if self.image.big_endian else "little")
 
     def code(self) -> bytes:
-        """What patching has changed, as it is now."""
+        """The bytes that patching changes, as they are now."""
         start, size = self.image.patched
         return self._place(start, start + size).read()
 

@@ -1,4 +1,4 @@
-"""What the engine and its child (:mod:`farm.engines.unicorn.server`) say to each other.
+"""Messages between the engine and its child (:mod:`farm.engines.unicorn.server`).
 
 A frame's length has a flag for what is asked besides the trace of a program; a reply has a status, and a payload of
 its own kind for each.  The child is not believed: whatever it sends is read as some :class:`~farm.engines.Reply`.
@@ -89,7 +89,7 @@ _FAILURES: dict[int, Literal["crash", "timeout", "engine-error"]] = {
     ERROR: "engine-error",
 }
 
-#: What the child sent is nothing that it should ever send.
+#: Reply to stand for a frame that the child should never send.
 _NO_REPLY = Reply(failure="engine-error", detail="unicorn answered what is no reply", spoils=True)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from farm.engines.unicorn.machine import Machine
 
-#: Bytes of an instruction at most; of one that is none, Unicorn tells a size that is none.
+#: Length of the longest instruction, in bytes; Unicorn reports a meaningless size for an invalid one.
 _LONGEST = 16
 
 #: By module of constants: where a function finds its first argument (None: on the stack), and leaves its result.
@@ -56,16 +56,16 @@ def _encoders(machine: Machine) -> _Encoders:
 
 
 def _spans(starts: Iterable[int]) -> dict[int, range]:
-    """Where each function's code lies: up to the next one's."""
+    """Addresses of each function's code: up to the next one's."""
     ordered = sorted(set(starts))
     return {start: range(start, end) for start, end in zip(ordered, [*ordered[1:], 1 << 64], strict=True)}
 
 
 class Recorder:
-    """What the next run does, of its first ``limit`` instructions (:meth:`Machine.record`).
+    """Record of the next run's first ``limit`` instructions (:meth:`Machine.record`).
 
-    What a store changed is read from memory before it and, by the time of the next instruction, after it: the value
-    that a hook is told comes in an order that differs between CPUs.
+    The bytes that a store changed are read from memory before it and, by the time of the next instruction, after it:
+    the value that a hook is told comes in an order that differs between CPUs.
     """
 
     def __init__(self, machine: Machine, limit: int) -> None:
@@ -103,7 +103,7 @@ class Recorder:
             self.executed.append(self.code.setdefault(key, len(self.code)))
 
     def _read(self, address: int, size: int) -> bytes:
-        """What is there, as far as the guest's memory goes, which ends where a page does."""
+        """The bytes at ``address``, as far as the guest's memory goes, which ends where a page does."""
         try:
             return bytes(self._uc.mem_read(address, size))
         except unicorn.UcError:

@@ -115,7 +115,7 @@ class Server:
         return answer
 
     def steps(self, program: bytes) -> tuple[int, bytes]:
-        """As :meth:`path`, with all that ``program`` did; if it failed, up to there."""
+        """Status and payload as of :meth:`path`, with all that ``program`` did; if it failed, up to there."""
         current = self.current
         assert current
         machine = current.boot()
