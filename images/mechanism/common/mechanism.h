@@ -78,23 +78,28 @@ struct site {
 extern const volatile struct site farm_sites[SITE_CAPACITY];
 extern const volatile uint32_t farm_site_count;
 
-/* site_table.c, and its absence in the other mechanisms: the call sites of function n are as linked; how many of them
- * do not lead to target although they reach it, or do not lead to the stub although they do not (NO_SITES: the
- * host found none, of any function); the words of all, for the trace. */
+/* The next four: site_table.c, or no_sites.c in the other mechanisms.
+ * The call sites of function n are as linked. */
 bool sites_are_pristine(uint32_t n);
+/* Number of function n's call sites that do not lead to target although they reach it, or do not lead to the stub
+ * although they do not; NO_SITES: the host found no call site of any function. */
 uint32_t sites_left_behind(uint32_t n, uint32_t target);
+/* Write the words of all call sites, for the trace; their number. */
 uint32_t sites_words(uint32_t *words);
-
-/* Likewise: byte i of those in the words of function n's call sites; NULL: there are fewer. */
+/* Byte i of those in the words of function n's call sites; NULL: there are fewer. */
 volatile uint8_t *sites_byte(uint32_t n, uint32_t i);
 
-/* relocated.c, and its absence in the other mechanisms: the call sites of function n hold what was put there; they
- * follow its stub to entry (0: back to the stub, as linked; false: a poke failed and they are as they were); all as
- * linked, whatever they hold; the module's appeared, and are gone. */
+/* The next five: relocated.c, or no_sites.c in the other mechanisms.
+ * The call sites of function n hold what was put there. */
 bool sites_are_ours(uint32_t n);
+/* Lead the call sites of function n to entry as its stub (0: back to the stub, as linked); false: a poke failed and
+ * they are as they were. */
 bool sites_follow(uint32_t n, uintptr_t entry);
+/* Make all call sites as linked, whatever they hold. */
 void sites_reset(void);
+/* The module's call sites have appeared. */
 void sites_loaded(void);
+/* The module's call sites are gone. */
 void sites_unloaded(void);
 
 #endif

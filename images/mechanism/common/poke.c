@@ -1,4 +1,4 @@
-/* What the `stub` and `relocated` mechanisms share.  The patchable function is one jump in asm (stub.S) that is poked in
+/* Shared by the `stub` and `relocated` mechanisms.  The patchable function is one jump in asm (stub.S) that is poked in
  * place; a target out of the jump's range goes through the data slot beside it.
  *
  * Only one naturally aligned word of a stub ever changes (code_word), and it changes in one store, so a CPU that
@@ -7,7 +7,7 @@
 #include "mechanism.h"
 #include "patch.h"
 
-/* What this mechanism last put into the word, exclusive-or what the linker did: any word may be a jump, 0 too. */
+/* Last word written XOR linked word; zero: unpatched.  Any word may be a jump, 0 too. */
 static code_word changed[FUNCTION_COUNT];
 
 static uintptr_t stub_of(uint32_t n) { return ARCH_CODE(function_addresses[n]); }
