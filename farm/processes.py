@@ -188,12 +188,12 @@ def run(command: Sequence[str], **options: Any) -> tuple[int, str]:
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options
     ) as process:
         assert process.stdout
-        said = process.stdout.read().decode(errors="replace")
+        output = process.stdout.read().decode(errors="replace")
         process.wait()  # it may have closed its output and go on
         status = process.end()
     if status and _children.stopping.is_set():
         raise Stopping
-    return status, said
+    return status, output
 
 
 @contextlib.contextmanager
@@ -215,10 +215,10 @@ def _tell(command: Sequence[str], environment: Mapping[str, str] | None) -> None
         if environment is not None:  # what of it is not ours; none at all is what a guest gets
             own = [f"{name}={value}" for name, value in environment.items() if os.environ.get(name) != value]
             words = [*(["env", *own] if environment else ["env", "-i"]), *words]
-        said = command_line(words)
-        if said not in heard:
-            heard.add(said)
-            tell(said)
+        line = command_line(words)
+        if line not in heard:
+            heard.add(line)
+            tell(line)
 
 
 def die_with_parent() -> None:

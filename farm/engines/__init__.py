@@ -37,8 +37,8 @@ def timeout_of(value: object, what: str) -> float:
     except ValueError:
         seconds = None
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not SHORTEST <= seconds <= LONGEST:
-        said = value if isinstance(value, str) else shown(value)
-        raise UsageError(f"{what} {said}: expected seconds, from {SHORTEST:g} to {LONGEST:,.0f}")
+        text = value if isinstance(value, str) else shown(value)
+        raise UsageError(f"{what} {text}: expected seconds, from {SHORTEST:g} to {LONGEST:,.0f}")
     return float(seconds)
 
 

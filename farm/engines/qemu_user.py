@@ -284,7 +284,7 @@ def _blocks(log: Iterable[bytes]) -> Counter[Block]:
             last = line
     followed[before, b""] += 1
     counts = Counter[Block]()
-    starts = {line: int(found[1], 16) for line in ends if (found := _TRACE.match(line))}
+    starts = {line: int(match[1], 16) for line in ends if (match := _TRACE.match(line))}
     for (line, then), count in followed.items():
         if line in starts:
             counts[Block(starts[line], ends[line], starts.get(then, 0))] += count
@@ -304,8 +304,8 @@ def _explain(death: ChildDied, timeout: float, *, silent: bool = False) -> Reply
     if death.status is None:
         return Reply(failure="timeout", detail=f"no answer within {timeout:g} s")
     if death.status < 0:
-        said = any(words in death.stderr for words in _OF_A_GUEST) or (silent and not death.stderr)
-        if -death.status in _GUEST_SIGNALS and said:
+        names_guest = any(words in death.stderr for words in _OF_A_GUEST) or (silent and not death.stderr)
+        if -death.status in _GUEST_SIGNALS and names_guest:
             return Reply(failure="crash", detail=f"guest died of {death.signal}")
         if -death.status == signal.SIGXFSZ:
             return Reply(failure="crash", detail=f"the guest wrote without end ({death.signal})")

@@ -164,17 +164,17 @@ def image(spec: Spec, files: Files | None = None) -> Image:
         with contextlib.suppress(ImageError):  # under the lock it is looked into
             if sound := kept(spec, files):
                 return sound
-        made = _made(_request(spec, files or Files()))
-        made.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(made.with_suffix(".lock")):
+        record = _made(_request(spec, files or Files()))
+        record.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(record.with_suffix(".lock")):
             try:
                 if sound := kept(spec):
                     return sound
             except ImageError as error:
                 sys.stderr.write(f"{error}; building it anew\n")
-            for left in made.parent.glob(f"{made.stem}-*"):  # by a farm that was killed
+            for left in record.parent.glob(f"{record.stem}-*"):  # by a farm that was killed
                 shutil.rmtree(left, ignore_errors=True)
-            return _build(spec, made.stem)
+            return _build(spec, record.stem)
     except (OSError, NotImplementedError) as error:  # the latter: its file system knows no locks
         if no_more := exhausted(error):
             raise no_more from None
@@ -233,9 +233,9 @@ def _load(folder: Path, sha256: str) -> Image:
     description, elf = folder / DESCRIPTION, folder / ELF
     try:
         stamps = inputs.stamp(description.stat()), inputs.stamp(elf.stat())
-        known = _sound.get(folder)
-        if known and known[:3] == (sha256, *stamps):
-            return known[3]
+        checked = _sound.get(folder)
+        if checked and checked[:3] == (sha256, *stamps):
+            return checked[3]
         if hashlib.sha256(description.read_bytes()).hexdigest() != sha256:
             raise ImageError(f"image {description} has a wrong hash")
         loaded = described(description)
@@ -314,9 +314,9 @@ def _object(spec: Spec, source: Path, work: Path, places: Places, began: int) ->
     fixed = toolchain.compile(spec.variant, flags, source, Path("object"))
     request = hashlib.sha256(_host(("guest.inputs",)))
     request.update(repr((layout.wire_hash(), toolchain.identity(spec.variant), places.without_paths(fixed))).encode())
-    made = _made(request.hexdigest()[:32])
+    record = _made(request.hexdigest()[:32])
     try:
-        if kept := _kept_object(made, request.digest(), places):
+        if kept := _kept_object(record, request.digest(), places):
             return kept
     except ImageError as error:
         sys.stderr.write(f"{error}; building it anew\n")
@@ -333,7 +333,7 @@ def _object(spec: Spec, source: Path, work: Path, places: Places, began: int) ->
     path.parent.mkdir(parents=True, exist_ok=True)
     # There are many, and a compiler makes one again in less time than a disk takes to be sure of several.
     inputs.write(path, content, durable=False)
-    inputs.remember(made, sorted(names), identity, hashlib.sha256(content).hexdigest(), durable=False)
+    inputs.remember(record, sorted(names), identity, hashlib.sha256(content).hexdigest(), durable=False)
     return path, names
 
 

@@ -100,12 +100,12 @@ def redirected(form: CallSiteForm, address: int, word: int, to: int, bits: int) 
     value = to // form.scale if form.region else (to - address - form.base) // form.scale
     parts, size_of_all = _fields(form)
     positive = 1 ^ value >> size_of_all - 1 & 1
-    made = word
+    changed = word
     for low, size, compared in reversed(parts):
         mask = (1 << size) - 1
-        made = made & ~(mask << low) | (value & mask ^ (positive if compared else 0)) << low
+        changed = changed & ~(mask << low) | (value & mask ^ (positive if compared else 0)) << low
         value >>= size
-    return made if leads_to(form, address, made, bits) == to else word
+    return changed if leads_to(form, address, changed, bits) == to else word
 
 
 def survey(path: Path, variant: Variant) -> Survey:

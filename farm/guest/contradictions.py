@@ -163,14 +163,14 @@ def _pattern(key: str, pattern: Opcode | BitPattern, bits: int) -> Iterator[tupl
 def _displacement(form: CallSiteForm, variant: Variant) -> Iterator[tuple[str, str]]:
     bits: list[int] = []
     for number, part in enumerate(form.displacement.split()):
-        found = _PART.fullmatch(part)
-        if not found or (number == 0 and part.startswith("=")):
+        bounds = _PART.fullmatch(part)
+        if not bounds or (number == 0 and part.startswith("=")):
             yield (
                 "displacement",
                 f"{part!r} found; expected bits from the most significant one, for example '31 19:12 20 30:21'",
             )
             return
-        high, low = int(found[1] or found[2]), int(found[1] or found[3])
+        high, low = int(bounds[1] or bounds[2]), int(bounds[1] or bounds[3])
         if not _WORD > high >= low:
             yield "displacement", f"{part!r} found; expected bits {_WORD - 1} to 0, the higher one first"
             return

@@ -48,8 +48,8 @@ class Control:
     @functools.cached_property
     def mechanisms(self) -> frozenset[str]:
         """Names of the mechanisms that could have the bug."""
-        known = mechanisms.load().values()
-        return frozenset(m.name for m in known if {"all": True, "code": m.pokes, "sites": m.redirects}[self.concerned])
+        every = mechanisms.load().values()
+        return frozenset(m.name for m in every if {"all": True, "code": m.pokes, "sites": m.redirects}[self.concerned])
 
     def applies(self, variant: Variant, mechanism: str, features: frozenset[str] = frozenset()) -> bool:
         """The macro changes the guest: a coherent architecture has no cache maintenance to leave out."""

@@ -50,14 +50,14 @@ def read(elf: Path, wanted: Callable[[str], bool]) -> Table:
             if not any(map(wanted, paths.values())):
                 continue
             for *states, end in _sequences(program):
-                mine = [
+                sequence_rows = [
                     Row(s.address, paths[s.file], s.line, bool(s.is_stmt))
                     for s in states
                     if s.line and not any(s.address in entry for entry in foreign)
                 ]
                 linked = any(end.address - 1 in segment for segment in executable)
-                if linked and any(wanted(row.path) for row in mine):
-                    rows += mine
+                if linked and any(wanted(row.path) for row in sequence_rows):
+                    rows += sequence_rows
                     spans.append(range(states[0].address, end.address))
         data = [pool for pool in _data(file) if any(pool.start in span for span in spans)]
     return Table(sorted(rows, key=lambda row: row.address), sorted(spans, key=lambda span: span.start), data)
@@ -69,14 +69,14 @@ def places(elf: Path) -> list[tuple[int, str, int]]:
     Files are named from the root of the project: ``arch/arm64/patch.c``.  Code from no source (the linker's own) has an
     empty name and line 0.  Raises :class:`~farm.errors.ImageError`.
     """
-    found: dict[int, tuple[str, int]] = {}
+    lines: dict[int, tuple[str, int]] = {}
     with opened(elf) as file:
         for program in _programs(file):
             paths = {number: str(PurePosixPath(path)) for number, path in _paths(program).items()}
             for *states, end in _sequences(program):
-                found |= {state.address: (paths[state.file], state.line) for state in states if state.line}
-                found.setdefault(end.address, ("", 0))
-    return [(address, *found[address]) for address in sorted(found)]
+                lines |= {state.address: (paths[state.file], state.line) for state in states if state.line}
+                lines.setdefault(end.address, ("", 0))
+    return [(address, *lines[address]) for address in sorted(lines)]
 
 
 def _programs(file: Any) -> Iterator[Any]:

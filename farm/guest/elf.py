@@ -94,17 +94,17 @@ def inspect(path: Path, variant: Variant) -> tuple[tuple[Segment, ...], dict[str
     Raises :class:`~farm.errors.ImageError` if it is truncated, foreign, of the wrong byte order, or no guest.
     """
     with opened(path) as elf:
-        found = (elf["e_machine"], elf.elfclass, "little" if elf.little_endian else "big")
+        actual = (elf["e_machine"], elf.elfclass, "little" if elf.little_endian else "big")
         number = elf.header["e_machine"]
         if isinstance(number, str):
             from elftools.elf.enums import ENUM_E_MACHINE
 
             number = ENUM_E_MACHINE.get(number, -1)
         wanted = (variant.machine, variant.bits, variant.byte_order)
-        if (number, *found[1:]) != wanted:
+        if (number, *actual[1:]) != wanted:
             raise ImageError(
-                f"image {path} is for another machine: {found[0]}, {found[1]} bits, {found[2]}-endian; {variant.name} "
-                f"is machine {wanted[0]}, {wanted[1]} bits, {wanted[2]}-endian"
+                f"image {path} is for another machine: {actual[0]}, {actual[1]} bits, {actual[2]}-endian; "
+                f"{variant.name} is machine {wanted[0]}, {wanted[1]} bits, {wanted[2]}-endian"
             )
         segments = tuple(
             Segment(s["p_vaddr"], s["p_offset"], s["p_filesz"], s["p_memsz"], s["p_flags"])
@@ -166,7 +166,7 @@ def labels(path: Path) -> dict[str, int]:
     """
     with opened(path) as elf:
         table = elf.get_section_by_name(".symtab")
-        found = [
+        symbols = [
             (s["st_info"]["type"], s.name, s["st_value"])
             for s in (table.iter_symbols() if table else ())
             if s["st_info"]["type"] in ("STT_NOTYPE", "STT_OBJECT", _MILLICODE)
@@ -174,7 +174,7 @@ def labels(path: Path) -> dict[str, int]:
             and s.name
             and (not s.name.startswith((".", "$")) or s["st_info"]["type"] == _MILLICODE)
         ]
-    return {name: address for _, name, address in sorted(found)}
+    return {name: address for _, name, address in sorted(symbols)}
 
 
 def local_entries(path: Path) -> dict[str, int]:

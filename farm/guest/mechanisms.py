@@ -83,9 +83,9 @@ def read(path: Path) -> Mechanism:
     derived: dict[str, Any] = {"name": path.parent.name, "folder": path.parent}
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-        known = set(Mechanism.__dataclass_fields__) - derived.keys()
-        if unknown := sorted(table.keys() - known):
-            raise BackendError(f"{path}: {unknown[0]}: unknown key; valid are {', '.join(sorted(known))}")
+        valid = set(Mechanism.__dataclass_fields__) - derived.keys()
+        if unknown := sorted(table.keys() - valid):
+            raise BackendError(f"{path}: {unknown[0]}: unknown key; valid are {', '.join(sorted(valid))}")
         return msgspec.convert({**table, **derived}, Mechanism, dec_hook=lambda _, value: value)
     except OSError as error:
         raise BackendError(f"{path}: cannot be read: {error.strerror}") from None

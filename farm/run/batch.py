@@ -192,9 +192,9 @@ class _Running:
             for i, reply in zip(failed, self._replies(failed, fresh=True), strict=True):
                 first = self.results[i]
                 second = self._judge.judge(first.cell, self._batch.scenarios[i], reply, first.seconds, first.began)
-                said = first.retried or f"{first.verdict}: {first.reason}"
+                outcome = first.retried or f"{first.verdict}: {first.reason}"
                 self._traces[i] = reply.trace
-                self._settle(i, msgspec.structs.replace(second, retried=said), self._owed(left))
+                self._settle(i, msgspec.structs.replace(second, retried=outcome), self._owed(left))
 
     def _cross_check(self) -> None:
         """A slice of the passed cells in the engine's slow mode: if they differ the engine is not to be trusted.

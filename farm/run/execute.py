@@ -26,11 +26,11 @@ _GATHERED = 0.1  # seconds for which results wait at most to be written together
 def outdated(plan: Plan, workers: int) -> Callable[[Result], bool]:
     """Return a predicate: the image of an earlier result of ``plan`` is stale.  Builds all images."""
     specs = list(dict.fromkeys(batch.spec for batch in batches(plan)))
-    built = build.images(specs, workers)
+    outcomes = build.images(specs, workers)
     images = {
-        (spec.variant.name, spec.mechanism, spec.toolchain): made.sha256
-        for spec, made in built.items()
-        if isinstance(made, image.Image)
+        (spec.variant.name, spec.mechanism, spec.toolchain): outcome.sha256
+        for spec, outcome in outcomes.items()
+        if isinstance(outcome, image.Image)
     }
 
     def is_outdated(result: Result) -> bool:

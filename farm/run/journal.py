@@ -72,16 +72,16 @@ def describe(plan: Plan, quarantine: Quarantine | None = None) -> Run:
 
     A shard names the versions that the whole plan needs, so that all shards say the same.
     """
-    found: dict[str, set[str]] = {"python": {platform.python_version()}}
-    known = engines()
+    by_tool: dict[str, set[str]] = {"python": {platform.python_version()}}
+    engine_by_name = engines()
     for name, variant, toolchain in {
         (EngineName.of(p.cell.engine).engine, p.cell.variant, p.cell.toolchain)
         for p in plan.whole.cells
         if p.verdict is None
     }:
-        found.setdefault(name, set()).add(known[name].version(plan.variants[variant]))
-        found.setdefault(toolchain, set()).add(TOOLCHAINS[toolchain].version(plan.variants[variant]))
-    versions = {name: AND.join(sorted(numbers)) for name, numbers in sorted(found.items())}
+        by_tool.setdefault(name, set()).add(engine_by_name[name].version(plan.variants[variant]))
+        by_tool.setdefault(toolchain, set()).add(TOOLCHAINS[toolchain].version(plan.variants[variant]))
+    versions = {name: AND.join(sorted(numbers)) for name, numbers in sorted(by_tool.items())}
     host = f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs"
     started = datetime.now(UTC).isoformat(timespec="seconds")
     listed = quarantine.sha256 if quarantine else None

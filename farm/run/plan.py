@@ -117,7 +117,7 @@ class Plan:
         if not 1 <= number <= count:
             raise UsageError(f"shard {number}/{count}: the number must be from 1 to {count}")
         whole = self.divided(count)
-        cells = tuple(p for p, mine in zip(whole.cells, whole.shards, strict=True) if mine == number)
+        cells = tuple(p for p, assigned in zip(whole.cells, whole.shards, strict=True) if assigned == number)
         return Plan(cells, self.scenarios, self.variants, self.selection, part=Part(f"{number}/{count}", whole))
 
 
@@ -239,14 +239,14 @@ PARTS = ("variant", "mechanism", "toolchain", "engine", "scenario")
 
 def parts(name: str) -> list[str]:
     """The parts of a cell's name, or of a pattern of such names.  Raises :class:`~farm.errors.UsageError`."""
-    found = [part.strip() for part in name.split("/")]
-    if len(found) != len(PARTS):
+    pieces = [part.strip() for part in name.split("/")]
+    if len(pieces) != len(PARTS):
         example = "arm64/stub/zig/unicorn/supersede_then_restore"
         raise UsageError(f"cell {name!r}: expected {'/'.join(PARTS).upper()}, for example {example}")
-    empty = next((what for what, part in zip(PARTS, found, strict=True) if not part), None)
+    empty = next((what for what, part in zip(PARTS, pieces, strict=True) if not part), None)
     if empty:
         raise UsageError(f"cell {name!r}: no {empty} is named; * is any")
-    return found
+    return pieces
 
 
 def named(name: str, arch_path: tuple[Path, ...] = (), scenario_path: tuple[Path, ...] = ()) -> Plan:
@@ -353,15 +353,15 @@ def read(path: Path, selection: Selection) -> Plan:
     variants = arch_toml.load(selection.arch_path)
     scenarios = suite.load(selection.scenario_path)
     cells = [planned.cell for planned in document.cells]
-    for what, named, known in (
+    for what, named, available in (
         ("architecture", {cell.variant for cell in cells}, variants),
         ("scenario", {cell.scenario for cell in cells}, scenarios),
         ("mechanism", {cell.mechanism for cell in cells}, mechanisms.load()),
         ("engine", {EngineName.of(cell.engine).engine for cell in cells}, engines()),
         ("toolchain", {cell.toolchain for cell in cells}, TOOLCHAINS),
     ):
-        for name in sorted(named.difference(known)):
-            raise UsageError(f"{path}: {UnknownNameError(what, name, known, _elsewhere(what, selection))}")
+        for name in sorted(named.difference(available)):
+            raise UsageError(f"{path}: {UnknownNameError(what, name, available, _elsewhere(what, selection))}")
     for planned in document.cells:
         if why := _cannot_be(planned, variants[planned.cell.variant]):
             raise UsageError(f"{path}: {planned.cell} is no cell of this farm: {why}")
@@ -390,7 +390,8 @@ def planned_in(path: Path, sha256: str, shard: str | None) -> list[Planned]:
     if document.sha256 != sha256 or (shard and len(document.shards) != len(document.cells)):
         raise UsageError(f"{path}: not the plan of the results beside it")
     number = int(shard.partition("/")[0]) if shard else None
-    return [p for p, mine in itertools.zip_longest(document.cells, document.shards) if number in (None, mine)]
+    assignments = itertools.zip_longest(document.cells, document.shards)
+    return [p for p, assigned in assignments if number in (None, assigned)]
 
 
 def _decoded(path: Path) -> _File:

@@ -124,8 +124,8 @@ class Quarantine:
             reason = f"{entry}: {result.verdict}: {result.reason}"
             return msgspec.structs.replace(result, verdict=Verdict.XFAIL, reason=reason, excused=result.verdict)
         else:
-            known = " or ".join(str(verdict) for verdict in Verdict if verdict in expected)
-            verdict, reason = result.verdict, f"{result.reason}; as {known} alone it is {entry}"
+            verdicts = " or ".join(str(verdict) for verdict in Verdict if verdict in expected)
+            verdict, reason = result.verdict, f"{result.reason}; as {verdicts} alone it is {entry}"
         return msgspec.structs.replace(result, verdict=verdict, reason=reason)
 
 
@@ -206,18 +206,18 @@ def _expected(entry: Entry) -> frozenset[Verdict]:
 
 def _matched(entry: Entry, selection: Selection) -> Plan:
     """Every cell that the entry could be about, whatever is installed or selected."""
-    made = [_cells(pattern, selection) for pattern in _several(entry.cells)]
-    planned = list(dict.fromkeys(planned for each in made for planned in each.cells))
+    plans = [_cells(pattern, selection) for pattern in _several(entry.cells)]
+    planned = list(dict.fromkeys(planned for each in plans for planned in each.cells))
     engine = entry.when.engine
     if engine is not None:
-        profiles = [name for variant in made[0].variants.values() for name in variant.engine if ":" in name]
+        profiles = [name for variant in plans[0].variants.values() for name in variant.engine if ":" in name]
         valid = dict.fromkeys([*engines(), *profiles])
         if engine not in valid:
             raise UsageError(f"when.engine: {UnknownNameError('engine', engine, valid)}")
         planned = [p for p in planned if engine in (p.cell.engine, _emulator(p.cell))]
         if not planned:
             raise UsageError(f"when.engine: none of its cells is of {engine}")
-    return replace(made[0], cells=tuple(planned))
+    return replace(plans[0], cells=tuple(planned))
 
 
 def _cells(pattern: str, selection: Selection) -> Plan:

@@ -98,12 +98,12 @@ def estimates(cells: Sequence[Planned], known: Mapping[Cell, float]) -> list[flo
         by_engine[cell.engine].append(seconds)
     scenarios = {key: statistics.median(seconds) for key, seconds in by_scenario.items()}
     engines = {key: statistics.median(seconds) for key, seconds in by_engine.items()}
-    found = []
+    estimated = []
     for planned in cells:
         cell = planned.cell
         guess = scenarios.get((cell.scenario, cell.engine), engines.get(cell.engine, _CELL))
-        found.append(0.0 if planned.verdict else known.get(cell, guess))
-    return found
+        estimated.append(0.0 if planned.verdict else known.get(cell, guess))
+    return estimated
 
 
 def _chunks(cells: Sequence[Planned], seconds: Sequence[float]) -> list[_Chunk]:
@@ -116,8 +116,8 @@ def _chunks(cells: Sequence[Planned], seconds: Sequence[float]) -> list[_Chunk]:
         key = keys.get(image) or keys.setdefault(image, _hash(image))
         places[key, image, zlib.crc32(str(cell).encode()) % _CHUNKS].append(place)
     return [
-        _Chunk(image, math.fsum(seconds[i] for i in mine), any(cells[i].verdict is None for i in mine), mine)
-        for (_, image, _), mine in sorted(places.items())
+        _Chunk(image, math.fsum(seconds[i] for i in numbers), any(cells[i].verdict is None for i in numbers), numbers)
+        for (_, image, _), numbers in sorted(places.items())
     ]
 
 

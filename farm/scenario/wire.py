@@ -301,6 +301,6 @@ def _contradiction(trace: bytes, header: Header) -> str:
         return f"the trace says that {header.dropped:,} events were dropped, though it has only {header.events:,}"
     need, have = 4 * EVENT_WORDS * header.events + header.code_bytes, len(trace) - _HEAD
     if need != have:
-        said = f"{header.events:,} events and {header.code_bytes:,} bytes of code, {need:,} bytes in all"
-        return f"the trace says that it has {said}, and {have:,} follow its header"
+        claim = f"{header.events:,} events and {header.code_bytes:,} bytes of code, {need:,} bytes in all"
+        return f"the trace says that it has {claim}, and {have:,} follow its header"
     return ""

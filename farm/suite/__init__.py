@@ -26,18 +26,18 @@ def load(extra: tuple[Path, ...] = ()) -> dict[str, Scenario]:
 
     Raises :class:`~farm.errors.ScenarioFileError` if a file cannot be used or a name or id is taken.
     """
-    found = [
+    candidates = [
         (f"farm.suite.{module}", scenario)
         for module in MODULES
         for scenario in importlib.import_module(f"farm.suite.{module}").SCENARIOS
     ]
-    for _, scenario in found:
+    for _, scenario in candidates:
         check.scenario(scenario)
     for path in extra:
-        found += [(str(file), scenario) for file in _files(path) for scenario in _from_file(file)]
+        candidates += [(str(file), scenario) for file in _files(path) for scenario in _from_file(file)]
     scenarios: dict[str, Scenario] = {}
     taken: dict[tuple[str, str], str] = {}
-    for origin, scenario in found:
+    for origin, scenario in candidates:
         for what, value in (("name", scenario.name), ("id", scenario.id)):
             if by := taken.get((what, value)):
                 raise ScenarioFileError(f"{origin}: {check.label(scenario)}: its {what} is taken already, by {by}")

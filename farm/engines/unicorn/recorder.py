@@ -113,14 +113,14 @@ class Recorder:
         """Note what an encoder returns, at the first instruction behind it."""
         if any(address in span for span in self._encoding):
             return
-        known = self._encoders
-        if address in known.functions:  # called, or reached by a tail call
-            if not self._encoding and known.argument:
-                self._at = self._uc.reg_read(known.argument)
-            self._encoding.append(known.functions[address])
+        encoders = self._encoders
+        if address in encoders.functions:  # called, or reached by a tail call
+            if not self._encoding and encoders.argument:
+                self._at = self._uc.reg_read(encoders.argument)
+            self._encoding.append(encoders.functions[address])
             return
         if self.count <= self._limit:
-            value = self._uc.reg_read(known.result) & 0xFFFFFFFF
+            value = self._uc.reg_read(encoders.result) & 0xFFFFFFFF
             self.encoded.append((len(self.executed) - 1, self._encoding[0].start, self._at, value))
         self._encoding.clear()
 
