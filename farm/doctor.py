@@ -24,7 +24,7 @@ from farm.guest import arch_toml
 from farm.guest.toolchain import Gcc, Zig
 from farm.guest.variant import GccSettings, QemuUserSettings
 
-#: What a dependency is there for; the others serve the farm as a whole.
+#: Purpose of a dependency; those not listed serve the farm as a whole.
 _PURPOSE = {
     "unicorn": "the unicorn engine",
     "ziglang": "building images",
@@ -75,7 +75,7 @@ def _python() -> Finding:
 
 
 def _dependencies() -> list[Finding]:
-    """What the installed package itself says that it needs."""
+    """A finding for each dependency that the installed package declares."""
     from packaging.requirements import Requirement
 
     try:
@@ -155,7 +155,7 @@ def _emulators() -> list[Finding]:
 
 
 def _debugger(*, install: bool) -> Finding:
-    """Offered but left to the user, unless ``install``: no cell needs it."""
+    """The debugger: offered but left to the user, unless ``install``, for no cell needs it."""
     found = _ask(["gdb-multiarch", "--version"]) if shutil.which("gdb-multiarch") else None
     remedy = None if found else _apt("gdb-multiarch")
     package = "gdb-multiarch" if install else None
@@ -163,7 +163,7 @@ def _debugger(*, install: bool) -> Finding:
 
 
 def _browser() -> Finding:
-    """Chromium, or what comes of it."""
+    """The browser that tests the report: Chromium, or another of :data:`BROWSERS`."""
     here = next(filter(None, map(shutil.which, BROWSERS)), None)
     found = _ask([here, "--version"]) if here else None
     remedy = None if found else _apt(BROWSERS[0])
@@ -280,7 +280,7 @@ def install(findings: Iterable[Finding]) -> int:
 
 
 def _root() -> list[str] | None:
-    """What to put before a command so that root runs it; None if that is not possible without asking."""
+    """Words to put before a command so that root runs it; None if that is not possible without a password."""
     if os.geteuid() == 0:
         return []
     sudo = shutil.which("sudo")
@@ -288,7 +288,7 @@ def _root() -> list[str] | None:
 
 
 def _run(command: list[str]) -> tuple[int, str]:
-    """How the command ended, and all it said."""
+    """Runs a command; returns its exit status and its output."""
     try:
         done = subprocess.run(
             command,

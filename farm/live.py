@@ -87,7 +87,7 @@ class Guest:
             (self._session.release if self._pooled else self._session.close)()
 
     def call(self, x: int = 0, function: int = 0, shape: Shape | str = Shape.TAIL, **options: Any) -> int:
-        """What the call site returns: for the shape ``tail`` what the function does, for ``used`` one more.
+        """The call site's return value: the function's own for the shape ``tail``, one more for ``used``.
 
         ``options`` are those of :func:`farm.scenario.call`: ``count``, ``at``, ``inside``.
         """
@@ -138,7 +138,7 @@ class Guest:
         return self._send(steps, keep=True)
 
     def code(self, function: int | None = None) -> list[str]:
-        """What is patched, disassembled: as linked and as it is now, of ``function`` or of all that differ."""
+        """Disassembly of the patched code, as linked and as it is now: of ``function``, or of all that differ."""
         before, after = self._before, self._after
         if function is not None:
             check.steps((scenario.code(function),), first=self._numbers)
@@ -174,12 +174,12 @@ class Guest:
         return events
 
     def _is_pristine(self) -> bool:
-        """Whether the session's child can be brought back to the linked image."""
+        """Returns whether the session's child can be brought back to the linked image."""
         reply = self._session.run(self._program(()), keep=False)
         return not reply.failure and not reply.spoils
 
     def _foreseen(self, steps: tuple[Step, ...]) -> Reference:
-        """What a guest that makes no mistake would be after ``steps``; as it was if the model leaves that open.
+        """The state of a faultless guest after ``steps``; the state before them if the model leaves that open.
 
         Raises :class:`~farm.errors.UsageError` if it had no room for the events.
         """
@@ -216,7 +216,7 @@ class Guest:
         return GuestDied(self._death)
 
     def _locate(self) -> int | None:
-        """Where it crashed, from one that does all the same in a single program, if that is not too long."""
+        """The place of the crash, from a guest that does all the same in a single program, if that is not too long."""
         try:
             program = self._program(self.steps)
         except UsageError:

@@ -45,7 +45,7 @@ app.add_typer(ci, name="ci", help="Run a plan on many machines of a forge, and l
 
 
 class Format(enum.Enum):
-    """What ``farm ci plan`` prints."""
+    """Output formats of ``farm ci plan``."""
 
     GITHUB = "github"
     GITLAB = "gitlab"

@@ -71,7 +71,7 @@ def debug(
 
 
 def _say_outcome(plan: Plan, bench: Bench, scenario: Scenario, answer: bytes, control: str | None) -> bool:
-    """Say what the guest's trace says, if it left one; whether the cell failed."""
+    """Print what the guest's trace says, if it left one; returns whether the cell failed."""
     from farm.engines import Reply
     from farm.report import show as reports
 

@@ -12,7 +12,7 @@ from farm.cli.app import app, as_json, console_for, write
 
 
 class Format(enum.StrEnum):
-    """How a comparison is written."""
+    """Output formats of ``farm diff``."""
 
     TEXT = "text"
     MARKDOWN = "markdown"

@@ -293,7 +293,7 @@ def _execute(
 
 
 def _kept(journal: Journal, plan: Plan, folder: Path) -> str:
-    """Where the results of a run are that did not come to its end."""
+    """A sentence on where the results of an unfinished run are, and which command goes on from there."""
     done, planned = len(journal.results), len(plan.cells)
     rest = "--resume runs the rest" if done < planned else f"`farm report {folder}` makes their reports"
     return f"{done:,} of {planned:,} results are in {journal.path}; {rest}"

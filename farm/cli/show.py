@@ -54,7 +54,7 @@ def show(
 
 
 def _absent(plan: Plan, name: str, folder: Path) -> FarmError:
-    """Why cells that exist have no result in ``folder``."""
+    """The error that says why cells that exist have no result in ``folder``."""
     from farm.run import plan as plans
 
     file = folder / plans.FILE

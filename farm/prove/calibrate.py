@@ -77,7 +77,7 @@ def work(plan: Plan, names: Sequence[str]) -> list[tuple[Control, Batch]]:
 
 
 def _sound(cells: set[Cell], plan: Plan, executor: concurrent.futures.Executor) -> set[Cell]:
-    """Those of ``cells`` that pass with no bug planted."""
+    """The cells among ``cells`` that pass with no bug planted."""
     others = {planned.cell for planned in plan.cells} - cells
     futures = [executor.submit(run_batch, batch) for batch in batches(plan, others)]
     results = (result for future in futures for result in future.result())

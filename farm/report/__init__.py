@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from farm.run.journal import Run
     from farm.run.plan import Plan
 
-#: How a verdict is written where there is little room.
+#: Short form of each verdict, for where there is little room.
 MARKS = {
     Verdict.PASS: "✓",
     Verdict.PASS_INSENSITIVE: "≈",
@@ -122,7 +122,7 @@ def by_kind(failures: Iterable[Result]) -> list[Result]:
 
 
 def reasons(results: Iterable[Result]) -> list[tuple[str, int]]:
-    """Why cells did not run, with how many each."""
+    """The reasons why cells did not run, each with its number of cells."""
     counts: Counter[str] = Counter()
     for result in results:
         if result.verdict in (Verdict.NOT_APPLICABLE, Verdict.NOT_RUN):
@@ -131,14 +131,14 @@ def reasons(results: Iterable[Result]) -> list[tuple[str, int]]:
 
 
 def second_attempt(result: Result) -> str:
-    """What is to be said of a cell that was run twice, for the emulator failed; empty if it was not."""
+    """The note on a cell that was run twice because the emulator failed; empty if it was run once."""
     return f"second attempt; in the first the emulator failed: {result.retried}" if result.retried else ""
 
 
 def agreement(results: Sequence[Result]) -> tuple[int, int]:
-    """How many scenarios ran in more than one cell, and how many of those left one trace everywhere.
+    """The number of scenarios that ran in more than one cell, and how many of them left one trace everywhere.
 
-    Of a scenario that asks what the CPU has, one trace on each kind of CPU.
+    A scenario that asks what the CPU has may leave another trace on each kind of CPU.
     """
     agree: dict[str, bool] = {}
     for (name, _), ran in comparable(results).items():

@@ -56,7 +56,7 @@ def show(made: Table, console: Console) -> None:
 
 
 def _noticed(findings: Sequence[Finding]) -> Field:
-    """How many of one control's cells on one engine noticed."""
+    """The number of cells that noticed one control on one engine, as a field of the table."""
     if not findings:
         return Field("–")
     blind = findings[0].blind
@@ -67,7 +67,7 @@ def _noticed(findings: Sequence[Finding]) -> Field:
 
 
 def _unlike(finding: Finding) -> str:
-    """How a finding is not as claimed."""
+    """A sentence on how a finding differs from the claim."""
     claim = "says it is blind to this, yet noticed" if finding.blind else "should have noticed"
     if not finding.sound:
         claim = "does not pass without the bug either"

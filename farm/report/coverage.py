@@ -74,7 +74,7 @@ def totals(coverage: Coverage) -> str:
 
 
 def _percent(counts: Sequence[int]) -> str:
-    """Rounded down, so that 100 % is all."""
+    """The share that was reached, in per cent; rounded down, so that 100 % is all."""
     return f"{100 * sum(count > 0 for count in counts) // len(counts)} % ({_of(counts)})"
 
 

@@ -1,4 +1,4 @@
-"""What ``farm diff`` says, for a terminal and for a comment on a pull request.
+"""The output of ``farm diff``, for a terminal and for a comment on a pull request.
 
 Both are lists of lines in which cells that went the same way stand together: a scenario that fails on twelve variants
 is one line, and so are a hundred scenarios that fail in the same place.
@@ -73,7 +73,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def places(cells: Iterable[Cell]) -> str:
-    """Where ``cells`` are, scenarios apart: ``arm64, ppc64 under stub/zig/unicorn; alpha under stub/gcc/qemu-user``."""
+    """Guests and engines of ``cells``: ``arm64, ppc64 under stub/zig/unicorn; alpha under stub/gcc/qemu-user``."""
     variants: dict[str, dict[str, None]] = {}
     for cell in cells:
         under = f"{cell.mechanism}/{cell.toolchain}/{cell.engine}"
@@ -119,7 +119,7 @@ def _side(side: Side) -> str:
 
 
 def _fact(fact: Fact) -> str:
-    """Of a list of versions only what the other has not."""
+    """A line for ``fact``; of two lists of versions it has only those that are not in both."""
     before, after = ((text or "").split(" and ") for text in (fact.before, fact.after))
     was, now = " and ".join(x for x in before if x not in after), " and ".join(x for x in after if x not in before)
     return brief(f"{fact.what}: {was or 'nothing'} -> {now or 'nothing'}")
@@ -182,18 +182,18 @@ def _lines(diff: Diff) -> Iterable[tuple[str, str]]:
 
 
 def text(diff: Diff) -> str:
-    """For a log, or a file."""
+    """The comparison as plain text, for a log or a file."""
     return "".join(f"{line}\n" for _, line in _lines(diff))
 
 
 def show(diff: Diff, console: Console) -> None:
-    """The same, in colour on a terminal."""
+    """Prints the comparison, in colour on a terminal."""
     for style, line in _lines(diff):
         console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def markdown(diff: Diff, limit: int = LIMIT) -> str:
-    """For a comment on a pull request: at most ``limit`` bytes."""
+    """The comparison for a comment on a pull request: at most ``limit`` bytes."""
     blocks = [f"# patchfarm: {headline(diff)}\n\n"]
     blocks += [f"- {name}: {code(_side(side), _LONGEST)}\n" for name, side in (("A", diff.before), ("B", diff.after))]
     blocks += [f"- changed: {code(line, _LONGEST)}\n" for line in _beside(diff)]

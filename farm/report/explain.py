@@ -55,7 +55,7 @@ def first_differing(expected: Sequence[wire.Event], seen: Sequence[wire.Event]) 
 
 
 def outcome(result: Result, plan: Plan) -> str:
-    """What a cell that passed returned, in a few words: the last value by function and target, outside of loops."""
+    """The values that a passed cell returned, in a few words: the last by function and target, outside of loops."""
     entered: dict[int, int] = {}  # by function
     values: dict[int, int] = {}  # by target
     for event in expectation(result, plan)[0]:
@@ -83,7 +83,7 @@ def _events(expected: Sequence[wire.Event], seen: Sequence[wire.Event]) -> list[
 
 
 def notes(have: wire.Event | None, want: wire.Event | None) -> list[str]:
-    """What is short in ``have``, in words, as far as ``want`` has it otherwise."""
+    """The short codes in ``have`` put into words, those alone in which ``want`` differs."""
     said: list[str] = []
     if have is None:
         return said

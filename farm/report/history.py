@@ -1,4 +1,4 @@
-"""What ``farm history`` shows: the runs, how their numbers went, what changed and what came back."""
+"""The output of ``farm history``: the runs, their trends, changed verdicts, and cells that went and came back."""
 
 from __future__ import annotations
 
@@ -97,12 +97,12 @@ def _cells(number: int) -> str:
 
 
 def _mark(verdict: Verdict | None) -> str:
-    """One character."""
+    """The mark of a verdict, one character; a space for none."""
     return MARKS[verdict][0] if verdict else " "
 
 
 def changes(view: View) -> list[str]:
-    """What changed, the newest run first."""
+    """Lines about the verdicts that changed, the newest run first."""
     lines = []
     for turn in view.turns[::-1][:_TURNS]:
         found = groups(turn.cells)
@@ -146,7 +146,7 @@ def strips(view: View) -> list[str]:
 
 
 def show(view: View, console: Console) -> None:
-    """Everything."""
+    """Prints the whole history."""
     console.print(f"{brief(view.path)}: {runs(len(view.runs))}", markup=False, highlight=False, soft_wrap=True)
     if not view.runs:
         return

@@ -35,7 +35,7 @@ _NAMED = 6  # variants that are named where a kind of failure is
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What other commands have left beside the results."""
+    """Measurements that other commands have left beside the results."""
 
     costs: list[costs.Cost] = []
     coverage: coverages.Coverage | None = None
@@ -120,7 +120,7 @@ def link(**parts: str | None) -> str:
 
 
 def _outcome(results: Sequence[Result]) -> dict[str, Any]:
-    """How it went, in one sentence."""
+    """The outcome of the run in one sentence, and how it looks."""
     bad = sum(result.failed for result in results)
     ran = sum(result.verdict not in SKIPPED for result in results)
     missing = sum(result.verdict is Verdict.NOT_RUN for result in results)
@@ -146,7 +146,7 @@ def _verdicts(results: Sequence[Result]) -> list[dict[str, Any]]:
 
 
 def _reasons(results: Iterable[Result], verdicts: frozenset[Verdict]) -> list[dict[str, Any]]:
-    """Why cells are what they are and where, by :func:`~farm.report.payload.headline`, the commonest first."""
+    """Reasons of the cells with ``verdicts``, grouped by :func:`~farm.report.payload.headline`, the commonest first."""
     counts: Counter[tuple[Verdict, str]] = Counter()
     whole: dict[tuple[Verdict, str], str] = {}
     where: dict[tuple[Verdict, str], tuple[dict[str, None], dict[str, None]]] = {}
@@ -174,12 +174,12 @@ def _reasons(results: Iterable[Result], verdicts: frozenset[Verdict]) -> list[di
 
 
 def _some(names: Collection[str]) -> str:
-    """Them, or how many if they are many variants."""
+    """The names, or their number if they are many variants."""
     return ", ".join(names) if len(names) <= _NAMED else f"{len(names)} variants"
 
 
 def look(counts: Mapping[Verdict, int]) -> str:
-    """How cells are to be looked at together: as the worst failure, or as the best that ran."""
+    """The look of cells together: that of the worst failure, else that of the best that ran."""
     bad = [verdict for verdict in Verdict if counts[verdict] and verdict not in PASSED | SKIPPED]
     if bad:
         return LOOKS[bad[-1]]
@@ -229,7 +229,7 @@ def _grid(material: Material) -> dict[str, Any]:
 
 
 def _agreement(material: Material) -> list[dict[str, Any]]:
-    """Of each scenario, and of each kind of CPU that it asks about: how many traces over how many cells."""
+    """A row for each scenario, and each kind of CPU that it asks about: how many traces over how many cells."""
     known = material.plan.scenarios
     order = {name: number for number, name in enumerate(known)}
     rows = []

@@ -74,7 +74,7 @@ def _quoted(text: str) -> str:
 
 
 def _children(result: Result, plan: Plan, *, explained: bool) -> list[ET.Element]:
-    """What became of the case, then what else there is to say of it."""
+    """XML elements of a test case: its outcome, then everything else there is to say of it."""
     children = []
     verdict, reason = result.verdict, result.reason or ""
     if verdict in SKIPPED or verdict is Verdict.XFAIL:

@@ -153,7 +153,7 @@ def _list(title: str, items: Iterable[str], room: _Room, *, opened: bool = False
 
 
 def _failures(failures: Sequence[Result], plan: Plan, room: _Room) -> list[str]:
-    """Some explained, one of each kind first; the others named."""
+    """The failures: some explained, one of each kind first; the others named."""
     blocks = ["## Not as expected"]
     room.takes(blocks[0])
     ordered = by_kind(failures)
@@ -174,7 +174,7 @@ def _failures(failures: Sequence[Result], plan: Plan, room: _Room) -> list[str]:
 
 
 def _grids(results: Sequence[Result], room: _Room) -> list[str]:
-    """One table, or one a mechanism if that would be too wide; each whole, or as many rows as there is room for."""
+    """The grid as one table, or one a mechanism if too wide; whole, or as many rows as there is room for."""
     made = grid(results)
     mechanisms = list(dict.fromkeys(mechanism for mechanism, _ in made.columns))
     blocks = [LEGEND]

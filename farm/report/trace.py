@@ -42,7 +42,7 @@ def render(trace: Trace, scenario: Scenario, *, whole: bool = False) -> Iterator
 
 
 def style(line: str) -> str | None:
-    """How a line of :func:`render` looks on a terminal."""
+    """The terminal style of a line of :func:`render`; None for plain."""
     if line.startswith("step "):
         return "bold"
     if "=> STORES INTO CODE" in line:

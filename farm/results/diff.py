@@ -1,4 +1,4 @@
-"""What became of every cell between two runs, the earlier one called A and the later one B.
+"""Compares two runs cell by cell, the earlier one called A and the later one B.
 
 Each cell of either run has exactly one :class:`Change`, which :func:`classify` reads off its two verdicts.  The rest,
 versions and images and times, is said beside it and is no regression by itself.
@@ -51,7 +51,7 @@ _FAILING = FAILED - {Verdict.XPASS}  # an unexpected pass is a stale list, the g
 
 
 class Change(enum.Enum):
-    """What became of a cell, what matters most first."""
+    """The change of a cell from A to B, in order of importance."""
 
     NEW_FAILURE = "new failure"  #: fails in B and did not in A, where it may not even have been
     NEW_FLAKY = "new flaky"  #: the same, though not every time
@@ -132,7 +132,7 @@ class NewImage(msgspec.Struct, frozen=True):
 
 
 class Slower(msgspec.Struct, frozen=True):
-    """What lost more than the noise."""
+    """A part, group or cell that became slower by more than the noise."""
 
     name: str  #: a part ``*/*/*/unicorn``, a group ``arm64/stub/zig/unicorn``, or a cell
     cells: int
@@ -150,7 +150,7 @@ class Side(msgspec.Struct, frozen=True):
 
 
 class Diff(msgspec.Struct, frozen=True):
-    """What ``farm diff --format json`` prints."""
+    """The output of ``farm diff --format json``."""
 
     schema: int
     before: Side  #: A
@@ -166,7 +166,7 @@ class Diff(msgspec.Struct, frozen=True):
 
     @property
     def nothing(self) -> bool:
-        """There is no difference, times apart."""
+        """True if there is no difference, times apart."""
         return not (self.cells or self.facts or self.expectations or self.images or self.slower)
 
 
@@ -233,7 +233,7 @@ def _changed(cell: Cell, before: Result | None, after: Result | None) -> Changed
 
 
 def _facts(before: Run, after: Run) -> list[Fact]:
-    """What differs in the headers, but for when the runs began; the plan of the whole where a run is a shard."""
+    """Differences of the headers, except the time of the start; of a shard, the whole plan is compared."""
 
     def told(run: Run) -> dict[str, str | None]:
         return {
@@ -314,7 +314,7 @@ def _parts(cell: Cell) -> tuple[str, str, str]:
 
 
 def _behind(part: str, variants: Iterable[Sequence[Cell]], logarithms: Mapping[Cell, float]) -> float:
-    """How far ``part`` is above the rest, if that is far enough to be told; else 0."""
+    """The logarithm by which ``part`` is slower than the rest; 0 if that is too little to report."""
     distances = []
     for cells in variants:
         mine = [logarithms[cell] for cell in cells if part in _parts(cell)]
@@ -349,7 +349,7 @@ def _deviation(values: Iterable[float], middle: float) -> float:
 
 
 def _beyond(times: Mapping[_K, tuple[float, float]], middle: float, noise: float) -> dict[_K, float]:
-    """How much slower each is that is slower, ``middle`` and ``noise`` being logarithms."""
+    """The factor of each key that became slower beyond the noise; ``middle`` and ``noise`` are logarithms."""
     least = max(math.log(FACTOR), DEVIATIONS * noise)
     return {
         key: now / was / math.exp(middle)

@@ -1,4 +1,4 @@
-"""One run of what the shards of a plan left.
+"""Merges the results that the shards of a plan left into one run.
 
 :func:`merge` trusts no shard to be there: the plan that every shard left beside its results says which cells there must
 be, and each must have exactly one result.  What cannot belong together (another plan, farm, engine or compiler) is
@@ -97,7 +97,7 @@ def merge(paths: Iterable[Path], selection: Selection, *, mixed: bool = False) -
 
 
 def _cut_off(path: Path) -> bool:
-    """Whoever wrote these results died before the end of their first line."""
+    """Returns whether the writer of these results died before the end of their first line."""
     try:
         with path.open("rb") as file:
             return not file.readline().endswith(b"\n")

@@ -40,7 +40,7 @@ _AHEAD = 4  # chunks that are made before the first of them is done
 
 @dataclass(frozen=True)
 class Ground:
-    """Where programs run: the benches, the plan that they come from, and what was selected but cannot run."""
+    """The benches that run programs, the plan that they come from, and the cells selected that cannot run."""
 
     benches: tuple[Bench, ...]
     plan: Plan
@@ -86,7 +86,7 @@ def survey(selection: Selection, control: str | None = None, jobs: int = 1, time
 
 @dataclass
 class Tally:
-    """How far it has come."""
+    """Progress of a hunt: programs and runs so far, and their time."""
 
     programs: int = 0
     idle: int = 0  #: programs that no selected guest could run
@@ -125,7 +125,7 @@ class _Chunk:
         self._expected: dict[tuple[int, bool, frozenset[str]], tuple[tuple[wire.Event, ...], bytes]] = {}
 
     def wait(self, seconds: float) -> bool:
-        """All jobs were done within ``seconds``."""
+        """Returns whether all jobs were done within ``seconds``."""
         return not concurrent.futures.wait([job.future for job in self.jobs], timeout=max(0.0, seconds)).not_done
 
     def cancel(self) -> None:
@@ -144,7 +144,7 @@ class _Chunk:
         return self._encoded[i, big_endian]
 
     def expected(self, i: int, features: frozenset[str], *, big_endian: bool) -> tuple[tuple[wire.Event, ...], bytes]:
-        """What a CPU with ``features`` does with program ``i``: events, and their bytes."""
+        """The events that program ``i`` makes on a CPU with ``features``, and their bytes."""
         scenario, events = self.programs[i]
         features = features if scenario.depends_on_cpu else frozenset()
         key = (i, big_endian, features)
@@ -160,7 +160,7 @@ class _Chunk:
 
 
 def _first_failure(bench: Bench, chunk: _Chunk, chosen: Sequence[int]) -> tuple[int, Reply] | None:
-    """Which of the ``chosen`` programs is the first that ``bench`` does not run as expected, and what it does."""
+    """The first of the ``chosen`` programs that ``bench`` does not run as expected, and what it does."""
     big_endian, features = bench.image.big_endian, bench.features
     encoded = [chunk.encoded(i, big_endian=big_endian) for i in chosen]
     for i, reply in zip(chosen, bench.replies(encoded), strict=True):
