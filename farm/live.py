@@ -143,8 +143,8 @@ class Guest:
         if function is not None:
             check.steps((scenario.code(function),), first=self._numbers)
             each = len(before) // len(FUNCTIONS)
-            mine = slice(function * each, (function + 1) * each)
-            after = before[: mine.start] + after[mine] + before[mine.stop :]
+            of_function = slice(function * each, (function + 1) * each)
+            after = before[: of_function.start] + after[of_function] + before[of_function.stop :]
         image, start = self._image, self._image.patched[0]
         return disassemble.listing(
             disassemble.patched(
@@ -250,14 +250,14 @@ def boot(
     own = None if source is None else _path("source", source).resolve()
     seconds = timeout_of(timeout, "timeout")
     tools = () if toolchain is None else (toolchain,)
-    made = plan.make(plan.Selection((arch,), (mechanism,), (engine,), tools, ANY_SCENARIO, arch_path=folders))
-    if len(made.cells) != 1:
-        raise UsageError(f"boot one guest at a time: {arch}, {mechanism}, {engine} name {len(made.cells)}")
-    cell = made.cells[0].cell
-    hole = plan.hole_of(made, cell)
+    selected = plan.make(plan.Selection((arch,), (mechanism,), (engine,), tools, ANY_SCENARIO, arch_path=folders))
+    if len(selected.cells) != 1:
+        raise UsageError(f"boot one guest at a time: {arch}, {mechanism}, {engine} name {len(selected.cells)}")
+    cell = selected.cells[0].cell
+    hole = plan.hole_of(selected, cell)
     if hole:
         raise MissingToolError(*hole.missing) if hole.missing else UsageError(hole.reason)
-    spec = image.Spec(made.variants[cell.variant], cell.mechanism, cell.toolchain, source=own)
+    spec = image.Spec(selected.variants[cell.variant], cell.mechanism, cell.toolchain, source=own)
     return Guest(spec, cell.engine, seconds)
 
 

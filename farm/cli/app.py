@@ -326,8 +326,8 @@ def write_reports(results: list[Result], plan: Plan, run: Run, folder: Path, com
     from farm.report import Material, badge, chrome, html, junit, ktap, markdown
 
     beside = html.found(folder)
-    said = [*complaints, *beside.complaints]
-    material = Material(run, results, plan, said, beside.costs, beside.coverage, beside.tables)
+    all_complaints = [*complaints, *beside.complaints]
+    material = Material(run, results, plan, all_complaints, beside.costs, beside.coverage, beside.tables)
     try:
         write(folder / "junit.xml", junit.render(results, plan, run))
         write(folder / "summary.md", markdown.render(results, plan, run, complaints).encode())

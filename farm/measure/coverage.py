@@ -93,8 +93,8 @@ class Coverage(msgspec.Struct, frozen=True):
 def sources(spec: Spec) -> dict[str, Path]:
     """The files that are measured, by their names in reports."""
     root = paths.data("images").parent
-    mine = (path for path in build.sources(spec) if _is_measured(path, spec))
-    named = {printable(str(path.relative_to(root) if path.is_relative_to(root) else path)): path for path in mine}
+    files = (path for path in build.sources(spec) if _is_measured(path, spec))
+    named = {printable(str(path.relative_to(root) if path.is_relative_to(root) else path)): path for path in files}
     return dict(sorted(named.items()))
 
 
@@ -206,14 +206,14 @@ def excuses(path: Path, variant: str) -> dict[int, str]:
     sh4:`` is of these variants alone.
     """
     text = path.read_text(encoding="utf-8").splitlines()
-    found = {}
+    excused = {}
     for number, line in enumerate(text, 1):
         excuse = _EXCUSE.search(line)
         if excuse and (excuse["on"] is None or variant in re.split(r",\s*", excuse["on"])):
             alone = not line[: excuse.start()].strip()
             last = _end_of_block(text, number) if alone else number
-            found.update(dict.fromkeys(range(number, last + 1), excuse["why"]))
-    return found
+            excused.update(dict.fromkeys(range(number, last + 1), excuse["why"]))
+    return excused
 
 
 def _end_of_block(text: Sequence[str], number: int) -> int:
@@ -301,20 +301,20 @@ def read(path: Path) -> Coverage | None:
     Raises :class:`~farm.errors.UsageError` if it is something else.
     """
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=Coverage)
+        coverage = msgspec.json.decode(path.read_bytes(), type=Coverage)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     except UNREADABLE as error:
         raise UsageError(f"{path}: not a coverage of the farm's: {error}") from None
-    if found.schema != SCHEMA:
-        raise UsageError(f"{path}: coverage of schema {found.schema}; this farm reads {SCHEMA}")
-    for source in (source for unit in found.units for source in unit.sources):
+    if coverage.schema != SCHEMA:
+        raise UsageError(f"{path}: coverage of schema {coverage.schema}; this farm reads {SCHEMA}")
+    for source in (source for unit in coverage.units for source in unit.sources):
         unknown = sorted({way.line for way in source.branches}.union(source.excused) - source.lines.keys())
         if unknown:
             raise UsageError(f"{path}: not a coverage of the farm's: line {unknown[0]} of {source.path} has no count")
-    return found
+    return coverage
 
 
 # What it comes to.
@@ -376,13 +376,14 @@ class Line(msgspec.Struct, frozen=True):
 
 
 def _lines(coverage: Coverage, wanted: Callable[[Source], Iterable[int]]) -> list[Line]:
-    found: dict[tuple[str, int, str | None], list[str]] = {}
+    by_line: dict[tuple[str, int, str | None], list[str]] = {}
     for variant, of_variant in by_variant(coverage).items():
         for source in of_variant:
             for line in wanted(source):
-                found.setdefault((source.path, line, source.excused.get(line)), []).append(variant)
+                by_line.setdefault((source.path, line, source.excused.get(line)), []).append(variant)
     return sorted(
-        (Line(*key, tuple(variants)) for key, variants in found.items()), key=lambda line: (line.path, line.line)
+        (Line(*key, tuple(variants)) for key, variants in by_line.items()),
+        key=lambda line: (line.path, line.line),
     )
 
 

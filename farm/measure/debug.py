@@ -308,10 +308,10 @@ def find_gdb(chosen: str | None = None) -> str | None:
 
     with context.local(arch="none", gdb_binary=chosen or "", log_level="critical"):
         try:
-            found: str | None = pwnlib.gdb.binary()
+            path: str | None = pwnlib.gdb.binary()
         except PwnlibException:
             return None
-    return found
+    return path
 
 
 def refusal(gdb: str, prepared: Prepared) -> str | None:
@@ -382,14 +382,14 @@ def run(
 def _emulator(prepared: Prepared, server: Path, answer: Path) -> Iterator[None]:
     """The emulator, stopped before the first instruction and listening at ``server``."""
     command = bare(prepared.emulator(str(server)))
-    said = server.with_name("qemu.err")
-    with (prepared.folder / _FRAME).open("rb") as frame, answer.open("wb") as out, said.open("wb") as err:
+    log = server.with_name("qemu.err")
+    with (prepared.folder / _FRAME).open("rb") as frame, answer.open("wb") as out, log.open("wb") as err:
         process = Process(command, stdin=frame, stdout=out, stderr=err, cwd=prepared.folder)
     with process:
         deadline = time.monotonic() + _LISTEN
         while not server.exists():
             if process.ended() or time.monotonic() > deadline:
-                words = said.read_text(errors="replace").strip()
+                words = log.read_text(errors="replace").strip()
                 raise FarmError(f"{prepared.cell}: {command[2]} does not listen: {words}")
             time.sleep(0.01)
         yield

@@ -205,10 +205,10 @@ def _record(plan: Plan, cell: Cell, spec: image.Spec) -> tuple[Bench, Recording,
     (reply,) = bench.replies([program])
     code: dict[int, int] = {}
     executed = array.array("I", (code.setdefault(address, len(code)) for address in path.path))
-    known = [(address, None if _may_change(built, address) else _linked(built, address)) for address in code]
+    code_bytes = [(address, None if _may_change(built, address) else _linked(built, address)) for address in code]
     note = f"{why}: this is QEMU's log, without stores and steps, and without what stood in patched code"
     engine = f"{QEMU_USER.name} {QEMU_USER.version(bench.variant)}"
-    return bench, Recording(engine, note, len(executed), known, executed, steps=False), reply
+    return bench, Recording(engine, note, len(executed), code_bytes, executed, steps=False), reply
 
 
 def _is_patched(built: Image, address: int) -> bool:
@@ -291,8 +291,8 @@ class _Reader:
                 stretch.add(place, sum(self._change(address, after) for _, address, _, after in stored))
             else:  # of the test's, the first instruction: where a call led
                 yield from stretch.take(step)
-                said = [self._store(address, before, after) for _, address, before, after in stored]
-                yield msgspec.structs.replace(place.item, step=step, stores=said)
+                written = [self._store(address, before, after) for _, address, before, after in stored]
+                yield msgspec.structs.replace(place.item, step=step, stores=written)
             in_test = place.of_test
             for _, address, size, permissions in protections.get(at, ()):
                 yield from stretch.take(step)
@@ -410,10 +410,10 @@ _Entry = TypeVar("_Entry", bound=tuple[Any, ...])
 
 def _by_place(entries: Iterable[_Entry]) -> dict[int, list[_Entry]]:
     """``entries`` by the place in the path that each begins with."""
-    found: dict[int, list[_Entry]] = {}
+    grouped: dict[int, list[_Entry]] = {}
     for entry in entries:
-        found.setdefault(entry[0], []).append(entry)
-    return found
+        grouped.setdefault(entry[0], []).append(entry)
+    return grouped
 
 
 def fold(items: Sequence[Item]) -> list[Item]:
@@ -424,20 +424,20 @@ def fold(items: Sequence[Item]) -> list[Item]:
     for i in range(len(keys) - 1, -1, -1):
         following[i] = seen.get(keys[i])
         seen[keys[i]] = i
-    found: list[Item] = []
+    folded: list[Item] = []
     i = 0
     while i < len(items):
         period, times = _loop(keys, following, i)
         if times == 1:
-            found.append(items[i])
+            folded.append(items[i])
             i += 1
             continue
         body = items[i : i + period]
-        found += fold(body)
+        folded += fold(body)
         instructions = sum(_instructions(item) for item in body)
-        found.append(Repeated(body[0].step, times - 1, period, instructions))
+        folded.append(Repeated(body[0].step, times - 1, period, instructions))
         i += period * times
-    return found
+    return folded
 
 
 def _loop(keys: list[object], following: list[int | None], i: int) -> tuple[int, int]:

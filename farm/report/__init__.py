@@ -90,18 +90,18 @@ def grid(results: Iterable[Result]) -> Grid:
     toolchains: dict[str, set[str]] = {}
     for variant, toolchain, *_ in counts:
         toolchains.setdefault(variant, set()).add(toolchain)
-    made = Grid()
+    cell_grid = Grid()
     for (variant, toolchain, mechanism, engine, verdict), count in counts.items():
         several = len(toolchains[variant]) > 1
         row = f"{variant} ({toolchain})" if several else variant
         column = (mechanism, engine)
-        if row not in made.rows:
-            made.rows.append(row)
-            made.built[row] = (variant, toolchain if several else None)
-        if column not in made.columns:
-            made.columns.append(column)
-        made.squares.setdefault((row, column), Square()).counts[verdict] += count
-    return made
+        if row not in cell_grid.rows:
+            cell_grid.rows.append(row)
+            cell_grid.built[row] = (variant, toolchain if several else None)
+        if column not in cell_grid.columns:
+            cell_grid.columns.append(column)
+        cell_grid.squares.setdefault((row, column), Square()).counts[verdict] += count
+    return cell_grid
 
 
 def totals(results: Iterable[Result]) -> str:
@@ -153,11 +153,11 @@ def comparable(results: Iterable[Result]) -> dict[tuple[str, str | None], list[R
 
     A cell that never ran, as its guest does not compile or its result is missing, agrees with none and is left out.
     """
-    made: dict[tuple[str, str | None], list[Result]] = {}
+    by_expectation: dict[tuple[str, str | None], list[Result]] = {}
     for result in results:
         if result.verdict not in SKIPPED and (result.trace, result.expected) != (None, None):
-            made.setdefault((result.cell.scenario, result.expected), []).append(result)
-    return made
+            by_expectation.setdefault((result.cell.scenario, result.expected), []).append(result)
+    return by_expectation
 
 
 def uncontrolled(results: Iterable[Result], plan: Plan) -> list[str]:

@@ -25,9 +25,9 @@ def table(findings: Sequence[Finding], plan: Plan, names: Sequence[str]) -> Tabl
     engines = sorted({finding.cell.engine for finding in findings})
     rows = []
     for name, control in CONTROLS.items():
-        mine = [finding for finding in findings if finding.control.name == name]
-        if mine:
-            by_engine = ([finding for finding in mine if finding.cell.engine == engine] for engine in engines)
+        of_control = [finding for finding in findings if finding.control.name == name]
+        if of_control:
+            by_engine = ([finding for finding in of_control if finding.cell.engine == engine] for engine in engines)
             rows.append((Field(name), Field(str(control.defect)), *map(_noticed, by_engine)))
     wrong = sorted(_unlike(finding) for finding in findings if not finding.as_claimed)
     notes = (

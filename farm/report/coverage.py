@@ -47,14 +47,14 @@ def rows(coverage: Coverage) -> list[list[str]]:
             engines.setdefault(unit.variant, {})[EngineName.of(unit.engine).engine] = None
             if unit.branches:
                 telling.add(unit.variant)
-    found = [["variant", *_COLUMNS, "engines"]]
+    table_rows = [["variant", *_COLUMNS, "engines"]]
     for variant, sources in by_variant(coverage).items():
         squares = [
             _square(column, [s for s in sources if _column(s) == column], tells_branches=variant in telling)
             for column in _COLUMNS
         ]
-        found.append([variant, *squares, ", ".join(engines[variant])])
-    return found
+        table_rows.append([variant, *squares, ", ".join(engines[variant])])
+    return table_rows
 
 
 def totals(coverage: Coverage) -> str:

@@ -84,15 +84,15 @@ def _events(expected: Sequence[wire.Event], seen: Sequence[wire.Event]) -> list[
 
 def notes(have: wire.Event | None, want: wire.Event | None) -> list[str]:
     """The short codes in ``have`` put into words, those alone in which ``want`` differs."""
-    said: list[str] = []
+    lines: list[str] = []
     if have is None:
-        return said
+        return lines
     if have.kind in layout.ANSWERED and (want is None or have.value != want.value):
         meaning = REFUSALS.get(Status(have.value)) if have.value in set(Status) else None
-        said += [f"{prose.status_name(have.value)}: {meaning}"] if meaning else []
+        lines += [f"{prose.status_name(have.value)}: {meaning}"] if meaning else []
     if have.abi and (want is None or have.abi != want.abi):
-        said.append(f"ABI violations {have.abi:#x}: {', '.join(prose.violations(have))}")
-    return said
+        lines.append(f"ABI violations {have.abi:#x}: {', '.join(prose.violations(have))}")
+    return lines
 
 
 def code(result: Result, plan: Plan, control: str | None = None) -> list[Block]:

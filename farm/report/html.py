@@ -189,19 +189,19 @@ def look(counts: Mapping[Verdict, int]) -> str:
 
 def _grid(material: Material) -> dict[str, Any]:
     """Variants down, mechanism and engine across; a square leads to its cells."""
-    made = grid(material.results)
-    mechanisms = list(dict.fromkeys(mechanism for mechanism, _ in made.columns))
-    columns = sorted(made.columns, key=lambda column: mechanisms.index(column[0]))
+    cell_grid = grid(material.results)
+    mechanisms = list(dict.fromkeys(mechanism for mechanism, _ in cell_grid.columns))
+    columns = sorted(cell_grid.columns, key=lambda column: mechanisms.index(column[0]))
     starts = {next(i for i, column in enumerate(columns) if column[0] == name) for name in mechanisms}
     heads = [(name, len(list(group))) for name, group in itertools.groupby(columns, key=lambda column: column[0])]
     rows: list[dict[str, Any]] = []
-    for row in made.rows:
-        variant, toolchain = made.built[row]
-        known = material.plan.variants.get(variant)
-        architecture = known.architecture if known else None
+    for row in cell_grid.rows:
+        variant, toolchain = cell_grid.built[row]
+        row_variant = material.plan.variants.get(variant)
+        architecture = row_variant.architecture if row_variant else None
         squares: list[dict[str, Any] | None] = []
         for mechanism, engine in columns:
-            square = made.squares.get((row, (mechanism, engine)))
+            square = cell_grid.squares.get((row, (mechanism, engine)))
             if square is None:
                 squares.append(None)
                 continue
@@ -230,8 +230,8 @@ def _grid(material: Material) -> dict[str, Any]:
 
 def _agreement(material: Material) -> list[dict[str, Any]]:
     """A row for each scenario, and each kind of CPU that it asks about: how many traces over how many cells."""
-    known = material.plan.scenarios
-    order = {name: number for number, name in enumerate(known)}
+    scenarios = material.plan.scenarios
+    order = {name: number for number, name in enumerate(scenarios)}
     rows = []
     for (name, expected), ran in comparable(material.results).items():
         traces = Counter(result.trace for result in ran)
@@ -239,7 +239,7 @@ def _agreement(material: Material) -> list[dict[str, Any]]:
         others = [result for result in ran if result.trace != usual]
         rows.append(
             {
-                "id": known[name].id if name in known else "",
+                "id": scenarios[name].id if name in scenarios else "",
                 "name": name,
                 "order": order.get(name, len(order)),
                 "expected": expected,

@@ -163,9 +163,9 @@ def _pages(results: Sequence[Result], plan: Plan, texts: Table) -> dict[int, dic
     pages: dict[int, dict[str, Any]] = {}
     room = ROOM
     for number in list(chosen)[:PAGES]:
-        known = len(texts)
+        texts_before = len(texts)
         page = _page(results[number], plan, texts)
-        room -= len(msgspec.json.encode(page)) + sum(len(text) + 3 for text in list(texts)[known:])
+        room -= len(msgspec.json.encode(page)) + sum(len(text) + 3 for text in list(texts)[texts_before:])
         if room < 0:
             break
         pages[number] = page

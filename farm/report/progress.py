@@ -69,8 +69,8 @@ class Progress:
         if self._verbose:
             for result in results:
                 why = f"  {self._once(result.reason) or outcome(result, self._plan)}"
-                said = printable(f"{result.verdict!s:<16} {result.cell}{why}")
-                self._console.print(said, markup=False, highlight=False, soft_wrap=True)
+                text = printable(f"{result.verdict!s:<16} {result.cell}{why}")
+                self._console.print(text, markup=False, highlight=False, soft_wrap=True)
         elif not self._live and (self._done - self._said >= self._total / 4 or self._done == self._total):
             self._said = self._done
             self._console.print(f"{self._done:,}/{self._total:,} cells, {self._failed:,} failed", highlight=False)

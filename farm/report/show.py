@@ -119,10 +119,10 @@ def _pairs(
     if seen is None:
         have = [""] * rows
     elif seen is not expected:
-        found = [str(event) for event in seen] + ["nothing: the trace ends"] * (rows - len(seen))
+        observed = [str(event) for event in seen] + ["nothing: the trace ends"] * (rows - len(seen))
         pairs = zip(expected, seen, strict=False)
         same = [a == b for a, b in pairs] + [False] * (rows - min(len(expected), len(seen)))
-        have = [_SAME if equal else text for equal, text in zip(same, found, strict=True)]
+        have = [_SAME if equal else text for equal, text in zip(same, observed, strict=True)]
     first = next((n for n, text in enumerate(have) if text not in ("", _SAME)), None)
     half = max((width - 8) // 2, 30)
     if have != [""] * rows and have != [_SAME] * rows:

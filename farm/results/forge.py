@@ -47,7 +47,7 @@ def known_seconds(paths: Iterable[Path]) -> tuple[dict[Cell, float], list[str]]:
 
     Raises :class:`~farm.errors.UsageError` for a path without results, and for a file that never had any.
     """
-    known: dict[Cell, float] = {}
+    seconds_by_cell: dict[Cell, float] = {}
     complaints = []
     for path in journals.files_in(named := list(paths)):
         try:
@@ -58,8 +58,8 @@ def known_seconds(paths: Iterable[Path]) -> tuple[dict[Cell, float], list[str]]:
             complaints.append(str(error))
             continue
         ran = (result for result in recorded.results if result.verdict not in SKIPPED)
-        known |= {result.cell: result.seconds for result in ran if 0 <= result.seconds < _ENDLESS}
-    return known, complaints
+        seconds_by_cell |= {result.cell: result.seconds for result in ran if 0 <= result.seconds < _ENDLESS}
+    return seconds_by_cell, complaints
 
 
 def baseline(path: Path) -> tuple[Recorded | None, str | None]:

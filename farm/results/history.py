@@ -144,7 +144,7 @@ def record(run: Run, results: Sequence[Result], lines: Lines | None = None) -> t
             times.setdefault((cell.variant, cell.mechanism, cell.toolchain, cell.engine), []).append(result.seconds)
     began = [result for result in results if result.began]
     seconds = max(r.began + r.seconds for r in began) - min(r.began for r in began) if began else None
-    made = Record(
+    kept = Record(
         identity.hexdigest(),
         run,
         _sha256(cells),
@@ -158,7 +158,7 @@ def record(run: Run, results: Sequence[Result], lines: Lines | None = None) -> t
         ],
         lines,
     )
-    return made, Cells(made.cells, cells)
+    return kept, Cells(kept.cells, cells)
 
 
 def _sha256(cells: list[Cell]) -> str:
@@ -354,8 +354,8 @@ class History:
         """The runs, or the ``last`` of them, the oldest first."""
         with self._guarded():
             limit = -1 if last is None else min(last, _MOST)
-            found = self._db.execute("SELECT record FROM run ORDER BY started DESC, id DESC LIMIT ?", (limit,))
-            return [self._read(packed) for (packed,) in found][::-1]
+            rows = self._db.execute("SELECT record FROM run ORDER BY started DESC, id DESC LIMIT ?", (limit,))
+            return [self._read(packed) for (packed,) in rows][::-1]
 
     def cells(self, sha256: str) -> list[Cell]:
         """The cells that a record names."""

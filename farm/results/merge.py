@@ -43,9 +43,9 @@ class Merged:
     @property
     def shown(self) -> list[Result]:
         """A result for every planned cell, for reports: what is missing must not look as if all were well."""
-        known = {result.cell: unfinished(result) for result in self.unfinished}
-        known |= {result.cell: result for result in self.results}
-        return [known.get(planned.cell) or lost(planned.cell) for planned in self.plan.cells]
+        by_cell = {result.cell: unfinished(result) for result in self.unfinished}
+        by_cell |= {result.cell: result for result in self.results}
+        return [by_cell.get(planned.cell) or lost(planned.cell) for planned in self.plan.cells]
 
 
 @dataclass(frozen=True)

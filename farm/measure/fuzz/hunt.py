@@ -59,29 +59,29 @@ def survey(selection: Selection, control: str | None = None, jobs: int = 1, time
     """
     if control is not None and control not in CONTROLS:
         raise UnknownNameError("control", control, CONTROLS)
-    made = plan.make(selection)
+    selected = plan.make(selection)
     options = selection.path_options()
     holes: Counter[Hole] = Counter()
-    found: list[tuple[image.Spec, str]] = []
-    for planned in made.cells:
-        cell, variant = planned.cell, made.variants[planned.cell.variant]
+    guests: list[tuple[image.Spec, str]] = []
+    for planned in selected.cells:
+        cell, variant = planned.cell, selected.variants[planned.cell.variant]
         if planned.hole:
             holes[planned.hole] += 1
         elif control is None or CONTROLS[control].applies(variant, cell.mechanism, variant.features(cell.engine)):
-            found.append((image.Spec(variant, cell.mechanism, cell.toolchain, control), cell.engine))
-    if not found:
-        runs_none = holes.total() == len(made.cells)
+            guests.append((image.Spec(variant, cell.mechanism, cell.toolchain, control), cell.engine))
+    if not guests:
+        runs_none = holes.total() == len(selected.cells)
         why = next(iter(holes)).reason if runs_none else f"{control} changes none of the selected guests"
         raise FarmError(f"nothing to run: {why}")
-    warm_up([engine for _, engine in found], min(jobs, len(found)))
-    images = build.images(list(dict.fromkeys(spec for spec, _ in found)), jobs)
+    warm_up([engine for _, engine in guests], min(jobs, len(guests)))
+    images = build.images(list(dict.fromkeys(spec for spec, _ in guests)), jobs)
     benches = []
-    for spec, engine in found:
+    for spec, engine in guests:
         built = images[spec]
         if isinstance(built, Exception):
             raise built
         benches.append(Bench.of(spec, engine, timeout, options, built))
-    return Ground(tuple(benches), made, holes)
+    return Ground(tuple(benches), selected, holes)
 
 
 @dataclass
@@ -200,8 +200,8 @@ class _Lanes:
         """The first job of a guest of this thread or of nobody's; else the first."""
         me = threading.get_ident()
         with self._lock:
-            mine = (i for i, job in enumerate(self._waiting) if self._owners.get(job.bench, me) == me)
-            job = self._waiting.pop(next(mine, 0))
+            candidates = (i for i, job in enumerate(self._waiting) if self._owners.get(job.bench, me) == me)
+            job = self._waiting.pop(next(candidates, 0))
             self._owners[job.bench] = me
         return job
 
