@@ -24,7 +24,7 @@ from farm.guest import arch_toml
 from farm.guest.toolchain import Gcc, Zig
 from farm.guest.variant import GccSettings, QemuUserSettings
 
-#: What a dependency is there for; the others serve the farm as a whole.
+#: Purpose of a dependency; those not listed serve the farm as a whole.
 _PURPOSE = {
     "unicorn": "the unicorn engine",
     "ziglang": "building images",
@@ -75,7 +75,7 @@ def _python() -> Finding:
 
 
 def _dependencies() -> list[Finding]:
-    """What the installed package itself says that it needs."""
+    """A finding for each dependency that the installed package declares."""
     from packaging.requirements import Requirement
 
     try:
@@ -86,27 +86,27 @@ def _dependencies() -> list[Finding]:
     for requirement in map(Requirement, declared):
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
             continue
-        what, found = requirement.name, None
+        what, version = requirement.name, None
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found = importlib.metadata.version(requirement.name)
-        if found and not requirement.specifier.contains(found, prereleases=True):
-            what, found = f"{what} {requirement.specifier}, not {found}", None
+            version = importlib.metadata.version(requirement.name)
+        if version and not requirement.specifier.contains(version, prereleases=True):
+            what, version = f"{what} {requirement.specifier}, not {version}", None
         needed_by = _PURPOSE.get(requirement.name, "the farm")
-        install = None if found else _pip(str(requirement))
-        findings.append(Finding(what, found, needed_by, install, required=True))
+        install = None if version else _pip(str(requirement))
+        findings.append(Finding(what, version, needed_by, install, required=True))
     return findings
 
 
 def _zig() -> Finding:
-    found = _ask([sys.executable, "-P", "-m", "ziglang", "version"])
-    install = None if found else _pip("--force-reinstall", *shlex.split(Zig.install)[2:])
-    return Finding("zig compiler", found, "building images", install, required=True)
+    version = _ask([sys.executable, "-P", "-m", "ziglang", "version"])
+    install = None if version else _pip("--force-reinstall", *shlex.split(Zig.install)[2:])
+    return Finding("zig compiler", version, "building images", install, required=True)
 
 
 def _unicorn() -> Finding:
-    found = _ask([sys.executable, "-P", "-W", "ignore", "-c", "import unicorn; print(unicorn.__version__)"])
-    install = None if found else _pip("--force-reinstall", "unicorn")
-    return Finding("unicorn library", found, "the unicorn engine", install, required=True)
+    version = _ask([sys.executable, "-P", "-W", "ignore", "-c", "import unicorn; print(unicorn.__version__)"])
+    install = None if version else _pip("--force-reinstall", "unicorn")
+    return Finding("unicorn library", version, "the unicorn engine", install, required=True)
 
 
 def _cache() -> Finding:
@@ -131,10 +131,10 @@ def _compilers() -> list[Finding]:
             users.setdefault((f"{settings.prefix}gcc", settings.package), []).append(variant.name)
     findings = []
     for (command, package), variants in sorted(users.items()):
-        found = _ask([command, "--version"]) if shutil.which(command) else None
-        install = None if found else _apt(package)
+        version = _ask([command, "--version"]) if shutil.which(command) else None
+        install = None if version else _apt(package)
         needed_by = f"gcc on {', '.join(variants)}"
-        findings.append(Finding(command, found, needed_by, install, required=False, package=package))
+        findings.append(Finding(command, version, needed_by, install, required=False, package=package))
     return findings
 
 
@@ -147,46 +147,46 @@ def _emulators() -> list[Finding]:
             users.setdefault((settings.package, settings.binary), []).append(variant.name)
     findings = []
     for (package, binary), variants in sorted(users.items()):
-        found = _ask([binary, "--version"]) if shutil.which(binary) else None
+        version = _ask([binary, "--version"]) if shutil.which(binary) else None
         needed_by = f"qemu-user on {', '.join(variants)}"
-        install = None if found else _apt(package)
-        findings.append(Finding(binary, found, needed_by, install, required=False, package=package))
+        install = None if version else _apt(package)
+        findings.append(Finding(binary, version, needed_by, install, required=False, package=package))
     return findings
 
 
 def _debugger(*, install: bool) -> Finding:
-    """Offered but left to the user, unless ``install``: no cell needs it."""
-    found = _ask(["gdb-multiarch", "--version"]) if shutil.which("gdb-multiarch") else None
-    remedy = None if found else _apt("gdb-multiarch")
+    """The debugger: offered but left to the user, unless ``install``, for no cell needs it."""
+    version = _ask(["gdb-multiarch", "--version"]) if shutil.which("gdb-multiarch") else None
+    remedy = None if version else _apt("gdb-multiarch")
     package = "gdb-multiarch" if install else None
-    return Finding("gdb-multiarch", found, "debugging a cell", remedy, required=False, package=package)
+    return Finding("gdb-multiarch", version, "debugging a cell", remedy, required=False, package=package)
 
 
 def _browser() -> Finding:
-    """Chromium, or what comes of it."""
+    """The browser that tests the report: Chromium, or another of :data:`BROWSERS`."""
     here = next(filter(None, map(shutil.which, BROWSERS)), None)
-    found = _ask([here, "--version"]) if here else None
-    remedy = None if found else _apt(BROWSERS[0])
-    return Finding(BROWSERS[0], found, "tests of report.html", remedy, required=False, package=BROWSERS[0])
+    version = _ask([here, "--version"]) if here else None
+    remedy = None if version else _apt(BROWSERS[0])
+    return Finding(BROWSERS[0], version, "tests of report.html", remedy, required=False, package=BROWSERS[0])
 
 
 def _example() -> Finding:
     """The compiler of an architecture that the documentation adds."""
     command, package = "or1k-elf-gcc", "gcc-or1k-elf"
-    found = _ask([command, "--version"]) if shutil.which(command) else None
-    remedy = None if found else _apt(package)
-    return Finding(command, found, "tests of examples/or1k", remedy, required=False, package=package)
+    version = _ask([command, "--version"]) if shutil.which(command) else None
+    remedy = None if version else _apt(package)
+    return Finding(command, version, "tests of examples/or1k", remedy, required=False, package=package)
 
 
 def _ask(command: list[str]) -> str | None:
     """The version that a program names when it is run; None if it does not run."""
     try:
-        said = subprocess.run(
+        output = subprocess.run(
             command, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL, timeout=_ASK_SECONDS
         ).stdout
     except (OSError, subprocess.SubprocessError):
         return None
-    version = re.search(r"\d+(?:\.\d+)+", said)
+    version = re.search(r"\d+(?:\.\d+)+", output)
     return version[0] if version else None
 
 
@@ -262,13 +262,13 @@ def install(findings: Iterable[Finding]) -> int:
     # An update that fails need not matter: what is known already may be enough, and other lists are not our business.
     words = _run([*command, "update"])[1]
     install = [*command, "install", "-y", "--no-install-recommends"]
-    ended, said = _run([*install, *packages])
+    ended, output = _run([*install, *packages])
     if ended and len(packages) > 1:  # one that this distribution lacks must not keep the others away
         tried = {package: _run([*install, package]) for package in packages}
         packages = [package for package, (failed, _) in tried.items() if failed]
-        ended, said = max(tried.values())
+        ended, output = max(tried.values())
     if ended:
-        _say(f"{words}{said}".rstrip())
+        _say(f"{words}{output}".rstrip())
         _say(f"could not install {' '.join(packages)} (apt-get ended with {ended}); {meanwhile}")
         return 3
     absent = [finding.what for finding in missing if shutil.which(finding.what) is None]
@@ -280,7 +280,7 @@ def install(findings: Iterable[Finding]) -> int:
 
 
 def _root() -> list[str] | None:
-    """What to put before a command so that root runs it; None if that is not possible without asking."""
+    """Words to put before a command so that root runs it; None if that is not possible without a password."""
     if os.geteuid() == 0:
         return []
     sudo = shutil.which("sudo")
@@ -288,7 +288,7 @@ def _root() -> list[str] | None:
 
 
 def _run(command: list[str]) -> tuple[int, str]:
-    """How the command ended, and all it said."""
+    """Runs a command; returns its exit status and its output."""
     try:
         done = subprocess.run(
             command,

@@ -87,7 +87,7 @@ class Guest:
             (self._session.release if self._pooled else self._session.close)()
 
     def call(self, x: int = 0, function: int = 0, shape: Shape | str = Shape.TAIL, **options: Any) -> int:
-        """What the call site returns: for the shape ``tail`` what the function does, for ``used`` one more.
+        """The call site's return value: the function's own for the shape ``tail``, one more for ``used``.
 
         ``options`` are those of :func:`farm.scenario.call`: ``count``, ``at``, ``inside``.
         """
@@ -138,13 +138,13 @@ class Guest:
         return self._send(steps, keep=True)
 
     def code(self, function: int | None = None) -> list[str]:
-        """What is patched, disassembled: as linked and as it is now, of ``function`` or of all that differ."""
+        """Disassembly of the patched code, as linked and as it is now: of ``function``, or of all that differ."""
         before, after = self._before, self._after
         if function is not None:
             check.steps((scenario.code(function),), first=self._numbers)
             each = len(before) // len(FUNCTIONS)
-            mine = slice(function * each, (function + 1) * each)
-            after = before[: mine.start] + after[mine] + before[mine.stop :]
+            of_function = slice(function * each, (function + 1) * each)
+            after = before[: of_function.start] + after[of_function] + before[of_function.stop :]
         image, start = self._image, self._image.patched[0]
         return disassemble.listing(
             disassemble.patched(
@@ -174,12 +174,12 @@ class Guest:
         return events
 
     def _is_pristine(self) -> bool:
-        """Whether the session's child can be brought back to the linked image."""
+        """Returns whether the session's child can be brought back to the linked image."""
         reply = self._session.run(self._program(()), keep=False)
         return not reply.failure and not reply.spoils
 
     def _foreseen(self, steps: tuple[Step, ...]) -> Reference:
-        """What a guest that makes no mistake would be after ``steps``; as it was if the model leaves that open.
+        """The state of a faultless guest after ``steps``; the state before them if the model leaves that open.
 
         Raises :class:`~farm.errors.UsageError` if it had no room for the events.
         """
@@ -216,7 +216,7 @@ class Guest:
         return GuestDied(self._death)
 
     def _locate(self) -> int | None:
-        """Where it crashed, from one that does all the same in a single program, if that is not too long."""
+        """The place of the crash, from a guest that does all the same in a single program, if that is not too long."""
         try:
             program = self._program(self.steps)
         except UsageError:
@@ -250,14 +250,14 @@ def boot(
     own = None if source is None else _path("source", source).resolve()
     seconds = timeout_of(timeout, "timeout")
     tools = () if toolchain is None else (toolchain,)
-    made = plan.make(plan.Selection((arch,), (mechanism,), (engine,), tools, ANY_SCENARIO, arch_path=folders))
-    if len(made.cells) != 1:
-        raise UsageError(f"boot one guest at a time: {arch}, {mechanism}, {engine} name {len(made.cells)}")
-    cell = made.cells[0].cell
-    hole = plan.hole_of(made, cell)
+    selected = plan.make(plan.Selection((arch,), (mechanism,), (engine,), tools, ANY_SCENARIO, arch_path=folders))
+    if len(selected.cells) != 1:
+        raise UsageError(f"boot one guest at a time: {arch}, {mechanism}, {engine} name {len(selected.cells)}")
+    cell = selected.cells[0].cell
+    hole = plan.hole_of(selected, cell)
     if hole:
         raise MissingToolError(*hole.missing) if hole.missing else UsageError(hole.reason)
-    spec = image.Spec(made.variants[cell.variant], cell.mechanism, cell.toolchain, source=own)
+    spec = image.Spec(selected.variants[cell.variant], cell.mechanism, cell.toolchain, source=own)
     return Guest(spec, cell.engine, seconds)
 
 

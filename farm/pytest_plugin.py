@@ -41,7 +41,7 @@ _KNOWN_BAD = pytest.StashKey["Quarantine | None"]()
 
 
 class Boot(NamedTuple):
-    """What an item boots, or the reason why it cannot."""
+    """The guest that an item boots, or the reason why it cannot."""
 
     spec: Spec
     planned: Planned
@@ -121,7 +121,7 @@ def arch_path(config: pytest.Config) -> tuple[Path, ...]:
 
 
 def is_left_out(cell: Cell, config: pytest.Config) -> bool:
-    """The options exclude ``cell``."""
+    """Returns whether the options exclude ``cell``."""
     return any(getattr(cell, attribute) not in names for attribute, names in config.stash[_ALLOWED].items())
 
 
@@ -275,7 +275,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
 
 
 def _trace(guest: Guest) -> str:
-    """What was asked of the guest, and below each step what it observed."""
+    """The steps asked of the guest, and below each what the guest observed."""
     from farm.scenario.model import size
 
     lines: list[str] = []

@@ -47,7 +47,7 @@ def _fail(error: FarmError) -> NoReturn:
 
 
 def _spelled(error: UnicodeError) -> tuple[str, int]:
-    """What stands for characters that the output's encoding has not, and where to go on."""
+    """A spelling of the characters that the output's encoding lacks, and the position to go on from."""
     assert isinstance(error, UnicodeEncodeError)
     return "".join(SPELLED.get(c, "?") for c in error.object[error.start : error.end]), error.end
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from farm.run.plan import Plan, Selection
     from farm.run.verdict import Result
 
-#: Each is a module of its name, in the order in which one meets them.
+#: Commands, each a module of that name, in the order in which one meets them.
 COMMANDS = [
     "run",
     "plan",
@@ -151,7 +151,7 @@ def selection_of(
     arch_path: list[Path] | None,
     scenario_path: list[Path] | None,
 ) -> Selection:
-    """What the selectors ask for."""
+    """The selection that the selectors ask for."""
     from farm.run.plan import Selection
 
     return Selection(
@@ -184,7 +184,7 @@ def only_one(**given: object) -> None:
 
 
 def resolved(paths: Sequence[Path] | None) -> tuple[Path, ...]:
-    """What an option names that may be given several times, wherever one goes from here."""
+    """Absolute paths of an option that may be given several times, so that a change of folder does no harm."""
     return tuple(path.resolve() for path in paths or ())
 
 
@@ -265,7 +265,7 @@ def write(path: Path, content: bytes | Iterable[bytes]) -> None:
 
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """While no other run writes into ``folder``.
+    """A context in which no other run writes into ``folder``.
 
     Raises :class:`~farm.errors.UsageError` if one does, and :class:`~farm.errors.OutputError`.
     """
@@ -300,7 +300,7 @@ _REPORTS = ("junit.xml", "summary.md", "results.ktap", "trace.json", "badge.svg"
 
 
 def remove_reports(folder: Path) -> None:
-    """Take away what earlier results were made into.  Raises :class:`~farm.errors.OutputError`."""
+    """Remove the reports of earlier results.  Raises :class:`~farm.errors.OutputError`."""
     for path in (folder / name for name in _REPORTS):
         try:
             path.unlink(missing_ok=True)
@@ -310,7 +310,7 @@ def remove_reports(folder: Path) -> None:
 
 @contextlib.contextmanager
 def closing_engines() -> Iterator[None]:
-    """Leave no child behind, however it ends."""
+    """A context that leaves no child behind, however it ends."""
     try:
         yield
     finally:
@@ -326,8 +326,8 @@ def write_reports(results: list[Result], plan: Plan, run: Run, folder: Path, com
     from farm.report import Material, badge, chrome, html, junit, ktap, markdown
 
     beside = html.found(folder)
-    said = [*complaints, *beside.complaints]
-    material = Material(run, results, plan, said, beside.costs, beside.coverage, beside.tables)
+    all_complaints = [*complaints, *beside.complaints]
+    material = Material(run, results, plan, all_complaints, beside.costs, beside.coverage, beside.tables)
     try:
         write(folder / "junit.xml", junit.render(results, plan, run))
         write(folder / "summary.md", markdown.render(results, plan, run, complaints).encode())

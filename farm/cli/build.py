@@ -34,11 +34,11 @@ def build(
 
     if control is not None and control not in CONTROLS:
         raise UnknownNameError("control", control, CONTROLS)
-    made = plans.make(selection_of(arch, mechanism, None, toolchain, None, None, arch_path, None))
+    plan = plans.make(selection_of(arch, mechanism, None, toolchain, None, None, arch_path, None))
     specs = dict.fromkeys(
-        image.Spec(made.variants[p.cell.variant], p.cell.mechanism, p.cell.toolchain, control)
-        for p in made.cells
-        if not mechanisms.load()[p.cell.mechanism].missing(made.variants[p.cell.variant])
+        image.Spec(plan.variants[p.cell.variant], p.cell.mechanism, p.cell.toolchain, control)
+        for p in plan.cells
+        if not mechanisms.load()[p.cell.mechanism].missing(plan.variants[p.cell.variant])
     )
     failures: list[FarmError] = []
     for spec, built in builds.images(list(specs), jobs).items():

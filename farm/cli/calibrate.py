@@ -55,14 +55,14 @@ def calibrate(
     from farm.report import calibration
     from farm.run import plan as plans
 
-    made = plans.make(selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path))
+    plan = plans.make(selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path))
     names = plans.choose(control or (), list(CONTROLS), "control")
     folder = output_folder(output) if output else None
     with closing_engines(), workers(jobs) as pool:
-        findings = measure(made, names, pool, lambda _: None)
+        findings = measure(plan, names, pool, lambda _: None)
     if not findings:
         raise FarmError("nothing to calibrate: no selected scenario claims to detect what the selected controls plant")
-    table = calibration.table(findings, made, names)
+    table = calibration.table(findings, plan, names)
     if folder:
         write(folder / f"{table.name}.json", as_json(table))
     calibration.show(table, console_for())

@@ -45,7 +45,7 @@ app.add_typer(ci, name="ci", help="Run a plan on many machines of a forge, and l
 
 
 class Format(enum.Enum):
-    """What ``farm ci plan`` prints."""
+    """Output formats of ``farm ci plan``."""
 
     GITHUB = "github"
     GITLAB = "gitlab"
@@ -96,13 +96,13 @@ def plan(
     quarantines.find(quarantine, selection)  # what every shard would refuse is refused here
     made = plans.make(selection)
     forge.some_work(made)
-    known, complaints = forge.known_seconds(durations or [])
+    known_seconds, complaints = forge.known_seconds(durations or [])
     for complaint in complaints:
         typer.echo(complaint, err=True)
     if max_minutes is not None:
-        division = divisions.fit(made.cells, 60 * max_minutes, jobs, known)
+        division = divisions.fit(made.cells, 60 * max_minutes, jobs, known_seconds)
     else:
-        division = divisions.divide(made.cells, shards or 1, known)
+        division = divisions.divide(made.cells, shards or 1, known_seconds)
         if division.count < (shards or 1):
             typer.echo(
                 f"--shards {shards}: there is work for {division.count}, so that is how many there are", err=True

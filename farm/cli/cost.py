@@ -44,10 +44,10 @@ def cost(
     from farm.run import plan as plans
 
     only_one(json=json, markdown=markdown)
-    made = plans.make(selection_of(arch, ["pointer"], engine, toolchain, list(ANY_SCENARIO), None, arch_path, None))
+    plan = plans.make(selection_of(arch, ["pointer"], engine, toolchain, list(ANY_SCENARIO), None, arch_path, None))
     folder = output_folder(output) if output else None
     with closing_engines():
-        costs = measure_all(made, jobs)
+        costs = measure_all(plan, jobs)
     if folder:
         write(folder / "cost.json", as_json(costs))
     if json:

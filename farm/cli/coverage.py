@@ -66,17 +66,17 @@ def coverage(
     errors = console_for(stderr=True)
     with closing_engines(), Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
         task = progress.add_task("guests", total=None)
-        found = measure_all(plan, jobs, timeout, lambda done, of: progress.update(task, completed=done, total=of))
-    document = as_json(found)
+        measured = measure_all(plan, jobs, timeout, lambda done, of: progress.update(task, completed=done, total=of))
+    document = as_json(measured)
     write(folder / "coverage.json", document)
-    write(folder / "lcov.info", lcov.render(found, Path.cwd()).encode())
+    write(folder / "lcov.info", lcov.render(measured, Path.cwd()).encode())
     if json:
         typer.echo(document.decode())
     else:
         console = console_for()
-        reports.show(found, console)
+        reports.show(measured, console)
         console.print(f"coverage.json and lcov.info in {folder}", highlight=False)
-    if not any(unit.sources or unit.failed for unit in found.units):
+    if not any(unit.sources or unit.failed for unit in measured.units):
         raise FarmError("nothing was measured: no cell of the plan can run here")
     status = ci_status(any(planned.verdict is Verdict.NOT_RUN for planned in plan.cells), errors)
-    raise typer.Exit(1 if complaints(found) else status)
+    raise typer.Exit(1 if complaints(measured) else status)

@@ -52,26 +52,26 @@ def debug(
     plan, planned = plans.one(cell, resolved(arch_path), resolved(scenario_path))
     control = control_of(control, plan)
     prepared = debugging.prepare(plan, planned.cell, control)
-    found = debugging.find_gdb(gdb)
+    gdb_path = debugging.find_gdb(gdb)
     version = prepared.bench.engine.version(prepared.bench.variant) if not prepared.missing else "missing"
     typer.echo(f"{prepared.cell}{f' with {control}' if control else ''}, {prepared.cell.engine} {version}")
     if prepared.note:
         typer.echo(prepared.note)
     unattended = batch or script is not None
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    if unattended and found is None:
+    if unattended and gdb_path is None:
         raise MissingToolError(*debugging.MISSING_GDB)
-    if print_only or found is None or (not unattended and (prepared.missing or not terminal)):
-        for line in debugging.commands(prepared, found):
+    if print_only or gdb_path is None or (not unattended and (prepared.missing or not terminal)):
+        for line in debugging.commands(prepared, gdb_path):
             typer.echo(line)
         return
-    answer = debugging.run(prepared, found, batch=batch, extra=script, timeout=timeout)
+    answer = debugging.run(prepared, gdb_path, batch=batch, extra=script, timeout=timeout)
     failed = _say_outcome(plan, prepared.bench, plan.scenarios[prepared.cell.scenario], answer, control)
     raise typer.Exit(int(failed and bool(answer or batch)))  # a session may end before the guest does
 
 
 def _say_outcome(plan: Plan, bench: Bench, scenario: Scenario, answer: bytes, control: str | None) -> bool:
-    """Say what the guest's trace says, if it left one; whether the cell failed."""
+    """Print what the guest's trace says, if it left one; returns whether the cell failed."""
     from farm.engines import Reply
     from farm.report import show as reports
 

@@ -12,7 +12,7 @@ from farm.cli.app import app, as_json, console_for, write
 
 
 class Format(enum.StrEnum):
-    """How a comparison is written."""
+    """Output formats of ``farm diff``."""
 
     TEXT = "text"
     MARKDOWN = "markdown"
@@ -32,15 +32,15 @@ def diff(
     a, b = diffs.load(before), diffs.load(after)
     for complaint in a.complaints + b.complaints:
         typer.echo(complaint, err=True)
-    found = diffs.compare(a, b, (typer.format_filename(before), typer.format_filename(after)))
+    comparison = diffs.compare(a, b, (typer.format_filename(before), typer.format_filename(after)))
     if format_ is Format.JSON:
-        text = as_json(found).decode() + "\n"
+        text = as_json(comparison).decode() + "\n"
     else:
-        text = reports.markdown(found) if format_ is Format.MARKDOWN else reports.text(found)
+        text = reports.markdown(comparison) if format_ is Format.MARKDOWN else reports.text(comparison)
     if output:
         write(output, text.encode())
     elif format_ is Format.TEXT:
-        reports.show(found, console_for())
+        reports.show(comparison, console_for())
     else:
         typer.echo(text, nl=False)
-    raise typer.Exit(1 if found.regression else 0)
+    raise typer.Exit(1 if comparison.regression else 0)

@@ -51,7 +51,7 @@ def _file(chosen: Path | None) -> Path:
 
 
 def _record(folder: Path, run: Run, results: Sequence[Result]) -> tuple[Record, Cells]:
-    """What is kept of a run, with the coverage of its folder if that can be read."""
+    """The record of a run, with the coverage of its folder if that can be read."""
     from farm.results import history as histories
 
     try:

@@ -34,14 +34,14 @@ def list_(
 ) -> None:
     from farm.cli.listing import brief, rows
 
-    found = rows(what, tuple(arch_path or ()), tuple(scenario_path or ()))
+    listed = rows(what, tuple(arch_path or ()), tuple(scenario_path or ()))
     if controls:
         if what != "scenarios":
             raise UsageError(f"--controls: {what} have none; it goes with `farm list scenarios`")
-        found = [{"name": row["name"], "controls": row["controls"]} for row in found if not row["absent"]]
+        listed = [{"name": row["name"], "controls": row["controls"]} for row in listed if not row["absent"]]
     if json:
-        typer.echo(as_json(found).decode())
+        typer.echo(as_json(listed).decode())
         return
-    width = max(len(row["name"]) for row in found)
-    for row in found:
+    width = max(len(row["name"]) for row in listed)
+    for row in listed:
         typer.echo(f"{row['name']:<{width}}  " + "  ".join(brief(v) for k, v in row.items() if k != "name"))

@@ -1,4 +1,4 @@
-"""What ``farm list`` shows: rows of what there is, each a dictionary with a ``name``."""
+"""Rows for ``farm list``: each is a dictionary with a ``name``."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _baselines() -> list[dict[str, Any]]:
 
 
 def _instructions(arch_path: tuple[Path, ...]) -> list[dict[str, Any]]:
-    """What each mechanism changes on each variant, how, and how far that reaches."""
+    """The instruction that each mechanism changes on each variant, with which store, and how far it reaches."""
     rows = []
 
     def row(variant: str, mechanism: str, instruction: str, store: str, reach: str) -> None:

@@ -40,10 +40,10 @@ def report(
         typer.echo(complaint, err=True)
     selection = plans.Selection(arch_path=resolved(arch_path), scenario_path=resolved(scenario_path))
     scenarios, variants = suite.load(selection.scenario_path), arch_toml.load(selection.arch_path)
-    made = plans.Plan(tuple(Planned(result.cell) for result in results), scenarios, variants, selection)
-    write_reports(results, made, header, output, complaints)
+    plan = plans.Plan(tuple(Planned(result.cell) for result in results), scenarios, variants, selection)
+    write_reports(results, plan, header, output, complaints)
     console = console_for()
-    terminal.show(results, made, console, verbose=verbose)
+    terminal.show(results, plan, console, verbose=verbose)
     raise typer.Exit(3 if missing else status_of(results, console, part=bool(header.shard)))
 
 
@@ -62,8 +62,8 @@ def _completed(path: Path, header: Run, results: list[Result], complaints: list[
     except UsageError as error:
         complaints.append(str(error))
         return False
-    known = {result.cell for result in results}
-    missing = [each.cell for each in planned if each.cell not in known]
+    with_result = {result.cell for result in results}
+    missing = [each.cell for each in planned if each.cell not in with_result]
     if missing:
         complaints.append(f"{len(missing):,} planned cells have no result, first {missing[0]}; --resume runs them")
     results += map(lost, missing)

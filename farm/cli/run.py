@@ -62,11 +62,11 @@ def _require(plan: Plan, required: list[str]) -> None:
     for name in required:
         if EngineName.of(name).engine not in engines():
             raise UnknownNameError("engine", name, engines())
-        mine = [p for p in plan.cells if p.cell.engine == name]
-        missing = next((p for p in mine if p.verdict is Verdict.NOT_RUN), None)
+        of_engine = [p for p in plan.cells if p.cell.engine == name]
+        missing = next((p for p in of_engine if p.verdict is Verdict.NOT_RUN), None)
         if missing:
             raise FarmError(f"required engine {name} cannot run {missing.cell}: {missing.reason}")
-        if not any(p.verdict is None for p in mine):
+        if not any(p.verdict is None for p in of_engine):
             raise FarmError(f"required engine {name} runs no cell of this plan")
 
 
@@ -293,7 +293,7 @@ def _execute(
 
 
 def _kept(journal: Journal, plan: Plan, folder: Path) -> str:
-    """Where the results of a run are that did not come to its end."""
+    """A sentence on where the results of an unfinished run are, and which command goes on from there."""
     done, planned = len(journal.results), len(plan.cells)
     rest = "--resume runs the rest" if done < planned else f"`farm report {folder}` makes their reports"
     return f"{done:,} of {planned:,} results are in {journal.path}; {rest}"

@@ -37,11 +37,11 @@ def show(
     recorded = journals.read(folder / journals.FILE)
     for complaint in recorded.complaints:
         typer.echo(complaint, err=True)
-    found = reports.find([*recorded.results, *recorded.unfinished], cell, known)
-    if not found:
+    matching = reports.find([*recorded.results, *recorded.unfinished], cell, known)
+    if not matching:
         raise _absent(plans.named(cell, arches, suites), cell, folder)
     console = console_for()
-    for number, result in enumerate(found):
+    for number, result in enumerate(matching):
         if json:
             typer.echo(msgspec.json.encode(result).decode())
             continue
@@ -49,18 +49,18 @@ def show(
             typer.echo("")
         for line in reports.show(result, known, recorded.run, console.width, whole=verbose):
             typer.echo(line)
-    unfinished = any(result.provisional for result in found)
-    raise typer.Exit(3 if unfinished else status_of(found, console_for(stderr=True), part=True))
+    unfinished = any(result.provisional for result in matching)
+    raise typer.Exit(3 if unfinished else status_of(matching, console_for(stderr=True), part=True))
 
 
 def _absent(plan: Plan, name: str, folder: Path) -> FarmError:
-    """Why cells that exist have no result in ``folder``."""
+    """The error that says why cells that exist have no result in ``folder``."""
     from farm.run import plan as plans
 
     file = folder / plans.FILE
     planned = plans.cells_in(file) if file.is_file() else ()
-    mine = {p.cell for p in plan.cells}
-    missing = [p.cell for p in planned if p.cell in mine]
+    selected = {p.cell for p in plan.cells}
+    missing = [p.cell for p in planned if p.cell in selected]
     if missing:
         return FarmError(
             f"{missing[0]}: planned, but without a result: its run was cut short; farm run --resume runs it"

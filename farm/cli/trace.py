@@ -45,30 +45,30 @@ def trace(
     if limit is None and not whole:
         limit = _ITEMS
     try:
-        made = traces.trace(plan, planned.cell, control, whole=whole, first=first, limit=limit)
+        cell_trace = traces.trace(plan, planned.cell, control, whole=whole, first=first, limit=limit)
     finally:
         close_engines()
     if json:
         import msgspec
 
-        recording = made.recording
+        recording = cell_trace.recording
         document = {
-            "cell": made.cell,
+            "cell": cell_trace.cell,
             "engine": recording.engine,
             "note": recording.note,
             "instructions": recording.count,
             "recorded": len(recording.executed),
-            "items": made.items,
-            "more": made.more,
-            "result": made.result,
+            "items": cell_trace.items,
+            "more": cell_trace.more,
+            "result": cell_trace.result,
         }
         typer.echo(msgspec.json.encode(document).decode())
-        raise typer.Exit(1 if made.result.failed else 0)
+        raise typer.Exit(1 if cell_trace.result.failed else 0)
     console = console_for()
-    for line in listing.render(made, plan.scenarios[planned.cell.scenario], whole=whole):
+    for line in listing.render(cell_trace, plan.scenarios[planned.cell.scenario], whole=whole):
         style = listing.style(line)
         console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
     typer.echo("")
-    for line in reports.outcome(made.result, plan, console.width, control):
+    for line in reports.outcome(cell_trace.result, plan, console.width, control):
         typer.echo(line)
-    raise typer.Exit(1 if made.result.failed else 0)
+    raise typer.Exit(1 if cell_trace.result.failed else 0)

@@ -1,1 +1,1 @@
-"""What is counted or looked at, and not judged."""
+"""Measurements: things counted or looked at, and not judged."""

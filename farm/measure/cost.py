@@ -1,4 +1,4 @@
-"""What a patched call costs: instructions executed per call, baselines beside mechanisms.
+"""Cost of a patched call: instructions executed per call, baselines beside mechanisms.
 
 Every way to call is a loop around one call, the same loop in each.  The mechanisms' are measured in the guests that the
 farm tests, after a patch; the baselines' (``images/cost``) in one more guest.  The engine tells the address of every
@@ -56,7 +56,7 @@ _MECHANISMS = (
 
 
 class CostError(FarmError):
-    """What was executed is not the loop that was to be measured."""
+    """The guest did not execute the loop that was to be measured."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ WAYS = (
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """What calls cost on one variant, built by one toolchain."""
+    """Cost of calls on one variant, built by one toolchain."""
 
     variant: str
     toolchain: str
@@ -113,7 +113,7 @@ class Cost(msgspec.Struct, frozen=True):
         return f"{self.variant}/{self.toolchain}"
 
     def over_direct(self, way: str) -> int | None:
-        """What ``way`` executes beyond a direct call."""
+        """Instructions that ``way`` executes beyond those of a direct call."""
         count, direct = self.instructions.get(way), self.instructions.get("direct")
         return None if count is None or direct is None else count - direct
 
@@ -136,7 +136,7 @@ def per_call(path: Iterable[int], built: Image, variant: Variant, way: Way) -> i
 
 
 def _code(built: Image, variant: Variant) -> dict[str, range]:
-    """Where each function's code lies: up to the next one's."""
+    """The addresses of each function's code, which ends where the next function's begins."""
     content = built.read()
     starts = {name: _start(address, content, built, variant) for name, address in built.functions.items()}
     following = dict(zip(ordered := sorted(set(starts.values())), ordered[1:], strict=False))
@@ -167,7 +167,7 @@ def measure(variant: Variant, toolchain: str, engine: str) -> Cost:
 
 
 def _left_on_stub(built: Image, variant: Variant) -> str:
-    """Why the call site of the loop cannot be redirected; empty if it can."""
+    """The reason why the call site of the loop cannot be redirected; empty if it can."""
     loop = _code(built, variant)[_LOOP]
     if any(site.address in loop for site in built.sites):
         return ""

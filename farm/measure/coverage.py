@@ -1,4 +1,4 @@
-"""Which lines and branches of the guest's own patch code the suite reaches.
+"""Measures which lines and branches of the guest's own patch code the suite reaches.
 
 The guest is not instrumented: it is the image that the farm tests.  The engine counts the blocks that it executes
 (:class:`farm.engines.CountsBlocks`), and the image's line table (:mod:`farm.guest.dwarf`) says which lines they are of.
@@ -67,7 +67,7 @@ class Source(msgspec.Struct, frozen=True):
 
 
 class Unit(msgspec.Struct, frozen=True):
-    """What was measured of one guest, or why nothing was."""
+    """The measurement of one guest, or the reason why there is none."""
 
     variant: str
     mechanism: str
@@ -93,8 +93,8 @@ class Coverage(msgspec.Struct, frozen=True):
 def sources(spec: Spec) -> dict[str, Path]:
     """The files that are measured, by their names in reports."""
     root = paths.data("images").parent
-    mine = (path for path in build.sources(spec) if _is_measured(path, spec))
-    named = {printable(str(path.relative_to(root) if path.is_relative_to(root) else path)): path for path in mine}
+    files = (path for path in build.sources(spec) if _is_measured(path, spec))
+    named = {printable(str(path.relative_to(root) if path.is_relative_to(root) else path)): path for path in files}
     return dict(sorted(named.items()))
 
 
@@ -104,7 +104,7 @@ def _is_measured(path: Path, spec: Spec) -> bool:
 
 
 class Guest:
-    """What is known of an image before it runs: where its lines and its branches are."""
+    """The lines and branches of an image and where they lie, known before it runs."""
 
     def __init__(self, spec: Spec, built: Image) -> None:
         files = sources(spec)
@@ -125,9 +125,9 @@ class Guest:
         self.tells_branches = tells_branches(spec.variant)
         #: Bytes of a branch's delay slot, which is a block of its own if it begins a page.
         self._slot = _SLOT if "delay-slot" in spec.variant.abi else 0
-        #: Of each conditional branch, where it goes on if it is not taken.
+        #: Address of each conditional branch, and the address where it goes on if it is not taken.
         self.conditional = dict(self._conditional(spec.variant, built, table)) if self.tells_branches else {}
-        #: Whose they are.
+        #: Source file and line of each conditional branch.
         begun = {place[:2] for _, place in self._places}
         of_line = [(row.address, names.get(_end(row.path)), row.line) for row in table.rows]
         of_line = [row for row in of_line if row[1] is None or row[1:] in begun]
@@ -154,7 +154,7 @@ class Guest:
                     yield i.address, i.address + len(i.data) + slot
 
     def measured(self, blocks: Mapping[Block, int]) -> tuple[Source, ...]:
-        """How often the lines and branches of each file were reached."""
+        """Each source file, with the number of times that its lines and branches were reached."""
         reached: Counter[_Place] = Counter({place: 0 for _, place in self._places})
         came, went_on = Counter[int](), Counter[int]()
         for block, count in blocks.items():
@@ -189,35 +189,35 @@ class Guest:
 
 
 def _end(path: str) -> str:
-    """The name of a file and of its folder, as people see it: so the compilers are told of some."""
+    """The last two parts of a path, file and folder, printable: compilers are given some paths in that form."""
     return printable("/" + "/".join(path.rsplit("/", 2)[-2:]))
 
 
 def _offset(functions: list[int], address: int) -> int:
-    """From the beginning of the function that ``address`` is in."""
+    """Offset of ``address`` from the beginning of its function."""
     return address - functions[bisect.bisect_right(functions, address) - 1]
 
 
 def excuses(path: Path, variant: str) -> dict[int, str]:
-    """Which lines of a file ``variant`` cannot reach, and why, as its comments ``/* unreached: why */`` say.
+    """The lines of a file that ``variant`` cannot reach, with the reason from the comment ``/* unreached: why */``.
 
     A comment at the end of a line excuses that line.  One on a line of its own excuses what is behind it in its block,
     or, outside of every block, the definition that it precedes, with what is inlined there.  ``unreached on alpha,
     sh4:`` is of these variants alone.
     """
     text = path.read_text(encoding="utf-8").splitlines()
-    found = {}
+    excused = {}
     for number, line in enumerate(text, 1):
         excuse = _EXCUSE.search(line)
         if excuse and (excuse["on"] is None or variant in re.split(r",\s*", excuse["on"])):
             alone = not line[: excuse.start()].strip()
             last = _end_of_block(text, number) if alone else number
-            found.update(dict.fromkeys(range(number, last + 1), excuse["why"]))
-    return found
+            excused.update(dict.fromkeys(range(number, last + 1), excuse["why"]))
+    return excused
 
 
 def _end_of_block(text: Sequence[str], number: int) -> int:
-    """The last line of what the comment alone on line ``number`` is about."""
+    """The last line that the comment alone on line ``number`` excuses."""
     depth = _indentation(text[number - 1])
     for after, line in enumerate(text[number:], number + 1):
         code = _COMMENT.sub("", line).rstrip()
@@ -236,7 +236,7 @@ def _indentation(line: str) -> int:
 
 
 def measure(batch: Batch, built: Image, guest: Guest) -> Unit:
-    """What the cells of ``batch`` reach."""
+    """Runs the cells of ``batch`` and measures the code that they reach."""
     spec, bench = batch.spec, batch.bench(built)
     if not isinstance(bench.engine, CountsBlocks):
         return _unmeasured(spec, f"{batch.engine} does not tell what it executes")
@@ -254,7 +254,7 @@ def measure(batch: Batch, built: Image, guest: Guest) -> Unit:
 
 
 def _measure_image(work: Sequence[Batch]) -> list[Unit]:
-    """Of one image, on each of its engines."""
+    """Measures one image on each of its engines."""
     spec = work[0].spec
     try:
         built = build.image(spec)
@@ -271,7 +271,7 @@ def _unmeasured(spec: Spec, reason: str, failed: tuple[str, ...] = ()) -> Unit:
 
 
 def measure_all(plan: Plan, jobs: int, timeout: float, on_images: Callable[[int, int], None]) -> Coverage:
-    """What the cells of ``plan`` reach; ``on_images`` hears how many images are done, and of how many."""
+    """Measures the code that the cells of ``plan`` reach; ``on_images`` gets the images done and their total."""
     work: dict[Spec, list[Batch]] = {}
     for batch in batches(plan, timeout=timeout, size=len(plan.cells)):
         work.setdefault(batch.spec, []).append(batch)
@@ -296,25 +296,25 @@ def measure_all(plan: Plan, jobs: int, timeout: float, on_images: Callable[[int,
 
 
 def read(path: Path) -> Coverage | None:
-    """What :func:`measure_all` found, as it was written to ``path``; None if nothing is there.
+    """The coverage of :func:`measure_all` that was written to ``path``; None if there is no such file.
 
     Raises :class:`~farm.errors.UsageError` if it is something else.
     """
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=Coverage)
+        coverage = msgspec.json.decode(path.read_bytes(), type=Coverage)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     except UNREADABLE as error:
         raise UsageError(f"{path}: not a coverage of the farm's: {error}") from None
-    if found.schema != SCHEMA:
-        raise UsageError(f"{path}: coverage of schema {found.schema}; this farm reads {SCHEMA}")
-    for source in (source for unit in found.units for source in unit.sources):
+    if coverage.schema != SCHEMA:
+        raise UsageError(f"{path}: coverage of schema {coverage.schema}; this farm reads {SCHEMA}")
+    for source in (source for unit in coverage.units for source in unit.sources):
         unknown = sorted({way.line for way in source.branches}.union(source.excused) - source.lines.keys())
         if unknown:
             raise UsageError(f"{path}: not a coverage of the farm's: line {unknown[0]} of {source.path} has no count")
-    return found
+    return coverage
 
 
 # What it comes to.
@@ -371,18 +371,19 @@ class Line(msgspec.Struct, frozen=True):
 
     @property
     def must_be_reached(self) -> bool:
-        """It is of an architecture's patch routines."""
+        """True for a line of an architecture's patch routines."""
         return Path(self.path).name == "patch.c"
 
 
 def _lines(coverage: Coverage, wanted: Callable[[Source], Iterable[int]]) -> list[Line]:
-    found: dict[tuple[str, int, str | None], list[str]] = {}
+    by_line: dict[tuple[str, int, str | None], list[str]] = {}
     for variant, of_variant in by_variant(coverage).items():
         for source in of_variant:
             for line in wanted(source):
-                found.setdefault((source.path, line, source.excused.get(line)), []).append(variant)
+                by_line.setdefault((source.path, line, source.excused.get(line)), []).append(variant)
     return sorted(
-        (Line(*key, tuple(variants)) for key, variants in found.items()), key=lambda line: (line.path, line.line)
+        (Line(*key, tuple(variants)) for key, variants in by_line.items()),
+        key=lambda line: (line.path, line.line),
     )
 
 
@@ -404,7 +405,7 @@ def stale(coverage: Coverage) -> list[Line]:
 
 
 def complaints(coverage: Coverage) -> list[str]:
-    """What is not as it should be, a sentence each: then the exit status is 1."""
+    """A sentence for each thing that is not as it should be; if there is any, the exit status is 1."""
     return [
         *(
             f"{line}: not reached on {', '.join(line.variants)}; a scenario should, or a comment say why none can"

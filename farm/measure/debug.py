@@ -74,10 +74,10 @@ _ASK = 20.0  # seconds until gdb has said what it knows
 
 _GDB = "gdb-multiarch"
 
-#: The debugger, where there is none.
+#: The debugger that is missing, and the command that installs it.
 MISSING_GDB = Missing(_GDB, f"apt-get install {_GDB}")
 
-#: What the file format is to a gdb that does not know the architecture.
+#: The generic file format that a gdb names when it does not know the architecture.
 _GENERIC = re.compile(r"file type elf(32|64)-(little|big)\.")
 
 _GUEST, _FRAME, _SCRIPT, _ATTEND = "guest.elf", "frame.bin", "debug.gdb", "batch.gdb"
@@ -104,7 +104,7 @@ class Prepared:
 
 
 def prepare(plan: Plan, cell: Cell, control: str | None = None) -> Prepared:
-    """Build what a session needs.
+    """Build the guest and the files that a session needs.
 
     Raises :class:`~farm.errors.FarmError` if qemu-user cannot run the cell, whatever is installed.
     """
@@ -151,7 +151,7 @@ def _filled(folder: Path, files: dict[str, bytes]) -> Path:
 
 
 def script(built: Image, variant: Variant, scenario: Scenario) -> str:
-    """What gdb is told before it connects: symbols, sources, where to stop, and what to show there."""
+    """The gdb script to run before it connects: symbols, sources, breakpoints, and what to show at each."""
     functions = _functions(scenario)
     entries = _entries(built)
     roots = dict.fromkeys((paths.data("images").parent, variant.folder.parent.parent, variant.folder))
@@ -184,7 +184,7 @@ def script(built: Image, variant: Variant, scenario: Scenario) -> str:
 
 
 def attend(built: Image, scenario: Scenario) -> str:
-    """What gdb is told where nobody attends: show every stop, and what the encoder makes, until the guest ends.
+    """The gdb script for unattended use: show every stop, and what the encoder makes, until the guest ends.
 
     A loop instead of what :func:`script` hangs on the breakpoints, since only outside of these gdb can ``finish``.
     """
@@ -228,7 +228,7 @@ def attend(built: Image, scenario: Scenario) -> str:
 
 
 def _entries(built: Image) -> dict[str, int]:
-    """Where every call of a function comes by: not all enter it at its beginning."""
+    """The address in each function that every call passes: a call may enter behind the function's beginning."""
     skipped = elf.local_entries(Path(built.path))
     return {name: address + skipped.get(name, 0) for name, address in built.functions.items()}
 
@@ -263,7 +263,7 @@ def _patched(built: Image, function: int) -> list[str]:
 
 
 def _stops(built: Image, scenario: Scenario, functions: Sequence[int]) -> dict[str, str]:
-    """Where to stop: the name of a function, and what it is."""
+    """Functions to stop at: name, and what a stop there means."""
     stops: dict[str, str] = {}
     for step in walk(scenario.steps):
         match step:
@@ -308,14 +308,14 @@ def find_gdb(chosen: str | None = None) -> str | None:
 
     with context.local(arch="none", gdb_binary=chosen or "", log_level="critical"):
         try:
-            found: str | None = pwnlib.gdb.binary()
+            path: str | None = pwnlib.gdb.binary()
         except PwnlibException:
             return None
-    return found
+    return path
 
 
 def refusal(gdb: str, prepared: Prepared) -> str | None:
-    """Why ``gdb`` cannot debug the guest; None if it can."""
+    """The reason why ``gdb`` cannot debug the guest; None if it can."""
     command = [gdb, "-nx", "-batch", "-ex", f"file {_GUEST}", "-ex", "info files"]
     try:
         done = subprocess.run(
@@ -336,7 +336,7 @@ def refusal(gdb: str, prepared: Prepared) -> str | None:
 
 
 def commands(prepared: Prepared, gdb: str | None) -> list[str]:
-    """What to type in two terminals, and what is missing for that."""
+    """The commands to type in two terminals, after what is missing for them."""
     folder = quoted(prepared.folder)
     emulator = f"{command_line(prepared.emulator(str(PORT)))} < {_FRAME} > trace.bin"
     debugger = command_line(prepared.debugger(gdb or _GDB, f"localhost:{PORT}"))
@@ -382,14 +382,14 @@ def run(
 def _emulator(prepared: Prepared, server: Path, answer: Path) -> Iterator[None]:
     """The emulator, stopped before the first instruction and listening at ``server``."""
     command = bare(prepared.emulator(str(server)))
-    said = server.with_name("qemu.err")
-    with (prepared.folder / _FRAME).open("rb") as frame, answer.open("wb") as out, said.open("wb") as err:
+    log = server.with_name("qemu.err")
+    with (prepared.folder / _FRAME).open("rb") as frame, answer.open("wb") as out, log.open("wb") as err:
         process = Process(command, stdin=frame, stdout=out, stderr=err, cwd=prepared.folder)
     with process:
         deadline = time.monotonic() + _LISTEN
         while not server.exists():
             if process.ended() or time.monotonic() > deadline:
-                words = said.read_text(errors="replace").strip()
+                words = log.read_text(errors="replace").strip()
                 raise FarmError(f"{prepared.cell}: {command[2]} does not listen: {words}")
             time.sleep(0.01)
         yield

@@ -1,4 +1,4 @@
-"""What one cell executes, instruction by instruction: for ``farm trace``.
+"""Records a cell instruction by instruction, for ``farm trace``.
 
 Chosen: Unicorn, which calls a hook before every instruction and every store, so that an instruction has the bytes that
 it had when it was executed, and a store what it replaced.  What QEMU's execution log tells instead, where Unicorn has
@@ -55,7 +55,7 @@ _MECHANISM = ("patch.c", "sites.c")
 
 
 class Store(msgspec.Struct, frozen=True):
-    """What a store left in memory."""
+    """A store: the bytes in memory before and after it."""
 
     address: int
     symbol: str
@@ -67,7 +67,7 @@ class Store(msgspec.Struct, frozen=True):
 
 
 class Instruction(msgspec.Struct, frozen=True, tag_field="what", tag="instruction"):
-    """One that was executed."""
+    """An instruction that was executed."""
 
     step: int | None  #: of the scenario; None: not known, or none yet
     address: int
@@ -88,7 +88,7 @@ class Folded(msgspec.Struct, frozen=True, tag_field="what", tag="folded"):
 
 
 class Repeated(msgspec.Struct, frozen=True, tag_field="what", tag="repeated"):
-    """What lies above was executed so many times more."""
+    """The number of times that the items above were executed again."""
 
     step: int | None
     times: int
@@ -106,7 +106,7 @@ class Protected(msgspec.Struct, frozen=True, tag_field="what", tag="protection")
 
 
 class Encoded(msgspec.Struct, frozen=True, tag_field="what", tag="encoded"):
-    """What the architecture's encoder made: a word of code."""
+    """A word of code that the architecture's encoder made."""
 
     step: int | None
     function: str
@@ -119,7 +119,7 @@ Item = Instruction | Folded | Repeated | Protected | Encoded
 
 @dataclass(frozen=True)
 class Recording:
-    """What was executed, before anything is left out."""
+    """Everything that was executed, before anything is folded or left out."""
 
     engine: str  #: and its version
     note: str  #: why it is not what was asked for; empty if it is
@@ -205,10 +205,10 @@ def _record(plan: Plan, cell: Cell, spec: image.Spec) -> tuple[Bench, Recording,
     (reply,) = bench.replies([program])
     code: dict[int, int] = {}
     executed = array.array("I", (code.setdefault(address, len(code)) for address in path.path))
-    known = [(address, None if _may_change(built, address) else _linked(built, address)) for address in code]
+    code_bytes = [(address, None if _may_change(built, address) else _linked(built, address)) for address in code]
     note = f"{why}: this is QEMU's log, without stores and steps, and without what stood in patched code"
     engine = f"{QEMU_USER.name} {QEMU_USER.version(bench.variant)}"
-    return bench, Recording(engine, note, len(executed), known, executed, steps=False), reply
+    return bench, Recording(engine, note, len(executed), code_bytes, executed, steps=False), reply
 
 
 def _is_patched(built: Image, address: int) -> bool:
@@ -216,14 +216,14 @@ def _is_patched(built: Image, address: int) -> bool:
 
 
 def _may_change(built: Image, address: int) -> bool:
-    """A patch may change the instruction at ``address``: of a stub, or a call site that is redirected."""
+    """Returns whether a patch may change the instruction at ``address``: in a stub, or at a redirected call site."""
     if built.region == "stub" and built.symbols["stub_start"] <= address < built.symbols["stub_end"]:
         return True
     return any(site.address - 4 < address <= site.address for site in built.sites)
 
 
 def _linked(built: Image, address: int) -> bytes | None:
-    """What the linker left at ``address``, as long as an instruction may be; None if that is not in the image."""
+    """The linked bytes at ``address``, as many as the longest instruction; None if the image has no such address."""
     for segment in built.segments:
         if segment.address <= address < segment.address + segment.size:
             size = min(_LONGEST, segment.address + segment.size - address)
@@ -232,7 +232,7 @@ def _linked(built: Image, address: int) -> bytes | None:
 
 
 class _Place(NamedTuple):
-    """What is known of an instruction before it is executed once more."""
+    """The facts of an instruction that stay the same each time it is executed."""
 
     item: Instruction
     function: str
@@ -252,7 +252,7 @@ class _Stretch:
         self._stores += stores
 
     def take(self, step: int | None) -> Iterator[Folded]:
-        """What has been folded, if anything; begins anew."""
+        """Yields the folded stretch, if there is any, and begins a new one."""
         if self._instructions:
             yield Folded(step, self._instructions, list(self._functions), self._stores)
         self.__init__()  # type: ignore[misc]
@@ -291,8 +291,8 @@ class _Reader:
                 stretch.add(place, sum(self._change(address, after) for _, address, _, after in stored))
             else:  # of the test's, the first instruction: where a call led
                 yield from stretch.take(step)
-                said = [self._store(address, before, after) for _, address, before, after in stored]
-                yield msgspec.structs.replace(place.item, step=step, stores=said)
+                written = [self._store(address, before, after) for _, address, before, after in stored]
+                yield msgspec.structs.replace(place.item, step=step, stores=written)
             in_test = place.of_test
             for _, address, size, permissions in protections.get(at, ()):
                 yield from stretch.take(step)
@@ -337,7 +337,7 @@ class _Reader:
         return "; ".join(i.text for i in self._decoded(data, address))
 
     def _is_mechanism(self, source: PurePosixPath, function: str) -> bool:
-        """Code of the linker's own and millicode, which have no source, may lie between a call and its target too.
+        """Returns whether code counts as the mechanism's, as the linker's own and millicode do, which have no source.
 
         Asm of sh has none either, since GCC does not ask the assembler for lines there; but it has ordinary names.
         """
@@ -368,7 +368,7 @@ class _Reader:
         return self._lines[i][1:] if i >= 0 and self._segment(address) is not None else ("", 0)
 
     def _segment(self, address: int) -> int | None:
-        """Where the code begins that ``address`` is in; None if it is in none."""
+        """Start of the code segment that contains ``address``; None if none does."""
         return next((start for start, code in self._code.items() if start <= address < start + len(code)), None)
 
     def _change(self, address: int, after: bytes) -> bool:
@@ -385,7 +385,7 @@ class _Reader:
         return Store(address, self._symbol(address), before.hex(), after.hex(), into_code, was, now)
 
     def _code_at(self, address: int, size: int) -> list[str]:
-        """What is at ``address`` now: the pointer if it is that of a function, else the instructions; not in data."""
+        """The code at ``address`` now: a pointer if it leads to a function, else the instructions; nothing for data."""
         start = self._segment(address)
         if start is None:
             return []
@@ -410,10 +410,10 @@ _Entry = TypeVar("_Entry", bound=tuple[Any, ...])
 
 def _by_place(entries: Iterable[_Entry]) -> dict[int, list[_Entry]]:
     """``entries`` by the place in the path that each begins with."""
-    found: dict[int, list[_Entry]] = {}
+    grouped: dict[int, list[_Entry]] = {}
     for entry in entries:
-        found.setdefault(entry[0], []).append(entry)
-    return found
+        grouped.setdefault(entry[0], []).append(entry)
+    return grouped
 
 
 def fold(items: Sequence[Item]) -> list[Item]:
@@ -424,20 +424,20 @@ def fold(items: Sequence[Item]) -> list[Item]:
     for i in range(len(keys) - 1, -1, -1):
         following[i] = seen.get(keys[i])
         seen[keys[i]] = i
-    found: list[Item] = []
+    folded: list[Item] = []
     i = 0
     while i < len(items):
         period, times = _loop(keys, following, i)
         if times == 1:
-            found.append(items[i])
+            folded.append(items[i])
             i += 1
             continue
         body = items[i : i + period]
-        found += fold(body)
+        folded += fold(body)
         instructions = sum(_instructions(item) for item in body)
-        found.append(Repeated(body[0].step, times - 1, period, instructions))
+        folded.append(Repeated(body[0].step, times - 1, period, instructions))
         i += period * times
-    return found
+    return folded
 
 
 def _loop(keys: list[object], following: list[int | None], i: int) -> tuple[int, int]:
@@ -457,7 +457,7 @@ def _loop(keys: list[object], following: list[int | None], i: int) -> tuple[int,
 
 
 def _key(item: Item) -> object:
-    """What two items must have in common to be the same in a loop: everything but what is stored into data."""
+    """The key by which two items are the same in a loop: everything but their stores into data."""
     if isinstance(item, Instruction):
         return item.step, item.address, item.bytes, tuple((s.address, s.after) for s in item.stores if s.into_code)
     if isinstance(item, Folded):

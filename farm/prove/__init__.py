@@ -1,1 +1,1 @@
-"""What no emulator shows by itself."""
+"""Proof of what no emulator shows by itself."""

@@ -47,7 +47,7 @@ class Finding:
 
 def work(plan: Plan, names: Sequence[str]) -> list[tuple[Control, Batch]]:
     """The batches that calibrate the cells of ``plan`` with the controls in ``names``."""
-    made: dict[tuple[str, image.Spec, str], list[Cell]] = {}
+    cells_by_batch: dict[tuple[str, image.Spec, str], list[Cell]] = {}
     for planned in plan.cells:
         cell = planned.cell
         if planned.verdict is not None:
@@ -58,7 +58,7 @@ def work(plan: Plan, names: Sequence[str]) -> list[tuple[Control, Batch]]:
             claims = control.defect in plan.scenarios[cell.scenario].detects
             if claims and control.applies(variant, cell.mechanism, variant.features(cell.engine)):
                 spec = image.Spec(variant, cell.mechanism, cell.toolchain, name)
-                made.setdefault((name, spec, cell.engine), []).append(cell)
+                cells_by_batch.setdefault((name, spec, cell.engine), []).append(cell)
     return [
         (
             CONTROLS[name],
@@ -72,12 +72,12 @@ def work(plan: Plan, names: Sequence[str]) -> list[tuple[Control, Batch]]:
                 retries=0,
             ),
         )
-        for (name, spec, engine), cells in made.items()
+        for (name, spec, engine), cells in cells_by_batch.items()
     ]
 
 
 def _sound(cells: set[Cell], plan: Plan, executor: concurrent.futures.Executor) -> set[Cell]:
-    """Those of ``cells`` that pass with no bug planted."""
+    """The cells among ``cells`` that pass with no bug planted."""
     others = {planned.cell for planned in plan.cells} - cells
     futures = [executor.submit(run_batch, batch) for batch in batches(plan, others)]
     results = (result for future in futures for result in future.result())
@@ -101,7 +101,7 @@ def calibrate(
     for future in concurrent.futures.as_completed(futures):
         control, batch = futures[future]
         blind = control.defect in engine_named(batch.engine).blind_to
-        found = [Finding(control, result.cell, result, blind, result.cell in sound) for result in future.result()]
-        findings += found
-        on_findings(found)
+        of_batch = [Finding(control, result.cell, result, blind, result.cell in sound) for result in future.result()]
+        findings += of_batch
+        on_findings(of_batch)
     return findings

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from farm.run.journal import Run
     from farm.run.plan import Plan
 
-#: How a verdict is written where there is little room.
+#: Short form of each verdict, for where there is little room.
 MARKS = {
     Verdict.PASS: "✓",
     Verdict.PASS_INSENSITIVE: "≈",
@@ -90,18 +90,18 @@ def grid(results: Iterable[Result]) -> Grid:
     toolchains: dict[str, set[str]] = {}
     for variant, toolchain, *_ in counts:
         toolchains.setdefault(variant, set()).add(toolchain)
-    made = Grid()
+    cell_grid = Grid()
     for (variant, toolchain, mechanism, engine, verdict), count in counts.items():
         several = len(toolchains[variant]) > 1
         row = f"{variant} ({toolchain})" if several else variant
         column = (mechanism, engine)
-        if row not in made.rows:
-            made.rows.append(row)
-            made.built[row] = (variant, toolchain if several else None)
-        if column not in made.columns:
-            made.columns.append(column)
-        made.squares.setdefault((row, column), Square()).counts[verdict] += count
-    return made
+        if row not in cell_grid.rows:
+            cell_grid.rows.append(row)
+            cell_grid.built[row] = (variant, toolchain if several else None)
+        if column not in cell_grid.columns:
+            cell_grid.columns.append(column)
+        cell_grid.squares.setdefault((row, column), Square()).counts[verdict] += count
+    return cell_grid
 
 
 def totals(results: Iterable[Result]) -> str:
@@ -122,7 +122,7 @@ def by_kind(failures: Iterable[Result]) -> list[Result]:
 
 
 def reasons(results: Iterable[Result]) -> list[tuple[str, int]]:
-    """Why cells did not run, with how many each."""
+    """The reasons why cells did not run, each with its number of cells."""
     counts: Counter[str] = Counter()
     for result in results:
         if result.verdict in (Verdict.NOT_APPLICABLE, Verdict.NOT_RUN):
@@ -131,14 +131,14 @@ def reasons(results: Iterable[Result]) -> list[tuple[str, int]]:
 
 
 def second_attempt(result: Result) -> str:
-    """What is to be said of a cell that was run twice, for the emulator failed; empty if it was not."""
+    """The note on a cell that was run twice because the emulator failed; empty if it was run once."""
     return f"second attempt; in the first the emulator failed: {result.retried}" if result.retried else ""
 
 
 def agreement(results: Sequence[Result]) -> tuple[int, int]:
-    """How many scenarios ran in more than one cell, and how many of those left one trace everywhere.
+    """The number of scenarios that ran in more than one cell, and how many of them left one trace everywhere.
 
-    Of a scenario that asks what the CPU has, one trace on each kind of CPU.
+    A scenario that asks what the CPU has may leave another trace on each kind of CPU.
     """
     agree: dict[str, bool] = {}
     for (name, _), ran in comparable(results).items():
@@ -153,11 +153,11 @@ def comparable(results: Iterable[Result]) -> dict[tuple[str, str | None], list[R
 
     A cell that never ran, as its guest does not compile or its result is missing, agrees with none and is left out.
     """
-    made: dict[tuple[str, str | None], list[Result]] = {}
+    by_expectation: dict[tuple[str, str | None], list[Result]] = {}
     for result in results:
         if result.verdict not in SKIPPED and (result.trace, result.expected) != (None, None):
-            made.setdefault((result.cell.scenario, result.expected), []).append(result)
-    return made
+            by_expectation.setdefault((result.cell.scenario, result.expected), []).append(result)
+    return by_expectation
 
 
 def uncontrolled(results: Iterable[Result], plan: Plan) -> list[str]:

@@ -57,7 +57,7 @@ def _template() -> Template:
 
 
 def _outcome(results: Sequence[Result], plan: Plan) -> tuple[str, str]:
-    """What is to be said, and in which colour."""
+    """Text and colour of the badge."""
     failed = sum(result.failed for result in results)
     if failed:
         return f"{failed:,} failing", _RED

@@ -25,9 +25,9 @@ def table(findings: Sequence[Finding], plan: Plan, names: Sequence[str]) -> Tabl
     engines = sorted({finding.cell.engine for finding in findings})
     rows = []
     for name, control in CONTROLS.items():
-        mine = [finding for finding in findings if finding.control.name == name]
-        if mine:
-            by_engine = ([finding for finding in mine if finding.cell.engine == engine] for engine in engines)
+        of_control = [finding for finding in findings if finding.control.name == name]
+        if of_control:
+            by_engine = ([finding for finding in of_control if finding.cell.engine == engine] for engine in engines)
             rows.append((Field(name), Field(str(control.defect)), *map(_noticed, by_engine)))
     wrong = sorted(_unlike(finding) for finding in findings if not finding.as_claimed)
     notes = (
@@ -56,7 +56,7 @@ def show(made: Table, console: Console) -> None:
 
 
 def _noticed(findings: Sequence[Finding]) -> Field:
-    """How many of one control's cells on one engine noticed."""
+    """The number of cells that noticed one control on one engine, as a field of the table."""
     if not findings:
         return Field("–")
     blind = findings[0].blind
@@ -67,7 +67,7 @@ def _noticed(findings: Sequence[Finding]) -> Field:
 
 
 def _unlike(finding: Finding) -> str:
-    """How a finding is not as claimed."""
+    """A sentence on how a finding differs from the claim."""
     claim = "says it is blind to this, yet noticed" if finding.blind else "should have noticed"
     if not finding.sound:
         claim = "does not pass without the bug either"

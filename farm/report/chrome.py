@@ -99,8 +99,8 @@ def _batches(ran: Sequence[Result], epoch: float, origin: int) -> list[list[_Tim
         start = origin + round((result.began - epoch) * _MICROSECONDS)
         timed = _Timed(start, start + max(0, round(result.seconds * _MICROSECONDS)), result)
         cell = result.cell
-        mine = open_.setdefault((cell.variant, cell.mechanism, cell.toolchain, cell.engine), [])
-        followed = [batch for batch in mine if abs(start - batch[-1].end) <= _ROUNDING]
+        open_batches = open_.setdefault((cell.variant, cell.mechanism, cell.toolchain, cell.engine), [])
+        followed = [batch for batch in open_batches if abs(start - batch[-1].end) <= _ROUNDING]
         if followed:  # a cell ends where the next begins: rounding leaves neither a gap nor an overlap
             batch = followed[0]
             last = batch[-1]
@@ -108,7 +108,7 @@ def _batches(ran: Sequence[Result], epoch: float, origin: int) -> list[list[_Tim
             batch.append(timed)
         else:
             batch = [timed]
-            mine[:] = [one for one in mine if one[-1].end > start] + [batch]
+            open_batches[:] = [one for one in open_batches if one[-1].end > start] + [batch]
             batches.append(batch)
     return batches
 

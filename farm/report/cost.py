@@ -18,7 +18,7 @@ _NONE = "–"  # there is no such way
 
 
 def _ways(costs: Sequence[Cost]) -> list[str]:
-    """Those that any of ``costs`` has."""
+    """Names of the ways to call that any of ``costs`` has a number for."""
     return [way.name for way in WAYS if any(cost.instructions.get(way.name) is not None for cost in costs)]
 
 
@@ -44,7 +44,7 @@ def _notes(costs: Sequence[Cost]) -> list[str]:
 
 
 def plain(costs: Sequence[Cost]) -> str:
-    """For a log, or a file."""
+    """The table as plain text, for a log or a file."""
     rows = _rows(costs)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
@@ -58,7 +58,7 @@ def plain(costs: Sequence[Cost]) -> str:
 
 
 def markdown(costs: Sequence[Cost]) -> str:
-    """For a document."""
+    """The table in Markdown, for a document."""
     head, *rows = _rows(costs)
     rows = [[*map(code, row[:2]), *row[2:]] for row in rows]
     lines = [head, ["---", "---", *["---:"] * (len(head) - 2)], *rows] if rows else []

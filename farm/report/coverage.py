@@ -47,14 +47,14 @@ def rows(coverage: Coverage) -> list[list[str]]:
             engines.setdefault(unit.variant, {})[EngineName.of(unit.engine).engine] = None
             if unit.branches:
                 telling.add(unit.variant)
-    found = [["variant", *_COLUMNS, "engines"]]
+    table_rows = [["variant", *_COLUMNS, "engines"]]
     for variant, sources in by_variant(coverage).items():
         squares = [
             _square(column, [s for s in sources if _column(s) == column], tells_branches=variant in telling)
             for column in _COLUMNS
         ]
-        found.append([variant, *squares, ", ".join(engines[variant])])
-    return found
+        table_rows.append([variant, *squares, ", ".join(engines[variant])])
+    return table_rows
 
 
 def totals(coverage: Coverage) -> str:
@@ -74,7 +74,7 @@ def totals(coverage: Coverage) -> str:
 
 
 def _percent(counts: Sequence[int]) -> str:
-    """Rounded down, so that 100 % is all."""
+    """The share that was reached, in per cent; rounded down, so that 100 % is all."""
     return f"{100 * sum(count > 0 for count in counts) // len(counts)} % ({_of(counts)})"
 
 

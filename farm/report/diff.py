@@ -1,4 +1,4 @@
-"""What ``farm diff`` says, for a terminal and for a comment on a pull request.
+"""The output of ``farm diff``, for a terminal and for a comment on a pull request.
 
 Both are lists of lines in which cells that went the same way stand together: a scenario that fails on twelve variants
 is one line, and so are a hundred scenarios that fail in the same place.
@@ -73,7 +73,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def places(cells: Iterable[Cell]) -> str:
-    """Where ``cells`` are, scenarios apart: ``arm64, ppc64 under stub/zig/unicorn; alpha under stub/gcc/qemu-user``."""
+    """Guests and engines of ``cells``: ``arm64, ppc64 under stub/zig/unicorn; alpha under stub/gcc/qemu-user``."""
     variants: dict[str, dict[str, None]] = {}
     for cell in cells:
         under = f"{cell.mechanism}/{cell.toolchain}/{cell.engine}"
@@ -108,8 +108,8 @@ def headline(diff: Diff) -> str:
     """The answer in one line."""
     if diff.nothing:
         return "no difference"
-    found = Counter(changed.change for changed in diff.cells if changed.regression or not diff.regression)
-    told = ", ".join(counted(found[change], change) for change in Change if found[change])
+    counts = Counter(changed.change for changed in diff.cells if changed.regression or not diff.regression)
+    told = ", ".join(counted(counts[change], change) for change in Change if counts[change])
     return f"{'regression' if diff.regression else 'no regression'}: {told or 'every cell is as before'}"
 
 
@@ -119,7 +119,7 @@ def _side(side: Side) -> str:
 
 
 def _fact(fact: Fact) -> str:
-    """Of a list of versions only what the other has not."""
+    """A line for ``fact``; of two lists of versions it has only those that are not in both."""
     before, after = ((text or "").split(" and ") for text in (fact.before, fact.after))
     was, now = " and ".join(x for x in before if x not in after), " and ".join(x for x in after if x not in before)
     return brief(f"{fact.what}: {was or 'nothing'} -> {now or 'nothing'}")
@@ -164,16 +164,16 @@ def _lines(diff: Diff) -> Iterable[tuple[str, str]]:
         yield "dim", f"{name}: {_side(side)}"
     for line in _beside(diff):
         yield "cyan", f"changed: {line}"
-    for change, count, found in _changes(diff):
+    for change, count, change_groups in _changes(diff):
         yield _STYLES.get(change, "green"), counted(count, change)
-        for group in found[:_LINES]:
+        for group in change_groups[:_LINES]:
             yield "", f"  {group.text()}"
             if reason := group.reason():
                 yield "dim", f"      {reason}"
             if group.after is not None and (reproduce := group.cells[0].reproduce):
                 yield "dim", f"      {brief(reproduce)}"
-        if len(found) > _LINES:
-            yield "", f"  and {sum(len(group.cells) for group in found[_LINES:])} more cells"
+        if len(change_groups) > _LINES:
+            yield "", f"  and {sum(len(group.cells) for group in change_groups[_LINES:])} more cells"
     if diff.slower:
         yield "yellow", _whole(diff)
         for line in _times(diff):
@@ -182,29 +182,29 @@ def _lines(diff: Diff) -> Iterable[tuple[str, str]]:
 
 
 def text(diff: Diff) -> str:
-    """For a log, or a file."""
+    """The comparison as plain text, for a log or a file."""
     return "".join(f"{line}\n" for _, line in _lines(diff))
 
 
 def show(diff: Diff, console: Console) -> None:
-    """The same, in colour on a terminal."""
+    """Prints the comparison, in colour on a terminal."""
     for style, line in _lines(diff):
         console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def markdown(diff: Diff, limit: int = LIMIT) -> str:
-    """For a comment on a pull request: at most ``limit`` bytes."""
+    """The comparison for a comment on a pull request: at most ``limit`` bytes."""
     blocks = [f"# patchfarm: {headline(diff)}\n\n"]
     blocks += [f"- {name}: {code(_side(side), _LONGEST)}\n" for name, side in (("A", diff.before), ("B", diff.after))]
     blocks += [f"- changed: {code(line, _LONGEST)}\n" for line in _beside(diff)]
-    for change, count, found in _changes(diff):
+    for change, count, change_groups in _changes(diff):
         blocks.append(f"\n## {counted(count, change)}\n\n")
-        for group in found[:_LINES]:
+        for group in change_groups[:_LINES]:
             reason = f": {code(group.reason(), _LONGEST)}" if group.reason() else ""
             blocks.append(f"- {code(group.text(), _LONGEST)}{reason}\n")
-        if len(found) > _LINES:
-            blocks.append(f"- and {sum(len(group.cells) for group in found[_LINES:])} more cells\n")
-        commands = [group.cells[0].reproduce for group in found[:_LINES] if group.after is not None]
+        if len(change_groups) > _LINES:
+            blocks.append(f"- and {sum(len(group.cells) for group in change_groups[_LINES:])} more cells\n")
+        commands = [group.cells[0].reproduce for group in change_groups[:_LINES] if group.after is not None]
         if any(commands):
             blocks.append("\n" + fenced("\n".join(brief(line) for line in commands if line)) + "\n")
     if diff.slower:
@@ -216,9 +216,9 @@ def markdown(diff: Diff, limit: int = LIMIT) -> str:
 def _cut(blocks: Sequence[str], limit: int) -> str:
     """As many of ``blocks`` as ``limit`` bytes have room for."""
     left_out = "\nThe rest does not fit here.\n"
-    made = "".join(blocks)
+    document = "".join(blocks)
     for kept in range(len(blocks) - 1, 0, -1):
-        if len(made.encode()) <= limit:
+        if len(document.encode()) <= limit:
             break
-        made = "".join(blocks[:kept]) + left_out
-    return made
+        document = "".join(blocks[:kept]) + left_out
+    return document

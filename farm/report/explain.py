@@ -55,7 +55,7 @@ def first_differing(expected: Sequence[wire.Event], seen: Sequence[wire.Event]) 
 
 
 def outcome(result: Result, plan: Plan) -> str:
-    """What a cell that passed returned, in a few words: the last value by function and target, outside of loops."""
+    """The values that a passed cell returned, in a few words: the last by function and target, outside of loops."""
     entered: dict[int, int] = {}  # by function
     values: dict[int, int] = {}  # by target
     for event in expectation(result, plan)[0]:
@@ -83,16 +83,16 @@ def _events(expected: Sequence[wire.Event], seen: Sequence[wire.Event]) -> list[
 
 
 def notes(have: wire.Event | None, want: wire.Event | None) -> list[str]:
-    """What is short in ``have``, in words, as far as ``want`` has it otherwise."""
-    said: list[str] = []
+    """The short codes in ``have`` put into words, those alone in which ``want`` differs."""
+    lines: list[str] = []
     if have is None:
-        return said
+        return lines
     if have.kind in layout.ANSWERED and (want is None or have.value != want.value):
         meaning = REFUSALS.get(Status(have.value)) if have.value in set(Status) else None
-        said += [f"{prose.status_name(have.value)}: {meaning}"] if meaning else []
+        lines += [f"{prose.status_name(have.value)}: {meaning}"] if meaning else []
     if have.abi and (want is None or have.abi != want.abi):
-        said.append(f"ABI violations {have.abi:#x}: {', '.join(prose.violations(have))}")
-    return said
+        lines.append(f"ABI violations {have.abi:#x}: {', '.join(prose.violations(have))}")
+    return lines
 
 
 def code(result: Result, plan: Plan, control: str | None = None) -> list[Block]:

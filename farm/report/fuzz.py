@@ -1,4 +1,4 @@
-"""What ``farm fuzz`` says: how far it has come, and what it has found, ready to be pasted into the suite."""
+"""The output of ``farm fuzz``: its progress, and a failing program ready to be pasted into the suite."""
 
 from __future__ import annotations
 

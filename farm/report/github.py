@@ -12,10 +12,10 @@ _MESSAGE = 4_000  # characters; GitHub cuts a longer one at 4,096, and with it t
 
 
 def render(results: Sequence[Result], problems: Sequence[str]) -> list[str]:
-    """For the first that is wrong: the ``problems`` of a merge, then a failure of each kind, then the others."""
-    said = [annotation("the results are not whole", problem) for problem in problems[:_SHOWN]]
-    failures = by_kind(result for result in results if result.failed)[: _SHOWN - len(said)]
-    return said + [annotation(f"{r.verdict} {r.cell}", r.reason or "", r.reproduce) for r in failures]
+    """Annotations for the first things wrong: ``problems`` of a merge, a failure of each kind, then the others."""
+    commands = [annotation("the results are not whole", problem) for problem in problems[:_SHOWN]]
+    failures = by_kind(result for result in results if result.failed)[: _SHOWN - len(commands)]
+    return commands + [annotation(f"{r.verdict} {r.cell}", r.reason or "", r.reproduce) for r in failures]
 
 
 def annotation(title: str, text: str, command: str | None = None) -> str:

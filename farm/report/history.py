@@ -1,4 +1,4 @@
-"""What ``farm history`` shows: the runs, how their numbers went, what changed and what came back."""
+"""The output of ``farm history``: the runs, their trends, changed verdicts, and cells that went and came back."""
 
 from __future__ import annotations
 
@@ -72,14 +72,14 @@ def _table(view: View) -> Table:
     from rich.text import Text
 
     covered = any(run.lines for run in view.runs)
-    made = Table()
-    made.add_column("begun", no_wrap=True)
-    made.add_column("plan", no_wrap=True)
+    table = Table()
+    table.add_column("begun", no_wrap=True)
+    table.add_column("plan", no_wrap=True)
     for name in ("cells", "passed", "failed", "skipped", "seconds", *(["guest lines"] if covered else [])):
-        made.add_column(name, justify="right")
+        table.add_column(name, justify="right")
     for run in view.runs:
         failed = sum(run.verdicts.get(str(verdict), 0) for verdict in FAILED)
-        made.add_row(
+        table.add_row(
             Text(brief(run.run.started)),
             run.run.plan[:8] + (f" {run.run.shard}" if run.run.shard else ""),
             str(run.planned),
@@ -89,7 +89,7 @@ def _table(view: View) -> Table:
             f"{run.seconds:.1f}" if run.seconds is not None else "",
             *([f"{run.lines.reached / run.lines.total:.1%}"] if run.lines else []),
         )
-    return made
+    return table
 
 
 def _cells(number: int) -> str:
@@ -97,21 +97,21 @@ def _cells(number: int) -> str:
 
 
 def _mark(verdict: Verdict | None) -> str:
-    """One character."""
+    """The mark of a verdict, one character; a space for none."""
     return MARKS[verdict][0] if verdict else " "
 
 
 def changes(view: View) -> list[str]:
-    """What changed, the newest run first."""
+    """Lines about the verdicts that changed, the newest run first."""
     lines = []
     for turn in view.turns[::-1][:_TURNS]:
-        found = groups(turn.cells)
+        turn_groups = groups(turn.cells)
         lines.append(f"{brief(turn.started)}: {_cells(len(turn.cells))} another verdict")
-        for group in found[:_GROUPS]:
+        for group in turn_groups[:_GROUPS]:
             reason = group.reason()
             lines.append(f"  {group.text()}{f': {reason}' if reason else ''}")
-        if len(found) > _GROUPS:
-            lines.append(f"  and {sum(len(group.cells) for group in found[_GROUPS:])} more cells")
+        if len(turn_groups) > _GROUPS:
+            lines.append(f"  and {sum(len(group.cells) for group in turn_groups[_GROUPS:])} more cells")
     if len(view.turns) > _TURNS:
         lines.append(f"and {runs(len(view.turns) - _TURNS)} before these")
     return lines
@@ -146,7 +146,7 @@ def strips(view: View) -> list[str]:
 
 
 def show(view: View, console: Console) -> None:
-    """Everything."""
+    """Prints the whole history."""
     console.print(f"{brief(view.path)}: {runs(len(view.runs))}", markup=False, highlight=False, soft_wrap=True)
     if not view.runs:
         return

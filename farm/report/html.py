@@ -35,7 +35,7 @@ _NAMED = 6  # variants that are named where a kind of failure is
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What other commands have left beside the results."""
+    """Measurements that other commands have left beside the results."""
 
     costs: list[costs.Cost] = []
     coverage: coverages.Coverage | None = None
@@ -120,7 +120,7 @@ def link(**parts: str | None) -> str:
 
 
 def _outcome(results: Sequence[Result]) -> dict[str, Any]:
-    """How it went, in one sentence."""
+    """The outcome of the run in one sentence, and how it looks."""
     bad = sum(result.failed for result in results)
     ran = sum(result.verdict not in SKIPPED for result in results)
     missing = sum(result.verdict is Verdict.NOT_RUN for result in results)
@@ -146,7 +146,7 @@ def _verdicts(results: Sequence[Result]) -> list[dict[str, Any]]:
 
 
 def _reasons(results: Iterable[Result], verdicts: frozenset[Verdict]) -> list[dict[str, Any]]:
-    """Why cells are what they are and where, by :func:`~farm.report.payload.headline`, the commonest first."""
+    """Reasons of the cells with ``verdicts``, grouped by :func:`~farm.report.payload.headline`, the commonest first."""
     counts: Counter[tuple[Verdict, str]] = Counter()
     whole: dict[tuple[Verdict, str], str] = {}
     where: dict[tuple[Verdict, str], tuple[dict[str, None], dict[str, None]]] = {}
@@ -174,12 +174,12 @@ def _reasons(results: Iterable[Result], verdicts: frozenset[Verdict]) -> list[di
 
 
 def _some(names: Collection[str]) -> str:
-    """Them, or how many if they are many variants."""
+    """The names, or their number if they are many variants."""
     return ", ".join(names) if len(names) <= _NAMED else f"{len(names)} variants"
 
 
 def look(counts: Mapping[Verdict, int]) -> str:
-    """How cells are to be looked at together: as the worst failure, or as the best that ran."""
+    """The look of cells together: that of the worst failure, else that of the best that ran."""
     bad = [verdict for verdict in Verdict if counts[verdict] and verdict not in PASSED | SKIPPED]
     if bad:
         return LOOKS[bad[-1]]
@@ -189,19 +189,19 @@ def look(counts: Mapping[Verdict, int]) -> str:
 
 def _grid(material: Material) -> dict[str, Any]:
     """Variants down, mechanism and engine across; a square leads to its cells."""
-    made = grid(material.results)
-    mechanisms = list(dict.fromkeys(mechanism for mechanism, _ in made.columns))
-    columns = sorted(made.columns, key=lambda column: mechanisms.index(column[0]))
+    cell_grid = grid(material.results)
+    mechanisms = list(dict.fromkeys(mechanism for mechanism, _ in cell_grid.columns))
+    columns = sorted(cell_grid.columns, key=lambda column: mechanisms.index(column[0]))
     starts = {next(i for i, column in enumerate(columns) if column[0] == name) for name in mechanisms}
     heads = [(name, len(list(group))) for name, group in itertools.groupby(columns, key=lambda column: column[0])]
     rows: list[dict[str, Any]] = []
-    for row in made.rows:
-        variant, toolchain = made.built[row]
-        known = material.plan.variants.get(variant)
-        architecture = known.architecture if known else None
+    for row in cell_grid.rows:
+        variant, toolchain = cell_grid.built[row]
+        row_variant = material.plan.variants.get(variant)
+        architecture = row_variant.architecture if row_variant else None
         squares: list[dict[str, Any] | None] = []
         for mechanism, engine in columns:
-            square = made.squares.get((row, (mechanism, engine)))
+            square = cell_grid.squares.get((row, (mechanism, engine)))
             if square is None:
                 squares.append(None)
                 continue
@@ -229,9 +229,9 @@ def _grid(material: Material) -> dict[str, Any]:
 
 
 def _agreement(material: Material) -> list[dict[str, Any]]:
-    """Of each scenario, and of each kind of CPU that it asks about: how many traces over how many cells."""
-    known = material.plan.scenarios
-    order = {name: number for number, name in enumerate(known)}
+    """A row for each scenario, and each kind of CPU that it asks about: how many traces over how many cells."""
+    scenarios = material.plan.scenarios
+    order = {name: number for number, name in enumerate(scenarios)}
     rows = []
     for (name, expected), ran in comparable(material.results).items():
         traces = Counter(result.trace for result in ran)
@@ -239,7 +239,7 @@ def _agreement(material: Material) -> list[dict[str, Any]]:
         others = [result for result in ran if result.trace != usual]
         rows.append(
             {
-                "id": known[name].id if name in known else "",
+                "id": scenarios[name].id if name in scenarios else "",
                 "name": name,
                 "order": order.get(name, len(order)),
                 "expected": expected,

@@ -48,8 +48,8 @@ def render(results: Sequence[Result], plan: Plan, run: Run) -> bytes:
     explained = set(map(id, by_kind(result for result in results if result.failed)[:_EXPLAINED]))
     cases = [_case(result, plan, explained=id(result) in explained) for result in results]
     head = ET.tostring(suite, encoding="unicode").removesuffix(" />")
-    said = f"    {ET.tostring(properties, encoding='unicode')}"
-    lines = ["<?xml version='1.0' encoding='utf-8'?>", "<testsuites>", f"  {head}>", said, *cases, "  </testsuite>"]
+    props = f"    {ET.tostring(properties, encoding='unicode')}"
+    lines = ["<?xml version='1.0' encoding='utf-8'?>", "<testsuites>", f"  {head}>", props, *cases, "  </testsuite>"]
     return "\n".join([*lines, "</testsuites>", ""]).encode()
 
 
@@ -74,12 +74,12 @@ def _quoted(text: str) -> str:
 
 
 def _children(result: Result, plan: Plan, *, explained: bool) -> list[ET.Element]:
-    """What became of the case, then what else there is to say of it."""
+    """XML elements of a test case: its outcome, then everything else there is to say of it."""
     children = []
     verdict, reason = result.verdict, result.reason or ""
     if verdict in SKIPPED or verdict is Verdict.XFAIL:
-        said = reason if verdict is Verdict.XFAIL else f"{verdict}: {reason}"  # which says that it is known
-        children.append(ET.Element("skipped", message=clipped(said, _MESSAGE)))
+        message = reason if verdict is Verdict.XFAIL else f"{verdict}: {reason}"  # which says that it is known
+        children.append(ET.Element("skipped", message=clipped(message, _MESSAGE)))
     elif result.failed:
         kind = "error" if verdict in ERRORS else "failure"
         children.append(ET.Element(kind, type=str(verdict), message=clipped(reason, _MESSAGE)))

@@ -36,7 +36,7 @@ def _record(variant: str, path: Path, source: Source, numbers: Sequence[int]) ->
     lines = {line for line, _ in evaluated}
 
     def taken(way: Branch, number: int) -> int | str:
-        """Of a branch that was never come to, ``-``; lcov 2 wants a number of one at least of a line that was."""
+        """``-`` for a branch never evaluated; of a line that was reached lcov 2 wants a number of at least one."""
         came = (way.line, number) in evaluated or (source.lines[way.line] and way.line not in lines)
         return way.taken if came else "-"
 

@@ -91,12 +91,12 @@ def render(results: Sequence[Result], plan: Plan, run: Run, complaints: Sequence
     blocks.pop()
     blocks += _list("Missing, or not to be used", complaints, room.part(0.1), opened=True)
     if failures:
-        mine = room.part(0.6)
-        blocks += _failures(failures, plan, mine)
-        room.back(mine)
-    mine = room.part(0.7)
-    blocks += _grids(results, mine)
-    room.back(mine)
+        share = room.part(0.6)
+        blocks += _failures(failures, plan, share)
+        room.back(share)
+    share = room.part(0.7)
+    blocks += _grids(results, share)
+    room.back(share)
     bad = [result for result in results if result.verdict is Verdict.XFAIL]
     blocks += _list("Known-bad cells that failed", map(_with_reason, bad), room.part(0.2))
     again = [result for result in results if result.retried]
@@ -153,11 +153,11 @@ def _list(title: str, items: Iterable[str], room: _Room, *, opened: bool = False
 
 
 def _failures(failures: Sequence[Result], plan: Plan, room: _Room) -> list[str]:
-    """Some explained, one of each kind first; the others named."""
+    """The failures: some explained, one of each kind first; the others named."""
     blocks = ["## Not as expected"]
     room.takes(blocks[0])
     ordered = by_kind(failures)
-    mine = room.part(0.75)
+    share = room.part(0.75)
     explained = 0
     for result in ordered[:_EXPLAINED]:
         text = explain(result, plan)
@@ -165,33 +165,33 @@ def _failures(failures: Sequence[Result], plan: Plan, room: _Room) -> list[str]:
             text = text[:_EXPLANATION] + "\n… cut: junit.xml has all of it"
         title = f"{result.cell}: {result.verdict}"
         block = _folded(clipped(title, _NAME), fenced(text), opened=explained < _OPEN)
-        if not mine.takes(block):
+        if not share.takes(block):
             break
         blocks.append(block)
         explained += 1
-    room.back(mine)
+    room.back(share)
     return blocks + _list("The others", map(_with_reason, ordered[explained:]), room)
 
 
 def _grids(results: Sequence[Result], room: _Room) -> list[str]:
-    """One table, or one a mechanism if that would be too wide; each whole, or as many rows as there is room for."""
-    made = grid(results)
-    mechanisms = list(dict.fromkeys(mechanism for mechanism, _ in made.columns))
+    """The grid as one table, or one a mechanism if too wide; whole, or as many rows as there is room for."""
+    cell_grid = grid(results)
+    mechanisms = list(dict.fromkeys(mechanism for mechanism, _ in cell_grid.columns))
     blocks = [LEGEND]
     room.takes(LEGEND)
-    if len(made.columns) <= _WIDEST:
-        heads = [f"{code(mechanism)}<br>{code(engine)}" for mechanism, engine in made.columns]
-        return [*blocks, _table("variant", heads, made, made.columns, room)]
-    long = len(mechanisms) * len(made.rows) > _LONGEST
+    if len(cell_grid.columns) <= _WIDEST:
+        heads = [f"{code(mechanism)}<br>{code(engine)}" for mechanism, engine in cell_grid.columns]
+        return [*blocks, _table("variant", heads, cell_grid, cell_grid.columns, room)]
+    long = len(mechanisms) * len(cell_grid.rows) > _LONGEST
     for mechanism in mechanisms:
-        mine = [result for result in results if result.cell.mechanism == mechanism]
-        columns = [column for column in made.columns if column[0] == mechanism]
-        title = clipped(f"{mechanism}: {totals(mine)}", _NAME)
-        opened = not long or any(result.failed for result in mine)
+        of_mechanism = [result for result in results if result.cell.mechanism == mechanism]
+        columns = [column for column in cell_grid.columns if column[0] == mechanism]
+        title = clipped(f"{mechanism}: {totals(of_mechanism)}", _NAME)
+        opened = not long or any(result.failed for result in of_mechanism)
         if not room.takes(_folded(title, "", opened=True)):
             blocks.append("The other mechanisms do not fit.")
             break
-        table = _table(code(mechanism), [code(engine) for _, engine in columns], made, columns, room)
+        table = _table(code(mechanism), [code(engine) for _, engine in columns], cell_grid, columns, room)
         blocks.append(_folded(title, table, opened=opened))
     return blocks
 

@@ -1,4 +1,4 @@
-"""What ``report.html`` carries for its script: every cell in a few numbers, and what they stand for once.
+"""Data for the script in ``report.html``: every cell as a few numbers, and what each number stands for, once.
 
 Cells are columns of integers; each integer is a place in a table (of scenarios, of guests under an engine, of texts).
 So a cell takes some 20 bytes, and everything about it can still be shown: its scenario's steps and expected trace
@@ -26,7 +26,7 @@ ROOM = 600_000  # bytes
 _LONGEST = 2000  # characters of a reason; a compiler may have more to say
 _WHICH = re.compile(r"\b(?:event|step) \d+: ")
 
-#: How a verdict is to be looked at: one of these has a colour and a texture.
+#: Look of each verdict; each look has a colour and a texture.
 LOOKS = {
     **dict.fromkeys(FAILED, "fail"),
     Verdict.PASS: "pass",
@@ -53,12 +53,12 @@ class Table(dict[Any, int]):
 
 
 def mark(verdict: Verdict) -> str:
-    """One character."""
+    """The mark of a verdict, one character."""
     return MARKS[verdict].partition(" ")[0]
 
 
 def embedded(material: Material) -> bytes:
-    """:func:`payload` as JSON that nothing in it can lead out of a ``<script>``."""
+    """:func:`payload` as JSON, escaped so that it cannot close its ``<script>``."""
     text = msgspec.json.encode(payload(material))
     for character in "<>&\u2028\u2029":
         text = text.replace(character.encode(), f"\\u{ord(character):04x}".encode())
@@ -112,12 +112,12 @@ def cut(text: str) -> str:
 
 
 def headline(reason: str) -> str:
-    """What reasons of one kind have in common: the first line, of whichever event and step it tells."""
+    """The part that reasons of one kind share: the first line without the number of its event or step."""
     return _WHICH.sub("", cut(reason).partition("\n")[0])
 
 
 def _scenarios(names: Iterable[str], results: Sequence[Result], plan: Plan, texts: Table) -> list[dict[str, Any]]:
-    """What is known of each: the steps in words, and every trace that is expected of it, by digest."""
+    """Facts of each scenario: its steps in words, and every trace that is expected of it, by digest."""
     kinds: dict[tuple[str, str | None], Result] = {}
     for result in results:
         kinds.setdefault((result.cell.scenario, result.expected), result)
@@ -163,9 +163,9 @@ def _pages(results: Sequence[Result], plan: Plan, texts: Table) -> dict[int, dic
     pages: dict[int, dict[str, Any]] = {}
     room = ROOM
     for number in list(chosen)[:PAGES]:
-        known = len(texts)
+        texts_before = len(texts)
         page = _page(results[number], plan, texts)
-        room -= len(msgspec.json.encode(page)) + sum(len(text) + 3 for text in list(texts)[known:])
+        room -= len(msgspec.json.encode(page)) + sum(len(text) + 3 for text in list(texts)[texts_before:])
         if room < 0:
             break
         pages[number] = page
@@ -192,7 +192,7 @@ def _page(result: Result, plan: Plan, texts: Table) -> dict[str, Any]:
 
 # The commands that run one cell again.
 
-#: A cell with the name of each of its fields in braces, where ``report.js`` puts the value.
+#: A cell with ``{field}`` placeholders, where ``report.js`` puts the values.
 _ANY_CELL = Cell(**{name: f"{{{name}}}" for name in Cell.__struct_fields__})
 
 

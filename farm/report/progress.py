@@ -1,4 +1,4 @@
-"""What goes on while a plan runs."""
+"""Shows progress while a plan runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def _bar(console: Console) -> Bar:
-    """What only a terminal shows."""
+    """The progress bar, which only a terminal shows."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -25,7 +25,7 @@ def _bar(console: Console) -> Bar:
 
 
 class Progress:
-    """What is going on: a live bar on a terminal, a line now and then elsewhere."""
+    """Progress of a run: a live bar on a terminal, a line now and then elsewhere."""
 
     def __init__(self, console: Console, plan: Plan, *, verbose: bool) -> None:
         self._console = console
@@ -55,7 +55,7 @@ class Progress:
             self._console.print(f"cells: {self._total:,} in the plan", highlight=False)
 
     def building(self, count: int) -> None:
-        """Say that ``count`` guests are to be had ready."""
+        """Say that ``count`` guests are being made ready."""
         if not self._live:
             self._console.print(f"guests: {count} to have ready", highlight=False)
 
@@ -69,8 +69,8 @@ class Progress:
         if self._verbose:
             for result in results:
                 why = f"  {self._once(result.reason) or outcome(result, self._plan)}"
-                said = printable(f"{result.verdict!s:<16} {result.cell}{why}")
-                self._console.print(said, markup=False, highlight=False, soft_wrap=True)
+                text = printable(f"{result.verdict!s:<16} {result.cell}{why}")
+                self._console.print(text, markup=False, highlight=False, soft_wrap=True)
         elif not self._live and (self._done - self._said >= self._total / 4 or self._done == self._total):
             self._said = self._done
             self._console.print(f"{self._done:,}/{self._total:,} cells, {self._failed:,} failed", highlight=False)

@@ -78,7 +78,7 @@ def show(result: Result, plan: Plan, run: Run | None, width: int, *, whole: bool
 
 
 def outcome(result: Result, plan: Plan, width: int, control: str | None) -> Iterator[str]:
-    """What became of a cell that was just run, with the bug ``control`` planted if that is named."""
+    """Lines on a cell that was just run, with the bug ``control`` planted if that is named."""
     yield f"{str(result.verdict).upper()}  {line(str(result.cell))}" + (f" with {control}" if control else "")
     if result.reason:
         yield f"  {line(result.reason)}"
@@ -112,17 +112,17 @@ def _events(result: Result, plan: Plan, width: int, *, whole: bool, hint: str = 
 def _pairs(
     expected: Sequence[Event], seen: Sequence[Event] | None, width: int, *, whole: bool, hint: str
 ) -> Iterator[str]:
-    """Both side by side, a line an event; the first that differs is marked; ``hint`` is how to see those left out."""
+    """Both traces, a line an event; the first that differs is marked; ``hint`` says how to see those left out."""
     rows = max(len(expected), len(seen or ()))
     want = [str(event) for event in expected] + ["nothing"] * (rows - len(expected))
     have = [_SAME] * rows
     if seen is None:
         have = [""] * rows
     elif seen is not expected:
-        found = [str(event) for event in seen] + ["nothing: the trace ends"] * (rows - len(seen))
+        observed = [str(event) for event in seen] + ["nothing: the trace ends"] * (rows - len(seen))
         pairs = zip(expected, seen, strict=False)
         same = [a == b for a, b in pairs] + [False] * (rows - min(len(expected), len(seen)))
-        have = [_SAME if equal else text for equal, text in zip(same, found, strict=True)]
+        have = [_SAME if equal else text for equal, text in zip(same, observed, strict=True)]
     first = next((n for n, text in enumerate(have) if text not in ("", _SAME)), None)
     half = max((width - 8) // 2, 30)
     if have != [""] * rows and have != [_SAME] * rows:
@@ -179,7 +179,7 @@ def _circumstances(result: Result, plan: Plan, run: Run | None) -> Iterator[str]
 
 
 def _where(result: Result, plan: Plan) -> str:
-    """Where the image of ``result`` is, if it is what the sources make now."""
+    """Path of the image of ``result``, or the reason why it is not there or not the same any more."""
     cell = result.cell
     variant = plan.variants.get(cell.variant)
     if variant is None:

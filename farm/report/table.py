@@ -9,7 +9,7 @@ import msgspec
 
 from farm.errors import UNREADABLE, UsageError
 
-#: What a table may be called; its file is ``NAME.json`` in the output folder.
+#: Names that a table may have; its file is ``NAME.json`` in the output folder.
 NAMES = ("calibration", "proof", "mutation")
 
 State = Literal["good", "weak", "bad", "none"]

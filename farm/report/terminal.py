@@ -37,16 +37,16 @@ def table(results: Sequence[Result], mechanisms: Sequence[str] = ()) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    made = grid(results)
+    cell_grid = grid(results)
     if mechanisms:
-        made.columns = [column for column in made.columns if column[0] in mechanisms]
+        cell_grid.columns = [column for column in cell_grid.columns if column[0] in mechanisms]
     view = Table(title="patchfarm")
     view.add_column("variant", overflow="fold")
-    for mechanism, engine in made.columns:
+    for mechanism, engine in cell_grid.columns:
         name, profile = EngineName.of(engine)
         view.add_column(Text("\n".join(line(part) for part in (mechanism, name, profile))), overflow="fold")
-    for row in made.rows:
-        squares = [made.squares.get((row, column)) for column in made.columns]
+    for row in cell_grid.rows:
+        squares = [cell_grid.squares.get((row, column)) for column in cell_grid.columns]
         view.add_row(Text(line(row)), *(Text(s.text(), style=_style(s)) if s else Text("") for s in squares))
     return view
 
@@ -80,13 +80,13 @@ def show(results: Sequence[Result], plan: Plan, console: Console, *, verbose: bo
         console.print(f"\n{more}", highlight=False)
     again = [result for result in results if result.retried]
     for result in again if verbose else again[:_EXPLAINED]:
-        said = f"{result.verdict} {result.cell}: {second_attempt(result)}"
-        console.print(line(said), markup=False, highlight=False, soft_wrap=True)
+        note = f"{result.verdict} {result.cell}: {second_attempt(result)}"
+        console.print(line(note), markup=False, highlight=False, soft_wrap=True)
     if len(again) > _EXPLAINED and not verbose:
         more = f"{len(again) - _EXPLAINED:,} more cells were run twice: -v lists them all, junit.xml too"
         console.print(more, highlight=False)
-    for said in uncontrolled(results, plan):
-        console.print(line(said), markup=False, highlight=False, soft_wrap=True)
+    for note in uncontrolled(results, plan):
+        console.print(line(note), markup=False, highlight=False, soft_wrap=True)
     compared, agree = agreement(results)
     if compared:
         console.print(f"\n{agree} of {compared} scenarios leave one and the same trace in every cell that ran them")

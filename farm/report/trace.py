@@ -22,14 +22,14 @@ def render(trace: Trace, scenario: Scenario, *, whole: bool = False) -> Iterator
         yield f"only the first {len(recording.executed):,} are recorded"
     if not whole:
         yield "what belongs to the test (interpreter, probes, targets' bodies) and loops are folded: --all shows them"
-    said = [f"{'  ' * level}{text}" for level, text in prose.lines(scenario.steps)]
+    step_lines = [f"{'  ' * level}{text}" for level, text in prose.lines(scenario.steps)]
     step = source = None
     for item in trace.items:
         if item.step != step:
             step = item.step
-            known = step is not None and step < len(said)
+            has_words = step is not None and step < len(step_lines)
             yield ""
-            yield f"step {step}: {said[step].strip()}" if step is not None and known else f"step {step}"
+            yield f"step {step}: {step_lines[step].strip()}" if step is not None and has_words else f"step {step}"
         if isinstance(item, Instruction):
             yield _instruction(item, item.source if item.source != source else "")
             source = item.source
@@ -42,7 +42,7 @@ def render(trace: Trace, scenario: Scenario, *, whole: bool = False) -> Iterator
 
 
 def style(line: str) -> str | None:
-    """How a line of :func:`render` looks on a terminal."""
+    """The terminal style of a line of :func:`render`; None for plain."""
     if line.startswith("step "):
         return "bold"
     if "=> STORES INTO CODE" in line:

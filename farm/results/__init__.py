@@ -1,1 +1,1 @@
-"""What is kept of runs, and compared."""
+"""Results of runs: merged, compared and remembered."""

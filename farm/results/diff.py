@@ -1,4 +1,4 @@
-"""What became of every cell between two runs, the earlier one called A and the later one B.
+"""Compares two runs cell by cell, the earlier one called A and the later one B.
 
 Each cell of either run has exactly one :class:`Change`, which :func:`classify` reads off its two verdicts.  The rest,
 versions and images and times, is said beside it and is no regression by itself.
@@ -51,7 +51,7 @@ _FAILING = FAILED - {Verdict.XPASS}  # an unexpected pass is a stale list, the g
 
 
 class Change(enum.Enum):
-    """What became of a cell, what matters most first."""
+    """The change of a cell from A to B, in order of importance."""
 
     NEW_FAILURE = "new failure"  #: fails in B and did not in A, where it may not even have been
     NEW_FLAKY = "new flaky"  #: the same, though not every time
@@ -132,7 +132,7 @@ class NewImage(msgspec.Struct, frozen=True):
 
 
 class Slower(msgspec.Struct, frozen=True):
-    """What lost more than the noise."""
+    """A part, group or cell that became slower by more than the noise."""
 
     name: str  #: a part ``*/*/*/unicorn``, a group ``arm64/stub/zig/unicorn``, or a cell
     cells: int
@@ -150,7 +150,7 @@ class Side(msgspec.Struct, frozen=True):
 
 
 class Diff(msgspec.Struct, frozen=True):
-    """What ``farm diff --format json`` prints."""
+    """The output of ``farm diff --format json``."""
 
     schema: int
     before: Side  #: A
@@ -166,7 +166,7 @@ class Diff(msgspec.Struct, frozen=True):
 
     @property
     def nothing(self) -> bool:
-        """There is no difference, times apart."""
+        """True if there is no difference, times apart."""
         return not (self.cells or self.facts or self.expectations or self.images or self.slower)
 
 
@@ -190,16 +190,16 @@ def compare(before: Recorded, after: Recorded, names: tuple[str, str] = ("A", "B
     every = [_changed(cell, a.get(cell), b.get(cell)) for cell in {**a, **b}]
     order = list(Change)
     changed = sorted(
-        (found for found in every if found.change is not Change.UNCHANGED), key=lambda c: order.index(c.change)
+        (each for each in every if each.change is not Change.UNCHANGED), key=lambda c: order.index(c.change)
     )
-    counts = Counter(found.change for found in every)
+    counts = Counter(each.change for each in every)
     common = [(a[cell], b[cell]) for cell in a if cell in b]
     ratio, slow = _slower(common)
     return Diff(
         SCHEMA,
         _side(names[0], before),
         _side(names[1], after),
-        any(found.regression for found in changed),
+        any(each.regression for each in changed),
         {str(change): counts[change] for change in Change if counts[change]},
         changed,
         _facts(before.run, after.run),
@@ -233,7 +233,7 @@ def _changed(cell: Cell, before: Result | None, after: Result | None) -> Changed
 
 
 def _facts(before: Run, after: Run) -> list[Fact]:
-    """What differs in the headers, but for when the runs began; the plan of the whole where a run is a shard."""
+    """Differences of the headers, except the time of the start; of a shard, the whole plan is compared."""
 
     def told(run: Run) -> dict[str, str | None]:
         return {
@@ -275,17 +275,17 @@ def _slower(common: Sequence[tuple[Result, Result]]) -> tuple[float | None, list
     }
     if not times:
         return None, []
-    found, cells = _slower_parts(times)
+    slower, cells = _slower_parts(times)
     groups, seen = _summed(cells), _summed(times)
     sizes = Counter(map(_group, times))
     middle = statistics.median(_logarithms(cells))
     noise = _deviation(_logarithms(cells), middle)
     slow_groups = _beyond(groups, middle, _deviation(_logarithms(groups), middle) if len(groups) >= _GROUPS else noise)
     slow_cells = {cell: by for cell, by in _beyond(cells, middle, noise).items() if _group(cell) not in slow_groups}
-    found += [Slower("/".join(key), sizes[key], *seen[key], factor) for key, factor in slow_groups.items()]
-    found += [Slower(str(cell), 1, *times[cell], factor) for cell, factor in slow_cells.items()]
+    slower += [Slower("/".join(key), sizes[key], *seen[key], factor) for key, factor in slow_groups.items()]
+    slower += [Slower(str(cell), 1, *times[cell], factor) for cell, factor in slow_cells.items()]
     ratio = math.exp(statistics.median(_logarithms(times)))
-    return ratio, sorted(found, key=lambda slow: slow.before - slow.after)
+    return ratio, sorted(slower, key=lambda slow: slow.before - slow.after)
 
 
 def _slower_parts(times: _Times) -> tuple[list[Slower], _Times]:
@@ -297,16 +297,16 @@ def _slower_parts(times: _Times) -> tuple[list[Slower], _Times]:
             parts.setdefault(name, []).append(cell)
         variants.setdefault(cell.variant, []).append(cell)
     logarithms = dict(zip(times, _logarithms(times), strict=True))
-    found = []
+    slower = []
     for _ in range(len(parts)):
         behind, name = max((_behind(name, variants.values(), logarithms), name) for name in parts)
         cells = parts.pop(name)
         before, after = (math.fsum(times[cell][side] for cell in cells) for side in (0, 1))
         if behind and after - before * math.exp(statistics.median(logarithms.values())) >= SECONDS:
-            found.append(Slower(name, len(cells), before, after, math.exp(behind)))
+            slower.append(Slower(name, len(cells), before, after, math.exp(behind)))
             for cell in cells:
                 logarithms[cell] -= behind
-    return found, {cell: (now / math.exp(logarithms[cell]), now) for cell, (_, now) in times.items()}
+    return slower, {cell: (now / math.exp(logarithms[cell]), now) for cell, (_, now) in times.items()}
 
 
 def _parts(cell: Cell) -> tuple[str, str, str]:
@@ -314,13 +314,13 @@ def _parts(cell: Cell) -> tuple[str, str, str]:
 
 
 def _behind(part: str, variants: Iterable[Sequence[Cell]], logarithms: Mapping[Cell, float]) -> float:
-    """How far ``part`` is above the rest, if that is far enough to be told; else 0."""
+    """The logarithm by which ``part`` is slower than the rest; 0 if that is too little to report."""
     distances = []
     for cells in variants:
-        mine = [logarithms[cell] for cell in cells if part in _parts(cell)]
+        of_part = [logarithms[cell] for cell in cells if part in _parts(cell)]
         others = [logarithms[cell] for cell in cells if part not in _parts(cell)]
-        if min(len(mine), len(others)) >= _CELLS:
-            distances.append(statistics.median(mine) - statistics.median(others))
+        if min(len(of_part), len(others)) >= _CELLS:
+            distances.append(statistics.median(of_part) - statistics.median(others))
     if len(distances) < _VARIANTS:
         return 0.0
     behind = statistics.median(distances)
@@ -349,7 +349,7 @@ def _deviation(values: Iterable[float], middle: float) -> float:
 
 
 def _beyond(times: Mapping[_K, tuple[float, float]], middle: float, noise: float) -> dict[_K, float]:
-    """How much slower each is that is slower, ``middle`` and ``noise`` being logarithms."""
+    """The factor of each key that became slower beyond the noise; ``middle`` and ``noise`` are logarithms."""
     least = max(math.log(FACTOR), DEVIATIONS * noise)
     return {
         key: now / was / math.exp(middle)

@@ -1,4 +1,4 @@
-"""What the jobs of a forge are given: a matrix of shards or a child pipeline, and what earlier runs of it tell."""
+"""Input for the jobs of a forge: a matrix of shards or a child pipeline, and durations from earlier runs."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def some_work(plan: Plan) -> None:
 
 
 def known_seconds(paths: Iterable[Path]) -> tuple[dict[Cell, float], list[str]]:
-    """What cells took in earlier runs, the last named wins; and a sentence for each file that cannot tell.
+    """Seconds per cell in earlier runs (the last path named wins), and a sentence for each file that cannot tell.
 
     Raises :class:`~farm.errors.UsageError` for a path without results, and for a file that never had any.
     """
-    known: dict[Cell, float] = {}
+    seconds_by_cell: dict[Cell, float] = {}
     complaints = []
     for path in journals.files_in(named := list(paths)):
         try:
@@ -58,8 +58,8 @@ def known_seconds(paths: Iterable[Path]) -> tuple[dict[Cell, float], list[str]]:
             complaints.append(str(error))
             continue
         ran = (result for result in recorded.results if result.verdict not in SKIPPED)
-        known |= {result.cell: result.seconds for result in ran if 0 <= result.seconds < _ENDLESS}
-    return known, complaints
+        seconds_by_cell |= {result.cell: result.seconds for result in ran if 0 <= result.seconds < _ENDLESS}
+    return seconds_by_cell, complaints
 
 
 def baseline(path: Path) -> tuple[Recorded | None, str | None]:
@@ -79,7 +79,7 @@ def baseline(path: Path) -> tuple[Recorded | None, str | None]:
 
 
 class Shard(msgspec.Struct, frozen=True):
-    """One job."""
+    """One shard of a plan, run by one job."""
 
     shard: str  #: as ``farm run --shard`` takes it
     name: str  #: as a file or an artifact may be called
@@ -88,7 +88,7 @@ class Shard(msgspec.Struct, frozen=True):
 
 
 def jobs(division: shards.Division) -> list[Shard]:
-    """A job a shard."""
+    """The jobs of a division, one a shard."""
     count = division.count
     return [
         Shard(f"{number}/{count}", f"{number}-of-{count}", division.numbers.count(number), round(seconds, 1))

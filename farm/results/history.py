@@ -44,7 +44,7 @@ CREATE TABLE run (
 CREATE INDEX run_by_time ON run (started, id);
 """
 
-#: What is kept of a verdict.
+#: The letter that the history keeps for each verdict.
 LETTERS = {
     Verdict.PASS: "p",
     Verdict.PASS_INSENSITIVE: "i",
@@ -68,7 +68,7 @@ _BROKEN = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
 
 
 class Group(msgspec.Struct, frozen=True, array_like=True):
-    """How long the cells of one group took together."""
+    """The seconds that the cells of one group took together."""
 
     variant: str
     mechanism: str
@@ -96,7 +96,7 @@ class Lines(msgspec.Struct, frozen=True):
 
 
 class Record(msgspec.Struct, frozen=True, tag_field="type", tag="run"):
-    """A run."""
+    """A run, as the history keeps it."""
 
     id: str  #: sha256 of the header and the results
     run: Run
@@ -109,7 +109,7 @@ class Record(msgspec.Struct, frozen=True, tag_field="type", tag="run"):
 
     @property
     def totals(self) -> dict[str, int]:
-        """How many cells have which verdict."""
+        """The number of cells with each verdict that occurs."""
         counts = Counter(self.verdicts)
         return {str(verdict): counts[letter] for verdict, letter in LETTERS.items() if counts[letter]}
 
@@ -131,7 +131,7 @@ class _Head(msgspec.Struct, frozen=True, tag_field="type", tag="history"):
 
 
 def record(run: Run, results: Sequence[Result], lines: Lines | None = None) -> tuple[Record, Cells]:
-    """What is kept of a run."""
+    """The record of a run and its cells, as the history keeps them."""
     identity = hashlib.sha256(
         msgspec.json.encode(msgspec.structs.replace(run, phases={}))
     )  # a resumed run adds to them
@@ -144,7 +144,7 @@ def record(run: Run, results: Sequence[Result], lines: Lines | None = None) -> t
             times.setdefault((cell.variant, cell.mechanism, cell.toolchain, cell.engine), []).append(result.seconds)
     began = [result for result in results if result.began]
     seconds = max(r.began + r.seconds for r in began) - min(r.began for r in began) if began else None
-    made = Record(
+    kept = Record(
         identity.hexdigest(),
         run,
         _sha256(cells),
@@ -158,7 +158,7 @@ def record(run: Run, results: Sequence[Result], lines: Lines | None = None) -> t
         ],
         lines,
     )
-    return made, Cells(made.cells, cells)
+    return kept, Cells(kept.cells, cells)
 
 
 def _sha256(cells: list[Cell]) -> str:
@@ -166,7 +166,7 @@ def _sha256(cells: list[Cell]) -> str:
 
 
 def lines_of(folder: Path, results: Iterable[Result]) -> Lines | None:
-    """How much guest code the ``coverage.json`` in ``folder`` says was reached; None if it is older than ``results``.
+    """The lines reached, by the ``coverage.json`` in ``folder``; None if it is missing or older than ``results``.
 
     Raises :class:`~farm.errors.UsageError` if the file is something else.
     """
@@ -251,7 +251,7 @@ class History:
             self._db.execute("PRAGMA synchronous = NORMAL")
 
     def _begun(self, create: bool) -> bool:  # noqa: FBT001
-        """It is ours now; False if others are beginning it, for whom SQLite does not always wait here."""
+        """Makes the file ours; False if others are beginning it, for whom SQLite does not always wait here."""
         try:
             if not self._is_ours():
                 if not create:
@@ -270,7 +270,7 @@ class History:
         return True
 
     def _is_ours(self) -> bool:
-        """Whether it is a history; an empty file is not one yet."""
+        """Returns whether the file is a history; an empty file is not one yet."""
         ((tables,),) = self._db.execute("SELECT count(*) FROM sqlite_master")
         ((application,),) = self._db.execute("PRAGMA application_id")
         ((version,),) = self._db.execute("PRAGMA user_version")
@@ -306,7 +306,7 @@ class History:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        """All or nothing, whatever happens: an interrupt, or the end of the process."""
+        """A transaction: all or nothing, even after an interrupt or the end of the process."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -354,8 +354,8 @@ class History:
         """The runs, or the ``last`` of them, the oldest first."""
         with self._guarded():
             limit = -1 if last is None else min(last, _MOST)
-            found = self._db.execute("SELECT record FROM run ORDER BY started DESC, id DESC LIMIT ?", (limit,))
-            return [self._read(packed) for (packed,) in found][::-1]
+            rows = self._db.execute("SELECT record FROM run ORDER BY started DESC, id DESC LIMIT ?", (limit,))
+            return [self._read(packed) for (packed,) in rows][::-1]
 
     def cells(self, sha256: str) -> list[Cell]:
         """The cells that a record names."""
@@ -486,7 +486,7 @@ class Strip(msgspec.Struct, frozen=True):
 
 
 class View(msgspec.Struct, frozen=True):
-    """What ``farm history --json`` prints: the oldest run first."""
+    """The output of ``farm history --json``: the oldest run first."""
 
     schema: int
     path: str
@@ -497,7 +497,7 @@ class View(msgspec.Struct, frozen=True):
 
 
 def view(history: History, last: int | None = None, pattern: str | None = None) -> View:
-    """What the ``last`` runs tell, of the cells that the glob ``pattern`` matches.
+    """The view of the ``last`` runs, with the cells that the glob ``pattern`` matches.
 
     Raises :class:`~farm.errors.UsageError` if it matches none.
     """

@@ -1,4 +1,4 @@
-"""One run of what the shards of a plan left.
+"""Merges the results that the shards of a plan left into one run.
 
 :func:`merge` trusts no shard to be there: the plan that every shard left beside its results says which cells there must
 be, and each must have exactly one result.  What cannot belong together (another plan, farm, engine or compiler) is
@@ -43,9 +43,9 @@ class Merged:
     @property
     def shown(self) -> list[Result]:
         """A result for every planned cell, for reports: what is missing must not look as if all were well."""
-        known = {result.cell: unfinished(result) for result in self.unfinished}
-        known |= {result.cell: result for result in self.results}
-        return [known.get(planned.cell) or lost(planned.cell) for planned in self.plan.cells]
+        by_cell = {result.cell: unfinished(result) for result in self.unfinished}
+        by_cell |= {result.cell: result for result in self.results}
+        return [by_cell.get(planned.cell) or lost(planned.cell) for planned in self.plan.cells]
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def merge(paths: Iterable[Path], selection: Selection, *, mixed: bool = False) -
 
 
 def _cut_off(path: Path) -> bool:
-    """Whoever wrote these results died before the end of their first line."""
+    """Returns whether the writer of these results died before the end of their first line."""
     try:
         with path.open("rb") as file:
             return not file.readline().endswith(b"\n")

@@ -50,7 +50,7 @@ from farm.scenario.fields import Field, Flag, Function, FunctionOrAll, Long, Mem
 from farm.scenario.model import Reference, ScenarioError, size
 from farm.scenario.steps import OPS
 
-#: What not every cell has, and the part of a scenario that says so; ``asm`` is found by the plan itself.
+#: Needs that not every cell meets, and the part of a scenario that declares each; the plan itself finds ``asm``.
 NEEDS: dict[str, tuple[str, tuple[frozenset[str], str] | str | None]] = {
     "text": ("only", (POKING, "pointer patches no instruction")),
     "variadic": ("only", (POKING, "C cannot forward the arguments of a variadic function")),
@@ -135,7 +135,7 @@ class Writer:
                 return step
 
 
-#: By function.
+#: The shapes that each function has a call site for, by function.
 _SHAPES = [[shape for shape in Shape if has_call_site(function, shape)] for function in range(len(FUNCTIONS))]
 
 
@@ -189,7 +189,7 @@ _OWN: dict[type[Step], Callable[[Writer, int], Step]] = {
     Interrupted: _interrupted,
 }
 
-#: How often each type is asked for, if it is not once.
+#: Weight of each type of step among the draws, where it is not 1.
 _WEIGHTS: dict[type[Step], int] = {
     Call: 10,
     Patch: 8,
@@ -209,7 +209,7 @@ _BY_WEIGHT = [maker for maker, weight in MAKERS.values() for _ in range(weight)]
 
 
 def needs(step: Step) -> Iterator[str]:
-    """What ``step`` itself needs, without the steps inside it."""
+    """The needs of ``step`` itself, without the steps inside it."""
     if step.TEXT or (isinstance(step, Patch) and step.offset):
         yield "text"
     match step:
@@ -229,7 +229,7 @@ def needs(step: Step) -> Iterator[str]:
 
 
 def needs_of(steps: tuple[Step, ...]) -> frozenset[str]:
-    """What a program of ``steps`` needs."""
+    """The needs of a program of ``steps``."""
     return frozenset(need for step in walk(steps) for need in needs(step))
 
 

@@ -40,7 +40,7 @@ _AHEAD = 4  # chunks that are made before the first of them is done
 
 @dataclass(frozen=True)
 class Ground:
-    """Where programs run: the benches, the plan that they come from, and what was selected but cannot run."""
+    """The benches that run programs, the plan that they come from, and the cells selected that cannot run."""
 
     benches: tuple[Bench, ...]
     plan: Plan
@@ -59,34 +59,34 @@ def survey(selection: Selection, control: str | None = None, jobs: int = 1, time
     """
     if control is not None and control not in CONTROLS:
         raise UnknownNameError("control", control, CONTROLS)
-    made = plan.make(selection)
+    selected = plan.make(selection)
     options = selection.path_options()
     holes: Counter[Hole] = Counter()
-    found: list[tuple[image.Spec, str]] = []
-    for planned in made.cells:
-        cell, variant = planned.cell, made.variants[planned.cell.variant]
+    guests: list[tuple[image.Spec, str]] = []
+    for planned in selected.cells:
+        cell, variant = planned.cell, selected.variants[planned.cell.variant]
         if planned.hole:
             holes[planned.hole] += 1
         elif control is None or CONTROLS[control].applies(variant, cell.mechanism, variant.features(cell.engine)):
-            found.append((image.Spec(variant, cell.mechanism, cell.toolchain, control), cell.engine))
-    if not found:
-        runs_none = holes.total() == len(made.cells)
+            guests.append((image.Spec(variant, cell.mechanism, cell.toolchain, control), cell.engine))
+    if not guests:
+        runs_none = holes.total() == len(selected.cells)
         why = next(iter(holes)).reason if runs_none else f"{control} changes none of the selected guests"
         raise FarmError(f"nothing to run: {why}")
-    warm_up([engine for _, engine in found], min(jobs, len(found)))
-    images = build.images(list(dict.fromkeys(spec for spec, _ in found)), jobs)
+    warm_up([engine for _, engine in guests], min(jobs, len(guests)))
+    images = build.images(list(dict.fromkeys(spec for spec, _ in guests)), jobs)
     benches = []
-    for spec, engine in found:
+    for spec, engine in guests:
         built = images[spec]
         if isinstance(built, Exception):
             raise built
         benches.append(Bench.of(spec, engine, timeout, options, built))
-    return Ground(tuple(benches), made, holes)
+    return Ground(tuple(benches), selected, holes)
 
 
 @dataclass
 class Tally:
-    """How far it has come."""
+    """Progress of a hunt: programs and runs so far, and their time."""
 
     programs: int = 0
     idle: int = 0  #: programs that no selected guest could run
@@ -125,7 +125,7 @@ class _Chunk:
         self._expected: dict[tuple[int, bool, frozenset[str]], tuple[tuple[wire.Event, ...], bytes]] = {}
 
     def wait(self, seconds: float) -> bool:
-        """All jobs were done within ``seconds``."""
+        """Returns whether all jobs were done within ``seconds``."""
         return not concurrent.futures.wait([job.future for job in self.jobs], timeout=max(0.0, seconds)).not_done
 
     def cancel(self) -> None:
@@ -144,7 +144,7 @@ class _Chunk:
         return self._encoded[i, big_endian]
 
     def expected(self, i: int, features: frozenset[str], *, big_endian: bool) -> tuple[tuple[wire.Event, ...], bytes]:
-        """What a CPU with ``features`` does with program ``i``: events, and their bytes."""
+        """The events that program ``i`` makes on a CPU with ``features``, and their bytes."""
         scenario, events = self.programs[i]
         features = features if scenario.depends_on_cpu else frozenset()
         key = (i, big_endian, features)
@@ -160,7 +160,7 @@ class _Chunk:
 
 
 def _first_failure(bench: Bench, chunk: _Chunk, chosen: Sequence[int]) -> tuple[int, Reply] | None:
-    """Which of the ``chosen`` programs is the first that ``bench`` does not run as expected, and what it does."""
+    """The first of the ``chosen`` programs that ``bench`` does not run as expected, and what it does."""
     big_endian, features = bench.image.big_endian, bench.features
     encoded = [chunk.encoded(i, big_endian=big_endian) for i in chosen]
     for i, reply in zip(chosen, bench.replies(encoded), strict=True):
@@ -200,8 +200,8 @@ class _Lanes:
         """The first job of a guest of this thread or of nobody's; else the first."""
         me = threading.get_ident()
         with self._lock:
-            mine = (i for i, job in enumerate(self._waiting) if self._owners.get(job.bench, me) == me)
-            job = self._waiting.pop(next(mine, 0))
+            candidates = (i for i, job in enumerate(self._waiting) if self._owners.get(job.bench, me) == me)
+            job = self._waiting.pop(next(candidates, 0))
             self._owners[job.bench] = me
         return job
 

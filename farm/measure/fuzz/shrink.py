@@ -122,7 +122,7 @@ class Shrinker:
             return
 
     def _still_fails(self, steps: Steps) -> bool:
-        """Asked of each program once, so that one that fails now and then does not confuse hypothesis."""
+        """Runs each program once: one that fails now and then would confuse hypothesis."""
         if steps not in self._known:
             self._known[steps] = time.monotonic() < self._end and self._fails(steps)
             if self._known[steps] and _length(steps) <= _length(self.smallest):

@@ -25,7 +25,7 @@ _SHORT = {Target.NULL: "null", Target.RET0: "ret0", Target.BEST: "best"}
 
 
 def _word(step: Step) -> str:
-    """What ``step`` is written with: a function of :mod:`farm.scenario` if it has one, else its class."""
+    """The name that writes ``step``: a function of :mod:`farm.scenario` if there is one, else the step's class."""
     if isinstance(step, Patch) and step.target in _SHORT and not step.offset:
         return _SHORT[step.target]
     name = type(step).__name__
@@ -34,7 +34,7 @@ def _word(step: Step) -> str:
 
 @cache
 def _by_place(word: str) -> int:
-    """How many arguments ``word`` takes by place."""
+    """The number of arguments that ``word`` takes by place."""
     maker: Callable[..., Step] = getattr(words, word)
     kinds = [parameter.kind for parameter in inspect.signature(maker).parameters.values()]
     return kinds.count(inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -76,7 +76,7 @@ def _tuple(items: list[str], indent: int) -> str:
 
 
 def _wrapped(opening: str, items: list[str], closing: str, indent: int) -> str:
-    """Opened, ``items``, closed: on one line if they fit there, else each on a line of its own."""
+    """``opening``, ``items``, ``closing``: on one line if they fit there, else each item on a line of its own."""
     line = opening + ", ".join(items) + closing
     if len(line) + indent <= _WIDTH - 2 * _INDENT and "\n" not in line:
         return line
@@ -90,7 +90,7 @@ def expression(step: Step, indent: int = 0) -> str:
 
 
 def names(steps: tuple[Step, ...]) -> set[str]:
-    """What the source of ``steps`` imports from :mod:`farm.scenario`."""
+    """The names that the source of ``steps`` imports from :mod:`farm.scenario`."""
     used = {_word(step) for step in walk(steps)}
     enums = {type(value).__name__ for step in walk(steps) if not _word(step).islower() for value in _values(step)}
     return used | enums
