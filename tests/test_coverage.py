@@ -237,7 +237,7 @@ def test_the_suite_reaches_every_line_of_the_patch_routines(three):
         assert all(sources[f"arch/{architecture}/stub.S"].lines.values())
         assert sum(way.taken > 0 for way in sources["images/mechanism/common/poke.c"].branches) > 20
         relocated = sources["images/mechanism/relocated/relocated.c"].lines
-        loading = line_of(ROOT / "images" / "mechanism" / "relocated.c", "void sites_loaded(void)")
+        loading = line_of(ROOT / "images" / "mechanism" / "relocated" / "relocated.c", "void sites_loaded(void)")
         assert all(count for line, count in relocated.items() if line >= loading)  # text that is locked meanwhile too
     assert not coverage.complaints(three)
 
@@ -492,7 +492,7 @@ def test_lcov_finds_every_file_from_the_folder_that_it_is_made_in(tmp_path):
     mine = tmp_path / "arch" / "mine" / "patch.c"
     sources = (Source("images/mechanism/common/poke.c", {1: 1}), Source(str(mine), {1: 1}))
     assert re.findall(r"SF:(.*)", lcov_of(*sources)) == ["images/mechanism/common/poke.c", str(mine)]
-    poke = str(ROOT / "images" / "mechanism" / "poke.c")
+    poke = str(ROOT / "images" / "mechanism" / "common" / "poke.c")
     assert re.findall(r"SF:(.*)", lcov_of(*sources, folder=tmp_path)) == [poke, "arch/mine/patch.c"]
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from farm import paths
 from farm.errors import BuildError, ImageError
-from farm.guest import build, inputs
+from farm.guest import build, inputs, mechanisms
 from farm.guest.arch_toml import load_folder
 from farm.guest.image import Spec
 from farm.guest.inputs import Files, Places, Record
@@ -119,7 +119,9 @@ def elsewhere(tmp_path, monkeypatch):
     for name in ("arch", "images"):
         shutil.copytree(paths.data(name), folder / name)
     monkeypatch.setattr(paths, "data", lambda name: folder / name)
-    return folder
+    mechanisms.load.cache_clear()
+    yield folder
+    mechanisms.load.cache_clear()
 
 
 def test_a_linker_script_and_what_it_includes_are_part_of_the_guest(elsewhere, toolchain):

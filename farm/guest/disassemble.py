@@ -197,7 +197,8 @@ def patched(
 
 
 def _lines(variant: Variant, mechanism: str, data: bytes, address: int, image: Image | None) -> list[str]:
-    if not mechanisms.load()[mechanism].pokes:
+    described = mechanisms.load().get(mechanism)  # None: another farm's
+    if described and not described.pokes:
         whole = data[: len(data) // variant.word_size * variant.word_size]
         return [_line(pointer) for pointer in pointers(variant, whole, address, image)]
     lines: list[str] = []
