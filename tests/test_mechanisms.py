@@ -57,6 +57,17 @@ def test_a_file_that_cannot_be_read_is_said(tmp_path):
         mechanisms.read(tmp_path / "mechanism.toml")
 
 
+def test_a_mechanism_whose_folder_is_gone_is_said(copied, monkeypatch):
+    copied.unlink()
+    monkeypatch.setattr(mechanisms.paths, "data", lambda _: copied.parents[2])
+    mechanisms.load.cache_clear()
+    try:
+        with pytest.raises(BackendError, match=r"stub/mechanism\.toml: cannot be read: No such file"):
+            mechanisms.load()
+    finally:
+        mechanisms.load.cache_clear()
+
+
 def test_a_source_of_the_folder_itself_comes_before_a_shared_one(copied, arm64):
     made = mechanisms.read(copied)
     assert copied.parent.parent / "common" / "poke.c" in made.files(arm64)

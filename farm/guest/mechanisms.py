@@ -74,8 +74,8 @@ def load() -> dict[str, Mechanism]:
 
     Raises :class:`~farm.errors.BackendError` with file and key if one cannot be used.
     """
-    folders = {path.parent.name: path for path in (paths.data("images") / "mechanism").glob("*/mechanism.toml")}
-    return {name: read(folders[name]) for name in layout.MECHANISMS}
+    folder = paths.data("images") / "mechanism"
+    return {name: read(folder / name / "mechanism.toml") for name in layout.MECHANISMS}
 
 
 def read(path: Path) -> Mechanism:
