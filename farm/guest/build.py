@@ -311,6 +311,9 @@ def _object(spec: Spec, source: Path, work: Path, places: Places, began: int) ->
             return plain, names  # a negative control changes few of them
         flags = [f"-D{macro}"]
     flags += _compile_flags(spec, generated)
+    mechanism = mechanisms.load()[spec.mechanism]
+    if mechanism.folder.parent in source.parents:
+        flags += [f"-D{name}={value}" for name, value in mechanism.defines().items()]
     fixed = toolchain.compile(spec.variant, flags, source, Path("object"))
     request = hashlib.sha256(_host(("guest.inputs",)))
     request.update(repr((layout.wire_hash(), toolchain.identity(spec.variant), places.without_paths(fixed))).encode())

@@ -20,6 +20,10 @@ from farm.guest.variant import Variant
 from farm.scenario import layout
 
 _COMMON = "common"
+
+#: Files of ``common`` that every guest has, whatever its mechanism; if it patches text; if it redirects call sites.
+SHARED, SHARED_IF_TEXT, SHARED_IF_SITES = ("layer.c", "target.c"), ("text.c",), ("site_table.c",)
+
 _OPTIONAL = "?"
 
 
@@ -50,12 +54,26 @@ class Mechanism:
         """A patch stores to code; else to data alone."""
         return self.patches == "stub"
 
+    @property
+    def shared(self) -> list[str]:
+        """The files of the farm's layer around the mechanism."""
+        return [*SHARED, *(SHARED_IF_TEXT if self.pokes else ()), *(SHARED_IF_SITES if self.redirects else ())]
+
     def files(self, variant: Variant) -> list[Path]:
         """The C and asm files, those of the architecture included."""
         shared = self.folder.parent / _COMMON
-        own = [self.folder / name if (self.folder / name).is_file() else shared / name for name in self.sources]
+        sources = [*self.shared, *self.sources]
+        own = [self.folder / name if (self.folder / name).is_file() else shared / name for name in sources]
         supplied = [variant.source(name.removesuffix(_OPTIONAL)) for name in self.architecture]
         return [*own, *(path for path in supplied if path.is_file())]
+
+    def defines(self) -> dict[str, str]:
+        """Macros that tell the mechanism's sources, and those in ``common``, what its ``mechanism.toml`` says."""
+        defines = {"MECHANISM_IDENTITY": str(layout.MECHANISMS[self.name])}
+        defines |= {f"PROMISES_{name}": "1" for name in ("CHECKS_TARGETS", "CLOSES_TEXT")}
+        if self.pokes:
+            defines |= {"PROMISES_TRANSPARENT": "1", "MECHANISM_TEXT": "TEXT_ALL" if self.redirects else "TEXT_STUBS"}
+        return defines
 
     def include(self) -> list[Path]:
         """The folders where its sources find their headers."""
