@@ -18,6 +18,10 @@ uint32_t patch_ret0(uint32_t n);
 /* Where the code that a call of function n reaches begins (ARCH_CODE), read from what is patched. */
 uintptr_t patch_query(uint32_t n);
 
+/* The address, as C has it, of a function that does what function n's default target does although function n is
+ * patched; 0 if there is none.  Nothing is stored.  Of mechanisms that promise `original`. */
+uintptr_t mechanism_original(uint32_t n) __attribute__((weak));
+
 /* Overwrite the patched instruction of function n as another tool would: not through this mechanism. */
 uint32_t patch_scribble(uint32_t n);
 
