@@ -65,7 +65,7 @@ def test_the_guest_has_the_table_that_the_host_found(variant, toolchain):
     found = call_sites.survey(Path(built.path), variant)
     assert found.sites == built.sites
     order = ">" if variant.big_endian else "<"
-    table = layout.read(Path(built.path), str(built.path), variant, "relocated").sites
+    table = layout.read(Path(built.path), str(built.path), variant, mechanisms.load()["relocated"]).sites
     assert table == [(s.address, s.word, s.function | SITE_IN_MODULE * s.module) for s in built.sites]
     for site in built.sites:
         assert built.bytes_at(site.address, 4) == struct.pack(order + "I", site.word)
@@ -164,7 +164,7 @@ def linked(arm64, tmp_path):
 
         @staticmethod
         def check():
-            layout.check(layout.read(path, "IMAGE", arm64, "relocated"))
+            layout.check(layout.read(path, "IMAGE", arm64, mechanisms.load()["relocated"]))
 
     return Linked
 

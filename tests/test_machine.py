@@ -67,7 +67,7 @@ def test_a_trace_proves_who_wrote_it(machine, program):
     machine.reset()
     header = wire.decode_header(machine.run(program(query(0))), big_endian=False)
     built = machine.image
-    identity = wire.identity(big_endian=False, word_size=8, mechanism=built.mechanism)
+    identity = wire.identity(big_endian=False, word_size=8, mechanism=built.mechanism_identity)
     assert header == (layout.TRACE_MAGIC, layout.wire_hash(), 183, identity, 1, 0, header.text_digest, built.patched[1])
 
 

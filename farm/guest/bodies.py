@@ -68,6 +68,7 @@ def _image(path: Path, spec: Spec) -> Image:
         symbols=symbols,
         functions=functions,
         function_bias=variant.function_bias,
+        mechanism_identity=spec.made_by.identity,
         region="stub",
     )
 

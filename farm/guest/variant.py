@@ -230,11 +230,15 @@ class Variant:
         settings = self.engine.get(engine)
         return frozenset() if settings is None or isinstance(settings, Unavailable) else frozenset(settings.features)
 
-    def source(self, name: str) -> Path:
-        """The architecture's source ``name``, or the one for this width alone: ``abi_32.S`` in place of ``abi.S``."""
+    def source(self, name: str, folder: Path | None = None) -> Path:
+        """The architecture's source ``name``, or the one for this width alone: ``abi_32.S`` in place of ``abi.S``.
+
+        It is looked for in ``folder``, by default in the architecture's own.
+        """
+        folder = folder or self.folder
         stem, dot, suffix = name.partition(".")
-        own = self.folder / f"{stem}_{self.bits}{dot}{suffix}"
-        return own if own.is_file() else self.folder / name
+        own = folder / f"{stem}_{self.bits}{dot}{suffix}"
+        return own if own.is_file() else folder / name
 
     @property
     def looks_at_registers(self) -> bool:

@@ -112,7 +112,9 @@ def _fields(made: Scenario) -> None:
 def _only(only: object) -> None:
     if type(only) is not tuple or len(only) != 2 or not _is_set(only[0]) or not _is_line(only[1]) or not all(only):
         wrong("only", only, "None, or a set of mechanisms and the reason why the others are left out")
-    _names("only", only[0], layout.MECHANISMS)
+    for name in only[0]:
+        if not _is_name(name):
+            wrong("only", name, "the name of a mechanism")
 
 
 def _names(what: str, names: object, valid: Collection[str]) -> None:

@@ -35,7 +35,7 @@ struct patched_bytes {
     size_t size;
 };
 struct patched_bytes patched_bytes(uint32_t n);
-extern const uint32_t mechanism_number;
+extern const uint32_t mechanism_number; /* MECHANISM_IDENTITY */
 
 /* Nothing but what the ABI leaves to linkage changes between a call site and its target. */
 extern const bool mechanism_is_transparent;

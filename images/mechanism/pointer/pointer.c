@@ -2,7 +2,7 @@
  * NULL and calls it.  Works everywhere; a patch is one aligned store to data. */
 #include "pointer.h"
 
-const uint32_t mechanism_number = MECHANISM_POINTER;
+const uint32_t mechanism_number = MECHANISM_IDENTITY;
 const bool mechanism_is_transparent = false; /* a C function lies between */
 uint32_t failing_poke;                        /* there are none */
 

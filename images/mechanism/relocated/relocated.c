@@ -8,7 +8,7 @@
 #include "mechanism.h"
 #include "patch.h"
 
-const uint32_t mechanism_number = MECHANISM_RELOCATED;
+const uint32_t mechanism_number = MECHANISM_IDENTITY;
 const bool mechanism_is_transparent = true;
 const enum text_region mechanism_text = TEXT_ALL;
 
