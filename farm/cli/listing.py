@@ -9,7 +9,7 @@ from typing import Any
 from farm import suite
 from farm.engines import Engine, engines
 from farm.errors import MissingToolError, UnknownNameError
-from farm.guest import arch_toml, mechanisms
+from farm.guest import arch_toml, bodies, mechanisms
 from farm.guest.call_sites import width
 from farm.guest.controls import CONTROLS
 from farm.guest.mechanisms import Mechanism
@@ -34,6 +34,7 @@ def rows(what: str, known: Selection) -> list[dict[str, Any]]:
         "scenarios": lambda: _scenarios(known.scenario_path, made_by),
         "controls": _controls,
         "instructions": lambda: _instructions(known.arch_path, made_by),
+        "bodies": lambda: _bodies(known.arch_path),
     }
     if what not in makers:
         raise UnknownNameError("list", what, makers)
@@ -128,6 +129,18 @@ def _instructions(arch_path: tuple[Path, ...], made_by: _Mechanisms) -> list[dic
             else:
                 far = f"{_distance(v.branch_range)}, then its data slot" if v.branch_range else "everything"
                 row(v.name, name, v.stub_jump, v.stub_store, far)
+    return rows
+
+
+def _bodies(arch_path: tuple[Path, ...]) -> list[dict[str, Any]]:
+    """The default bodies of each variant that has any, disassembled; in place of them why they cannot be."""
+    rows: list[dict[str, Any]] = []
+    for v in filter(bodies.exist, arch_toml.load(arch_path).values()):
+        try:
+            toolchain = next(name for name in TOOLCHAINS if name in v.toolchain)
+            rows += [{"name": f"{v.name}/{name}", "code": "; ".join(code)} for name, code in bodies.of(v, toolchain)]
+        except MissingToolError as error:
+            rows.append({"name": v.name, "code": None, "reason": str(error)})
     return rows
 
 
