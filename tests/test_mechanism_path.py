@@ -86,7 +86,7 @@ def test_it_is_listed_with_what_it_promises_and_where_it_comes_from(mine):
     assert list(rows) == ["pointer", "stub", "relocated", "mine"]
     assert rows["mine"]["folder"] == str(mine)
     assert rows["mine"]["variants"] == ["arm64", "x86_64", "i386"]
-    assert rows["mine"]["promises"] == ["checks-targets", "closes-text", "null", "restores-bytes", "ret0"]
+    assert set(rows["pointer"]["promises"]) - set(rows["mine"]["promises"]) == {"queries"}
     (variant,) = (row for row in msgspec.json.decode(_listed("variants", mine)) if row["name"] == "ppc32")
     assert variant["mechanisms"] == ["pointer", "stub", "relocated"]
     scenarios = {row["name"]: row for row in msgspec.json.decode(_listed("scenarios", mine))}
