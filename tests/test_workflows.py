@@ -386,7 +386,7 @@ def test_the_workflow_runs_the_cells_of_another_project_and_compares_them_with_i
     assert set(installed) == {
         f"-m pip install --quiet patchfarm @ git+https://forge.example/OWNER/patchfarm@{'f' * 40}"
     }
-    assert first.summary.read_text().startswith("# patchfarm: all 30 cells that ran are as expected")
+    assert first.summary.read_text().startswith("# patchfarm: all 40 cells that ran are as expected")
 
     earlier = shutil.copytree(first.artifacts / "patchfarm-results", project.parent / "earlier_results")
     inputs = {**MINE, "shards": 0, "patchfarm": "patchfarm==1"}
@@ -433,7 +433,7 @@ def test_jobs_that_are_run_again_replace_what_they_left(project):
     jobs = forge.workflow["jobs"]
     assert forge.job("run", jobs["run"], entry)
     assert forge.job("merge", jobs["merge"], {}), forge.logs["merge"]
-    assert len(cells(forge.artifacts / "patchfarm-results")) == 30
+    assert len(cells(forge.artifacts / "patchfarm-results")) == 40
 
 
 def test_the_loss_of_every_artifact_is_annotated(project):
