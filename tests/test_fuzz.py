@@ -200,6 +200,9 @@ def test_a_program_comes_back_from_its_source(seed, number):
         (Scribble(3), "Scribble(3)"),
         (words.sites(0, "fast"), 'sites(0, "fast")'),
         (Tamper(3), "Tamper(3)"),
+        (words.original(0), "original(0)"),
+        (words.original(4, 5), "original(4, 5)"),
+        (words.original(4, 5, inside=(restore(4),)), "original(4, 5, inside=(restore(4),))"),
         (LockText(), "LockText()"),
         (LockText(locked=False), "LockText(locked=False)"),
         (loop(2, query(0), restore(1)), "loop(2, query(0), restore(1))"),
@@ -219,6 +222,11 @@ def test_what_a_pasted_scenario_needs_is_written_down():
     assert 'requires=frozenset({"float"}),' in text
     assert 'abi=frozenset({"int128"}),' in text
     assert 'only=(frozenset({"relocated", "stub"}), "pointer patches no instruction"),' in text
+
+
+def test_an_original_needs_what_its_function_does_but_nobody_who_forwards_its_arguments():
+    needs = {f: set(generate.needs(words.original(f, 1))) for f in (0, 14, 16, 17)}
+    assert needs == {0: set(), 14: {"float"}, 16: {"float"}, 17: {"int128"}}
 
 
 # Shrinking.

@@ -56,7 +56,7 @@ def test_a_new_step_is_encoded_as_it_is_declared(probe):
 
 
 def test_the_guest_gets_the_number_of_a_new_step_and_another_hash(probe):
-    assert "#define OP_TAMPER 17\n#define OP_PROBE 99\n" in layout.header()
+    assert "#define OP_ORIGINAL 18\n#define OP_PROBE 99\n" in layout.header()
     layout.wire_hash.cache_clear()
     try:
         with_probe = layout.wire_hash()

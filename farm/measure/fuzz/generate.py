@@ -229,7 +229,7 @@ def needs(step: Step) -> Iterator[str]:
                 yield "asm"
             if kind in FLOAT:
                 yield "float"
-            if kind is Kind.VARIADIC:
+            if isinstance(step, Call) and kind is Kind.VARIADIC:
                 yield "variadic"
             if kind is Kind.INT128:
                 yield "int128"
