@@ -8,7 +8,7 @@ memory (AB-10), and doubles are in floating-point registers: its guests are buil
 
 from __future__ import annotations
 
-from farm.scenario import FUNCTIONS, POKING, Defect, Kind, Scenario, Step, call, null, original, patch, restore, ret0
+from farm.scenario import FUNCTIONS, Defect, Kind, Promise, Scenario, Step, call, null, original, patch, restore, ret0
 
 _WIDE = FUNCTIONS.index(Kind.WIDE)
 _LONG = FUNCTIONS.index(Kind.LONG)
@@ -35,7 +35,7 @@ def _through(function: int) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-_TRANSPARENT = (POKING, "pointer is a C function, which may use what the ABI does not keep")
+_TRANSPARENT = frozenset({Promise.TRANSPARENT})
 
 
 def _originals(*functions: int) -> tuple[Step, ...]:
@@ -95,7 +95,7 @@ SCENARIOS = (
         "The target is entered with the flags as the caller set them",
         _bare(),
         frozenset({Defect.CLOBBERED_FLAGS, Defect.CLOBBERED_KEPT_FLAGS}),
-        only=_TRANSPARENT,
+        needs=_TRANSPARENT,
         bugs=("B113", "B114"),
     ),
     Scenario(
@@ -121,7 +121,7 @@ SCENARIOS = (
         "What a function keeps below the stack pointer is still there when its jump reaches the target",
         _bare(),
         frozenset({Defect.RED_ZONE}),
-        only=_TRANSPARENT,
+        needs=_TRANSPARENT,
         abi=frozenset({"red-zone"}),
         bugs=("B43", "B112"),
     ),
@@ -185,7 +185,6 @@ SCENARIOS = (
         "Integers and doubles behind an ellipsis",
         _through(_VARIADIC),
         frozenset({Defect.VARIADIC_COUNT, Defect.CLOBBERED_ARGUMENT}),
-        only=(POKING, "C cannot forward the arguments of a variadic function"),
         requires=_FLOAT,
     ),
     Scenario(
@@ -228,7 +227,7 @@ SCENARIOS = (
         "The return address at entry is behind the call site, not inside the mechanism",
         _bare(),
         frozenset({Defect.RETURN_ADDRESS}),
-        only=(_TRANSPARENT[0], "pointer calls from inside, so that is where its targets return to"),
+        needs=_TRANSPARENT,
     ),
     Scenario(
         "AB-19",
@@ -258,7 +257,7 @@ SCENARIOS = (
         "Registers that carry no argument of this call, but may one of another, reach the target unchanged",
         _bare(),
         frozenset({Defect.HIDDEN_REGISTER, Defect.VARIADIC_COUNT, Defect.STRUCT_POINTER}),
-        only=_TRANSPARENT,
+        needs=_TRANSPARENT,
         bugs=("B69", "B145", "B146"),
     ),
     Scenario(

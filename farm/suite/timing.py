@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from farm.scenario import (
-    POKING,
     Defect,
     Interrupted,
     Load,
     LockText,
+    Promise,
     Scenario,
     Scribble,
     Target,
@@ -22,7 +22,6 @@ from farm.scenario import (
 )
 
 _PATCH = frozenset({Defect.LOST_PATCH, Defect.WRONG_DISPLACEMENT})
-_STUB = (POKING, "pointer patches no instruction")
 
 SCENARIOS = (
     Scenario(
@@ -63,7 +62,7 @@ SCENARIOS = (
         "A stub that another tool has overwritten is left alone, bytes untouched",
         (patch(0, "fast"), Scribble(0), patch(0, "other"), restore(0), code(0), call(1, 5)),
         frozenset({Defect.UNCHECKED_REQUEST}),
-        only=_STUB,
+        needs=frozenset({Promise.REFUSES_FOREIGN}),
         bugs=("B118",),
     ),
     Scenario(
@@ -138,7 +137,7 @@ SCENARIOS = (
             code(),
         ),
         frozenset({Defect.LOST_PATCH, Defect.LOST_RESTORE, Defect.IGNORED_ERROR}),
-        only=(_STUB[0], "pointer writes data, which stays writable"),
+        needs=frozenset({Promise.REPORTS_FAILED_POKE}),
         bugs=("B23", "B128"),
     ),
     Scenario(
@@ -158,7 +157,7 @@ SCENARIOS = (
             code(),
         ),
         frozenset({Defect.NOT_SERIALISED}),
-        only=(POKING, "one store to data has no middle"),
+        needs=frozenset({Promise.REFUSES_REENTRY}),
         bugs=("B68",),
     ),
     Scenario(
@@ -222,7 +221,6 @@ SCENARIOS = (
             call(0, 5, "recursive", count=2, at=1, inside=(original(0, 3),)),
             restore(0),
             call(0, 5),
-            code(),
         ),
         frozenset({Defect.WRONG_ORIGINAL, Defect.LOST_RESTORE}),
     ),
@@ -236,7 +234,6 @@ SCENARIOS = (
             original(0, 5, inside=(restore(0), call(0, 1), patch(0, "other"), original(0, 2, inside=(call(0, 3),)))),
             call(0, 4),
             restore(0),
-            code(),
         ),
         frozenset({Defect.WRONG_ORIGINAL, Defect.LOST_PATCH, Defect.WRONG_RESTORE_INSIDE}),
     ),
