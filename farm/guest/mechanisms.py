@@ -26,8 +26,8 @@ from farm.scenario.promises import NEEDS, Fact, Need, Promise
 
 FILE = "mechanism.toml"
 
-#: Files of ``common`` that every guest has, whatever its mechanism.
-SHARED = ("target.c",)
+#: Files of ``common`` that every guest has, whatever its mechanism; if it patches text; if it redirects call sites.
+SHARED, SHARED_IF_TEXT, SHARED_IF_SITES = ("layer.c", "target.c"), ("text.c",), ("site_table.c",)
 
 _FIRST = ("pointer", "stub", "relocated")  # of the farm's own, which come by name
 _OPTIONAL = "?"
@@ -102,9 +102,20 @@ class Mechanism:
         own = self.folder / name
         return own if own.is_file() or not (common() / name).is_file() else common() / name
 
+    @property
+    def region(self) -> str | None:
+        """The region that is opened for a patch, as C has it (``text_open``); None if a patch stores to data alone."""
+        writes = self.writes or ("stubs" if self.pokes else "data")
+        return {"stubs": "TEXT_STUBS", "all": "TEXT_ALL"}.get(writes)
+
+    @property
+    def shared(self) -> list[str]:
+        """Files of the farm's layer around the mechanism."""
+        return [*SHARED, *(SHARED_IF_TEXT if self.region else ()), *(SHARED_IF_SITES if self.redirects else ())]
+
     def files(self, variant: Variant) -> list[Path]:
         """The C and asm files, shared ones and those of the architecture included."""
-        sources = [self.source(name) for name in dict.fromkeys([*SHARED, *self.sources])]
+        sources = [self.source(name) for name in dict.fromkeys([*self.shared, *self.sources])]
         supplied = [self._supplied(name.removesuffix(_OPTIONAL), variant) for name in self.architecture]
         return [*sources, *(path for path in supplied if path.is_file())]
 
@@ -121,12 +132,10 @@ class Mechanism:
 
     def defines(self) -> dict[str, str]:
         """Macros that tell the mechanism's sources, and those in ``common``, what its ``mechanism.toml`` says."""
-        regions = {"stubs": "TEXT_STUBS", "all": "TEXT_ALL"}
-        writes = self.writes or ("stubs" if self.pokes else "data")
         defines = {"MECHANISM_IDENTITY": f"{self.identity:#06x}"}
         defines |= {f"PROMISES_{_macro(promise)}": "1" for promise in sorted(self.promises)}
         defines |= {f"FUNCTIONS_{_macro(self.functions)}": "1", f"PATCHES_{_macro(self.patches)}": "1"}
-        defines |= {"MECHANISM_TEXT": regions[writes]} if writes in regions else {}
+        defines |= {"MECHANISM_TEXT": self.region} if self.region else {}
         defines |= {"MECHANISM_BYTES": str(self.bytes)} if self.bytes else {}
         return defines | ({"MECHANISM_ALIAS": "1"} if self.alias else {})
 

@@ -1,6 +1,6 @@
-/* The interpreter: runs one program and writes one trace (formats: wire.h, written by farm/scenario/wire.py). */
+/* The interpreter: runs one program and writes one trace (formats: wire.h, written by farm/scenario/layout.py). */
 #include "guest.h"
-#include "mechanism.h"
+#include "layer.h"
 
 /* Where the host writes the program and finds the trace.  The code bytes follow the last event. */
 uint32_t farm_program[PROGRAM_WORDS] NOINIT;
@@ -283,9 +283,9 @@ static bool is_pristine(uint32_t n)
 static bool are_pristine(uint32_t n)
 {
     if (n != ALL_FUNCTIONS)
-        return is_pristine(n) && sites_are_pristine(n);
+        return is_pristine(n) && (!sites_are_pristine || sites_are_pristine(n));
     for (n = 0; n < FUNCTION_COUNT; n++)
-        if (!is_pristine(n) || !sites_are_pristine(n))
+        if (!are_pristine(n))
             return false;
     return true;
 }
@@ -294,9 +294,11 @@ static bool are_pristine(uint32_t n)
 static void run_interrupt(const uint32_t *op, uint32_t step)
 {
     uint32_t outer, n = op[2], target = op[3];
-    patch_interrupted_by(n, target_addresses[n][target % TARGET_COUNT]);
+    if (patch_interrupted_by)
+        patch_interrupted_by(n, target_addresses[n][target % TARGET_COUNT]);
     outer = run_patch(op[0], op[1], 0);
-    emit(EVENT_INTERRUPT, step, target_word(n, target), 0, patch_interruption(), 0, 0);
+    emit(EVENT_INTERRUPT, step, target_word(n, target), 0,
+         patch_interruption ? patch_interruption() : PATCH_UNSUPPORTED, 0, 0);
     emit(EVENT_PATCH, step, target_word(op[0], op[1]), 0, outer, 0, 0);
 }
 
@@ -341,17 +343,20 @@ static void run(const uint32_t *pc, const uint32_t *end)
             emit(EVENT_CODE, step, n == ALL_FUNCTIONS ? NO_TARGET : target_word(n, 0xff), 0, !are_pristine(n), 0, 0);
             break;
         case OP_SITES:
-            emit(EVENT_SITES, step, target_word(n, pc[3]), 0, sites_left_behind(n, pc[3] % TARGET_COUNT), 0, 0);
+            emit(EVENT_SITES, step, target_word(n, pc[3]), 0, 
+                 sites_left_behind ? sites_left_behind(n, pc[3] % TARGET_COUNT) : NO_SITES, 0, 0);
             break;
         case OP_ADDRESS: /* here, in targets.c, and in the data of a call site */
             emit(EVENT_ADDRESS, step, target_word(n, 0xff), 0,
                  address_taken(n) != function_addresses[n] || *taken_there[n] != function_addresses[n], 0, 0);
             break;
         case OP_SCRIBBLE:
-            emit(EVENT_SCRIBBLE, step, target_word(n, 0xff), 0, patch_scribble(n), 0, 0);
+            emit(EVENT_SCRIBBLE, step, target_word(n, 0xff), 0, 
+                 patch_scribble ? patch_scribble(n) : PATCH_UNSUPPORTED, 0, 0);
             break;
         case OP_TAMPER:
-            emit(EVENT_TAMPER, step, target_word(n, 0xff), 0, patch_tamper(n), 0, 0);
+            emit(EVENT_TAMPER, step, target_word(n, 0xff), 0, 
+                 patch_tamper ? patch_tamper(n) : PATCH_UNSUPPORTED, 0, 0);
             break;
         case OP_LOCKTEXT:
             text_locked = n;
@@ -404,5 +409,5 @@ void farm_run(void)
     uint32_t *code = &farm_trace.words[farm_trace.events * EVENT_WORDS];
     for (size_t i = 0; i < code_size() / 4; i++)
         code[i] = ((const volatile uint32_t *)code_start())[i];
-    farm_trace.code_bytes = (uint32_t)code_size() + 4 * sites_words(code + code_size() / 4);
+    farm_trace.code_bytes = (uint32_t)code_size() + 4 * (sites_words ? sites_words(code + code_size() / 4) : 0);
 }
