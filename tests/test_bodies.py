@@ -14,10 +14,12 @@ import unicorn
 from helpers import farm
 from unicorn import arm64_const, arm_const, riscv_const, x86_const
 
+from farm.cell import Verdict
 from farm.errors import MissingToolError
 from farm.guest import arch_toml, bodies, build, disassemble, elf, mechanisms
 from farm.guest.image import Spec
-from farm.scenario import FUNCTIONS, Kind
+from farm.run.bench import Bench
+from farm.scenario import EVERYWHERE, FUNCTIONS, Kind, Shape, call, code, has_call_site, restore
 
 VARIANTS = arch_toml.load()
 HEADER = (mechanisms.common() / "entry.h").read_text(encoding="utf-8")
@@ -241,3 +243,45 @@ def test_what_cannot_assemble_bodies_is_said_in_their_place(monkeypatch):
     rows = listing.rows("bodies")
     assert [row["name"] for row in rows] == [v.name for v in VARIANTS.values() if bodies.exist(v)]
     assert all("pip install it" in row["reason"] for row in rows)
+
+
+IDLE = {
+    "mechanism.toml": f"""
+what = "functions whose entry could be overwritten, and is not"
+sources = ["idle.c"]
+architecture = ["entry.S", "patch.c"]
+functions = "entry"
+bytes = {BYTES}
+promises = ["transparent", "restores-bytes"]
+""",
+    "idle.c": """
+#include "mechanism.h"
+
+uint32_t mechanism_set(uint32_t n, uintptr_t target) { return (void)n, (void)target, PATCH_UNSUPPORTED; }
+uint32_t mechanism_restore(uint32_t n) { return (void)n, PATCH_OK; }
+uint32_t mechanism_null(uint32_t n) { return (void)n, PATCH_UNSUPPORTED; }
+uint32_t mechanism_ret0(uint32_t n) { return (void)n, PATCH_UNSUPPORTED; }
+uintptr_t mechanism_query(uint32_t n) { return ARCH_CODE(target_addresses[n][TARGET_DEFAULT]); }
+""",
+}
+
+
+@pytest.mark.parametrize("name", ["i386", "arm64"])
+def test_a_mechanism_that_leaves_them_alone_has_them_as_its_functions(name, tmp_path, scenario):
+    (tmp_path / "idle").mkdir()
+    for file, text in IDLE.items():
+        (tmp_path / "idle" / file).write_text(text, encoding="utf-8")
+    spec = Spec(VARIANTS[name], "idle", foreign=mechanisms.read(tmp_path / "idle"))
+    bench = Bench.of(spec, "unicorn", 5.0)
+    start, size = bench.image.patched
+    assert size == BYTES * len(FUNCTIONS)
+    assert bench.image.functions["whatever_1"] == start + BYTES
+    shapes = {shape: 2 if shape in (Shape.LOOPED, Shape.CALLBACK, Shape.RECURSIVE) else 1 for shape in Shape}
+    steps = [
+        call(function, 0x1_0000_0005, shape, count=count)
+        for function in EVERYWHERE
+        for shape, count in shapes.items()
+        if has_call_site(function, shape) and shape is not Shape.MODULE
+    ]
+    result = bench.result(scenario(*steps, restore(0), code()))
+    assert result.verdict is Verdict.PASS, result.reason
