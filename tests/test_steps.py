@@ -15,17 +15,25 @@ from farm.errors import UsageError
 from farm.measure.fuzz import generate, source
 from farm.scenario import Call, Shape, Step, Target, check, layout, model, patch, prose, query, wire
 from farm.scenario.fields import LONG, Flag, Function, FunctionOrAll, Long, Member, Nested, Number, Offset
+from farm.scenario.promises import Fact, Promise
 from farm.scenario.steps import OPS, Cost, declare
 
 INTERPRETER = Path(__file__).parent.parent / "images" / "guest" / "interp.c"
 NAMES = {Target.FAST: "the fast one", Target.OTHER: "the other one"}
+
+TEXT = (Fact.POKES, Promise.REPORTS_FAILED_POKE)
 
 
 @pytest.fixture
 def probe(monkeypatch):
     """A step that is declared here alone, with a field of every kind."""
 
-    @declare(99, "Probe {function} and {whose} for {target}{off} with {x}, {times}, {loud}", events=5, text=True)
+    @declare(
+        99,
+        "Probe {function} and {whose} for {target}{off} with {x}, {times}, {loud}",
+        events=5,
+        needs=(Fact.POKES, Promise.REPORTS_FAILED_POKE),
+    )
     @dataclass(frozen=True, slots=True)
     class Probe(Step):
         function: Annotated[int, Function()]
