@@ -21,8 +21,6 @@ from farm.scenario.steps import OPS, Cost, declare
 INTERPRETER = Path(__file__).parent.parent / "images" / "guest" / "interp.c"
 NAMES = {Target.FAST: "the fast one", Target.OTHER: "the other one"}
 
-TEXT = (Fact.POKES, Promise.REPORTS_FAILED_POKE)
-
 
 @pytest.fixture
 def probe(monkeypatch):
