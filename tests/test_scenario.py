@@ -107,7 +107,7 @@ def test_a_scenario_that_some_mechanisms_cannot_express_says_why(scenario):
 @pytest.mark.parametrize("scenario", suite.load().values(), ids=lambda scenario: scenario.id)
 def test_whatever_a_scenario_detects_can_be_planted(scenario):
     for mechanism in scenario.only[0] if scenario.only else ["stub"]:
-        assert has_control(scenario.detects, mechanism)
+        assert has_control(scenario.detects, arch_toml.load().values(), mechanism)
 
 
 @pytest.mark.parametrize("control", CONTROLS.values(), ids=lambda control: control.name)
