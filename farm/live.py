@@ -57,7 +57,7 @@ class Guest:
         #: Name of the target that the last :meth:`call` entered first; None if it entered none.
         self.entered: str | None = None
         self._numbers = 0  # taken by the steps so far
-        self._expected = Reference(spec.variant.features(engine), only_relocated=spec.mechanism == "relocated")
+        self._expected = Reference(spec.variant.features(engine), redirects=spec.made_by.redirects)
         self._death: str | None = None
         self._pooled = pooled
         self._bench = Bench.of(spec, engine, timeout)

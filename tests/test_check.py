@@ -23,6 +23,7 @@ from farm.scenario import (
     Call,
     Code,
     Defect,
+    Fact,
     FailPoke,
     Interrupted,
     Kind,
@@ -31,6 +32,7 @@ from farm.scenario import (
     Loop,
     Output,
     Patch,
+    Promise,
     Protection,
     Query,
     Restore,
@@ -237,6 +239,8 @@ FIELDS = {
     "only=(set(), 'no')": f"scenario BS-90 mine: only (set(), 'no') found; {OTHERS}",
     "only=({'stub'}, None)": f"scenario BS-90 mine: only ({{'stub'}}, None) found; {OTHERS}",
     "only=({'st ab'}, 'no')": "scenario BS-90 mine: only 'st ab' found; expected the name of a mechanism",
+    "needs={'grace'}": "scenario BS-90 mine: needs 'grace' found; expected refuses-foreign, refuses-reentry, ",
+    "needs='ret0'": "scenario BS-90 mine: needs 'ret0' found; expected a set of refuses-foreign, ",
     "requires={'fpu'}": "scenario BS-90 mine: requires 'fpu' found; expected clmul, float",
     "requires='float'": "scenario BS-90 mine: requires 'float' found; expected a set of clmul, float",
     "abi={'tock'}": "scenario BS-90 mine: abi 'tock' found; expected int128, extension, variadic-count, ",
@@ -288,7 +292,8 @@ def test_what_a_mechanism_refuses_is_a_fine_scenario():
         call(0, 5, "looped", count=0),
         name="größer-als.2",
         title="Ein „Titel“, ohne Ende: ≤ 5 * x / [y]",
-        only=({"stub"}, "reason"),
+        only=({"stub", "one-of-theirs"}, "reason"),
+        needs={"transparent", Promise.RET0, Fact.POKES},
     )
     check.scenario(good)
     check.by_model(good)
@@ -410,6 +415,7 @@ def _scenarios(field):
         steps=field(st.lists(_steps(field), max_size=5).map(tuple)),
         detects=field(st.sets(st.sampled_from(Defect), min_size=1, max_size=3).map(frozenset)),
         only=field(st.none() | st.tuples(st.sets(st.sampled_from(["stub", "pointer"]), min_size=1), names)),
+        needs=field(st.just(frozenset()) | st.sets(st.sampled_from(["ret0", Promise.NULL, Fact.POKES]))),
         requires=field(st.just(frozenset()) | st.sets(st.sampled_from(["float", "clmul"]))),
         abi=field(st.just(frozenset()) | st.sets(st.sampled_from(["toc"]))),
         tags=field(st.just(frozenset()) | st.sets(names)),

@@ -159,7 +159,7 @@ def _scenarios(scenario_path: tuple[Path, ...]) -> list[dict[str, Any]]:
             "id": s.id,
             "title": s.title,
             "detects": sorted(map(str, s.detects)),
-            "mechanisms": [m for m in mechanisms.load() if not s.only or m in s.only[0]],
+            "mechanisms": [name for name, mechanism in mechanisms.load().items() if not mechanism.cannot_run(s)],
             "tags": sorted(s.tags),
             "bugs": list(s.bugs),
             "controls": [c.name for c in CONTROLS.values() if c.defect in s.detects],

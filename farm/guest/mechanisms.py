@@ -21,7 +21,8 @@ from farm import paths
 from farm.errors import BackendError
 from farm.guest.toml_table import Complaint, convert, document_in
 from farm.guest.variant import Variant
-from farm.scenario.promises import NEEDS, Fact, Promise
+from farm.scenario import Scenario
+from farm.scenario.promises import NEEDS, Fact, Need, Promise
 
 FILE = "mechanism.toml"
 
@@ -78,17 +79,25 @@ class Mechanism:
         return int(self.digest[:4], 16)
 
     @property
-    def offers(self) -> frozenset[Promise | Fact]:
+    def offers(self) -> frozenset[Need]:
         """The promises, and the facts that follow from the rest."""
         facts = {Fact.POKES: self.pokes, Fact.REDIRECTS: self.redirects, Fact.VARIADIC: self.functions != "c"}
         return self.promises | {fact for fact, is_so in facts.items() if is_so}
 
+    def cannot_run(self, scenario: Scenario) -> str | None:
+        """None if ``scenario`` can be asked of the mechanism, else the reason why not."""
+        if scenario.only and self.name not in scenario.only[0]:
+            return scenario.only[1]
+        absent = next((need for need in scenario.all_needs if need not in self.offers), None)
+        return self.lacking(absent) if absent else None
+
     def lacking(self, need: Promise | Fact) -> str:
-        """The reason why what needs ``need`` is not applicable to the mechanism."""
+        """The reason why the mechanism does not offer ``need``."""
         if need in self.lacks:
             return self.lacks[need]
-        verb = "does not promise" if need in set(Promise) else "is not made for"
-        return f"{self.name} {verb} {need}: {NEEDS[need]}"
+        if isinstance(need, Fact):
+            return f"with {self.name} it is not so that {NEEDS[need]}"
+        return f"{self.name} does not promise {need}: {NEEDS[need]}"
 
     def source(self, name: str) -> Path:
         """The file that one of :attr:`sources` is: the mechanism's own comes before the one in ``common``."""

@@ -214,7 +214,7 @@ class Reference:
     """A guest that makes no mistake, on a CPU with ``features``.  After a :class:`ScenarioError` it is of no use."""
 
     features: frozenset[str] = frozenset()
-    only_relocated: bool = False  #: no other mechanism will run this
+    redirects: bool = False  #: every mechanism that runs this redirects call sites
     events: list[Event] = field(default_factory=list)
     current: list[Target] = field(default_factory=lambda: [Target.DEFAULT] * len(FUNCTIONS))
     scribbled: set[int] = field(default_factory=set)
@@ -452,7 +452,7 @@ class Reference:
     def bypasses(self, call: Call, reached: int) -> bool:
         """The call does not come by the stub, so that foreign bytes there do not matter to it."""
         redirected = reached == call.function and self.current[reached] in (Target.FAST, Target.OTHER)
-        return self.only_relocated and call.shape is Shape.BARE and redirected
+        return self.redirects and call.shape is Shape.BARE and redirected
 
     def begin_work(self, function: int, x: int) -> None:
         """The call site's part of a CRC or CHACHA call (:func:`piece`), whatever the call leads to."""
@@ -508,7 +508,7 @@ def predict(scenario: Scenario, features: frozenset[str] = frozenset()) -> tuple
 
     Raises :class:`ScenarioError` if the scenario leaves the specification, or if a guest could not hold its trace.
     """
-    guest = Reference(features, only_relocated=scenario.only is not None and scenario.only[0] == {"relocated"})
+    guest = Reference(features, redirects=scenario.redirected)
     guest.run(scenario.steps, 0)
     if not guest.events:
         raise ScenarioError("no events: it would prove nothing")

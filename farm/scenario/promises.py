@@ -6,6 +6,7 @@ it; one that is made is judged.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 
@@ -34,8 +35,11 @@ class Fact(StrEnum):
     VARIADIC = "variadic"
 
 
+#: What a scenario may need of a mechanism.
+Need = Promise | Fact
+
 #: Everything that a scenario may need of a mechanism, and what it means.
-NEEDS: dict[Promise | Fact, str] = {
+NEEDS: dict[Need, str] = {
     Promise.REFUSES_FOREIGN: "a request is refused where somebody else has changed the code",
     Promise.REFUSES_REENTRY: "a request in the middle of another one is refused",
     Promise.REPORTS_FAILED_POKE: "a request whose store to code fails is answered with an error",
@@ -54,6 +58,7 @@ NEEDS: dict[Promise | Fact, str] = {
 }
 
 
-def need(name: str) -> Promise | Fact:
-    """The promise or fact called ``name``.  Raises :class:`ValueError` if there is none."""
-    return Fact(name) if name in set(Fact) else Promise(name)
+def ordered(names: Iterable[str]) -> list[Need]:
+    """The needs that ``names`` are, each once, in the order of :data:`NEEDS`."""
+    wanted = set(names)
+    return [need for need in NEEDS if need in wanted]

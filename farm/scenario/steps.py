@@ -17,6 +17,7 @@ from farm.errors import UsageError
 from farm.scenario import fields
 from farm.scenario.fields import LONG, Flag, FunctionOrAll, Long, Member, Nested, Number, Offset, many
 from farm.scenario.functions import (
+    COMPOSITE,
     FUNCTIONS,
     PATTERN_SIZE,
     REAL_TARGETS,
@@ -26,6 +27,7 @@ from farm.scenario.functions import (
     Target,
     has_call_site,
 )
+from farm.scenario.promises import Fact, Need, Promise
 
 
 class Cost(NamedTuple):
@@ -50,7 +52,7 @@ class Step:
     CHECKS: ClassVar[tuple[tuple[str, str, Callable[[str, object], None]], ...]]  #: what errors call it, its name
     NESTED: ClassVar[str | None]  #: the name of the field that holds the steps inside it
     COST: ClassVar[Cost]  #: what it comes to without the steps inside it
-    TEXT: ClassVar[bool]  #: it is about stores to text, of which a mechanism that patches data alone makes none
+    NEEDS: ClassVar[frozenset[Need]]  #: of a mechanism, whatever its fields hold
 
     def sentence(self) -> str:
         """``Lead whatever_0 to fast``; what is nested in the step has sentences of its own."""
@@ -68,6 +70,10 @@ class Step:
         for what, name, check in self.CHECKS:
             check(what, getattr(self, name))
 
+    def needs(self) -> frozenset[Need]:
+        """What a mechanism must offer to be asked for the step, without what is nested in it."""
+        return self.NEEDS
+
     def cost(self, inside: Cost) -> Cost:
         """Upper bound of the step's cost if the steps nested in it cost ``inside``.  The step has passed the check."""
         return Cost(self.COST.events + inside.events, inside.running)
@@ -80,19 +86,20 @@ _Step = TypeVar("_Step", bound=Step)
 
 
 def declare(
-    number: int, sentence: str = "", *, operands: tuple[str, ...] = (), events: int = 1, text: bool = False
+    number: int, sentence: str = "", *, operands: tuple[str, ...] = (), events: int = 1, needs: tuple[Need, ...] = ()
 ) -> Callable[[type[_Step]], type[_Step]]:
     """Declare the step ``number``, a dataclass each of whose fields is annotated with its kind.
 
     ``operands`` names its fields in the order of the instruction's words, where that is not their own; ``events`` is
-    how many the step makes at most, or costs as many as.  A class without a ``sentence`` has a method for it.
+    how many the step makes at most, or costs as many as; ``needs`` is what a mechanism must offer to be asked for it.
+    A class without a ``sentence`` has a method for it.
     """
 
     def declared(step: type[_Step]) -> type[_Step]:
         kinds = {field.name: field.type.__metadata__[0] for field in dataclasses.fields(step)}  # type: ignore[union-attr]
         nested = [name for name, kind in kinds.items() if isinstance(kind, Nested)]
         plain = {name: kind for name, kind in kinds.items() if name not in nested}
-        step.OP, step.SENTENCE, step.COST, step.TEXT = number, sentence, Cost(events), text
+        step.OP, step.SENTENCE, step.COST, step.NEEDS = number, sentence, Cost(events), frozenset(needs)
         step.FIELDS, step.NESTED = kinds, nested[0] if nested else None
         step.OPERANDS = tuple((name, plain[name].encode) for name in operands or plain)
         word = step.__name__.lower()
@@ -145,6 +152,10 @@ _Count: TypeAlias = Annotated[int, Number()]
 _Steps: TypeAlias = Annotated[tuple[Step, ...], Nested()]
 
 
+#: Of a step that does what another tool would do to an instruction of the mechanism's.
+_FOREIGN = (Promise.REFUSES_FOREIGN, Fact.POKES)
+
+
 # The steps.
 
 
@@ -171,6 +182,9 @@ class Call(Step):
         if self.shape not in _CALLED[self.function]:
             valid = ", ".join(shape.name.lower() for shape in Shape if shape in _CALLED[self.function])
             raise UsageError(f"call: shape {self.shape.name.lower()} found; whatever_{self.function} has {valid}")
+
+    def needs(self) -> frozenset[Need]:
+        return frozenset({Fact.VARIADIC}) if FUNCTIONS[self.function] is Kind.VARIADIC else frozenset()
 
     def cost(self, inside: Cost) -> Cost:
         match self.shape:
@@ -212,6 +226,20 @@ def _piece(kind: Kind, x: int) -> str:
     return ", ".join(words)
 
 
+#: The targets that no function may be led to.
+_REFUSED = frozenset(
+    {
+        Target.STUB,
+        Target.DATA,
+        Target.MISALIGNED,
+        Target.HALFWAY,
+        Target.END,
+        Target.FAR_END,
+        Target.ZERO,
+    }
+)
+
+
 @declare(2, "Lead {function} to {target}{offset}")
 @dataclass(frozen=True, slots=True)
 class Patch(Step):
@@ -220,6 +248,16 @@ class Patch(Step):
     function: _Function
     target: _AnyTarget
     offset: Annotated[int, Offset()] = 0
+
+    def needs(self) -> frozenset[Need]:
+        kind, needs = FUNCTIONS[self.function], set[Need]()
+        if self.target is Target.NULL:
+            needs.add(Promise.NULL if kind is Kind.VOID else Promise.CHECKS_TARGETS)
+        elif self.target is Target.RET0:
+            needs.add(Promise.CHECKS_TARGETS if kind in COMPOSITE else Promise.RET0)
+        elif self.target in _REFUSED:
+            needs.add(Promise.CHECKS_TARGETS)
+        return frozenset(needs | ({Fact.POKES, Promise.CHECKS_TARGETS} if self.offset else set()))
 
 
 @declare(3, "Restore {function}")
@@ -230,7 +268,7 @@ class Restore(Step):
     function: _Function
 
 
-@declare(4, "Ask which target {function} reaches")
+@declare(4, "Ask which target {function} reaches", needs=(Promise.QUERIES,))
 @dataclass(frozen=True, slots=True)
 class Query(Step):
     """Ask which target ``function`` reaches now."""
@@ -238,7 +276,7 @@ class Query(Step):
     function: _Function
 
 
-@declare(5, "Compare the patched bytes of {function} with those of the linked image")
+@declare(5, "Compare the patched bytes of {function} with those of the linked image", needs=(Promise.RESTORES_BYTES,))
 @dataclass(frozen=True, slots=True)
 class Code(Step):
     """Compare the patched bytes of ``function`` (all of them for ``None``) with those of the pristine image."""
@@ -259,7 +297,7 @@ class Sites(Step):
     target: _RealTarget
 
 
-@declare(6, "Overwrite the patched instruction of {function} as another tool would", text=True)
+@declare(6, "Overwrite the patched instruction of {function} as another tool would", needs=_FOREIGN)
 @dataclass(frozen=True, slots=True)
 class Scribble(Step):
     """Overwrite the patched instruction with one that is not the mechanism's own, as another patching tool would."""
@@ -267,7 +305,7 @@ class Scribble(Step):
     function: _Function
 
 
-@declare(17, "Change {function} and its call sites bit by bit, with a request each time", events=64, text=True)
+@declare(17, "Change {function} and its call sites bit by bit, with a request each time", events=64, needs=_FOREIGN)
 @dataclass(frozen=True, slots=True)
 class Tamper(Step):
     """Change the code of ``function`` and of its call sites, bit by bit, as another tool would.
@@ -279,18 +317,19 @@ class Tamper(Step):
     function: _Function
 
 
-@declare(7, "{locked}", text=True)
+@declare(7, "{locked}")
 @dataclass(frozen=True, slots=True)
 class LockText(Step):
     """Make every later attempt to open the text for writing fail (or, with ``locked=False``, succeed again).
 
-    The memory of the module can be filled all the same: it is not text before that.
+    The memory of the module can be filled all the same: it is not text before that.  A scenario that asks for a patch
+    meanwhile needs ``reports-failed-poke``.
     """
 
     locked: Annotated[bool, Flag("Let no text be opened for writing", "Let text be opened for writing again")] = True
 
 
-@declare(11, text=True)
+@declare(11, needs=(Promise.REPORTS_FAILED_POKE,))
 @dataclass(frozen=True, slots=True)
 class FailPoke(Step):
     """Make the ``number``-th store to code from now fail, once (0: none); a request that meets it changes nothing."""
@@ -301,7 +340,11 @@ class FailPoke(Step):
         return f"Make store {self.number} to code from now fail, once" if self.number else "Let no store fail"
 
 
-@declare(14, "Lead {function} to {target}; in the middle of that, ask to lead {other} to {elsewhere}", text=True)
+@declare(
+    14,
+    "Lead {function} to {target}; in the middle of that, ask to lead {other} to {elsewhere}",
+    needs=(Promise.REFUSES_REENTRY,),
+)
 @dataclass(frozen=True, slots=True)
 class Interrupted(Step):
     """Lead ``function`` to ``target``; in the middle of that, another request wants ``other`` led to ``elsewhere``."""
@@ -312,7 +355,7 @@ class Interrupted(Step):
     elsewhere: _RealTarget
 
 
-@declare(15, "Ask the memory whether text can be read and executed, and none written")
+@declare(15, "Ask the memory whether text can be read and executed, and none written", needs=(Promise.CLOSES_TEXT,))
 @dataclass(frozen=True, slots=True)
 class Protection(Step):
     """Ask the memory itself whether all text can be read and executed now, and none of it be written."""

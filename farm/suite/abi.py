@@ -8,7 +8,7 @@ memory (AB-10), and doubles are in floating-point registers: its guests are buil
 
 from __future__ import annotations
 
-from farm.scenario import FUNCTIONS, POKING, Defect, Kind, Scenario, Step, call, null, patch, restore, ret0
+from farm.scenario import FUNCTIONS, Defect, Kind, Promise, Scenario, Step, call, null, patch, restore, ret0
 
 _WIDE = FUNCTIONS.index(Kind.WIDE)
 _LONG = FUNCTIONS.index(Kind.LONG)
@@ -35,7 +35,7 @@ def _through(function: int) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-_TRANSPARENT = (POKING, "pointer is a C function, which may use what the ABI does not keep")
+_TRANSPARENT = frozenset({Promise.TRANSPARENT})
 
 
 def _bare() -> tuple[Step, ...]:
@@ -85,7 +85,7 @@ SCENARIOS = (
         "The target is entered with the flags as the caller set them",
         _bare(),
         frozenset({Defect.CLOBBERED_FLAGS, Defect.CLOBBERED_KEPT_FLAGS}),
-        only=_TRANSPARENT,
+        needs=_TRANSPARENT,
         bugs=("B113", "B114"),
     ),
     Scenario(
@@ -111,7 +111,7 @@ SCENARIOS = (
         "What a function keeps below the stack pointer is still there when its jump reaches the target",
         _bare(),
         frozenset({Defect.RED_ZONE}),
-        only=_TRANSPARENT,
+        needs=_TRANSPARENT,
         abi=frozenset({"red-zone"}),
         bugs=("B43", "B112"),
     ),
@@ -175,7 +175,6 @@ SCENARIOS = (
         "Integers and doubles behind an ellipsis",
         _through(_VARIADIC),
         frozenset({Defect.VARIADIC_COUNT, Defect.CLOBBERED_ARGUMENT}),
-        only=(POKING, "C cannot forward the arguments of a variadic function"),
         requires=_FLOAT,
     ),
     Scenario(
@@ -218,7 +217,7 @@ SCENARIOS = (
         "The return address at entry is behind the call site, not inside the mechanism",
         _bare(),
         frozenset({Defect.RETURN_ADDRESS}),
-        only=(_TRANSPARENT[0], "pointer calls from inside, so that is where its targets return to"),
+        needs=_TRANSPARENT,
     ),
     Scenario(
         "AB-19",
@@ -248,7 +247,7 @@ SCENARIOS = (
         "Registers that carry no argument of this call, but may one of another, reach the target unchanged",
         _bare(),
         frozenset({Defect.HIDDEN_REGISTER, Defect.VARIADIC_COUNT, Defect.STRUCT_POINTER}),
-        only=_TRANSPARENT,
+        needs=_TRANSPARENT,
         bugs=("B69", "B145", "B146"),
     ),
     Scenario(

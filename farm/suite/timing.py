@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from farm.scenario import (
-    POKING,
     Defect,
     Interrupted,
     Load,
     LockText,
+    Promise,
     Scenario,
     Scribble,
     Target,
@@ -21,7 +21,6 @@ from farm.scenario import (
 )
 
 _PATCH = frozenset({Defect.LOST_PATCH, Defect.WRONG_DISPLACEMENT})
-_STUB = (POKING, "pointer patches no instruction")
 
 SCENARIOS = (
     Scenario(
@@ -62,7 +61,7 @@ SCENARIOS = (
         "A stub that another tool has overwritten is left alone, bytes untouched",
         (patch(0, "fast"), Scribble(0), patch(0, "other"), restore(0), code(0), call(1, 5)),
         frozenset({Defect.UNCHECKED_REQUEST}),
-        only=_STUB,
+        needs=frozenset({Promise.REFUSES_FOREIGN}),
         bugs=("B118",),
     ),
     Scenario(
@@ -137,7 +136,7 @@ SCENARIOS = (
             code(),
         ),
         frozenset({Defect.LOST_PATCH, Defect.LOST_RESTORE, Defect.IGNORED_ERROR}),
-        only=(_STUB[0], "pointer writes data, which stays writable"),
+        needs=frozenset({Promise.REPORTS_FAILED_POKE}),
         bugs=("B23", "B128"),
     ),
     Scenario(
@@ -157,7 +156,7 @@ SCENARIOS = (
             code(),
         ),
         frozenset({Defect.NOT_SERIALISED}),
-        only=(POKING, "one store to data has no middle"),
+        needs=frozenset({Promise.REFUSES_REENTRY}),
         bugs=("B68",),
     ),
     Scenario(

@@ -20,12 +20,12 @@ from farm.scenario import (
     FLOAT,
     FUNCTIONS,
     PATTERN_SIZE,
-    POKING,
     REAL_TARGETS,
     WORK,
     Call,
     Code,
     Defect,
+    Fact,
     FailPoke,
     Interrupted,
     Kind,
@@ -33,6 +33,7 @@ from farm.scenario import (
     LockText,
     Loop,
     Patch,
+    Promise,
     Query,
     Restore,
     Scenario,
@@ -50,15 +51,18 @@ from farm.scenario.fields import Field, Flag, Function, FunctionOrAll, Long, Mem
 from farm.scenario.model import Reference, ScenarioError, size
 from farm.scenario.steps import OPS
 
-#: Needs that not every cell meets, and the part of a scenario that declares each; the plan itself finds ``asm``.
-NEEDS: dict[str, tuple[str, tuple[frozenset[str], str] | str | None]] = {
-    "text": ("only", (POKING, "pointer patches no instruction")),
-    "variadic": ("only", (POKING, "C cannot forward the arguments of a variadic function")),
+#: Needs that not every cell meets, and the field of a scenario that declares each, with what; None: the steps do.
+NEEDS: dict[str, tuple[str, str] | None] = {
+    "text": ("needs", Promise.REPORTS_FAILED_POKE),
+    "variadic": None,
     "float": ("requires", "float"),
     "clmul": ("requires", "clmul"),
     "int128": ("abi", "int128"),
-    "asm": ("asm", None),
+    "asm": None,
 }
+
+#: What a step that is about stores to text needs of a mechanism.
+_TEXT = {Promise.REFUSES_FOREIGN, Promise.REFUSES_REENTRY, Promise.REPORTS_FAILED_POKE, Fact.POKES}
 
 #: The defect that a program of steps alone claims; whoever adopts one knows better.
 ANY_DEFECT = frozenset({Defect.LOST_PATCH})
@@ -210,7 +214,7 @@ _BY_WEIGHT = [maker for maker, weight in MAKERS.values() for _ in range(weight)]
 
 def needs(step: Step) -> Iterator[str]:
     """The needs of ``step`` itself, without the steps inside it."""
-    if step.TEXT or (isinstance(step, Patch) and step.offset):
+    if isinstance(step, LockText) or step.needs() & _TEXT:
         yield "text"
     match step:
         case Patch() | Interrupted():
@@ -235,20 +239,21 @@ def needs_of(steps: tuple[Step, ...]) -> frozenset[str]:
 
 def as_scenario(name: str, title: str, steps: tuple[Step, ...]) -> Scenario:
     """The scenario of ``steps``, which says what it needs."""
-    parts: dict[str, list[object]] = {"only": [], "requires": [], "abi": [], "asm": []}
     needed = needs_of(steps)
-    for need, (part, what) in NEEDS.items():
-        if need in needed:
-            parts[part].append(what)
+
+    def declared(field: str) -> frozenset[str]:
+        parts = (NEEDS[need] for need in needed)
+        return frozenset(part[1] for part in parts if part and part[0] == field)
+
     return Scenario(
         "FZ-" + name.partition("_")[2].replace("_", "-"),
         name,
         title,
         steps,
         ANY_DEFECT,
-        only=parts["only"][0] if parts["only"] else None,  # type: ignore[arg-type]
-        requires=frozenset(parts["requires"]),  # type: ignore[arg-type]
-        abi=frozenset(parts["abi"]),  # type: ignore[arg-type]
+        needs=declared("needs"),
+        requires=declared("requires"),
+        abi=declared("abi"),
     )
 
 
