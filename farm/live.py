@@ -95,6 +95,15 @@ class Guest:
         self.entered = next((_target(event) for event in events if event.kind == "enter"), None)
         return events[-1].value
 
+    def original(self, x: int = 0, function: int = 0, *, inside: tuple[Step, ...] = ()) -> int:
+        """The value of the default target of ``function``, called whatever the function leads to.
+
+        Only a mechanism that promises ``original`` keeps a way to it; of any other it is a :class:`GuestDied`.
+        """
+        events = self._ask("return", scenario.original(function, x, inside=inside))
+        self.entered = next((_target(event) for event in events if event.kind == "enter"), None)
+        return events[-1].value
+
     def patch(self, target: Target | str, function: int = 0) -> None:
         """Lead ``function`` to ``target``.  Raises :class:`PatchRefused`, as the three below do."""
         self._request(scenario.patch(function, target))

@@ -9,7 +9,7 @@ from typing import Any
 from farm import suite
 from farm.engines import Engine, engines
 from farm.errors import MissingToolError, UnknownNameError
-from farm.guest import arch_toml, mechanisms
+from farm.guest import arch_toml, bodies, mechanisms
 from farm.guest.call_sites import width
 from farm.guest.controls import CONTROLS
 from farm.guest.toolchain import TOOLCHAINS
@@ -28,6 +28,7 @@ def rows(what: str, arch_path: tuple[Path, ...] = (), scenario_path: tuple[Path,
         "scenarios": lambda: _scenarios(scenario_path),
         "controls": _controls,
         "instructions": lambda: _instructions(arch_path),
+        "bodies": lambda: _bodies(arch_path),
     }
     if what not in makers:
         raise UnknownNameError("list", what, makers)
@@ -109,6 +110,18 @@ def _instructions(arch_path: tuple[Path, ...]) -> list[dict[str, Any]]:
             else:
                 far = f"{_distance(v.branch_range)}, then its data slot" if v.branch_range else "everything"
                 row(v.name, name, v.stub_jump, v.stub_store, far)
+    return rows
+
+
+def _bodies(arch_path: tuple[Path, ...]) -> list[dict[str, Any]]:
+    """The default bodies of each variant that has any, disassembled; in place of them why they cannot be."""
+    rows: list[dict[str, Any]] = []
+    for v in filter(bodies.exist, arch_toml.load(arch_path).values()):
+        try:
+            toolchain = next(name for name in TOOLCHAINS if name in v.toolchain)
+            rows += [{"name": f"{v.name}/{name}", "code": "; ".join(code)} for name, code in bodies.of(v, toolchain)]
+        except MissingToolError as error:
+            rows.append({"name": v.name, "code": None, "reason": str(error)})
     return rows
 
 

@@ -39,7 +39,7 @@ from farm.guest.image import DESCRIPTION, ELF, Image, Spec, describe, described
 from farm.guest.inputs import Files, Places
 from farm.guest.sources import of_guest
 from farm.guest.toolchain import RETPOLINE_SOURCE, TOOLCHAINS
-from farm.guest.variant import Variant
+from farm.guest.variant import ABI_FILE, ENTRY_FILE, Variant
 from farm.scenario import layout
 
 #: The farm's code that makes a guest of what the compilers made, and describes it.
@@ -286,6 +286,20 @@ def _keep(
     inputs.write(folder / DESCRIPTION, description)
     inputs.remember(_made(request), names, identity, hashlib.sha256(description).hexdigest())
     return linked
+
+
+def bodies(spec: Spec, work: Path) -> Path:
+    """The default bodies of the variant and the targets that they go on to, linked alone in the folder ``work``."""
+    toolchain, objects = TOOLCHAINS[spec.toolchain], []
+    (work / "wire.h").write_text(layout.header(), encoding="utf-8")
+    for source in map(spec.variant.source, (ENTRY_FILE, ABI_FILE)):
+        objects.append(work / f"{source.stem}.o")
+        command = toolchain.compile(spec.variant, _compile_flags(spec, source, work), source, objects[-1])
+        _tool(spec, f"{source} does not compile for {spec.variant.name}", command, work)
+    flags = [*_link_flags(spec), "--unresolved-symbols=ignore-all"]
+    command = toolchain.link(spec.variant, flags, objects, work / ELF)
+    _tool(spec, f"{spec.variant.source(ENTRY_FILE)} does not link for {spec.variant.name}", command, work)
+    return work / ELF
 
 
 def _compile(spec: Spec, work: Path, places: Places, began: int) -> tuple[list[Path], set[str]]:

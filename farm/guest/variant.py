@@ -59,6 +59,9 @@ ENCODERS = ("arch_jump", "arch_slot_jump", "arch_site_jump")
 #: The file with which an architecture looks at registers around a call (:attr:`Variant.looks_at_registers`).
 ABI_FILE = "abi.S"
 
+#: File of an architecture that has functions with various prologues, for mechanisms that overwrite an entry.
+ENTRY_FILE = "entry.S"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ZigSettings:

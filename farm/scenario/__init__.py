@@ -39,6 +39,7 @@ from farm.scenario.steps import (
     Load,
     LockText,
     Loop,
+    Original,
     Output,
     Patch,
     Protection,
@@ -77,6 +78,7 @@ __all__ = [
     "Load",
     "LockText",
     "Loop",
+    "Original",
     "Output",
     "Patch",
     "Promise",
@@ -100,6 +102,7 @@ __all__ = [
     "loop",
     "named",
     "null",
+    "original",
     "output",
     "patch",
     "piece",
@@ -130,6 +133,7 @@ class Defect(enum.Enum):
     NULL_CALLED = "null-called"
     RET0_VALUE = "ret0-value"
     WRONG_QUERY = "wrong-query"
+    WRONG_ORIGINAL = "wrong-original"
     CLOBBERED_REGISTER = "clobbered-register"
     CLOBBERED_ARGUMENT = "clobbered-argument"
     CLOBBERED_FLOAT = "clobbered-float"
@@ -285,6 +289,11 @@ def call(
 ) -> Call:
     """``call(0, 5)``, ``call(0, 5, "tail")``, ``call(0, 5, inside=(patch(0, "fast"),))``."""
     return Call(function, x, named("shape", shape, Shape), count, at, inside, stride)
+
+
+def original(function: int, x: int = 0, *, inside: tuple[Step, ...] = ()) -> Original:
+    """``original(0, 5)``: call the default target, whatever the function leads to."""
+    return Original(function, x, inside)
 
 
 def patch(function: int, target: Target | str, offset: int = 0) -> Patch:

@@ -35,6 +35,7 @@ from farm.scenario import (
     Load,
     LockText,
     Loop,
+    Original,
     Output,
     Patch,
     Protection,
@@ -407,17 +408,10 @@ class Reference:
             target = self.current[via]
             if target not in REAL_TARGETS:  # NULL or RET0
                 return 0
-            if FUNCTIONS[via] in WORK:
-                digest, note, result = self.do_work(FUNCTIONS[via], target, x)
-            else:
-                digest, note, result = fnv(arguments(FUNCTIONS[via], x)), 0, value(via, target, x)
-            self.emit("enter", number, target_word(via, target), arguments=digest, value=note)
-            self.depth += 1
+            result = self.enter(via, target, x, number)
             if level == step.at and inside[0]:
                 steps, inside[0] = inside[0], ()
-                self.at_work |= {FUNCTIONS[via]} & WORK
-                self.run(steps, number + 1)
-                self.at_work.discard(FUNCTIONS[via])
+                self.run_inside(via, steps, number + 1)
             if step.shape is Shape.RECURSIVE and level < step.count and FUNCTIONS[via] not in DERIVED:
                 result += reach(via, (x - 1) & _MASK64, level + 1)
             self.depth -= 1
@@ -448,6 +442,35 @@ class Reference:
         if kind is Kind.VOID and step.shape is not Shape.COUNTED:
             result = 0
         self.emit("return", number, function << 8 | ANY_TARGET, value=result & _width(function))
+
+    @_does(Original)
+    def original(self, step: Original, number: int) -> None:
+        function = step.function
+        if function in self.scribbled:
+            raise ScenarioError(f"the original of whatever_{function} is called while foreign bytes are at its stub")
+        if FUNCTIONS[function] in WORK:
+            self.begin_work(function, step.x)
+        result = self.enter(function, Target.DEFAULT, step.x & _MASK64, number)
+        self.run_inside(function, step.inside, number + 1)
+        self.depth -= 1
+        self.emit("return", number, function << 8 | ANY_TARGET, value=result)
+
+    def enter(self, function: int, target: Target, x: int, number: int) -> int:
+        """Result of ``target``, which is entered with ``x`` and now runs."""
+        kind = FUNCTIONS[function]
+        if kind in WORK:
+            digest, note, result = self.do_work(kind, target, x)
+        else:
+            digest, note, result = fnv(arguments(kind, x)), 0, value(function, target, x)
+        self.emit("enter", number, target_word(function, target), arguments=digest, value=note)
+        self.depth += 1
+        return result
+
+    def run_inside(self, function: int, steps: tuple[Step, ...], number: int) -> None:
+        """Run ``steps``, the first of which is ``number``, inside the target of ``function`` that was entered last."""
+        self.at_work |= {FUNCTIONS[function]} & WORK
+        self.run(steps, number)
+        self.at_work.discard(FUNCTIONS[function])
 
     def bypasses(self, call: Call, reached: int) -> bool:
         """The call does not come by the stub, so that foreign bytes there do not matter to it."""

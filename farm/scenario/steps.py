@@ -194,25 +194,53 @@ class Call(Step):
                 entries = self.count + 1
             case _:
                 entries = 2 if self.shape is Shape.TWICE else 1
-        each = 1
-        if FUNCTIONS[self.function] in WORK:
-            longest = self.x & 0xFFFF if entries == 1 and not self.stride else PATTERN_SIZE
-            each += min(longest, PATTERN_SIZE) // _BYTES
+        each = _entry(self.function, self.x if entries == 1 and not self.stride else PATTERN_SIZE)
         levels = entries if self.shape is Shape.RECURSIVE else 1
         running = max(levels, min(self.at + 1, levels) + inside.running)
         return Cost(1 + entries * each + inside.events, running)
 
     def sentence(self) -> str:
-        kind = FUNCTIONS[self.function]
-        operand = _piece(kind, self.x) if kind in WORK else self.words("x")
         how = self.words("shape").format(times=many(self.count, "time"), levels=many(self.count, "level"))
-        parts = [f"Call {self.words('function')}({operand}) {how}"]
+        parts = [f"Call {_called(self)} {how}"]
         if self.stride:
             parts.append(f"with {self.words('stride')} more in each iteration")
         if self.inside:
             where = f"inside the target, {many(self.at, 'level')} down" if self.at else "inside the target"
             parts.append(f"{where}:")
         return ", ".join(parts)
+
+
+@declare(18)
+@dataclass(frozen=True, slots=True)
+class Original(Step):
+    """Call the default target of a patchable function, whatever that leads to, by the way that the mechanism keeps.
+
+    ``inside`` is a sub-program that the default target runs before it returns.  Legal at any time, inside targets too,
+    but while foreign bytes are at the stub: the way may lead through what is left of the entry.
+    """
+
+    function: _Function
+    x: Annotated[int, Long(LONG)] = 0
+    inside: _Steps = ()
+
+    def cost(self, inside: Cost) -> Cost:
+        return Cost(1 + _entry(self.function, self.x) + inside.events, 1 + inside.running)
+
+    def sentence(self) -> str:
+        words = f"Call the original of {_called(self)}, its default target"
+        return f"{words}, inside the target:" if self.inside else words
+
+
+def _entry(function: int, x: int) -> int:
+    """Events that entering a target of ``function`` with ``x`` costs as much as."""
+    return 1 + min(x & 0xFFFF, PATTERN_SIZE) // _BYTES if FUNCTIONS[function] in WORK else 1
+
+
+def _called(step: Call | Original) -> str:
+    """``whatever_0(5)``."""
+    kind = FUNCTIONS[step.function]
+    operand = _piece(kind, step.x) if kind in WORK else step.words("x")
+    return f"{step.words('function')}({operand})"
 
 
 _CALLED = [frozenset(shape for shape in Shape if has_call_site(function, shape)) for function in range(len(FUNCTIONS))]

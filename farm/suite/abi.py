@@ -8,7 +8,7 @@ memory (AB-10), and doubles are in floating-point registers: its guests are buil
 
 from __future__ import annotations
 
-from farm.scenario import FUNCTIONS, Defect, Kind, Promise, Scenario, Step, call, null, patch, restore, ret0
+from farm.scenario import FUNCTIONS, Defect, Kind, Promise, Scenario, Step, call, null, original, patch, restore, ret0
 
 _WIDE = FUNCTIONS.index(Kind.WIDE)
 _LONG = FUNCTIONS.index(Kind.LONG)
@@ -36,6 +36,16 @@ def _through(function: int) -> tuple[Step, ...]:
 
 
 _TRANSPARENT = frozenset({Promise.TRANSPARENT})
+
+
+def _originals(*functions: int) -> tuple[Step, ...]:
+    """The originals of ``functions``, called with various numbers while those lead elsewhere."""
+    return tuple(
+        step
+        for function in functions
+        for target in ("fast", "far")
+        for step in (patch(function, target), *(original(function, x) for x in _NUMBERS))
+    )
 
 
 def _bare() -> tuple[Step, ...]:
@@ -274,5 +284,20 @@ SCENARIOS = (
         frozenset({Defect.CLOBBERED_VECTOR}),
         requires=_FLOAT,
         abi=frozenset({"kept-vectors"}),
+    ),
+    Scenario(
+        "AB-26",
+        "original_keeps_registers",
+        "The original gets every argument, and keeps what a call keeps",
+        _originals(0, _LONG, _WIDE, _MANY, _NARROW, _SMALL, _LARGE),
+        frozenset({Defect.WRONG_ORIGINAL, Defect.CLOBBERED_REGISTER, Defect.CLOBBERED_ARGUMENT, Defect.STACK_ARGUMENT}),
+    ),
+    Scenario(
+        "AB-27",
+        "original_keeps_floats",
+        "The original gets every floating-point argument, and keeps what a call keeps",
+        _originals(_DOUBLES, _MIXED),
+        frozenset({Defect.WRONG_ORIGINAL, Defect.FLOAT_ARGUMENT}),
+        requires=_FLOAT,
     ),
 )

@@ -92,14 +92,14 @@ void target_left(void)
 /* The low word of a 64-bit result, in the order of the register pair that it comes back in. */
 static uint32_t pair_low(void) { return __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__; }
 
-static void run_call(const uint32_t *op, uint32_t step)
+static uint64_t long_operand(const uint32_t *words) { return words[0] | (uint64_t)words[1] << 32; }
+
+/* Call the call site of function n with what it makes of x.  The event has the value that comes back, if one does. */
+static void call_at(uintptr_t call_site, uint32_t n, uint64_t x, struct call *call, bool valued, uint32_t step)
 {
-    uint32_t n = op[2], shape = op[3], kind = function_kinds[n];
-    uint64_t stride = op[8] | (uint64_t)op[9] << 32;
-    uint64_t x = (op[4] | (uint64_t)op[5] << 32) + stride * iteration, value = 0;
-    struct call call = {.inside = op + 10, .inside_end = op + op[1], .at = op[7], .level = 0, .limit = 0};
+    uint32_t kind = function_kinds[n];
+    uint64_t value = 0;
     struct call *outer = current;
-    uint32_t outer_count = call_count;
     struct abi_result result;
     uintptr_t arguments[8];
 
@@ -116,6 +116,26 @@ static void run_call(const uint32_t *op, uint32_t step)
     } else if (kind != KIND_WIDE) {
         arguments[0] = ARCH_REGISTER((uint32_t)x);
     }
+    abi_bare = 0;
+    current = call;
+    abi_call(call_site, arguments, &result);
+    current = outer;
+    abi_bare = 0; /* a call that entered no target has left it set */
+    if (pair && sizeof(uintptr_t) == 4)
+        value = (uint32_t)result.value[pair_low()] | (uint64_t)result.value[!pair_low()] << 32;
+    else if (pair)
+        value = result.value[0];
+    else if (valued)
+        value = (uint32_t)result.value[0];
+    emit(EVENT_RETURN, step, target_word(n, 0xff), 0, value, result.stack, (uint32_t)result.clobbered);
+}
+
+static void run_call(const uint32_t *op, uint32_t step)
+{
+    uint32_t n = op[2], shape = op[3], outer_count = call_count;
+    uint64_t x = long_operand(op + 4) + long_operand(op + 8) * iteration;
+    struct call call = {.inside = op + 10, .inside_end = op + op[1], .at = op[7], .level = 0, .limit = 0};
+
     if (shape == SHAPE_RECURSIVE) {
         call.limit = op[6];
         shape = SHAPE_TAIL;
@@ -123,19 +143,27 @@ static void run_call(const uint32_t *op, uint32_t step)
     if (!call_sites[n][shape])
         return; /* no such call site: the trace has no return where the model has one */
     call_count = op[6];
-    abi_bare = 0;
-    current = &call;
-    abi_call(call_sites[n][shape], arguments, &result);
-    current = outer;
+    call_at(call_sites[n][shape], n, x, &call, function_kinds[n] != KIND_VOID || shape == SHAPE_COUNTED, step);
     call_count = outer_count;
-    abi_bare = 0; /* a call that entered no target has left it set */
-    if (pair && sizeof(uintptr_t) == 4)
-        value = (uint32_t)result.value[pair_low()] | (uint64_t)result.value[!pair_low()] << 32;
-    else if (pair)
-        value = result.value[0];
-    else if (kind != KIND_VOID || shape == SHAPE_COUNTED)
-        value = (uint32_t)result.value[0];
-    emit(EVENT_RETURN, step, target_word(n, 0xff), 0, value, result.stack, (uint32_t)result.clobbered);
+}
+
+static uintptr_t original_of(uint32_t n)
+{
+#ifdef CONTROL_ORIGINAL_IS_PATCHED
+    return function_addresses[n];
+#else
+    return mechanism_original ? mechanism_original(n) : 0;
+#endif
+}
+
+static void run_original(const uint32_t *op, uint32_t step)
+{
+    uint32_t n = op[2];
+    struct call call = {.inside = op + 5, .inside_end = op + op[1], .at = 0, .level = 0, .limit = 0};
+
+    original_address = original_of(n); /* read before the target runs, so the steps inside may change it */
+    if (original_address)              /* else the mechanism has none, and the trace no return where the model has one */
+        call_at(original_sites[n], n, long_operand(op + 3), &call, function_kinds[n] != KIND_VOID, step);
 }
 
 /* The functions' addresses, as this translation unit has them. */
@@ -298,6 +326,9 @@ static void run(const uint32_t *pc, const uint32_t *end)
         switch (pc[0] & 0xffff) {
         case OP_CALL:
             run_call(pc, step);
+            break;
+        case OP_ORIGINAL:
+            run_original(pc, step);
             break;
         case OP_PATCH:
             emit(EVENT_PATCH, step, target_word(n, pc[3]), 0, run_patch(n, pc[3], pc[4]), 0, 0);

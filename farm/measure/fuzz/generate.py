@@ -32,6 +32,7 @@ from farm.scenario import (
     Load,
     LockText,
     Loop,
+    Original,
     Patch,
     Promise,
     Query,
@@ -153,6 +154,11 @@ def _call(writer: Writer, depth: int) -> Step:
     return Call(function, writer.number(function), shape, count, at, inside, stride)
 
 
+def _original(writer: Writer, depth: int) -> Step:
+    function = writer.function()
+    return Original(function, writer.number(function), writer.nested(depth) if writer.one_in(4) else ())
+
+
 _TARGETS = tuple(Target)
 
 
@@ -187,6 +193,7 @@ def any_step(kind: type[Step], writer: Writer, depth: int) -> Step:
 #: The types of step whose fields hang together, or whose model accepts few of all that they may hold.
 _OWN: dict[type[Step], Callable[[Writer, int], Step]] = {
     Call: _call,
+    Original: _original,
     Patch: _patch,
     Sites: _sites,
     FailPoke: _fail_poke,
@@ -220,9 +227,9 @@ def needs(step: Step) -> Iterator[str]:
         case Patch() | Interrupted():
             if FUNCTIONS[step.function] is Kind.CRC and step.target is Target.FAST:
                 yield "clmul"
-        case Call():
+        case Call() | Original():
             kind = FUNCTIONS[step.function]
-            if step.shape is Shape.BARE:
+            if isinstance(step, Call) and step.shape is Shape.BARE:
                 yield "asm"
             if kind in FLOAT:
                 yield "float"

@@ -37,6 +37,10 @@ OPTIONAL void mechanism_sites_unloaded(void);
 /* Undo what the platform cannot know of: it puts back the state, the module, the stubs and the call sites by itself. */
 OPTIONAL void mechanism_reset(void);
 
+/* The address, as C has it, of a function that does what function n's default target does although function n is
+ * patched; 0 if there is none.  Nothing is stored.  Of mechanisms that promise `original`. */
+OPTIONAL uintptr_t mechanism_original(uint32_t n);
+
 /* What a patch of function n changes, for comparison with the pristine image.  layer.c has a weak one: the n-th piece
  * of the section .stub, ARCH_STUB_BYTES each. */
 struct patched_bytes {
