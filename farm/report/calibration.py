@@ -14,6 +14,7 @@ from farm.report.text import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from farm.guest.mechanisms import Mechanism
     from farm.guest.variant import Variant
     from farm.run.plan import Plan
 
@@ -87,13 +88,13 @@ def _impossible(plan: Plan, names: Sequence[str]) -> list[str]:
                 where.setdefault((name, reason), []).append(variant.name)
     lines = [f"{name} is not applicable to {', '.join(on)}: {reason}" for (name, reason), on in where.items()]
     for mechanism in dict.fromkeys(planned.cell.mechanism for planned in plan.cells):
-        unplanted = [name for name in names if _is_unplanted(name, variants, mechanism)]
+        unplanted = [name for name in names if _is_unplanted(name, variants, plan.mechanisms[mechanism])]
         if unplanted:
             lines.append(f"{', '.join(unplanted)}: not applicable to {mechanism}: {UNPLANTED}")
     return lines
 
 
-def _is_unplanted(name: str, variants: Sequence[Variant], mechanism: str) -> bool:
+def _is_unplanted(name: str, variants: Sequence[Variant], mechanism: Mechanism) -> bool:
     """Control ``name`` is nowhere in ``mechanism``, though some of ``variants`` could have it."""
     able = [variant for variant in variants if not CONTROLS[name].impossible(variant)]
     return bool(able) and all(CONTROLS[name].impossible(variant, mechanism) == UNPLANTED for variant in able)
