@@ -553,15 +553,6 @@ def test_failures_come_before_the_grid_and_the_grid_before_the_holes():
     assert sorted(order, key=text.index) == order
 
 
-def test_a_wide_grid_is_a_table_a_mechanism():
-    engines = ("unicorn", "qemu-user", "qemu-user:no-clmul")
-    made = [result(mechanism=m, engine=e) for m in ("pointer", "stub", "relocated") for e in engines]
-    tokens = read_summary(markdown.render(made, EMPTY, RUN))
-    heads = [tokens[i + 1].content for i, token in enumerate(tokens) if token.type == "th_open"]
-    assert heads[0::4] == ["`pointer`", "`stub`", "`relocated`"]
-    assert heads[1:4] == [f"`{engine}`" for engine in engines]
-
-
 def many(count, verdict, reason, **names):
     return [result(verdict, reason=reason, scenario=f"s{i}" + names.get("scenario", "")) for i in range(count)]
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from farm.cell import FAILED, Verdict
-from farm.report import MARKS
 from farm.report.diff import brief, groups
+from farm.report.grid import MARKS
 from farm.results.history import View
 
 if TYPE_CHECKING:

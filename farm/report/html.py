@@ -24,7 +24,8 @@ from farm.cell import FAILED, PASSED, SKIPPED, EngineName, Verdict
 from farm.errors import UNREADABLE, FarmError, UsageError
 from farm.measure import cost as costs
 from farm.measure import coverage as coverages
-from farm.report import Material, comparable, grid, payload, table, uncontrolled
+from farm.report import Material, comparable, payload, table, uncontrolled
+from farm.report.grid import Grid
 from farm.report.payload import LOOKS, mark
 from farm.run.verdict import Result
 
@@ -189,7 +190,7 @@ def look(counts: Mapping[Verdict, int]) -> str:
 
 def _grid(material: Material) -> dict[str, Any]:
     """Variants down, mechanism and engine across; a square leads to its cells."""
-    cell_grid = grid(material.results)
+    cell_grid = Grid.of(material.results)
     mechanisms = list(dict.fromkeys(mechanism for mechanism, _ in cell_grid.columns))
     columns = sorted(cell_grid.columns, key=lambda column: mechanisms.index(column[0]))
     starts = {next(i for i, column in enumerate(columns) if column[0] == name) for name in mechanisms}
