@@ -114,10 +114,10 @@ def test_columns_in_which_no_cell_ran_are_folded_with_their_number_and_a_reason(
     whole = Grid.of(many)
     assert whole.holes() == [(mechanism, "qemu-user:bti") for mechanism in MECHANISMS]
     said = folded(whole.holes(), many)
-    assert said.startswith("8 columns are folded away")
-    assert said.endswith(" on qemu-user:bti); not-applicable: because")
+    assert said.startswith("8 columns in which no cell ran (pointer, stub, ")
+    assert said.endswith(" on qemu-user:bti): not-applicable: because")
     one = folded([("stub", ALL)], [result(Verdict.NOT_RUN, reason=why, scenario=why) for why in ("no qemu", "no zig")])
-    assert one == "1 column is folded away, for no cell ran there (stub); most are not-run: no qemu"
+    assert one == "1 column in which no cell ran (stub): most are not-run: no qemu"
 
 
 def test_nothing_is_folded_where_no_cell_ran_at_all():
@@ -141,7 +141,7 @@ def test_no_width_cuts_or_wraps_what_is_in_a_grid(many, width, verbose):
         for variant, *squares in rows:
             for name, square in zip(head[1:], squares, strict=True):
                 mechanism, _, engine = name.partition(" ")
-                column = mechanism, engine.replace(" ", ":")
+                column = mechanism, engine.replace(" ", ":") or ALL
                 expected = (whole if engine else whole.added_up()).squares[variant, column]
                 assert square in (expected.text(), expected.brief())
     assert {name.partition(" ")[0] for name in heads} == set(MECHANISMS)
@@ -154,7 +154,7 @@ def test_a_grid_that_fits_shows_every_engine_and_says_what_is_folded(many):
     ((head, *rows),) = tables(text)
     assert head[:4] == ["variant", "pointer unicorn", "pointer qemu-user", "pointer unicorn no-clmul"]
     assert [row[0] for row in rows] == list(VARIANTS)
-    assert "8 columns are folded away" in text
+    assert "folded away: 8 columns in which no cell ran" in text
     assert "added up" not in text
 
 
@@ -216,4 +216,4 @@ def test_a_grid_of_few_columns_is_one_table_without_those_in_which_no_cell_ran()
     made += [result(Verdict.NOT_APPLICABLE, mechanism="stub", engine="qemu-user:bti", reason="no such CPU")]
     text = markdown.render(made, EMPTY, RUN)
     assert text.count("| variant |") == 1
-    assert "1 column is folded away, for no cell ran there (stub on qemu-user:bti); not-applicable: no such CPU" in text
+    assert "Folded away: `1 column in which no cell ran (stub on qemu-user:bti): not-applicable: no such CPU`" in text

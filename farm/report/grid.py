@@ -41,11 +41,11 @@ LEGEND = (
 )
 
 #: Engine of a column in which the engines of a mechanism are added up.
-ALL = ""
+ALL = None
 
 _ORDER = list(Verdict)
 
-Column = tuple[str, str]  #: mechanism, and engine or :data:`ALL`
+Column = tuple[str, str | None]  #: mechanism, and engine or :data:`ALL`
 
 
 @dataclass
@@ -165,7 +165,7 @@ class Grid:
 
     @property
     def engines(self) -> list[str]:
-        return list(dict.fromkeys(engine for _, engine in self.columns))
+        return list(dict.fromkeys(engine for _, engine in self.columns if engine is not ALL))
 
     def without_holes(self) -> Grid:
         """The grid of the columns in which some cell ran."""
@@ -174,7 +174,7 @@ class Grid:
 
 
 def folded(columns: Sequence[Column], results: Iterable[Result]) -> str:
-    """A sentence on ``columns`` that are folded away: how many and which they are, and why none of their cells ran."""
+    """How many ``columns`` are folded away, which they are, and why none of their cells ran: words after a colon."""
     chosen = set(columns)
     why = Counter(
         f"{result.verdict}: {result.reason}"
@@ -182,13 +182,13 @@ def folded(columns: Sequence[Column], results: Iterable[Result]) -> str:
         for cell in (result.cell,)
         if (cell.mechanism, cell.engine) in chosen or (cell.mechanism, ALL) in chosen
     )
-    by_engine: dict[str, list[str]] = {}
+    by_engine: dict[str | None, list[str]] = {}
     for mechanism, engine in columns:
         by_engine.setdefault(engine, []).append(mechanism)
     places = [
-        ", ".join(mechanisms) if engine == ALL else f"{', '.join(mechanisms)} on {engine}"
+        ", ".join(mechanisms) if engine is ALL else f"{', '.join(mechanisms)} on {engine}"
         for engine, mechanisms in by_engine.items()
     ]
     (reason, _), *others = why.most_common()
-    number = f"{counted(len(columns), 'column')} {'is' if len(columns) == 1 else 'are'} folded away"
-    return f"{number}, for no cell ran there ({'; '.join(places)}); {'most are ' if others else ''}{reason}"
+    where = f"{counted(len(columns), 'column')} in which no cell ran ({'; '.join(places)})"
+    return f"{where}: {'most are ' if others else ''}{reason}"

@@ -184,7 +184,7 @@ def _grids(results: Sequence[Result], room: _Room) -> list[str]:
     if adds:
         whole = whole.added_up()
     if holes := whole.holes():
-        blocks += [note] if room.takes(note := f"{code(folded(holes, results), 1_000)}.") else []
+        blocks += [note] if room.takes(note := f"Folded away: {code(folded(holes, results), 1_000)}") else []
     shown = whole.without_holes()
     share = room.part(0.5)
     blocks += _tables(shown, share)
@@ -227,7 +227,7 @@ def _table(cell_grid: Grid, room: _Room, mechanism: str) -> str:
         texts = [""] * len(cell_grid.columns)
         for number, column in enumerate(cell_grid.columns):
             if square := cell_grid.squares.get((row, column)):
-                texts[number] = square.brief() if column[1] == ALL else square.text()
+                texts[number] = square.brief() if column[1] is ALL else square.text()
         text = f"| {' | '.join([code(row), *texts])} |"
         if not room.takes(text):
             break

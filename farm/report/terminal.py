@@ -36,12 +36,12 @@ def _style(square: Square) -> str:
 def _head(column: Column) -> list[str]:
     """Mechanism, engine and profile, a line each, as far as there are any."""
     mechanism, engine = column
-    return [line(part) for part in (mechanism, *EngineName.of(engine)) if part]
+    return [line(part) for part in (mechanism, *EngineName.of(engine or "")) if part]
 
 
 def _lines(square: Square, column: Column) -> list[str]:
     """What is in a square: failures have lines of their own, unless engines are added up."""
-    return [square.brief()] if column[1] == ALL else square.lines()
+    return [square.brief()] if column[1] is ALL else square.lines()
 
 
 def table(cell_grid: Grid, title: str | None = None) -> Table:
@@ -126,7 +126,7 @@ def _show_grid(results: Sequence[Result], console: Console, *, verbose: bool) ->
         note = f"engines are added up ({', '.join(ran.engines)}): -v shows each, and so does report.html"
         console.print(line(note), markup=False, highlight=False, soft_wrap=True)
     if holes := whole.holes():
-        console.print(line(folded(holes, results)), markup=False, highlight=False, soft_wrap=True)
+        console.print(line(f"folded away: {folded(holes, results)}"), markup=False, highlight=False, soft_wrap=True)
 
 
 def show(results: Sequence[Result], plan: Plan, console: Console, *, verbose: bool = False) -> None:
