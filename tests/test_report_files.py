@@ -423,7 +423,7 @@ def test_a_trace_of_twenty_thousand_cells_is_small():
 def test_cells_that_did_not_run_are_counted_only():
     hole = skipped(Cell("s", "arm64", "stub", "zig", "unicorn"), Hole(Verdict.NOT_RUN, "no qemu"))
     document = json.loads(chrome.render([hole, *batch(1.7e9, 0.1)], RUN))
-    assert document["otherData"]["not in it"] == "1 cells that did not run"
+    assert document["otherData"]["not in it"] == "1 cell that did not run"
 
 
 # The badge.
@@ -538,7 +538,7 @@ def test_a_summary_has_a_place_for_every_verdict(verdict):
     assert wanted in text
     if verdict not in (Verdict.PASS, Verdict.PASS_INSENSITIVE):
         assert "because" in text
-    assert text.startswith("# patchfarm: 1 of 2 cells are not as expected") == made[0].failed
+    assert text.startswith("# patchfarm: 1 of 2 cells is not as expected") == made[0].failed
     assert ("could not have shown what" in text) == (verdict is Verdict.PASS_INSENSITIVE)
     assert text.startswith("# patchfarm: nothing failed, but 1 of 2") == (verdict is Verdict.NOT_RUN)
 

@@ -28,6 +28,7 @@ from farm.report import Material, comparable, payload, table, uncontrolled
 from farm.report.grid import ALL, Grid, folded
 from farm.report.payload import LOOKS, mark
 from farm.run.verdict import Result
+from farm.text import counted
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _CLUSTERS = 6  # kinds of failure on the first screen
@@ -127,7 +128,7 @@ def _outcome(results: Sequence[Result]) -> dict[str, Any]:
     ran = sum(result.verdict not in SKIPPED for result in results)
     missing = sum(result.verdict is Verdict.NOT_RUN for result in results)
     if bad:
-        sentence = f"{bad:,} of {len(results):,} cells {'is' if bad == 1 else 'are'} not as expected"
+        sentence = f"{bad:,} of {counted(len(results), 'cell')} {'is' if bad == 1 else 'are'} not as expected"
     elif ran:
         sentence = f"All {ran:,} cells that ran are as expected" if ran > 1 else "The one cell that ran is as expected"
     else:

@@ -110,20 +110,23 @@ def render(results: Sequence[Result], plan: Plan, run: Run, complaints: Sequence
 
 
 def _outcome(results: Sequence[Result], failures: Sequence[Result]) -> str:
+    whole = counted(len(results), "cell")
     if failures:
-        return f"# patchfarm: {len(failures):,} of {len(results):,} cells are not as expected"
+        return f"# patchfarm: {len(failures):,} of {whole} {'is' if len(failures) == 1 else 'are'} not as expected"
     missing = sum(result.verdict is Verdict.NOT_RUN for result in results)
     if missing:
-        return f"# patchfarm: nothing failed, but {missing:,} of {len(results):,} cells were not run"
+        return f"# patchfarm: nothing failed, but {missing:,} of {whole} {'was' if missing == 1 else 'were'} not run"
     ran = sum(result.verdict not in SKIPPED for result in results)
-    return f"# patchfarm: all {ran:,} cells that ran are as expected" if ran else "# patchfarm: no cell ran"
+    every = "the one cell that ran is" if ran == 1 else f"all {ran:,} cells that ran are"
+    return f"# patchfarm: {every} as expected" if ran else "# patchfarm: no cell ran"
 
 
 def _counts(results: Sequence[Result]) -> str:
     lines = [f"{totals(results)}."]
     weak = sum(result.verdict is Verdict.PASS_INSENSITIVE for result in results)
     if weak:
-        lines.append(f"{weak:,} passes are insensitive: their engine could not have shown what the scenario detects.")
+        passes = counted(weak, "pass is", "passes are")
+        lines.append(f"{passes} insensitive: the engine could not have shown what the scenario detects.")
     if sentence := agreed(results):
         lines.append(f"{sentence}.")
     return "\n".join(lines)
