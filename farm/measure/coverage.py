@@ -172,7 +172,7 @@ class Guest:
             counts[name][line] = min(count, counts[name].get(line, count))
         number = Counter[tuple[str, int]]()
         for address, (of, line) in self.whose.items():
-            if of is not None and of.endswith(".c"):  # there is none in a stub
+            if of is not None and not of.endswith(".S"):  # there is none in a stub
                 for taken in (came[address] - went_on[address], went_on[address]):
                     ways[of].append(Branch(line, number[of, line], taken))
                     number[of, line] += 1
