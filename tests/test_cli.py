@@ -208,7 +208,10 @@ def test_a_source_that_does_not_compile_is_a_build_error_with_the_compilers_word
             ("run", "--mechanism", "stubs"),
             "unknown mechanism 'stubs': did you mean stub? valid are pointer, stub, relocated",
         ),
-        (("run", "--mechanism", "mine"), "unknown mechanism 'mine': valid are pointer, stub, relocated"),
+        (
+            ("run", "--mechanism", "mine"),
+            "unknown mechanism 'mine': valid are pointer, stub, relocated; mechanism-path adds",
+        ),
         (("run", "--arch", "nosuch"), "unknown architecture 'nosuch': valid are alpha, arm, armeb, thumb, arm64,"),
         (
             ("run", "--arch", "nosuch"),
@@ -225,6 +228,7 @@ def test_a_source_that_does_not_compile_is_a_build_error_with_the_compilers_word
         (("run", "--executor", "magic"), "expected local or dask=ADDRESS"),
         (("run", "--plan", "no-such-file"), "cannot be read"),
         (("run", "--arch-path", "no-such-folder"), "no arch.toml there"),
+        (("run", "--mechanism-path", "no-such-folder"), "no mechanism.toml there, nor in a folder below it"),
         (("run", "--scenario-path", "no-such-file.py"), "not a Python file"),
         (("list", "variant"), "did you mean variants"),
         (("run", "--timeout", "inf"), "--timeout inf: expected seconds, from 0.1 to 86,400"),

@@ -116,6 +116,9 @@ ToolchainNames = Annotated[list[str] | None, names_option("Toolchains", "--toolc
 ScenarioNames = Annotated[list[str] | None, names_option("Scenarios, by id or name", "--scenario")]
 Tag = Annotated[list[str] | None, names_option("Tags of scenarios", "--tag")]
 ArchPath = Annotated[list[Path] | None, typer.Option(metavar="DIR", help="Folder with an arch.toml, or with several")]
+MechanismPath = Annotated[
+    list[Path] | None, typer.Option(metavar="DIR", help="Folder with a mechanism.toml, or with several")
+]
 ScenarioPath = Annotated[list[Path] | None, typer.Option(metavar="PATH", help="Python file, or folder, of scenarios")]
 CellName = Annotated[str, typer.Argument(metavar="CELL", help="VARIANT/MECHANISM/TOOLCHAIN/ENGINE/SCENARIO")]
 ControlName = Annotated[str | None, typer.Option(metavar="NAME", help="Plant this negative control")]
@@ -168,6 +171,7 @@ def selection_of(
     tag: list[str] | None,
     arch_path: list[Path] | None,
     scenario_path: list[Path] | None,
+    mechanism_path: list[Path] | None,
 ) -> Selection:
     """The selection that the selectors ask for."""
     from farm.run.plan import Selection
@@ -181,7 +185,15 @@ def selection_of(
         tag or (),
         resolved(arch_path),
         resolved(scenario_path),
+        resolved(mechanism_path),
     )
+
+
+def paths_of(
+    arch_path: list[Path] | None, scenario_path: list[Path] | None, mechanism_path: list[Path] | None
+) -> Selection:
+    """The selection of all that is known with these paths."""
+    return selection_of(None, None, None, None, None, None, arch_path, scenario_path, mechanism_path)
 
 
 def shard_of(plan: Plan, shard: str | None) -> Plan:

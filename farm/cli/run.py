@@ -20,6 +20,7 @@ from farm.cli.app import (
     EngineNames,
     Jobs,
     Mechanism,
+    MechanismPath,
     QuarantineFile,
     ScenarioNames,
     ScenarioPath,
@@ -99,6 +100,7 @@ def run(
     scenario: ScenarioNames = None,
     tag: Tag = None,
     arch_path: ArchPath = None,
+    mechanism_path: MechanismPath = None,
     scenario_path: ScenarioPath = None,
     jobs: Jobs = CPUS,
     timeout: Timeout = 5.0,
@@ -128,7 +130,9 @@ def run(
     from farm.run import quarantine as quarantines
 
     began = time.perf_counter()
-    selection = selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path)
+    selection = selection_of(
+        arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path, mechanism_path
+    )
     only_one(x=first_failure, max_failures=max_failures)
     limit = 1 if first_failure else max_failures
     selectors = ("arch", "mechanism", "engine", "toolchain", "scenario", "tag")

@@ -126,7 +126,9 @@ def _host(modules: tuple[str, ...]) -> bytes:
 @functools.lru_cache(maxsize=256)
 def _settings(variant: Variant, toolchain: str) -> str:
     """Settings of an ``arch.toml`` that can change an image."""
-    return repr(replace(variant, folder=Path(), toolchain={toolchain: variant.toolchain[toolchain]}, engine={}))
+    return repr(
+        replace(variant, siblings=(), folder=Path(), toolchain={toolchain: variant.toolchain[toolchain]}, engine={})
+    )
 
 
 def _request(spec: Spec, files: Files) -> str:

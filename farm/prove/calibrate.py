@@ -57,7 +57,7 @@ def work(plan: Plan, names: Sequence[str]) -> list[tuple[Control, Batch]]:
             control = CONTROLS[name]
             claims = control.defect in plan.scenarios[cell.scenario].detects
             if claims and control.applies(variant, cell.mechanism, variant.features(cell.engine)):
-                spec = image.Spec(variant, cell.mechanism, cell.toolchain, name)
+                spec = plan.spec(cell, name)
                 cells_by_batch.setdefault((name, spec, cell.engine), []).append(cell)
     return [
         (

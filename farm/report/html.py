@@ -290,13 +290,13 @@ def _cost(measured: Sequence[costs.Cost]) -> dict[str, Any] | None:
     """A row a guest; a bar a way to call."""
     if not measured:
         return None
-    ways = [way for way in costs.WAYS if any(cost.instructions.get(way.name) is not None for cost in measured)]
+    ways = costs.measured_ways(measured)
     most = max((count for cost in measured for count in cost.instructions.values() if count), default=1)
     rows = [
         {
             "variant": cost.variant,
             "toolchain": cost.toolchain,
-            "counts": [(cost.instructions.get(way.name), cost.over_direct(way.name)) for way in ways],
+            "counts": [(cost.instructions.get(way), cost.over_direct(way)) for way in ways],
             "note": cost.note,
         }
         for cost in measured
@@ -305,13 +305,13 @@ def _cost(measured: Sequence[costs.Cost]) -> dict[str, Any] | None:
     bars = []
     longest = 1
     for way in ways:
-        over = [more for cost in measured if (more := cost.over_direct(way.name)) is not None]
+        over = [more for cost in measured if (more := cost.over_direct(way)) is not None]
         if over:
             longest = max(longest, *over)
             bars.append(
                 {
-                    "name": way.name,
-                    "baseline": way.baseline is not None,
+                    "name": way,
+                    "baseline": way in costs.BASELINES,
                     "median": statistics.median(over),
                     "least": min(over),
                     "most": max(over),
@@ -319,7 +319,7 @@ def _cost(measured: Sequence[costs.Cost]) -> dict[str, Any] | None:
                 }
             )
     return {
-        "ways": [(way.name, way.baseline is not None) for way in ways],
+        "ways": [(way, way in costs.BASELINES) for way in ways],
         "most": most,
         "rows": rows,
         "bars": bars,
