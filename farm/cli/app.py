@@ -228,9 +228,9 @@ def control_of(name: str | None, plan: Plan) -> str | None:
         raise UnknownNameError("control", name, CONTROLS)
     control = CONTROLS[name]
     for cell in (planned.cell for planned in plan.cells):
-        variant = plan.variants[cell.variant]
-        if not control.applies(variant, cell.mechanism, variant.features(cell.engine)):
-            why = control.impossible(variant, cell.mechanism) or "the CPU of this engine is not one that it is about"
+        variant, mechanism = plan.variants[cell.variant], plan.mechanisms[cell.mechanism]
+        if not control.applies(variant, mechanism, variant.features(cell.engine)):
+            why = control.impossible(variant, mechanism) or "the CPU of this engine is not one that it is about"
             raise UsageError(f"control {name} cannot be planted in {cell}: {why}")
     return name
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from farm.guest.controls import CONTROLS, UNPLANTED
+from farm.guest.mechanisms import Mechanism
 from farm.prove.calibrate import Finding
 from farm.report import uncontrolled
 from farm.report.table import Field, Table
@@ -88,13 +89,13 @@ def _impossible(plan: Plan, names: Sequence[str]) -> list[str]:
                 where.setdefault((name, reason), []).append(variant.name)
     lines = [f"{name} is not applicable to {', '.join(on)}: {reason}" for (name, reason), on in where.items()]
     for mechanism in dict.fromkeys(planned.cell.mechanism for planned in plan.cells):
-        unplanted = [name for name in names if _is_unplanted(name, variants, mechanism)]
+        unplanted = [name for name in names if _is_unplanted(name, variants, plan.mechanisms[mechanism])]
         if unplanted:
             lines.append(f"{', '.join(unplanted)}: not applicable to {mechanism}: {UNPLANTED}")
     return lines
 
 
-def _is_unplanted(name: str, variants: Sequence[Variant], mechanism: str) -> bool:
+def _is_unplanted(name: str, variants: Sequence[Variant], mechanism: Mechanism) -> bool:
     """Control ``name`` is nowhere in ``mechanism``, though some of ``variants`` could have it."""
     able = [variant for variant in variants if not CONTROLS[name].impossible(variant)]
     return bool(able) and all(CONTROLS[name].impossible(variant, mechanism) == UNPLANTED for variant in able)
