@@ -244,7 +244,7 @@ class Scenario:
         )
 
     def __hash__(self) -> int:
-        return hash((self.id, self.name))  # a key of caches: not every step each time
+        return hash(self.name)  # a key of caches: not every step each time
 
 
 #: The mechanisms that store to code.

@@ -180,5 +180,7 @@ class _Walk:
         step.check()
         if step.NESTED is None:
             return step.COST
-        what = f"{type(step).__name__.lower()}: {step.NESTED}"
-        return step.cost(self.steps(what, substeps(step), level + 1))
+        inside = substeps(step)
+        if type(inside) is tuple and not inside:  # as almost always
+            return step.cost(Cost(0))
+        return step.cost(self.steps(f"{type(step).__name__.lower()}: {step.NESTED}", inside, level + 1))

@@ -242,7 +242,7 @@ class Reference:
             except ScenarioError as error:
                 error.step = first if error.step is None else error.step
                 raise
-            first += size(step)
+            first += size(step) if step.NESTED else 1
 
     def execute(self, step: Step, number: int) -> None:
         """Do ``step``.  Raises :class:`TypeError` for one that the specification knows nothing of."""
@@ -391,6 +391,8 @@ class Reference:
         inside = [step.inside]
         base = (step.x + step.stride * self.iteration) & _MASK64
 
+        kind = FUNCTIONS[function]
+
         def reach(start: int, x: int, level: int) -> int:
             via, passed = start, {start}
             while self.current[via] is Target.NEXT:
@@ -398,32 +400,31 @@ class Reference:
                 if via in passed:
                     raise ScenarioError(f"whatever_{function} leads back to itself")
                 passed.add(via)
-            if FUNCTIONS[via] is not FUNCTIONS[function]:
+            if FUNCTIONS[via] is not kind:
                 raise ScenarioError(f"whatever_{function} leads to whatever_{via}, which has another prototype")
             if self.scribbled and self.scribbled & passed and not self.bypasses(step, via):
                 raise ScenarioError(f"whatever_{function} is called while foreign bytes are at its stub")
-            if FUNCTIONS[via] in WORK:
+            if kind in WORK:
                 self.begin_work(function, x)
             target = self.current[via]
             if target not in REAL_TARGETS:  # NULL or RET0
                 return 0
-            if FUNCTIONS[via] in WORK:
-                digest, note, result = self.do_work(FUNCTIONS[via], target, x)
+            if kind in WORK:
+                digest, note, result = self.do_work(kind, target, x)
             else:
-                digest, note, result = fnv(arguments(FUNCTIONS[via], x)), 0, value(via, target, x)
+                digest, note, result = fnv(arguments(kind, x)), 0, value(via, target, x)
             self.emit("enter", number, target_word(via, target), arguments=digest, value=note)
             self.depth += 1
             if level == step.at and inside[0]:
                 steps, inside[0] = inside[0], ()
-                self.at_work |= {FUNCTIONS[via]} & WORK
+                self.at_work |= {kind} & WORK
                 self.run(steps, number + 1)
-                self.at_work.discard(FUNCTIONS[via])
-            if step.shape is Shape.RECURSIVE and level < step.count and FUNCTIONS[via] not in DERIVED:
+                self.at_work.discard(kind)
+            if step.shape is Shape.RECURSIVE and level < step.count and kind not in DERIVED:
                 result += reach(via, (x - 1) & _MASK64, level + 1)
             self.depth -= 1
             return result & _width(function)
 
-        kind = FUNCTIONS[function]
         if not has_call_site(function, step.shape):
             raise ScenarioError(f"whatever_{function} has no call site of shape {step.shape.name.lower()}")
         if step.shape is Shape.MODULE and not self.loaded:

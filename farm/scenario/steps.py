@@ -191,7 +191,9 @@ class Call(Step):
     def sentence(self) -> str:
         kind = FUNCTIONS[self.function]
         operand = _piece(kind, self.x) if kind in WORK else self.words("x")
-        how = self.words("shape").format(times=many(self.count, "time"), levels=many(self.count, "level"))
+        how = self.words("shape")
+        if "{" in how:
+            how = how.format(times=many(self.count, "time"), levels=many(self.count, "level"))
         parts = [f"Call {self.words('function')}({operand}) {how}"]
         if self.stride:
             parts.append(f"with {self.words('stride')} more in each iteration")
