@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -104,9 +105,19 @@ def grid(results: Iterable[Result]) -> Grid:
     return cell_grid
 
 
+def counted(results: Iterable[Result]) -> Counter[Verdict]:
+    """Number of ``results`` with each verdict."""
+    return Counter(map(operator.attrgetter("verdict"), results))
+
+
+def number_of(counts: Counter[Verdict], verdicts: Iterable[Verdict]) -> int:
+    """Number of those in ``counts`` (:func:`counted`) with one of ``verdicts``."""
+    return sum(counts[verdict] for verdict in verdicts)
+
+
 def totals(results: Iterable[Result]) -> str:
     """Counts by verdict: ``10,652 pass, 86 pass-insensitive, 4,862 not-applicable``."""
-    counts = Counter(result.verdict for result in results)
+    counts = counted(results)
     return ", ".join(f"{counts[verdict]:,} {verdict}" for verdict in _ORDER if counts[verdict])
 
 

@@ -24,7 +24,7 @@ from farm.cell import FAILED, PASSED, SKIPPED, EngineName, Verdict
 from farm.errors import UNREADABLE, FarmError, UsageError
 from farm.measure import cost as costs
 from farm.measure import coverage as coverages
-from farm.report import Material, comparable, grid, payload, table, uncontrolled
+from farm.report import Material, comparable, counted, grid, number_of, payload, table, uncontrolled
 from farm.report.payload import LOOKS, mark
 from farm.run.verdict import Result
 
@@ -121,9 +121,9 @@ def link(**parts: str | None) -> str:
 
 def _outcome(results: Sequence[Result]) -> dict[str, Any]:
     """The outcome of the run in one sentence, and how it looks."""
-    bad = sum(result.failed for result in results)
-    ran = sum(result.verdict not in SKIPPED for result in results)
-    missing = sum(result.verdict is Verdict.NOT_RUN for result in results)
+    counts = counted(results)
+    bad, missing = number_of(counts, FAILED), counts[Verdict.NOT_RUN]
+    ran = len(results) - number_of(counts, SKIPPED)
     if bad:
         sentence = f"{bad:,} of {len(results):,} cells {'is' if bad == 1 else 'are'} not as expected"
     elif ran:
@@ -136,7 +136,7 @@ def _outcome(results: Sequence[Result]) -> dict[str, Any]:
 
 
 def _verdicts(results: Sequence[Result]) -> list[dict[str, Any]]:
-    counts = Counter(result.verdict for result in results)
+    counts = counted(results)
     order = sorted(Verdict, key=lambda v: (v not in FAILED, v in SKIPPED, list(Verdict).index(v)))
     return [
         {"name": str(v), "mark": mark(v), "look": LOOKS[v], "count": counts[v], "href": link(verdict=str(v))}
