@@ -290,7 +290,8 @@ def beside(work: Callable[[], None]) -> Iterator[None]:
     finally:
         if copy is not None:
             _kill(copy)
-            os.waitpid(copy, 0)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(copy, 0)
     if not done:
         work()
 
