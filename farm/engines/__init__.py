@@ -205,7 +205,7 @@ def engine_named(name: str) -> Engine:
 
 def warm_up(names: Iterable[str], count: int) -> None:
     """Have the engines that run cells of these ``names`` start what ``count`` workers will need."""
-    for name in dict.fromkeys(EngineName.of(name).engine for name in names):
+    for name in dict.fromkeys(EngineName.of(name).engine for name in dict.fromkeys(names)):
         engine = engines()[name]
         if isinstance(engine, WarmsUp):
             engine.warm_up(count)

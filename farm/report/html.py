@@ -234,9 +234,9 @@ def _agreement(material: Material) -> list[dict[str, Any]]:
     order = {name: number for number, name in enumerate(scenarios)}
     rows = []
     for (name, expected), ran in comparable(material.results).items():
-        traces = Counter(result.trace for result in ran)
-        usual = expected if expected in traces else traces.most_common(1)[0][0]
-        others = [result for result in ran if result.trace != usual]
+        traces = {result.trace for result in ran}
+        usual = expected if expected in traces else Counter(result.trace for result in ran).most_common(1)[0][0]
+        others = [result for result in ran if result.trace != usual] if len(traces) > 1 else []
         rows.append(
             {
                 "id": scenarios[name].id if name in scenarios else "",

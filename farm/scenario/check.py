@@ -30,6 +30,7 @@ MOST_STEPS = (layout.PROGRAM_WORDS - 3) // 2
 MOST_EVENTS = 50_000
 
 _DEFECT = Member(Defect)
+_CPU_FEATURES, _ABI_FEATURES = get_args(Feature), get_args(AbiFeature)
 _NAME = re.compile(r"\w[\w.-]*")
 
 
@@ -101,8 +102,8 @@ def _fields(made: Scenario) -> None:
         _DEFECT.check("detects", defect)
     if made.only is not None:
         _only(made.only)
-    _names("requires", made.requires, get_args(Feature))
-    _names("abi", made.abi, get_args(AbiFeature))
+    _names("requires", made.requires, _CPU_FEATURES)
+    _names("abi", made.abi, _ABI_FEATURES)
     if not _is_set(made.tags) or not all(map(_is_name, made.tags)):
         wrong("tags", made.tags, "a set of names")
     if type(made.bugs) is not tuple or not all(map(_is_line, made.bugs)):
