@@ -57,7 +57,7 @@ class Guest:
         #: Name of the target that the last :meth:`call` entered first; None if it entered none.
         self.entered: str | None = None
         self._numbers = 0  # taken by the steps so far
-        self._expected = Reference(spec.variant.features(engine), only_relocated=spec.mechanism == "relocated")
+        self._expected = Reference(spec.variant.features(engine), redirects=spec.made_by.redirects)
         self._death: str | None = None
         self._pooled = pooled
         self._bench = Bench.of(spec, engine, timeout)
@@ -92,6 +92,15 @@ class Guest:
         ``options`` are those of :func:`farm.scenario.call`: ``count``, ``at``, ``inside``.
         """
         events = self._ask("return", scenario.call(function, x, shape, **options))
+        self.entered = next((_target(event) for event in events if event.kind == "enter"), None)
+        return events[-1].value
+
+    def original(self, x: int = 0, function: int = 0, *, inside: tuple[Step, ...] = ()) -> int:
+        """The value of the default target of ``function``, called whatever the function leads to.
+
+        Only a mechanism that promises ``original`` keeps a way to it; of any other it is a :class:`GuestDied`.
+        """
+        events = self._ask("return", scenario.original(function, x, inside=inside))
         self.entered = next((_target(event) for event in events if event.kind == "enter"), None)
         return events[-1].value
 

@@ -110,7 +110,9 @@ def trace_of():
     def make(built, scenario, events=None, **replaced):
         events = list(model.predict(scenario) if events is None else events)
         code = built.bytes_at(*built.patched)
-        identity = wire.identity(big_endian=built.big_endian, word_size=built.word_size, mechanism=built.mechanism)
+        identity = wire.identity(
+            big_endian=built.big_endian, word_size=built.word_size, mechanism=built.mechanism_identity
+        )
         header = wire.Header(
             layout.TRACE_MAGIC,
             layout.wire_hash(),

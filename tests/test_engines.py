@@ -35,7 +35,7 @@ from farm.engines import (
 from farm.engines.child import Child, ChildDied
 from farm.engines.unicorn import UNICORN, quirks
 from farm.errors import BackendError, UsageError
-from farm.guest import arch_toml, build, image
+from farm.guest import arch_toml, build, image, mechanisms
 from farm.guest.controls import CONTROLS
 from farm.guest.variant import QemuUserSettings, Unavailable, UnicornQuirk, UnicornSettings
 from farm.scenario import Loop, Scribble, call, layout, model, null, patch, query, wire
@@ -79,7 +79,7 @@ def right(good, guest, scenario):
 
 
 def applicable(mechanism):
-    return [s for s in suite.load().values() if not s.only or mechanism in s.only[0]]
+    return [s for s in suite.load().values() if not mechanisms.load()[mechanism].cannot_run(s)]
 
 
 # Answers.

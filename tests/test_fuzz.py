@@ -31,12 +31,14 @@ from farm.run.plan import Selection
 from farm.scenario import (
     FUNCTIONS,
     Call,
+    Fact,
     FailPoke,
     Interrupted,
     Kind,
     LockText,
     Loop,
     Patch,
+    Promise,
     Restore,
     Scenario,
     Scribble,
@@ -212,13 +214,14 @@ def test_a_step_is_written_in_the_words_of_the_suite(step, text):
 
 
 def test_what_a_pasted_scenario_needs_is_written_down():
-    made = generate.as_scenario("fuzz_1_2", "T", (call(17, 1), call(14, 1), LockText()))
+    made = generate.as_scenario("fuzz_1_2", "T", (call(17, 1), call(FUNCTIONS.index(Kind.VARIADIC), 1), LockText()))
     assert made.id == "FZ-1-2"
-    assert (made.abi, made.requires, made.only[0]) == ({"int128"}, {"float"}, {"stub", "relocated"})
+    assert (made.abi, made.requires, made.only) == ({"int128"}, {"float"}, None)
     text = source.module(made)
     assert 'requires=frozenset({"float"}),' in text
     assert 'abi=frozenset({"int128"}),' in text
-    assert 'only=(frozenset({"relocated", "stub"}), "pointer patches no instruction"),' in text
+    assert "needs=" not in text  # its steps say so themselves
+    assert made.all_needs == (Promise.REPORTS_FAILED_POKE, Fact.VARIADIC)
 
 
 # Shrinking.

@@ -27,7 +27,7 @@ from farm.engines.child import Child, ChildDied
 from farm.engines.unicorn import UNICORN, messages
 from farm.engines.unicorn.machine import GuestFault, Machine
 from farm.engines.unicorn.messages import Failure, Recorded
-from farm.guest import arch_toml, build, image
+from farm.guest import arch_toml, build, image, mechanisms
 from farm.live import Guest, GuestDied, PatchRefused
 from farm.report.explain import explain
 from farm.report.show import outcome
@@ -252,7 +252,8 @@ def traces(arm64):
     for mechanism in ("pointer", "stub", "relocated"):
         built = build.image(image.Spec(arm64, mechanism))
         names = ("supersede_then_restore", "patched_by_grandchild", "removed_call_site", "chacha_counter_wraps")
-        scenarios = [s for s in suite.load().values() if s.name in names and (not s.only or mechanism in s.only[0])]
+        able = mechanisms.load()[mechanism]
+        scenarios = [s for s in suite.load().values() if s.name in names and not able.cannot_run(s)]
         programs = [wire.encode(program, big_endian=False) for program in scenarios]
         for program, reply in zip(scenarios, UNICORN.run(built, arm64, programs, PLENTY), strict=True):
             cell = Cell(program.name, "arm64", mechanism, "zig", "unicorn")

@@ -43,7 +43,7 @@ def built(variant, mechanism, toolchain=None):
     except MissingToolError as error:
         pytest.skip(str(error))
     made = build.image(Spec(variant, mechanism, toolchain))
-    return layout.read(Path(made.path), "IMAGE", variant, mechanism)
+    return layout.read(Path(made.path), "IMAGE", variant, mechanisms.load()[mechanism])
 
 
 @pytest.mark.parametrize(("variant", "mechanism", "toolchain"), GUESTS)
@@ -231,7 +231,7 @@ def test_a_site_that_was_let_in_although_a_store_to_it_tears_is_refused(copied, 
     path = copied(variant)
     monkeypatch.setattr(call_sites, "_not_one_store", lambda *_: None)
     with pytest.raises(ImageError, match=rf"^IMAGE: the call site of whatever_\d+ {complaint}"):
-        link.fill(path, "IMAGE", variant, "relocated")
+        link.fill(path, "IMAGE", variant, mechanisms.load()["relocated"])
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_a_survey_that_loses_a_call_site_is_found_out(copied, monkeypatch, varia
             rf"^IMAGE: {form} at {lost.address:#x} in \.\w+ leads to whatever_{lost.function}, and is not in the"
         )
         with pytest.raises(ImageError, match=complaint):
-            link.fill(path, "IMAGE", variant, "relocated")
+            link.fill(path, "IMAGE", variant, mechanisms.load()["relocated"])
 
 
 def test_a_quadword_is_what_every_x86_stores_whole():
@@ -300,7 +300,7 @@ def test_no_copy_overruns_its_table(arm64, copied, monkeypatch, table, room, com
 
     monkeypatch.setattr(layout, "read", smaller)
     with pytest.raises(ImageError, match=f"^IMAGE: .*{complaint}"):
-        link.fill(path, "IMAGE", arm64, "relocated")
+        link.fill(path, "IMAGE", arm64, mechanisms.load()["relocated"])
     assert path.read_bytes() == before
 
 

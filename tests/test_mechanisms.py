@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import pytest
 
 from farm.errors import BackendError
 from farm.guest import arch_toml, build, image, mechanisms
-from farm.scenario import layout
+from farm.scenario.promises import NEEDS, Promise
 
+KEYS = (
+    "what, sources, architecture, include, flags, warnings, variants, functions, bytes, patches, writes, alias, "
+    "redirects, promises, lacks, patched, environment"
+)
+PROMISES = ", ".join(f"'{promise}'" for promise in Promise)
+
+#: A line that takes the place of the key's own, or is added, and what is said of it.
 WRONG = {
-    "what = 1": "Expected `str`, got `int` - at `$.what`",
-    'patches = "heap"': "Invalid enum value 'heap' - at `$.patches`",
-    "source = []": "source: unknown key; valid are architecture, patched, patches, redirects, sources, what",
-    "patched = {}": "Object missing required field `instruction` - at `$.patched`",
-    "what": "Expected '=' after a key in a key/value pair (at line 1, column 5)",
+    "what = 1": "what: 1 found; expected a string",
+    'what = " "': "what: ' ' found; expected a string that is not empty",
+    'patches = "heap"': "patches: 'heap' found; expected one of 'stub', 'pointer'",
+    "source = []": f"source: unknown key; valid are {KEYS}",
+    'sources = ["stub.c", "stud.c"]': "sources: 'stud.c' is neither in FOLDER nor in COMMON",
+    'sources = "stub.c"': "sources: 'stub.c' found; expected a list, each a string",
+    'sources = ["../stub"]': "sources: '../stub' is neither in FOLDER nor in COMMON",
+    'include = ["shims"]': "include: 'shims' is no folder in FOLDER",
+    'promises = ["ret1"]': f"promises[0]: 'ret1' found; expected one of {PROMISES}",
+    "bytes = 16.5": "bytes: 16.5 found; expected an integer",
+    "bytes = 0": "bytes: 0 found; expected a number of bytes greater than 0",
+    'writes = "code"': "writes: 'code' found; expected one of 'stubs', 'all', 'data'",
+    'lacks = {ret0 = "no"}': "lacks.ret0: also in promises; expected in one of the two",
+    'lacks = {pokes = "no"}': "lacks.pokes: also in what the other keys say; expected in one of the two",
+    'lacks = {grace = "no"}': f"lacks.grace: unknown key; valid are {', '.join(NEEDS)}",
+    'lacks = {original = ""}': "lacks.original: '' found; expected a string that is not empty",
+    "patched = {}": "patched.instruction: missing; expected a string",
+    'flags = ["-I${KERNEL}"]': "flags: ${KERNEL} is none of [environment]: none",
+    "what": "not valid TOML: Expected '=' after a key in a key/value pair (at line 1, column 5)",
 }
 
 
@@ -29,7 +51,9 @@ def copied(tmp_path):
 
 def test_every_mechanism_has_a_folder_that_describes_it():
     known = mechanisms.load()
-    assert list(known) == list(layout.MECHANISMS)
+    assert list(known)[:3] == ["pointer", "stub", "relocated"]
+    folder = next(iter(known.values())).folder.parent
+    assert set(known) == {path.name for path in folder.iterdir()} - {"common"}
     assert [name for name, mechanism in known.items() if not mechanism.pokes] == ["pointer"]
     assert [name for name, mechanism in known.items() if mechanism.redirects] == ["relocated"]
 
@@ -46,15 +70,19 @@ def test_every_source_in_the_folders_is_used_and_every_one_that_is_named_is_ther
 def test_what_is_wrong_in_a_file_is_said_with_its_name(copied, line, complaint):
     text = copied.read_text(encoding="utf-8")
     key = line.partition(" ")[0]
-    copied.write_text(line + "\n" + "\n".join(o for o in text.splitlines() if not o.startswith(f"{key} =")), "utf-8")
+    text = re.sub(rf"^(\[{key}\]|{key} = )([^\n]*|\[\n[^\]]*\])\n(?=\n|#|\w|$)", "", text, flags=re.MULTILINE)
+    if key == "lacks":
+        text = re.sub(r"^(rolls-back|redirects) = .*\n", "", text, flags=re.MULTILINE)
+    copied.write_text(f"{line}\n{text}", "utf-8")
     with pytest.raises(BackendError) as caught:
-        mechanisms.read(copied)
-    assert str(caught.value) == f"{copied}: {complaint}"
+        mechanisms.read(copied.parent)
+    places = {"FOLDER": str(copied.parent), "COMMON": str(mechanisms.common())}
+    assert str(caught.value) == f"{copied}: {re.sub('FOLDER|COMMON', lambda found: places[found[0]], complaint)}"
 
 
 def test_a_file_that_cannot_be_read_is_said(tmp_path):
-    with pytest.raises(BackendError, match=r"mechanism\.toml: cannot be read: No such file"):
-        mechanisms.read(tmp_path / "mechanism.toml")
+    with pytest.raises(BackendError, match=r"mechanism\.toml: no such file; a mechanism is a folder with a mechan"):
+        mechanisms.read(tmp_path)
 
 
 def test_a_mechanism_whose_folder_is_gone_is_said(copied, monkeypatch):
@@ -62,17 +90,17 @@ def test_a_mechanism_whose_folder_is_gone_is_said(copied, monkeypatch):
     monkeypatch.setattr(mechanisms.paths, "data", lambda _: copied.parents[2])
     mechanisms.load.cache_clear()
     try:
-        with pytest.raises(BackendError, match=r"stub/mechanism\.toml: cannot be read: No such file"):
+        with pytest.raises(BackendError, match=r"stub/mechanism\.toml: no such file; a mechanism is a folder with"):
             mechanisms.load()
     finally:
         mechanisms.load.cache_clear()
 
 
 def test_a_source_of_the_folder_itself_comes_before_a_shared_one(copied, arm64):
-    made = mechanisms.read(copied)
-    assert copied.parent.parent / "common" / "poke.c" in made.files(arm64)
+    made = mechanisms.read(copied.parent)
+    assert mechanisms.common() / "poke.c" in made.files(arm64)
     (copied.parent / "poke.c").touch()
-    assert copied.parent / "poke.c" in mechanisms.read(copied).files(arm64)
+    assert copied.parent / "poke.c" in mechanisms.read(copied.parent).files(arm64)
 
 
 def test_an_architecture_without_a_file_cannot_have_the_mechanism(arm64, edited_arch):
@@ -91,3 +119,67 @@ def test_what_an_architecture_need_not_have_is_left_out(arm64, edited_arch):
     assert mechanisms.load()["pointer"].missing(variant) is None
     assert folder / "patch.c" not in build.sources(image.Spec(variant, "pointer"))
     assert arm64.folder / "patch.c" in build.sources(image.Spec(arm64, "pointer"))
+
+
+def test_what_a_file_says_reaches_its_own_sources_and_the_shared_ones_alone(arm64):
+    stub, relocated = mechanisms.load()["stub"], mechanisms.load()["relocated"]
+    poke, patch = mechanisms.common() / "poke.c", arm64.folder / "patch.c"
+    shared = stub.flags_for(poke, arm64)
+    told = {f"-DMECHANISM_IDENTITY={stub.identity:#06x}", "-DPROMISES_CLOSES_TEXT=1", "-DMECHANISM_TEXT=TEXT_STUBS"}
+    assert told < set(shared)
+    assert stub.flags_for(stub.folder / "stub.c", arm64) == [*shared, f"-I{stub.folder}"]
+    assert set(relocated.flags_for(poke, arm64)) - set(shared) > {"-DPROMISES_ROLLS_BACK=1"}
+    others = set(build.sources(image.Spec(arm64, "stub"))) - set(stub.files(arm64))
+    assert len(others) > 10
+    assert [flags for path in (*others, patch) if (flags := stub.flags_for(path, arm64))] == []
+
+
+def test_a_changed_file_is_another_identity(copied):
+    before = mechanisms.read(copied.parent)
+    copied.write_text(copied.read_text(encoding="utf-8") + "\n# Another line.\n", encoding="utf-8")
+    assert mechanisms.read(copied.parent).digest != before.digest
+    assert len({mechanism.identity for mechanism in mechanisms.load().values()}) == len(mechanisms.load())
+
+
+def test_code_that_is_not_ours_gets_no_warnings_of_ours(copied, arm64):
+    text = 'warnings = "foreign"\nflags = ["-DTHEIRS"]\ninclude = ["shims"]\n'
+    (copied.parent / "shims").mkdir()
+    copied.write_text(text + copied.read_text(encoding="utf-8"), encoding="utf-8")
+    made = mechanisms.read(copied.parent)
+    last = made.flags_for(copied.parent / "stub.c", arm64)[-4:]
+    assert last == [f"-I{copied.parent / 'shims'}", "-w", "-Wno-error", "-DTHEIRS"]
+    assert "-w" not in made.flags_for(mechanisms.common() / "poke.c", arm64)
+
+
+def test_a_variable_of_the_environment_stands_in_sources_and_flags(copied, tmp_path, monkeypatch):
+    text = copied.read_text(encoding="utf-8").replace('"stub.c"', '"stub.c", "${THEIRS}/their own.c"')
+    copied.write_text(
+        f'flags = ["-D${{THEIRS}}"]\n{text}\n[environment]\nTHEIRS = "their tree: git clone it"\n', "utf-8"
+    )
+    monkeypatch.delenv("THEIRS", raising=False)
+    with pytest.raises(BackendError, match=r"toml: environment\.THEIRS: THEIRS is not set: their tree: git clone it$"):
+        mechanisms.read(copied.parent)
+    monkeypatch.setenv("THEIRS", str(tmp_path))
+    with pytest.raises(BackendError, match=r"toml: sources: '/.*/their own\.c' is neither in"):
+        mechanisms.read(copied.parent)
+    (tmp_path / "their own.c").touch()
+    made = mechanisms.read(copied.parent)
+    assert made.source(made.sources[2]) == tmp_path / "their own.c"
+    assert made.flags == (f"-D{tmp_path}",)
+
+
+def test_the_architecture_named_folder_of_a_mechanism_comes_before_the_architectures_own(copied, arm64):
+    own = copied.parent / "arm64"
+    own.mkdir()
+    (own / "patch_64.c").touch()
+    files = mechanisms.read(copied.parent).files(arm64)
+    assert own / "patch_64.c" in files
+    assert arm64.folder / "stub.S" in files
+    assert arm64.folder / "patch.c" not in files
+
+
+def test_a_mechanism_says_which_variants_have_it(copied, arm64):
+    copied.write_text('variants = ["x86", "arm6*"]\n' + copied.read_text(encoding="utf-8"), encoding="utf-8")
+    made = mechanisms.read(copied.parent)
+    assert made.missing(arm64) is None
+    assert made.missing(arch_toml.load()["ppc32"]) == "stub is not made for ppc32: its mechanism.toml names x86, arm6*"

@@ -86,10 +86,10 @@ def test_a_trace_too_short_for_a_header_has_none():
 @pytest.mark.parametrize(
     ("big_endian", "word_size", "mechanism", "expected"),
     [
-        (False, 8, "stub", 0x20801),
-        (False, 8, "pointer", 0x10801),
-        (True, 8, "stub", 0x20802),
-        (True, 4, "pointer", 0x10402),
+        (False, 8, 2, 0x20801),
+        (False, 8, 0x8001, 0x80010801),
+        (True, 8, 2, 0x20802),
+        (True, 4, 1, 0x10402),
     ],
 )
 def test_identity_tells_byte_order_word_size_and_mechanism(big_endian, word_size, mechanism, expected):
@@ -157,7 +157,7 @@ def test_the_hash_changes_with_a_constant(constant, monkeypatch):
         layout.wire_hash.cache_clear()
 
 
-@pytest.mark.parametrize("table", ["OPS", "KINDS", "MECHANISMS"])
+@pytest.mark.parametrize("table", ["OPS", "KINDS"])
 def test_the_hash_changes_with_a_number_in_a_table(table, monkeypatch):
     before = layout.wire_hash()
     monkeypatch.setitem(getattr(layout, table), next(iter(getattr(layout, table))), 99)
@@ -168,7 +168,7 @@ def test_the_hash_changes_with_a_number_in_a_table(table, monkeypatch):
         layout.wire_hash.cache_clear()
 
 
-@pytest.mark.parametrize("table", ["OPS", "KINDS", "MECHANISMS"])
+@pytest.mark.parametrize("table", ["OPS", "KINDS"])
 def test_no_two_names_share_a_number(table):
     numbers = list(getattr(layout, table).values())
     assert len(set(numbers)) == len(numbers)

@@ -26,6 +26,7 @@
 /* A landing pad, `bti c`: on a guarded page an indirect branch must lead to one (Arm ARM DDI 0487, D8.4.7 "Enabling
  * branch target identification"); to every other CPU it is a hint that does nothing. */
 #define LANDING_PAD hint #34
+#define ARCH_LOST_PAD ARCH_INSTRUCTION(0xd503201fu) /* nop: what a bug leaves of one */
 
 #define ARCH_ENTRY_INSTRUCTION 8 /* of a target's entry: the pad, which who skips it may not miss, and an instruction */
 

@@ -22,7 +22,7 @@ def list_(
         str,
         typer.Argument(
             metavar="WHAT",
-            help="variants, mechanisms, instructions, baselines, engines, toolchains, scenarios or controls",
+            help="variants, mechanisms, instructions, bodies, baselines, engines, toolchains, scenarios or controls",
         ),
     ],
     arch_path: ArchPath = None,

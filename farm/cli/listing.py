@@ -9,7 +9,7 @@ from typing import Any
 from farm import suite
 from farm.engines import Engine, engines
 from farm.errors import MissingToolError, UnknownNameError
-from farm.guest import arch_toml, mechanisms
+from farm.guest import arch_toml, bodies, mechanisms
 from farm.guest.call_sites import width
 from farm.guest.controls import CONTROLS
 from farm.guest.toolchain import TOOLCHAINS
@@ -28,6 +28,7 @@ def rows(what: str, arch_path: tuple[Path, ...] = (), scenario_path: tuple[Path,
         "scenarios": lambda: _scenarios(scenario_path),
         "controls": _controls,
         "instructions": lambda: _instructions(arch_path),
+        "bodies": lambda: _bodies(arch_path),
     }
     if what not in makers:
         raise UnknownNameError("list", what, makers)
@@ -112,6 +113,18 @@ def _instructions(arch_path: tuple[Path, ...]) -> list[dict[str, Any]]:
     return rows
 
 
+def _bodies(arch_path: tuple[Path, ...]) -> list[dict[str, Any]]:
+    """The default bodies of each variant that has any, disassembled; in place of them why they cannot be."""
+    rows: list[dict[str, Any]] = []
+    for v in filter(bodies.exist, arch_toml.load(arch_path).values()):
+        try:
+            toolchain = next(name for name in TOOLCHAINS if name in v.toolchain)
+            rows += [{"name": f"{v.name}/{name}", "code": "; ".join(code)} for name, code in bodies.of(v, toolchain)]
+        except MissingToolError as error:
+            rows.append({"name": v.name, "code": None, "reason": str(error)})
+    return rows
+
+
 _STORES = {
     "aligned": "one aligned 32-bit word",
     "quadword": "one 32-bit word within an aligned quadword",
@@ -159,7 +172,7 @@ def _scenarios(scenario_path: tuple[Path, ...]) -> list[dict[str, Any]]:
             "id": s.id,
             "title": s.title,
             "detects": sorted(map(str, s.detects)),
-            "mechanisms": [m for m in mechanisms.load() if not s.only or m in s.only[0]],
+            "mechanisms": [name for name, mechanism in mechanisms.load().items() if not mechanism.cannot_run(s)],
             "tags": sorted(s.tags),
             "bugs": list(s.bugs),
             "controls": [c.name for c in CONTROLS.values() if c.defect in s.detects],

@@ -8,19 +8,16 @@ read; a mistake is reported with the file, the key as it was written, what was f
 from __future__ import annotations
 
 import functools
-import tomllib
-import typing
 from collections.abc import Iterator
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-import msgspec
+from typing import Any
 
 from farm import paths
 from farm.cell import EngineName
 from farm.errors import BackendError
 from farm.guest.contradictions import contradictions
+from farm.guest.toml_table import convert, document_in, filled
 from farm.guest.variant import GccSettings, QemuUserSettings, Unavailable, UnicornSettings, Variant, ZigSettings
 from farm.text import printable
 
@@ -80,7 +77,7 @@ class _Source:
             "toolchain": {name: toolchains[name] for name in _TOOLCHAIN_TABLES if name in toolchains},
             "engine": dict(sorted({**engines, **unavailable}.items())),
         }
-        variant: Variant = self._convert("", table, Variant, derived)
+        variant = convert(table, Variant, self.error, derived=derived)
         for key, why in contradictions(variant):
             raise self.error(key, why)
         return variant
@@ -89,7 +86,7 @@ class _Source:
         """``[KEY.NAME]`` for each name, as the class that belongs to it; an engine's name may have a profile."""
         if not isinstance(tables, dict):
             raise self.error(key, f"{tables!r} found; expected tables [{self.place(key)}.NAME]")
-        settings = {}
+        settings: dict[str, Any] = {}
         for name, table in tables.items():
             cls = classes.get(EngineName.of(name).engine if key == "engine" else name)
             if cls is None:
@@ -98,7 +95,7 @@ class _Source:
                 raise self.error(f"{key}.{name}", f"{table!r} found; expected a table")
             if "unavailable" in table:
                 raise self.error(f"{key}.{name}.unavailable", f'unknown key; write it as unavailable."{name}"')
-            settings[name] = self._convert(f"{key}.{name}", table, cls)
+            settings[name] = convert(table, cls, self.error, f"{key}.{name}")
         return settings
 
     def _reasons(self, table: object) -> dict[str, Unavailable]:
@@ -110,48 +107,8 @@ class _Source:
             key = f"unavailable.{name}"
             if EngineName.of(name).engine not in _ENGINE_TABLES:
                 raise self.error(key, f"unknown name; valid are {', '.join(_ENGINE_TABLES)}")
-            self._check_filled(key, why, str)
-            reasons[name] = Unavailable(unavailable=self._value(key, why, str))
+            reasons[name] = Unavailable(unavailable=filled(key, why, self.error))
         return reasons
-
-    def _check_filled(self, key: str, value: object, hint: Any) -> None:
-        if isinstance(value, str) and not value.strip():
-            raise self.error(key, f"{value!r} found; expected {_describe(hint)} that is not empty")
-
-    def _convert(self, key: str, table: dict[str, Any], cls: type, derived: dict[str, Any] | None = None) -> Any:
-        """``table`` as a ``cls``, with every complaint naming the file and the key."""
-        derived, prefix = derived or {}, f"{key}." if key else ""
-        hints = typing.get_type_hints(cls)
-        expected = {f.name: f for f in fields(cls) if f.name not in derived}
-        for name in table:
-            if name not in expected:
-                raise self.error(f"{prefix}{name}", f"unknown key; valid are {', '.join(expected)}")
-        values: dict[str, Any] = dict(derived)
-        for name, f in expected.items():
-            if name in table:
-                if f.default != table[name]:
-                    self._check_filled(f"{prefix}{name}", table[name], hints[name])
-                values[name] = self._value(f"{prefix}{name}", table[name], hints[name])
-            elif f.default is MISSING and f.default_factory is MISSING:
-                raise self.error(f"{prefix}{name}", f"missing; expected {_describe(hints[name])}")
-        return cls(**values)
-
-    def _value(self, key: str, value: object, hint: Any) -> Any:
-        """``value`` as a ``hint``; of tables, and of lists of tables, every key is checked."""
-        arguments = typing.get_args(hint)
-        table = next((of for of in (hint, *arguments) if is_dataclass(of)), None)
-        if typing.get_origin(hint) is tuple and table and isinstance(value, list):
-            return tuple(self._value(f"{key}[{number}]", each, table) for number, each in enumerate(value))
-        if table and isinstance(value, dict):
-            return self._convert(key, value, typing.cast("type", table))
-        try:
-            converted = msgspec.convert(value, hint)
-        except msgspec.ValidationError:
-            raise self.error(key, f"{value!r} found; expected {_describe(hint)}") from None
-        for text in (value,) if isinstance(value, str) else value if isinstance(value, list) else ():
-            if isinstance(text, str) and not text.isprintable():
-                raise self.error(key, f"{text!r} found; expected text without control characters")
-        return converted
 
 
 def load_folder(folder: Path) -> list[Variant]:
@@ -178,14 +135,7 @@ def place(variant: Variant, key: str) -> str:
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """The table ``[common]`` of an ``arch.toml``, empty if there is none, and that of each variant."""
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BackendError(f"{path}: no such file; an architecture is a folder with an arch.toml") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BackendError(f"{path}: cannot be read: {error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise BackendError(f"{path}: not valid TOML: {error}") from None
+    document = document_in(path, "an architecture is a folder with an arch.toml")
     common, variants = document.pop("common", {}), document.pop("variant", None)
     if document or not isinstance(variants, dict) or not variants:
         unexpected = f"key {min(document)!r}" if document else "no variant"
@@ -219,20 +169,6 @@ def _merged(common: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, dict) and isinstance(common.get(name), dict)
     }
     return {**common, **own, **tables}
-
-
-def _describe(hint: Any) -> str:
-    """A type in the words of a TOML file."""
-    arguments = typing.get_args(hint)
-    if typing.get_origin(hint) is Literal:
-        return "one of " + ", ".join(repr(value) for value in arguments)
-    if typing.get_origin(hint) is tuple:
-        return f"a list, each {_describe(arguments[0])}"
-    if is_dataclass(hint):
-        return f"a table of {', '.join(f.name for f in fields(hint))}"
-    if arguments:  # X | None
-        return _describe(arguments[0])
-    return {int: "an integer", str: "a string", bool: "true or false"}[hint]
 
 
 @functools.cache

@@ -38,7 +38,7 @@ from farm.guest.controls import CONTROLS
 from farm.guest.image import DESCRIPTION, ELF, Image, Spec, describe, described
 from farm.guest.inputs import Files, Places
 from farm.guest.toolchain import RETPOLINE_SOURCE, TOOLCHAINS
-from farm.guest.variant import ABI_FILE, Variant
+from farm.guest.variant import ABI_FILE, ENTRY_FILE, Variant
 from farm.scenario import layout
 
 PLATFORM = "linux"
@@ -46,8 +46,8 @@ PLATFORM = "linux"
 #: The farm's code that makes a guest of what the compilers made, and describes it.
 HOST_MODULES = (
     *("guest.build", "guest.call_sites", "guest.elf", "guest.image", "guest.inputs", "guest.layout", "guest.link"),
-    *("guest.mechanisms", "guest.toolchain", "guest.variant"),
-    *("scenario", "scenario.functions", "scenario.layout", "scenario.wire"),
+    *("guest.mechanisms", "guest.toml_table", "guest.toolchain", "guest.variant"),
+    *("scenario", "scenario.functions", "scenario.layout", "scenario.promises", "scenario.wire"),
 )
 
 #: Variables of the environment that compilers see.  Others could change what they make, and are in no key.
@@ -70,7 +70,7 @@ def sources(spec: Spec, files: Files | None = None) -> list[Path]:
     asm += [variant.source(ABI_FILE)] if variant.looks_at_registers else files.matching(folder / "portable", "*.c")
     if variant.source("crc_t10dif.c").is_file():
         asm.append(variant.source("crc_t10dif.c"))
-    mechanism = mechanisms.load()[spec.mechanism].files(variant)
+    mechanism = spec.made_by.files(variant)
     own = [spec.source] if spec.source else []
     if spec.baselines:
         own.append(folder / "cost" / "calls.c")
@@ -87,6 +87,8 @@ def has_retpoline(variant: Variant, toolchain: str) -> bool:
 def _places(spec: Spec, generated: Path | None = None) -> Places:
     data = paths.data("images")
     folders = {"farm": data.parent, "images": data, "arch": spec.variant.folder}
+    if spec.foreign:
+        folders["mechanism"] = spec.foreign.folder
     if spec.source:
         folders["source"] = spec.source.parent
     if generated:
@@ -94,15 +96,16 @@ def _places(spec: Spec, generated: Path | None = None) -> Places:
     return Places(**folders, compiler=TOOLCHAINS[spec.toolchain].root(spec.variant))
 
 
-def _compile_flags(spec: Spec, generated: Path) -> list[str]:
-    data = paths.data("images")
+def _compile_flags(spec: Spec, source: Path, generated: Path) -> list[str]:
+    data, own = paths.data("images"), spec.made_by.flags_for(source, spec.variant)
     # The same guest wherever it is built.  Of two that fit, the last counts.
     flags = [f"-ffile-prefix-map={data.parent}=.", f"-ffile-prefix-map={generated}=generated"]
     flags += [f"-ffile-prefix-map={spec.variant.folder}=./arch/{spec.variant.architecture}"]
     if place := TOOLCHAINS[spec.toolchain].place():
         flags.append(f"-ffile-prefix-map={place}={spec.toolchain}")
-    flags += [f"-I{generated}", f"-I{spec.variant.folder}", f"-I{data / 'guest'}"]
-    flags += [f"-I{folder}" for folder in mechanisms.load()[spec.mechanism].include()]
+    flags += [f"-I{generated}", f"-I{spec.variant.folder}", f"-I{data / 'guest'}", f"-I{mechanisms.common()}", *own]
+    if spec.foreign and own:
+        flags.append(f"-ffile-prefix-map={spec.foreign.folder}=mechanism")
     if spec.source:
         flags.append(f"-ffile-prefix-map={spec.source.parent}=source")
     return flags
@@ -136,6 +139,7 @@ def _request(spec: Spec, files: Files) -> str:
     asked = (
         layout.wire_hash(),
         spec.mechanism,
+        spec.made_by.digest,
         spec.toolchain,
         spec.baselines,
         spec.control and CONTROLS[spec.control],
@@ -265,7 +269,7 @@ def _build(spec: Spec, request: str) -> Image:
             command = toolchain.link(spec.variant, flags, objects, linked)
             _tool(spec, f"{spec} does not link", command, work)
             names |= inputs.linked(told, command, paths.data("images"), places, objects)
-            sites = link.fill(linked, str(spec), spec.variant, spec.mechanism)
+            sites = link.fill(linked, str(spec), spec.variant, spec.made_by)
             content = linked.read_bytes()
             names = {name for name in names if not name.startswith("generated/")}  # the request has what they hold
             identity = inputs.key(request.encode(), sorted(names), places, Files())
@@ -291,6 +295,20 @@ def _keep(
     return linked
 
 
+def bodies(spec: Spec, work: Path) -> Path:
+    """The default bodies of the variant and the targets that they go on to, linked alone in the folder ``work``."""
+    toolchain, objects = TOOLCHAINS[spec.toolchain], []
+    (work / "wire.h").write_text(layout.header(), encoding="utf-8")
+    for source in map(spec.variant.source, (ENTRY_FILE, ABI_FILE)):
+        objects.append(work / f"{source.stem}.o")
+        command = toolchain.compile(spec.variant, _compile_flags(spec, source, work), source, objects[-1])
+        _tool(spec, f"{source} does not compile for {spec.variant.name}", command, work)
+    flags = [*_link_flags(spec), "--unresolved-symbols=ignore-all"]
+    command = toolchain.link(spec.variant, flags, objects, work / ELF)
+    _tool(spec, f"{spec.variant.source(ENTRY_FILE)} does not link for {spec.variant.name}", command, work)
+    return work / ELF
+
+
 def _compile(spec: Spec, work: Path, places: Places, began: int) -> tuple[list[Path], set[str]]:
     """The objects, and the names of what they were made of."""
     objects, names = [], set()
@@ -310,7 +328,7 @@ def _object(spec: Spec, source: Path, work: Path, places: Places, began: int) ->
         if not _named(macro, names, places):
             return plain, names  # a negative control changes few of them
         flags = [f"-D{macro}"]
-    flags += _compile_flags(spec, generated)
+    flags += _compile_flags(spec, source, generated)
     fixed = toolchain.compile(spec.variant, flags, source, Path("object"))
     request = hashlib.sha256(_host(("guest.inputs",)))
     request.update(repr((layout.wire_hash(), toolchain.identity(spec.variant), places.without_paths(fixed))).encode())

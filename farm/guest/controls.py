@@ -123,6 +123,7 @@ CONTROLS: dict[str, Control] = {
         Control("neighbour", Defect.NEIGHBOUR_OVERWRITTEN, "a patch reaches the function beside it too"),
         Control("null-called", Defect.NULL_CALLED, "NULL is called instead of skipped"),
         Control("ret0-minus-one", Defect.RET0_VALUE, "RET0 returns -1"),
+        Control("original-is-patched", Defect.WRONG_ORIGINAL, "the way to the original leads to the patched function"),
         Control("query-default", Defect.WRONG_QUERY, "query always answers the default"),
         Control(
             "clobber-saved",

@@ -117,10 +117,7 @@ def is_instruction(variant: Variant, image: Image) -> bool:
 
 def instructions(variant: Variant, data: bytes, address: int, image: Image | None = None) -> list[str]:
     """The lines of what :func:`decoded` tells: address, bytes and text."""
-    return [
-        f"{i.address:#x}: {f'{i.data.hex():<20} ' if variant.disassembler else ''}{i.text}"
-        for i in decoded(variant, data, address, image)
-    ]
+    return [_line(variant, i) for i in decoded(variant, data, address, image)]
 
 
 def pointers(variant: Variant, data: bytes, address: int, image: Image | None) -> list[Pointer]:
@@ -200,17 +197,24 @@ def _lines(variant: Variant, mechanism: str, data: bytes, address: int, image: I
     described = mechanisms.load().get(mechanism)  # None: another farm's
     if described and not described.pokes:
         whole = data[: len(data) // variant.word_size * variant.word_size]
-        return [_line(pointer) for pointer in pointers(variant, whole, address, image)]
-    lines: list[str] = []
+        return [_line(variant, pointer) for pointer in pointers(variant, whole, address, image)]
+    return [_line(variant, part) for part in parts(variant, data, address, image)]
+
+
+def _line(variant: Variant, part: Instruction | Pointer) -> str:
+    if isinstance(part, Instruction) and variant.disassembler:
+        return f"{part.address:#x}: {part.data.hex():<20} {part.text}"
+    return f"{part.address:#x}: {part.text}"
+
+
+def parts(variant: Variant, data: bytes, address: int, image: Image | None) -> Iterator[Instruction | Pointer]:
+    """Instructions of ``data`` at ``address``, and the addresses of functions among them, if the image can tell."""
     at = address
     for slot in _slots(variant, data, address, image) if image else ():
-        lines += [*instructions(variant, data[at - address : slot.address - address], at, image), _line(slot)]
+        yield from decoded(variant, data[at - address : slot.address - address], at, image)
+        yield slot
         at = slot.address + variant.word_size
-    return [*lines, *instructions(variant, data[at - address :], at, image)]
-
-
-def _line(pointer: Pointer) -> str:
-    return f"{pointer.address:#x}: {pointer.text}"
+    yield from decoded(variant, data[at - address :], at, image)
 
 
 def _slots(variant: Variant, data: bytes, address: int, image: Image) -> list[Pointer]:

@@ -89,9 +89,21 @@ def opened(path: Path) -> Iterator[Any]:
 def inspect(path: Path, variant: Variant) -> tuple[tuple[Segment, ...], dict[str, int], dict[str, int]]:
     """Segments, symbols and functions (where their code begins) of the guest in ``path``.
 
+    Raises :class:`~farm.errors.ImageError` if it is truncated, foreign, of the wrong byte order, or no guest.
+    """
+    segments, values, functions = read(path, variant)
+    missing = [name for name in SYMBOLS if name not in values]
+    if missing:
+        raise ImageError(f"image {path} is no guest: it has no symbol {missing[0]}")
+    return segments, {name: values[name] for name in SYMBOLS}, functions
+
+
+def read(path: Path, variant: Variant) -> tuple[tuple[Segment, ...], dict[str, int], dict[str, int]]:
+    """Segments, all symbols and functions of the ELF file in ``path``.
+
     A function is where its first instruction is (:attr:`~farm.guest.variant.Variant.function_bias`).
 
-    Raises :class:`~farm.errors.ImageError` if it is truncated, foreign, of the wrong byte order, or no guest.
+    Raises :class:`~farm.errors.ImageError` if it is truncated, foreign, or of the wrong byte order.
     """
     with opened(path) as elf:
         actual = (elf["e_machine"], elf.elfclass, "little" if elf.little_endian else "big")
@@ -121,16 +133,13 @@ def inspect(path: Path, variant: Variant) -> tuple[tuple[Segment, ...], dict[str
             for s in (table.iter_symbols() if table else ())
             if s["st_info"]["type"] == "STT_FUNC" and s.name
         }
-    missing = [name for name in SYMBOLS if name not in values]
-    if missing:
-        raise ImageError(f"image {path} is no guest: it has no symbol {missing[0]}")
     start, end = (values.get(name, 0) for name in _DESCRIPTORS)
     descriptors = bytes_at(path.read_bytes(), segments, start, end - start) if end > start else b""
     for name, address in functions.items():
         if start <= address < end:
             word = descriptors[address - start : address - start + variant.bits // 8]
             functions[name] = int.from_bytes(word, variant.byte_order)
-    return segments, {name: values[name] for name in SYMBOLS}, functions
+    return segments, values, functions
 
 
 def parts(path: Path) -> tuple[tuple[Section, ...], dict[str, Symbol]]:

@@ -20,6 +20,7 @@ from farm.guest import link, mechanisms
 from farm.guest.call_sites import CallSite
 from farm.guest.elf import Segment, bytes_at, inspect
 from farm.guest.layout import Stubs
+from farm.guest.mechanisms import Mechanism
 from farm.guest.variant import Variant
 from farm.scenario import wire
 
@@ -33,6 +34,7 @@ class Image(msgspec.Struct, frozen=True):
     key: str
     variant: str
     mechanism: str
+    mechanism_identity: int  #: as the header of a trace has it
     toolchain: str
     control: str | None
     machine: int
@@ -70,7 +72,10 @@ class Image(msgspec.Struct, frozen=True):
     def decoder(self) -> wire.Decoder:
         """Decoder of the guest's traces."""
         return wire.Decoder(
-            machine=self.machine, big_endian=self.big_endian, word_size=self.word_size, mechanism=self.mechanism
+            machine=self.machine,
+            big_endian=self.big_endian,
+            word_size=self.word_size,
+            mechanism=self.mechanism_identity,
         )
 
     def name_of(self, address: int) -> str:
@@ -100,6 +105,12 @@ class Spec:
     control: str | None = None
     source: Path | None = None  #: C of the user's own, with targets that take the place of the guest's (patchfarm.h)
     baselines: bool = False  #: with the call sites that are only measured (images/cost)
+    foreign: Mechanism | None = None  #: the mechanism, if it is none of the farm's own
+
+    @property
+    def made_by(self) -> Mechanism:
+        """The mechanism that :attr:`mechanism` names."""
+        return self.foreign or mechanisms.load()[self.mechanism]
 
     def __str__(self) -> str:
         planted = f" with {self.control}" if self.control else " with baselines" if self.baselines else ""
@@ -122,6 +133,7 @@ def describe(path: Path, spec: Spec, identity: str, sites: tuple[CallSite, ...] 
         key=identity,
         variant=spec.variant.name,
         mechanism=spec.mechanism,
+        mechanism_identity=spec.made_by.identity,
         toolchain=spec.toolchain,
         control=spec.control,
         machine=spec.variant.machine,
@@ -135,5 +147,5 @@ def describe(path: Path, spec: Spec, identity: str, sites: tuple[CallSite, ...] 
         functions=functions,
         sites=sites,
         function_bias=spec.variant.function_bias,
-        region=mechanisms.load()[spec.mechanism].patches,
+        region=spec.made_by.patches,
     )

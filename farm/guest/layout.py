@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from farm.errors import ImageError
-from farm.guest import elf, mechanisms
+from farm.guest import elf
 from farm.guest.call_sites import CODE, branches
 from farm.guest.elf import Section, Segment, Symbol, bytes_at
+from farm.guest.mechanisms import Mechanism
 from farm.guest.variant import Variant
 from farm.scenario import FUNCTIONS, REAL_TARGETS, Target
 from farm.scenario.layout import SITE_IN_MODULE
@@ -51,7 +52,7 @@ class Linked:
 
     name: str  #: of the image, for messages
     variant: Variant
-    mechanism: str
+    mechanism: Mechanism
     content: bytes
     segments: tuple[Segment, ...]
     sections: tuple[Section, ...]
@@ -60,11 +61,11 @@ class Linked:
 
     @property
     def pokes(self) -> bool:
-        return mechanisms.load()[self.mechanism].pokes
+        return self.mechanism.pokes
 
     @property
     def redirects(self) -> bool:
-        return mechanisms.load()[self.mechanism].redirects
+        return self.mechanism.redirects
 
     def address(self, name: str) -> int:
         """Address of the symbol ``name``.  Raises :class:`~farm.errors.ImageError` if the guest has no such symbol."""
@@ -108,7 +109,7 @@ class Linked:
         return ">" if self.variant.big_endian else "<"
 
 
-def read(path: Path, name: str, variant: Variant, mechanism: str) -> Linked:
+def read(path: Path, name: str, variant: Variant, mechanism: Mechanism) -> Linked:
     """The guest in ``path``, called ``name`` in messages.
 
     Raises :class:`~farm.errors.ImageError` if it is none.

@@ -11,9 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from farm.errors import ImageError
-from farm.guest import layout, mechanisms
+from farm.guest import layout
 from farm.guest.call_sites import CallSite, redirected, survey
 from farm.guest.elf import SYMBOLS, Segment, bytes_at
+from farm.guest.mechanisms import Mechanism
 from farm.guest.variant import Variant
 from farm.scenario import REAL_TARGETS
 from farm.scenario.layout import FNV_BASIS, SITE_IN_MODULE
@@ -26,7 +27,7 @@ def patched(symbols: dict[str, int], region: str) -> tuple[int, int]:
     return start, symbols[f"{region}_end"] - start
 
 
-def fill(path: Path, name: str, variant: Variant, mechanism: str) -> tuple[CallSite, ...]:
+def fill(path: Path, name: str, variant: Variant, mechanism: Mechanism) -> tuple[CallSite, ...]:
     """Give the linked guest what only the finished link knows: pristine bytes, the module's text, the call sites.
 
     Raises :class:`~farm.errors.ImageError`, with ``name``, if a table is too small for it, or if the guest is not what
@@ -43,9 +44,8 @@ def fill(path: Path, name: str, variant: Variant, mechanism: str) -> tuple[CallS
         offset = home.offset + address - home.address
         content[offset : offset + len(data)] = data
 
-    made_by = mechanisms.load()[mechanism]
-    start, size = patched({symbol: guest.address(symbol) for symbol in SYMBOLS}, made_by.patches)
-    what = "section .stub" if made_by.pokes else "section .data.pointers"
+    start, size = patched({symbol: guest.address(symbol) for symbol in SYMBOLS}, mechanism.patches)
+    what = "section .stub" if mechanism.pokes else "section .data.pointers"
     put(what, guest.bytes_at(start, size), "farm_pristine", "ARCH_STUB_BYTES for each function")
     module = guest.region("module")
     put(
@@ -55,7 +55,7 @@ def fill(path: Path, name: str, variant: Variant, mechanism: str) -> tuple[CallS
         "MODULE_SIZE in farm/scenario/layout.py",
     )
     sites: tuple[CallSite, ...] = ()
-    if made_by.redirects:
+    if mechanism.redirects:
         try:
             sites = survey(path, variant).sites
         except ImageError as error:

@@ -1,26 +1,37 @@
-"""Mechanisms: how a function is made patchable, each a folder with a ``mechanism.toml`` under ``images/mechanism``.
+"""Mechanisms: how a function is made patchable, each a folder with a ``mechanism.toml``.
 
-Sources lie in the mechanism's own folder, or in ``common``, which holds what several share; what an architecture has to
-supply lies in its folder under ``arch``.
+The farm's own are under ``images/mechanism``; ``--mechanism-path`` adds others.  Sources lie in the mechanism's own
+folder, or in ``images/mechanism/common``, which holds what several share; what an architecture has to supply lies in
+the mechanism's folder of the architecture's name, or in the architecture's own under ``arch``.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import functools
-import tomllib
-from dataclasses import dataclass
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
-
-import msgspec
+from typing import Literal
 
 from farm import paths
 from farm.errors import BackendError
+from farm.guest.toml_table import Complaint, convert, document_in
 from farm.guest.variant import Variant
-from farm.scenario import layout
+from farm.scenario import Scenario
+from farm.scenario.promises import NEEDS, Fact, Need, Promise
 
-_COMMON = "common"
+FILE = "mechanism.toml"
+
+#: Files of ``common`` that every guest has, whatever its mechanism; if it patches text; if it redirects call sites.
+SHARED, SHARED_IF_TEXT, SHARED_IF_SITES = ("layer.c", "target.c"), ("text.c",), ("site_table.c",)
+
+_FIRST = ("pointer", "stub", "relocated")  # of the farm's own, which come by name
 _OPTIONAL = "?"
+_VARIABLE = re.compile(r"\$\{(\w*)\}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,56 +49,182 @@ class Mechanism:
 
     name: str  #: of its folder
     folder: Path
+    digest: str  #: SHA-256 of its name and its ``mechanism.toml``, hexadecimal
     what: str  #: one line
     sources: tuple[str, ...]  #: C and asm, in the folder or in ``common``
     architecture: tuple[str, ...] = ()  #: what an architecture supplies; ``?`` behind a file that it need not have
+    include: tuple[str, ...] = ()  #: folders in which its own sources find more headers
+    flags: tuple[str, ...] = ()  #: for the compiler, of its own sources alone
+    warnings: Literal["errors", "foreign"] = "errors"  #: ``foreign``: the farm's warnings are not for its own sources
+    variants: tuple[str, ...] = ()  #: that have it: names, architectures or globs; empty: all that have its files
+    functions: Literal["stub", "c", "entry"] = "stub"  #: a patchable function: asm, C, or the default target itself
+    bytes: int | None = None  #: of a function in the region that a patch changes; None: ``ARCH_STUB_BYTES``
     patches: Literal["stub", "pointer"] = "stub"  #: the region whose bytes a patch changes; ``pointer`` is data
+    writes: Literal["stubs", "all", "data"] | None = None  #: what a patch has to open; None: by ``patches``
+    alias: bool = False  #: stores go through a second mapping
     redirects: bool = False  #: a patch redirects call sites besides, those that kept relocations lead to
+    promises: frozenset[Promise] = frozenset()
+    lacks: Mapping[str, str] = field(default_factory=dict, hash=False)  #: why a promise is not made, a fact not so
     patched: Patched | None = None  #: None: what ``arch.toml`` says of the stub
+    environment: Mapping[str, str] = field(default_factory=dict, hash=False)  #: variables: what each is, how to get it
 
     @property
     def pokes(self) -> bool:
         """A patch stores to code; else to data alone."""
         return self.patches == "stub"
 
-    def files(self, variant: Variant) -> list[Path]:
-        """The C and asm files, those of the architecture included."""
-        shared = self.folder.parent / _COMMON
-        own = [self.folder / name if (self.folder / name).is_file() else shared / name for name in self.sources]
-        supplied = [variant.source(name.removesuffix(_OPTIONAL)) for name in self.architecture]
-        return [*own, *(path for path in supplied if path.is_file())]
+    @property
+    def identity(self) -> int:
+        """Number by which a guest tells its mechanism in the header of a trace: 16 bits of :attr:`digest`."""
+        return int(self.digest[:4], 16)
 
-    def include(self) -> list[Path]:
-        """The folders where its sources find their headers."""
-        return [self.folder, self.folder.parent / _COMMON]
+    @property
+    def offers(self) -> frozenset[Need]:
+        """The promises, and the facts that follow from the rest."""
+        facts = {Fact.POKES: self.pokes, Fact.REDIRECTS: self.redirects, Fact.VARIADIC: self.functions != "c"}
+        return self.promises | {fact for fact, is_so in facts.items() if is_so}
+
+    def cannot_run(self, scenario: Scenario) -> str | None:
+        """None if ``scenario`` can be asked of the mechanism, else the reason why not."""
+        if scenario.only and self.name not in scenario.only[0]:
+            return scenario.only[1]
+        absent = next((need for need in scenario.all_needs if need not in self.offers), None)
+        if absent is None:
+            return None
+        if absent in self.lacks:
+            return self.lacks[absent]
+        if isinstance(absent, Fact):
+            return f"with {self.name} it is not so that {NEEDS[absent]}"
+        return f"{self.name} does not promise {absent}: {NEEDS[absent]}"
+
+    def source(self, name: str) -> Path:
+        """The file that one of :attr:`sources` is: the mechanism's own comes before the one in ``common``."""
+        own = self.folder / name
+        return own if own.is_file() or not (common() / name).is_file() else common() / name
+
+    @property
+    def region(self) -> str | None:
+        """The region that is opened for a patch, as C has it (``text_open``); None if a patch stores to data alone."""
+        writes = self.writes or ("stubs" if self.pokes else "data")
+        return {"stubs": "TEXT_STUBS", "all": "TEXT_ALL"}.get(writes)
+
+    @property
+    def shared(self) -> list[str]:
+        """Files of the farm's layer around the mechanism."""
+        return [*SHARED, *(SHARED_IF_TEXT if self.region else ()), *(SHARED_IF_SITES if self.redirects else ())]
+
+    def files(self, variant: Variant) -> list[Path]:
+        """The C and asm files, shared ones and those of the architecture included."""
+        sources = [self.source(name) for name in dict.fromkeys([*self.shared, *self.sources])]
+        supplied = [self._supplied(name.removesuffix(_OPTIONAL), variant) for name in self.architecture]
+        return [*sources, *(path for path in supplied if path.is_file())]
+
+    def flags_for(self, source: Path, variant: Variant) -> list[str]:
+        """Flags that ``source`` is compiled with, besides those of every guest: none unless it is of the mechanism."""
+        if not self._compiles(source):
+            return []
+        flags = [f"-D{name}={value}" for name, value in self.defines().items()]
+        if source.is_relative_to(common()):
+            return flags
+        folders = [self.folder / variant.architecture, self.folder, *(self.folder / name for name in self.include)]
+        flags += [f"-I{folder}" for folder in folders if folder.is_dir()]
+        return [*flags, *(("-w", "-Wno-error") if self.warnings == "foreign" else ()), *self.flags]
+
+    def defines(self) -> dict[str, str]:
+        """Macros that tell the mechanism's sources, and those in ``common``, what its ``mechanism.toml`` says."""
+        defines = {"MECHANISM_IDENTITY": f"{self.identity:#06x}"}
+        defines |= {f"PROMISES_{_macro(promise)}": "1" for promise in sorted(self.promises)}
+        defines |= {f"FUNCTIONS_{_macro(self.functions)}": "1", f"PATCHES_{_macro(self.patches)}": "1"}
+        defines |= {"MECHANISM_TEXT": self.region} if self.region else {}
+        defines |= {"MECHANISM_BYTES": str(self.bytes)} if self.bytes else {}
+        return defines | ({"MECHANISM_ALIAS": "1"} if self.alias else {})
 
     def missing(self, variant: Variant) -> str | None:
         """None if the mechanism exists on ``variant``, else the reason why not."""
+        if self.variants and not any(_fits(pattern, variant) for pattern in self.variants):
+            return f"{self.name} is not made for {variant.name}: its {FILE} names {', '.join(self.variants)}"
         required = [name for name in self.architecture if not name.endswith(_OPTIONAL)]
-        absent = [name for name in required if not variant.source(name).is_file()]
+        absent = [name for name in required if not self._supplied(name, variant).is_file()]
         return f"{variant.architecture} has no {self.name}: no {' or '.join(absent)}" if absent else None
+
+    def _supplied(self, name: str, variant: Variant) -> Path:
+        own = variant.source(name, self.folder / variant.architecture)
+        return own if own.is_file() else variant.source(name)
+
+    def _compiles(self, source: Path) -> bool:
+        """``source`` is the mechanism's own, or in ``common``."""
+        own = (self.folder, common())
+        return any(source.is_relative_to(folder) for folder in own) or source in map(self.source, self.sources)
+
+
+def common() -> Path:
+    """Folder of what several mechanisms share, those out of the tree too."""
+    return paths.data("images") / "mechanism" / "common"
 
 
 @functools.cache
 def load() -> dict[str, Mechanism]:
-    """Every mechanism by name, in the order of :data:`farm.scenario.layout.MECHANISMS`.
+    """Every mechanism by name.
 
     Raises :class:`~farm.errors.BackendError` with file and key if one cannot be used.
     """
-    folder = paths.data("images") / "mechanism"
-    return {name: read(folder / name / "mechanism.toml") for name in layout.MECHANISMS}
+    folder = common().parent
+    others = sorted({path.parent.name for path in folder.glob(f"*/{FILE}")}.difference(_FIRST))
+    return {name: read(folder / name) for name in (*_FIRST, *others)}
 
 
-def read(path: Path) -> Mechanism:
-    """The mechanism that the ``mechanism.toml`` in ``path`` describes; raises as :func:`load`."""
-    derived: dict[str, Any] = {"name": path.parent.name, "folder": path.parent}
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-        valid = set(Mechanism.__dataclass_fields__) - derived.keys()
-        if unknown := sorted(table.keys() - valid):
-            raise BackendError(f"{path}: {unknown[0]}: unknown key; valid are {', '.join(sorted(valid))}")
-        return msgspec.convert({**table, **derived}, Mechanism, dec_hook=lambda _, value: value)
-    except OSError as error:
-        raise BackendError(f"{path}: cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise BackendError(f"{path}: {error}") from None
+def read(folder: Path) -> Mechanism:
+    """The mechanism that the ``mechanism.toml`` in ``folder`` describes; raises as :func:`load`."""
+    path, folder = folder / FILE, folder.resolve()
+
+    def wrong(key: str, why: str) -> BackendError:
+        return BackendError(f"{path}: {key}: {why}")
+
+    document = document_in(path, f"a mechanism is a folder with a {FILE}")
+    digest = hashlib.sha256(folder.name.encode() + b"\0" + path.read_bytes()).hexdigest()
+    derived = {"name": folder.name, "folder": folder, "digest": digest}
+    made = convert(document, Mechanism, wrong, derived=derived)
+    if made.bytes is not None and made.bytes < 1:
+        raise wrong("bytes", f"{made.bytes} found; expected a number of bytes greater than 0")
+    for need in sorted(made.lacks):
+        if need not in NEEDS:
+            raise wrong(f"lacks.{need}", f"unknown key; valid are {', '.join(NEEDS)}")
+        if need in made.offers:
+            where = "promises" if need in made.promises else "what the other keys say"
+            raise wrong(f"lacks.{need}", f"also in {where}; expected in one of the two")
+    made = _expanded(made, wrong)
+    for name in made.sources:
+        if not made.source(name).is_file():
+            raise wrong("sources", f"{name!r} is neither in {folder} nor in {common()}")
+    for name in made.include:
+        if not (folder / name).is_dir():
+            raise wrong("include", f"{name!r} is no folder in {folder}")
+    return made
+
+
+def _expanded(made: Mechanism, wrong: Complaint) -> Mechanism:
+    """``made`` with ``${NAME}`` in its sources, folders and flags replaced by the variable's value."""
+
+    def expand(key: str, text: str) -> str:
+        def value(found: re.Match[str]) -> str:
+            name = found[1]
+            if name not in made.environment:
+                raise wrong(key, f"{found[0]} is none of [environment]: {', '.join(made.environment) or 'none'}")
+            if not os.environ.get(name):
+                raise wrong(f"environment.{name}", f"{name} is not set: {made.environment[name]}")
+            return os.environ[name]
+
+        return _VARIABLE.sub(value, text)
+
+    sources, include, flags = (
+        tuple(expand(key, text) for text in getattr(made, key)) for key in ("sources", "include", "flags")
+    )
+    return replace(made, sources=sources, include=include, flags=flags)
+
+
+def _fits(pattern: str, variant: Variant) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for name in (variant.name, variant.architecture))
+
+
+def _macro(name: str) -> str:
+    return name.replace("-", "_").upper()

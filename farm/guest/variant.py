@@ -59,6 +59,9 @@ ENCODERS = ("arch_jump", "arch_slot_jump", "arch_site_jump")
 #: The file with which an architecture looks at registers around a call (:attr:`Variant.looks_at_registers`).
 ABI_FILE = "abi.S"
 
+#: File of an architecture that has functions with various prologues, for mechanisms that overwrite an entry.
+ENTRY_FILE = "entry.S"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ZigSettings:
@@ -227,11 +230,15 @@ class Variant:
         settings = self.engine.get(engine)
         return frozenset() if settings is None or isinstance(settings, Unavailable) else frozenset(settings.features)
 
-    def source(self, name: str) -> Path:
-        """The architecture's source ``name``, or the one for this width alone: ``abi_32.S`` in place of ``abi.S``."""
+    def source(self, name: str, folder: Path | None = None) -> Path:
+        """The architecture's source ``name``, or the one for this width alone: ``abi_32.S`` in place of ``abi.S``.
+
+        It is looked for in ``folder``, by default in the architecture's own.
+        """
+        folder = folder or self.folder
         stem, dot, suffix = name.partition(".")
-        own = self.folder / f"{stem}_{self.bits}{dot}{suffix}"
-        return own if own.is_file() else self.folder / name
+        own = folder / f"{stem}_{self.bits}{dot}{suffix}"
+        return own if own.is_file() else folder / name
 
     @property
     def looks_at_registers(self) -> bool:

@@ -323,12 +323,12 @@ def cannot_run(scenario: Scenario, variant: Variant, mechanism: str, engine: str
 
 def _needs(scenario: Scenario) -> Hashable:
     """All of ``scenario`` that decides where it can run: those with the same run in the same places."""
-    return needs_probes(scenario), scenario.only, scenario.abi, scenario.requires, scenario.detects
+    return needs_probes(scenario), scenario.only, scenario.all_needs, scenario.abi, scenario.requires, scenario.detects
 
 
 def _scenario_hole(scenario: Scenario, variant: Variant, mechanism: str) -> Hole | None:
-    if scenario.only and mechanism not in scenario.only[0]:
-        return Hole(Verdict.NOT_APPLICABLE, scenario.only[1])
+    if reason := mechanisms.load()[mechanism].cannot_run(scenario):
+        return Hole(Verdict.NOT_APPLICABLE, reason)
     if not variant.looks_at_registers and needs_probes(scenario):
         return Hole(Verdict.NOT_APPLICABLE, f"nothing looks at registers: {variant.architecture} has no {ABI_FILE}")
     missing = sorted(scenario.abi - set(variant.abi))

@@ -29,6 +29,7 @@ from farm.scenario.functions import (
     Target,
     has_call_site,
 )
+from farm.scenario.promises import Fact, Need, Promise, ordered
 from farm.scenario.steps import (
     Address,
     Call,
@@ -38,6 +39,7 @@ from farm.scenario.steps import (
     Load,
     LockText,
     Loop,
+    Original,
     Output,
     Patch,
     Protection,
@@ -68,6 +70,7 @@ __all__ = [
     "Call",
     "Code",
     "Defect",
+    "Fact",
     "FailPoke",
     "Feature",
     "Interrupted",
@@ -75,8 +78,10 @@ __all__ = [
     "Load",
     "LockText",
     "Loop",
+    "Original",
     "Output",
     "Patch",
+    "Promise",
     "Protection",
     "Query",
     "Restore",
@@ -97,6 +102,7 @@ __all__ = [
     "loop",
     "named",
     "null",
+    "original",
     "output",
     "patch",
     "piece",
@@ -127,6 +133,7 @@ class Defect(enum.Enum):
     NULL_CALLED = "null-called"
     RET0_VALUE = "ret0-value"
     WRONG_QUERY = "wrong-query"
+    WRONG_ORIGINAL = "wrong-original"
     CLOBBERED_REGISTER = "clobbered-register"
     CLOBBERED_ARGUMENT = "clobbered-argument"
     CLOBBERED_FLOAT = "clobbered-float"
@@ -207,8 +214,10 @@ AbiFeature = Literal[
 class Scenario:
     """One behaviour that every correct mechanism shows on every architecture.
 
-    ``detects`` must not be empty.  ``only`` restricts the scenario to some mechanisms and says why the others cannot
-    express it.  All else that must hold is checked when a suite is loaded (:mod:`farm.scenario.check`), not here.
+    ``detects`` must not be empty.  ``needs`` names what a mechanism must promise or be (:class:`Promise`,
+    :class:`Fact`) for the scenario to be about it, besides what its steps need of themselves.  ``only`` restricts it to
+    some mechanisms and says why the others cannot express it.  All else that must hold is checked when a suite is
+    loaded (:mod:`farm.scenario.check`), not here.
     """
 
     id: str  #: group and number, ``BS-03``
@@ -221,6 +230,7 @@ class Scenario:
     abi: frozenset[str] = field(default_factory=frozenset)  #: what the ABI must have (``Variant.abi``) to run it
     tags: frozenset[str] = field(default_factory=frozenset)
     bugs: tuple[str, ...] = ()
+    needs: frozenset[str] = field(default_factory=frozenset)
 
     #: Groups by the letters of the id.
     GROUPS: ClassVar[dict[str, str]] = {
@@ -243,12 +253,25 @@ class Scenario:
             isinstance(step, Patch) and step.target is Target.BEST for step in walk(self.steps)
         )
 
+    @functools.cached_property
+    def all_needs(self) -> tuple[Need, ...]:
+        """:attr:`needs`, then what the steps need besides, each part in the order of :data:`promises.NEEDS`."""
+        needs = frozenset().union(*(step.needs() for step in walk(self.steps)))
+        return (*ordered(self.needs), *ordered(needs - self.needs))
+
+    @property
+    def redirected(self) -> bool:
+        """Every mechanism that runs the scenario redirects call sites."""
+        return Fact.REDIRECTS in self.needs or (self.only is not None and self.only[0] <= _REDIRECTING)
+
     def __hash__(self) -> int:
         return hash(self.name)  # a key of caches: not every step each time
 
 
-#: The mechanisms that store to code.
+#: The farm's own mechanisms that store to code, for ``only``; ``needs={"pokes"}`` is about others too.
 POKING = frozenset({"stub", "relocated"})
+
+_REDIRECTING = frozenset({"relocated"})  # of the farm's own
 
 
 # The words a scenario is written in.
@@ -266,6 +289,11 @@ def call(
 ) -> Call:
     """``call(0, 5)``, ``call(0, 5, "tail")``, ``call(0, 5, inside=(patch(0, "fast"),))``."""
     return Call(function, x, named("shape", shape, Shape), count, at, inside, stride)
+
+
+def original(function: int, x: int = 0, *, inside: tuple[Step, ...] = ()) -> Original:
+    """``original(0, 5)``: call the default target, whatever the function leads to."""
+    return Original(function, x, inside)
 
 
 def patch(function: int, target: Target | str, offset: int = 0) -> Patch:

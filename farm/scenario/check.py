@@ -16,6 +16,7 @@ from typing import TypeGuard, get_args
 from farm.errors import UsageError
 from farm.scenario import AbiFeature, Defect, Feature, Scenario, layout, model, shown, wire
 from farm.scenario.fields import Member, wrong
+from farm.scenario.promises import NEEDS, Fact, Promise
 from farm.scenario.steps import OPS, Cost, Step, substeps
 
 #: Steps inside steps inside steps, and targets that run at once.  The smallest stack, Unicorn's 64 KiB, has room for
@@ -102,6 +103,7 @@ def _fields(made: Scenario) -> None:
         _DEFECT.check("detects", defect)
     if made.only is not None:
         _only(made.only)
+    _names("needs", made.needs, NEEDS)
     _names("requires", made.requires, _CPU_FEATURES)
     _names("abi", made.abi, _ABI_FEATURES)
     if not _is_set(made.tags) or not all(map(_is_name, made.tags)):
@@ -113,14 +115,16 @@ def _fields(made: Scenario) -> None:
 def _only(only: object) -> None:
     if type(only) is not tuple or len(only) != 2 or not _is_set(only[0]) or not _is_line(only[1]) or not all(only):
         wrong("only", only, "None, or a set of mechanisms and the reason why the others are left out")
-    _names("only", only[0], layout.MECHANISMS)
+    for name in only[0]:
+        if not _is_name(name):
+            wrong("only", name, "the name of a mechanism")
 
 
 def _names(what: str, names: object, valid: Collection[str]) -> None:
     if not _is_set(names):
         wrong(what, names, f"a set of {', '.join(valid)}")
     for name in names:
-        if type(name) is not str or name not in valid:
+        if type(name) not in (str, Promise, Fact) or name not in valid:
             wrong(what, name, ", ".join(valid))
 
 

@@ -47,8 +47,6 @@ KINDS = {
     "tamper": 18,
 }
 
-MECHANISMS = {"pointer": 1, "stub": 2, "relocated": 3}
-
 #: The doubles that DOUBLES passes: -0.0, a NaN with a payload, infinity, a negative one, the smallest denormal, pi, the
 #: largest, one.
 DOUBLE_BITS = (
@@ -136,7 +134,6 @@ def _layout() -> str:
     lines += [f"#define TEXT_{name.replace('-', '_').upper()} {bit}u" for name, bit in TEXT_FAULTS.items()]
     lines += [f"#define OP_{step.__name__.upper()} {OPS[step]}" for step in sorted(OPS, key=OPS.__getitem__)]
     lines += [f"#define EVENT_{name.upper().replace('-', '_')} {number}" for name, number in KINDS.items()]
-    lines += [f"#define MECHANISM_{name.upper()} {number}" for name, number in MECHANISMS.items()]
     lines += [f"#define SHAPE_{shape.name} {shape.value}" for shape in Shape]
     lines += [f"#define TARGET_{target.name} {target.value:#x}" for target in Target]
     lines += [f"#define PATCH_{status.name} {status.value}" for status in Status]

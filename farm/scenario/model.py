@@ -35,6 +35,7 @@ from farm.scenario import (
     Load,
     LockText,
     Loop,
+    Original,
     Output,
     Patch,
     Protection,
@@ -214,7 +215,7 @@ class Reference:
     """A guest that makes no mistake, on a CPU with ``features``.  After a :class:`ScenarioError` it is of no use."""
 
     features: frozenset[str] = frozenset()
-    only_relocated: bool = False  #: no other mechanism will run this
+    redirects: bool = False  #: every mechanism that runs this redirects call sites
     events: list[Event] = field(default_factory=list)
     current: list[Target] = field(default_factory=lambda: [Target.DEFAULT] * len(FUNCTIONS))
     scribbled: set[int] = field(default_factory=set)
@@ -390,7 +391,6 @@ class Reference:
         function = step.function
         inside = [step.inside]
         base = (step.x + step.stride * self.iteration) & _MASK64
-
         kind = FUNCTIONS[function]
 
         def reach(start: int, x: int, level: int) -> int:
@@ -409,17 +409,10 @@ class Reference:
             target = self.current[via]
             if target not in REAL_TARGETS:  # NULL or RET0
                 return 0
-            if kind in WORK:
-                digest, note, result = self.do_work(kind, target, x)
-            else:
-                digest, note, result = fnv(arguments(kind, x)), 0, value(via, target, x)
-            self.emit("enter", number, target_word(via, target), arguments=digest, value=note)
-            self.depth += 1
+            result = self.enter(via, target, x, number)
             if level == step.at and inside[0]:
                 steps, inside[0] = inside[0], ()
-                self.at_work |= {kind} & WORK
-                self.run(steps, number + 1)
-                self.at_work.discard(kind)
+                self.run_inside(via, steps, number + 1)
             if step.shape is Shape.RECURSIVE and level < step.count and kind not in DERIVED:
                 result += reach(via, (x - 1) & _MASK64, level + 1)
             self.depth -= 1
@@ -450,10 +443,39 @@ class Reference:
             result = 0
         self.emit("return", number, function << 8 | ANY_TARGET, value=result & _width(function))
 
+    @_does(Original)
+    def original(self, step: Original, number: int) -> None:
+        function = step.function
+        if function in self.scribbled:
+            raise ScenarioError(f"the original of whatever_{function} is called while foreign bytes are at its stub")
+        if FUNCTIONS[function] in WORK:
+            self.begin_work(function, step.x)
+        result = self.enter(function, Target.DEFAULT, step.x & _MASK64, number)
+        self.run_inside(function, step.inside, number + 1)
+        self.depth -= 1
+        self.emit("return", number, function << 8 | ANY_TARGET, value=result)
+
+    def enter(self, function: int, target: Target, x: int, number: int) -> int:
+        """Result of ``target``, which is entered with ``x`` and now runs."""
+        kind = FUNCTIONS[function]
+        if kind in WORK:
+            digest, note, result = self.do_work(kind, target, x)
+        else:
+            digest, note, result = fnv(arguments(kind, x)), 0, value(function, target, x)
+        self.emit("enter", number, target_word(function, target), arguments=digest, value=note)
+        self.depth += 1
+        return result
+
+    def run_inside(self, function: int, steps: tuple[Step, ...], number: int) -> None:
+        """Run ``steps``, the first of which is ``number``, inside the target of ``function`` that was entered last."""
+        self.at_work |= {FUNCTIONS[function]} & WORK
+        self.run(steps, number)
+        self.at_work.discard(FUNCTIONS[function])
+
     def bypasses(self, call: Call, reached: int) -> bool:
         """The call does not come by the stub, so that foreign bytes there do not matter to it."""
         redirected = reached == call.function and self.current[reached] in (Target.FAST, Target.OTHER)
-        return self.only_relocated and call.shape is Shape.BARE and redirected
+        return self.redirects and call.shape is Shape.BARE and redirected
 
     def begin_work(self, function: int, x: int) -> None:
         """The call site's part of a CRC or CHACHA call (:func:`piece`), whatever the call leads to."""
@@ -509,7 +531,7 @@ def predict(scenario: Scenario, features: frozenset[str] = frozenset()) -> tuple
 
     Raises :class:`ScenarioError` if the scenario leaves the specification, or if a guest could not hold its trace.
     """
-    guest = Reference(features, only_relocated=scenario.only is not None and scenario.only[0] == {"relocated"})
+    guest = Reference(features, redirects=scenario.redirected)
     guest.run(scenario.steps, 0)
     if not guest.events:
         raise ScenarioError("no events: it would prove nothing")

@@ -17,6 +17,7 @@ from farm.errors import UsageError
 from farm.scenario import fields
 from farm.scenario.fields import LONG, Flag, FunctionOrAll, Long, Member, Nested, Number, Offset, many
 from farm.scenario.functions import (
+    COMPOSITE,
     FUNCTIONS,
     PATTERN_SIZE,
     REAL_TARGETS,
@@ -26,6 +27,7 @@ from farm.scenario.functions import (
     Target,
     has_call_site,
 )
+from farm.scenario.promises import Fact, Need, Promise
 
 
 class Cost(NamedTuple):
@@ -50,7 +52,7 @@ class Step:
     CHECKS: ClassVar[tuple[tuple[str, str, Callable[[str, object], None]], ...]]  #: what errors call it, its name
     NESTED: ClassVar[str | None]  #: the name of the field that holds the steps inside it
     COST: ClassVar[Cost]  #: what it comes to without the steps inside it
-    TEXT: ClassVar[bool]  #: it is about stores to text, of which a mechanism that patches data alone makes none
+    NEEDS: ClassVar[frozenset[Need]]  #: of a mechanism, whatever its fields hold
 
     def sentence(self) -> str:
         """``Lead whatever_0 to fast``; what is nested in the step has sentences of its own."""
@@ -68,6 +70,10 @@ class Step:
         for what, name, check in self.CHECKS:
             check(what, getattr(self, name))
 
+    def needs(self) -> frozenset[Need]:
+        """What a mechanism must offer to be asked for the step, without what is nested in it."""
+        return self.NEEDS
+
     def cost(self, inside: Cost) -> Cost:
         """Upper bound of the step's cost if the steps nested in it cost ``inside``.  The step has passed the check."""
         return Cost(self.COST.events + inside.events, inside.running)
@@ -80,19 +86,20 @@ _Step = TypeVar("_Step", bound=Step)
 
 
 def declare(
-    number: int, sentence: str = "", *, operands: tuple[str, ...] = (), events: int = 1, text: bool = False
+    number: int, sentence: str = "", *, operands: tuple[str, ...] = (), events: int = 1, needs: tuple[Need, ...] = ()
 ) -> Callable[[type[_Step]], type[_Step]]:
     """Declare the step ``number``, a dataclass each of whose fields is annotated with its kind.
 
     ``operands`` names its fields in the order of the instruction's words, where that is not their own; ``events`` is
-    how many the step makes at most, or costs as many as.  A class without a ``sentence`` has a method for it.
+    how many the step makes at most, or costs as many as; ``needs`` is what a mechanism must offer to be asked for it.
+    A class without a ``sentence`` has a method for it.
     """
 
     def declared(step: type[_Step]) -> type[_Step]:
         kinds = {field.name: field.type.__metadata__[0] for field in dataclasses.fields(step)}  # type: ignore[union-attr]
         nested = [name for name, kind in kinds.items() if isinstance(kind, Nested)]
         plain = {name: kind for name, kind in kinds.items() if name not in nested}
-        step.OP, step.SENTENCE, step.COST, step.TEXT = number, sentence, Cost(events), text
+        step.OP, step.SENTENCE, step.COST, step.NEEDS = number, sentence, Cost(events), frozenset(needs)
         step.FIELDS, step.NESTED = kinds, nested[0] if nested else None
         step.OPERANDS = tuple((name, plain[name].encode) for name in operands or plain)
         word = step.__name__.lower()
@@ -145,6 +152,10 @@ _Count: TypeAlias = Annotated[int, Number()]
 _Steps: TypeAlias = Annotated[tuple[Step, ...], Nested()]
 
 
+#: Of a step that does what another tool would do to an instruction of the mechanism's.
+_FOREIGN = (Promise.REFUSES_FOREIGN, Fact.POKES)
+
+
 # The steps.
 
 
@@ -172,6 +183,9 @@ class Call(Step):
             valid = ", ".join(shape.name.lower() for shape in Shape if shape in _CALLED[self.function])
             raise UsageError(f"call: shape {self.shape.name.lower()} found; whatever_{self.function} has {valid}")
 
+    def needs(self) -> frozenset[Need]:
+        return frozenset({Fact.VARIADIC}) if FUNCTIONS[self.function] is Kind.VARIADIC else frozenset()
+
     def cost(self, inside: Cost) -> Cost:
         match self.shape:
             case Shape.LOOPED | Shape.CALLBACK:
@@ -180,27 +194,55 @@ class Call(Step):
                 entries = self.count + 1
             case _:
                 entries = 2 if self.shape is Shape.TWICE else 1
-        each = 1
-        if FUNCTIONS[self.function] in WORK:
-            longest = self.x & 0xFFFF if entries == 1 and not self.stride else PATTERN_SIZE
-            each += min(longest, PATTERN_SIZE) // _BYTES
+        each = _entry(self.function, self.x if entries == 1 and not self.stride else PATTERN_SIZE)
         levels = entries if self.shape is Shape.RECURSIVE else 1
         running = max(levels, min(self.at + 1, levels) + inside.running)
         return Cost(1 + entries * each + inside.events, running)
 
     def sentence(self) -> str:
-        kind = FUNCTIONS[self.function]
-        operand = _piece(kind, self.x) if kind in WORK else self.words("x")
         how = self.words("shape")
         if "{" in how:
             how = how.format(times=many(self.count, "time"), levels=many(self.count, "level"))
-        parts = [f"Call {self.words('function')}({operand}) {how}"]
+        parts = [f"Call {_called(self)} {how}"]
         if self.stride:
             parts.append(f"with {self.words('stride')} more in each iteration")
         if self.inside:
             where = f"inside the target, {many(self.at, 'level')} down" if self.at else "inside the target"
             parts.append(f"{where}:")
         return ", ".join(parts)
+
+
+@declare(18)
+@dataclass(frozen=True, slots=True)
+class Original(Step):
+    """Call the default target of a patchable function, whatever that leads to, by the way that the mechanism keeps.
+
+    ``inside`` is a sub-program that the default target runs before it returns.  Legal at any time, inside targets too,
+    but while foreign bytes are at the stub: the way may lead through what is left of the entry.
+    """
+
+    function: _Function
+    x: Annotated[int, Long(LONG)] = 0
+    inside: _Steps = ()
+
+    def cost(self, inside: Cost) -> Cost:
+        return Cost(1 + _entry(self.function, self.x) + inside.events, 1 + inside.running)
+
+    def sentence(self) -> str:
+        words = f"Call the original of {_called(self)}, its default target"
+        return f"{words}, inside the target:" if self.inside else words
+
+
+def _entry(function: int, x: int) -> int:
+    """Events that entering a target of ``function`` with ``x`` costs as much as."""
+    return 1 + min(x & 0xFFFF, PATTERN_SIZE) // _BYTES if FUNCTIONS[function] in WORK else 1
+
+
+def _called(step: Call | Original) -> str:
+    """``whatever_0(5)``."""
+    kind = FUNCTIONS[step.function]
+    operand = _piece(kind, step.x) if kind in WORK else step.words("x")
+    return f"{step.words('function')}({operand})"
 
 
 _CALLED = [frozenset(shape for shape in Shape if has_call_site(function, shape)) for function in range(len(FUNCTIONS))]
@@ -214,6 +256,20 @@ def _piece(kind: Kind, x: int) -> str:
     return ", ".join(words)
 
 
+#: The targets that no function may be led to.
+_REFUSED = frozenset(
+    {
+        Target.STUB,
+        Target.DATA,
+        Target.MISALIGNED,
+        Target.HALFWAY,
+        Target.END,
+        Target.FAR_END,
+        Target.ZERO,
+    }
+)
+
+
 @declare(2, "Lead {function} to {target}{offset}")
 @dataclass(frozen=True, slots=True)
 class Patch(Step):
@@ -222,6 +278,16 @@ class Patch(Step):
     function: _Function
     target: _AnyTarget
     offset: Annotated[int, Offset()] = 0
+
+    def needs(self) -> frozenset[Need]:
+        kind, needs = FUNCTIONS[self.function], set[Need]()
+        if self.target is Target.NULL:
+            needs.add(Promise.NULL if kind is Kind.VOID else Promise.CHECKS_TARGETS)
+        elif self.target is Target.RET0:
+            needs.add(Promise.CHECKS_TARGETS if kind in COMPOSITE else Promise.RET0)
+        elif self.target in _REFUSED:
+            needs.add(Promise.CHECKS_TARGETS)
+        return frozenset(needs | ({Fact.POKES, Promise.CHECKS_TARGETS} if self.offset else set()))
 
 
 @declare(3, "Restore {function}")
@@ -232,7 +298,7 @@ class Restore(Step):
     function: _Function
 
 
-@declare(4, "Ask which target {function} reaches")
+@declare(4, "Ask which target {function} reaches", needs=(Promise.QUERIES,))
 @dataclass(frozen=True, slots=True)
 class Query(Step):
     """Ask which target ``function`` reaches now."""
@@ -240,7 +306,7 @@ class Query(Step):
     function: _Function
 
 
-@declare(5, "Compare the patched bytes of {function} with those of the linked image")
+@declare(5, "Compare the patched bytes of {function} with those of the linked image", needs=(Promise.RESTORES_BYTES,))
 @dataclass(frozen=True, slots=True)
 class Code(Step):
     """Compare the patched bytes of ``function`` (all of them for ``None``) with those of the pristine image."""
@@ -261,7 +327,7 @@ class Sites(Step):
     target: _RealTarget
 
 
-@declare(6, "Overwrite the patched instruction of {function} as another tool would", text=True)
+@declare(6, "Overwrite the patched instruction of {function} as another tool would", needs=_FOREIGN)
 @dataclass(frozen=True, slots=True)
 class Scribble(Step):
     """Overwrite the patched instruction with one that is not the mechanism's own, as another patching tool would."""
@@ -269,7 +335,7 @@ class Scribble(Step):
     function: _Function
 
 
-@declare(17, "Change {function} and its call sites bit by bit, with a request each time", events=64, text=True)
+@declare(17, "Change {function} and its call sites bit by bit, with a request each time", events=64, needs=_FOREIGN)
 @dataclass(frozen=True, slots=True)
 class Tamper(Step):
     """Change the code of ``function`` and of its call sites, bit by bit, as another tool would.
@@ -281,7 +347,7 @@ class Tamper(Step):
     function: _Function
 
 
-@declare(7, "{locked}", text=True)
+@declare(7, "{locked}", needs=(Promise.REPORTS_FAILED_POKE,))
 @dataclass(frozen=True, slots=True)
 class LockText(Step):
     """Make every later attempt to open the text for writing fail (or, with ``locked=False``, succeed again).
@@ -292,7 +358,7 @@ class LockText(Step):
     locked: Annotated[bool, Flag("Let no text be opened for writing", "Let text be opened for writing again")] = True
 
 
-@declare(11, text=True)
+@declare(11, needs=(Promise.REPORTS_FAILED_POKE,))
 @dataclass(frozen=True, slots=True)
 class FailPoke(Step):
     """Make the ``number``-th store to code from now fail, once (0: none); a request that meets it changes nothing."""
@@ -303,7 +369,11 @@ class FailPoke(Step):
         return f"Make store {self.number} to code from now fail, once" if self.number else "Let no store fail"
 
 
-@declare(14, "Lead {function} to {target}; in the middle of that, ask to lead {other} to {elsewhere}", text=True)
+@declare(
+    14,
+    "Lead {function} to {target}; in the middle of that, ask to lead {other} to {elsewhere}",
+    needs=(Promise.REFUSES_REENTRY,),
+)
 @dataclass(frozen=True, slots=True)
 class Interrupted(Step):
     """Lead ``function`` to ``target``; in the middle of that, another request wants ``other`` led to ``elsewhere``."""
@@ -314,7 +384,7 @@ class Interrupted(Step):
     elsewhere: _RealTarget
 
 
-@declare(15, "Ask the memory whether text can be read and executed, and none written")
+@declare(15, "Ask the memory whether text can be read and executed, and none written", needs=(Promise.CLOSES_TEXT,))
 @dataclass(frozen=True, slots=True)
 class Protection(Step):
     """Ask the memory itself whether all text can be read and executed now, and none of it be written."""

@@ -38,7 +38,6 @@ from farm.scenario.layout import (
     FNV_PRIME,
     HEADER_WORDS,
     KINDS,
-    MECHANISMS,
     PROGRAM_MAGIC,
     PROGRAM_WORDS,
     SITE_CAPACITY,
@@ -126,9 +125,9 @@ class Header(NamedTuple):
     code_bytes: int
 
 
-def identity(*, big_endian: bool, word_size: int, mechanism: str) -> int:
-    """The header's fourth word: byte order (1 little, 2 big), word size in bytes, mechanism."""
-    return (2 if big_endian else 1) | word_size << 8 | MECHANISMS[mechanism] << 16
+def identity(*, big_endian: bool, word_size: int, mechanism: int) -> int:
+    """The header's fourth word: byte order (1 little, 2 big), word size in bytes, 16 bits that tell the mechanism."""
+    return (2 if big_endian else 1) | word_size << 8 | mechanism << 16
 
 
 # Programs.
@@ -241,7 +240,7 @@ class Trace(NamedTuple):
 class Decoder:
     """Reads the traces of one guest; whatever bytes a broken one sends, nothing is raised."""
 
-    def __init__(self, *, machine: int, big_endian: bool, word_size: int, mechanism: str) -> None:
+    def __init__(self, *, machine: int, big_endian: bool, word_size: int, mechanism: int) -> None:
         self._big_endian = big_endian
         self._machine = machine
         self._identity = identity(big_endian=big_endian, word_size=word_size, mechanism=mechanism)

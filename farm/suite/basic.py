@@ -15,6 +15,7 @@ from farm.scenario import (
     call,
     code,
     null,
+    original,
     patch,
     query,
     restore,
@@ -251,5 +252,44 @@ SCENARIOS = (
         "A function led to itself would never return, so the request is refused",
         (patch(0, "stub"), code(), call(0, 5)),
         frozenset({Defect.UNCHECKED_REQUEST}),
+    ),
+    Scenario(
+        "BS-19",
+        "original_of_patched",
+        "The original is the default target, whatever the function leads to, before a patch and after a restore",
+        (
+            original(0, 5),
+            *(
+                step
+                for request in (*(patch(0, target) for target in ("fast", "other", "far", "next")), ret0(0))
+                for step in (request, original(0, 5), call(0, 6))
+            ),
+            restore(0),
+            original(0, 5),
+            query(0),
+            code(),
+        ),
+        frozenset({Defect.WRONG_ORIGINAL, Defect.LOST_PATCH, Defect.LOST_RESTORE}),
+    ),
+    Scenario(
+        "BS-20",
+        "original_under_null",
+        "Under NULL and RET0 a void function's calls return at once, and its original runs",
+        tuple(
+            step
+            for request in (null(_VOID), ret0(_VOID), restore(_VOID), null(_VOID))
+            for step in (request, original(_VOID, 2), call(_VOID, 3))
+        ),
+        frozenset({Defect.WRONG_ORIGINAL, Defect.NULL_CALLED}),
+    ),
+    Scenario(
+        "BS-21",
+        "original_of_every_function",
+        "Every function has an original of its own while all are patched",
+        (
+            *(patch(f, ("fast", "other", "far")[f % 3]) for f in _ALL),
+            *(step for f in _ALL for step in (original(f, 0x1_0000_0005), call(f, 0x1_0000_0005))),
+        ),
+        frozenset({Defect.WRONG_ORIGINAL, Defect.LOST_PATCH}),
     ),
 )

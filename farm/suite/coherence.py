@@ -6,7 +6,7 @@ as insensitive and the grid says so.
 
 from __future__ import annotations
 
-from farm.scenario import POKING, Defect, Scenario, call, patch, restore
+from farm.scenario import Defect, Fact, Scenario, call, patch, restore
 
 SCENARIOS = (
     Scenario(
@@ -23,7 +23,7 @@ SCENARIOS = (
             call(0, 1),
         ),
         frozenset({Defect.STALE_FETCH}),
-        only=(POKING, "pointer patches no instruction, so nothing can be fetched stale"),
+        needs=frozenset({Fact.POKES}),
         bugs=("B48", "B85", "B129"),
     ),
 )

@@ -5,13 +5,14 @@ from __future__ import annotations
 from farm.scenario import (
     COMPOSITE,
     FUNCTIONS,
-    POKING,
     Defect,
+    Fact,
     FailPoke,
     Kind,
     Load,
     LockText,
     Patch,
+    Promise,
     Protection,
     Scenario,
     Scribble,
@@ -52,7 +53,7 @@ SCENARIOS = (
             call(0, 5),
         ),
         frozenset({Defect.IGNORED_ERROR, Defect.LOST_PATCH}),
-        only=(POKING, "pointer writes data, which stays writable"),
+        needs=frozenset({Promise.REPORTS_FAILED_POKE}),
         bugs=("B20", "B45"),
     ),
     Scenario(
@@ -77,7 +78,7 @@ SCENARIOS = (
             call(_VOID, 3),
         ),
         frozenset({Defect.IGNORED_ERROR, Defect.LOST_PATCH}),
-        only=(POKING, "pointer writes data, which stays writable"),
+        needs=frozenset({Promise.REPORTS_FAILED_POKE}),
         bugs=("B62", "B64", "B98"),
     ),
     Scenario(
@@ -86,7 +87,7 @@ SCENARIOS = (
         "An address in the middle of an instruction is refused and nothing is written",
         (Patch(0, Target.FAST, offset=1), Patch(0, Target.FAST, offset=2), code(), call(0, 5), call(1, 5)),
         frozenset({Defect.UNCHECKED_REQUEST}),
-        only=(POKING, "pointer patches no instruction"),
+        needs=frozenset({Fact.POKES}),
         bugs=("B91",),
     ),
     Scenario(
@@ -147,7 +148,7 @@ SCENARIOS = (
             code(),
         ),
         frozenset({Defect.UNCHECKED_REQUEST, Defect.HALF_COMPARED, Defect.UNCHECKED_SURROUNDINGS}),
-        only=(POKING, "pointer patches no instruction"),
+        needs=frozenset({Promise.REFUSES_FOREIGN}),
         bugs=("B09", "B59", "B118"),
     ),
     Scenario(
@@ -186,7 +187,7 @@ SCENARIOS = (
             code(0),
         ),
         frozenset({Defect.IGNORED_ERROR}),
-        only=(POKING, "pointer writes data, which stays writable"),
+        needs=frozenset({Promise.REPORTS_FAILED_POKE}),
         bugs=("B46", "B63", "B131"),
     ),
     Scenario(
@@ -213,7 +214,7 @@ SCENARIOS = (
             call(0, 7),
         ),
         frozenset({Defect.IGNORED_ERROR}),
-        only=(POKING, "pointer writes data, which stays writable"),
+        needs=frozenset({Promise.REPORTS_FAILED_POKE}),
         bugs=("B46", "B63"),
     ),
     Scenario(
@@ -241,7 +242,7 @@ SCENARIOS = (
             code(),
         ),
         frozenset({Defect.HALF_DONE}),
-        only=(frozenset({"relocated"}), "a patch is one store: it has no half"),
+        needs=frozenset({Promise.ROLLS_BACK, Fact.REDIRECTS}),
         bugs=("B23", "B46"),
     ),
     Scenario(
@@ -265,7 +266,7 @@ SCENARIOS = (
             code(1),
         ),
         frozenset({Defect.UNCHECKED_REQUEST}),
-        only=(POKING, "pointer patches no instruction"),
+        needs=frozenset({Promise.REFUSES_FOREIGN}),
         bugs=("B09", "B59"),
     ),
     Scenario(
@@ -300,7 +301,7 @@ SCENARIOS = (
             Protection(),
         ),
         frozenset({Defect.LEFT_WRITABLE, Defect.WRONG_PROTECTION}),
-        only=(POKING, "pointer never opens the text"),
+        needs=frozenset({Promise.CLOSES_TEXT, Promise.REPORTS_FAILED_POKE}),
         bugs=("B16", "B75"),
     ),
     Scenario(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from farm.scenario import (
     EVERYWHERE,
     FUNCTIONS,
-    POKING,
     Defect,
+    Fact,
     Load,
     Scenario,
     Scribble,
@@ -113,7 +113,7 @@ SCENARIOS = (
             for step in (patch(0, target), call(0, 5, "pointer"), restore(0), code(0), call(0, 6, "pointer"))
         ),
         frozenset({Defect.PAD_OVERWRITTEN}),
-        only=(POKING, "pointer patches no instruction"),
+        needs=frozenset({Fact.POKES}),
         abi=frozenset({"landing-pads"}),
         bugs=("B35", "B37", "B40", "B103"),
     ),
@@ -127,7 +127,7 @@ SCENARIOS = (
             for step in (patch(f, target), Scribble(f), call(f, 5, "bare"), call(f, 6, "bare"))
         ),
         frozenset({Defect.BYPASS}),
-        only=(frozenset({"relocated"}), "every call comes by the patchable function"),
+        needs=frozenset({Fact.REDIRECTS}),
         bugs=("B15",),
     ),
     Scenario(
@@ -154,7 +154,7 @@ SCENARIOS = (
             code(),
         ),
         frozenset({Defect.SITE_LEFT_BEHIND}),
-        only=(frozenset({"relocated"}), "no other mechanism redirects call sites"),
+        needs=frozenset({Fact.REDIRECTS}),
         bugs=("B15", "B41", "B60", "B93"),
     ),
     Scenario(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from farm.scenario import (
-    POKING,
     Defect,
     Interrupted,
     Load,
     LockText,
+    Promise,
     Scenario,
     Scribble,
     Target,
@@ -15,13 +15,13 @@ from farm.scenario import (
     call,
     code,
     loop,
+    original,
     patch,
     query,
     restore,
 )
 
 _PATCH = frozenset({Defect.LOST_PATCH, Defect.WRONG_DISPLACEMENT})
-_STUB = (POKING, "pointer patches no instruction")
 
 SCENARIOS = (
     Scenario(
@@ -62,7 +62,7 @@ SCENARIOS = (
         "A stub that another tool has overwritten is left alone, bytes untouched",
         (patch(0, "fast"), Scribble(0), patch(0, "other"), restore(0), code(0), call(1, 5)),
         frozenset({Defect.UNCHECKED_REQUEST}),
-        only=_STUB,
+        needs=frozenset({Promise.REFUSES_FOREIGN}),
         bugs=("B118",),
     ),
     Scenario(
@@ -137,7 +137,7 @@ SCENARIOS = (
             code(),
         ),
         frozenset({Defect.LOST_PATCH, Defect.LOST_RESTORE, Defect.IGNORED_ERROR}),
-        only=(_STUB[0], "pointer writes data, which stays writable"),
+        needs=frozenset({Promise.REPORTS_FAILED_POKE}),
         bugs=("B23", "B128"),
     ),
     Scenario(
@@ -157,7 +157,7 @@ SCENARIOS = (
             code(),
         ),
         frozenset({Defect.NOT_SERIALISED}),
-        only=(POKING, "one store to data has no middle"),
+        needs=frozenset({Promise.REFUSES_REENTRY}),
         bugs=("B68",),
     ),
     Scenario(
@@ -210,5 +210,53 @@ SCENARIOS = (
         ),
         frozenset({Defect.STALE_SITE, Defect.LOST_PATCH}),
         bugs=("B06", "B12", "B71"),
+    ),
+    Scenario(
+        "PT-18",
+        "original_from_target",
+        "A target calls the original of the function that led to it, as a hook does, also two levels down",
+        (
+            patch(0, "fast"),
+            call(0, 5, inside=(original(0, 7), call(1, 2, inside=(original(0, 8), original(1, 9))))),
+            call(0, 5, "recursive", count=2, at=1, inside=(original(0, 3),)),
+            restore(0),
+            call(0, 5),
+            code(),
+        ),
+        frozenset({Defect.WRONG_ORIGINAL, Defect.LOST_RESTORE}),
+    ),
+    Scenario(
+        "PT-19",
+        "patched_inside_original",
+        "The function is patched, restored and called while its original runs, which returns right",
+        (
+            original(0, 5, inside=(patch(0, "fast"), call(0, 1), original(0, 2), restore(0), original(0, 3))),
+            patch(0, "far"),
+            original(0, 5, inside=(restore(0), call(0, 1), patch(0, "other"), original(0, 2, inside=(call(0, 3),)))),
+            call(0, 4),
+            restore(0),
+            code(),
+        ),
+        frozenset({Defect.WRONG_ORIGINAL, Defect.LOST_PATCH, Defect.WRONG_RESTORE_INSIDE}),
+    ),
+    Scenario(
+        "PT-20",
+        "original_in_storm",
+        "The way to the original holds through many updates, and while other functions come and go",
+        (
+            loop(
+                40,
+                *(step for target in ("fast", "far") for step in (patch(0, target), original(0, 1), call(0, 2))),
+                patch(1, "other"),
+                original(0, 3),
+                original(1, 4),
+                restore(0),
+                original(0, 5),
+                restore(1),
+            ),
+            code(),
+        ),
+        frozenset({Defect.WRONG_ORIGINAL, Defect.LOST_PATCH}),
+        tags=frozenset({"storm"}),
     ),
 )

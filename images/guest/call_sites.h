@@ -6,6 +6,9 @@
 
 #include "guest.h"
 
+/* What an `original` step calls: a call site of its own has the address from memory. */
+#define ORIGINAL(kind) ((PROTOTYPE_##kind((*)))original_address)
+
 #define DERIVED_SHAPES(n, kind, type, relay)                                                                                \
     CALL_SITE PROTOTYPE_LONG(used_##n)                                                                                 \
     {                                                                                                                  \
@@ -35,6 +38,11 @@
     {                                                                                                                  \
         (void)y;                                                                                                       \
         return CALL_##kind(taken_##n, x);                                                                                  \
+    }                                                                                                                  \
+    CALL_SITE PROTOTYPE_LONG(original_##n)                                                                             \
+    {                                                                                                                  \
+        (void)y;                                                                                                       \
+        return CALL_##kind(ORIGINAL(kind), x);                                                                         \
     }
 
 #define RELAYED_SHAPES(n, kind, type)                                                                                  \
@@ -74,6 +82,7 @@
     SITE_##kind(tail_##n);                                                                                             \
     SITE_##kind(looped_##n);                                                                                           \
     SITE_##kind(pointer_##n);                                                                                          \
+    SITE_##kind(original_##n);                                                                                         \
     extern PROTOTYPE_##kind((*volatile taken_##n));
 FOR_EACH_FUNCTION(SITES)
 

@@ -2,9 +2,10 @@
  * emits an ordinary call (and keeps a relocation) for each.  POINTER calls through the function's address, taken into
  * writable data: it must follow a patch as a direct call does. */
 #include "call_sites.h"
-#include "mechanism.h"
+#include "guest.h"
 
 uint32_t call_count;
+volatile uintptr_t original_address;
 
 /* PASS_kind(i): the arguments of a call with x + i, from the parameters of the call site's own function. */
 #define PASS_INT(i) x + (i)
@@ -36,7 +37,8 @@ uint32_t call_count;
     CALL_SITE PROTOTYPE_##kind(pointer_##n)                                                                            \
     {                                                                                                                  \
         return taken_##n(SAME_##kind);                                                                                     \
-    }
+    }                                                                                                                  \
+    CALL_SITE PROTOTYPE_##kind(original_##n) { return ORIGINAL(kind)(SAME_##kind); }
 
 #define SHAPES_INT(n) VALUE_SHAPES(n, INT, uint32_t)
 #define SHAPES_LONG(n) VALUE_SHAPES(n, LONG, uint64_t)
@@ -64,7 +66,8 @@ uint32_t call_count;
     CALL_SITE PROTOTYPE_VOID(pointer_##n)                                                                              \
     {                                                                                                                  \
         taken_##n(x);                                                                                                      \
-    }
+    }                                                                                                                  \
+    CALL_SITE PROTOTYPE_VOID(original_##n) { ORIGINAL(VOID)(x); }
 
 /* Kinds whose arguments are derived from x: the call site itself is what the C compiler makes of CALL_kind. */
 #define CALL_CRC(f, x) f((uint16_t)(piece_more(x) ? work.crc : 0), piece_start(x), piece_length(x))
@@ -162,6 +165,9 @@ FOR_EACH_INT_FUNCTION(TWICE)
 
 #define IN_MODULE(n, kind) PROTOTYPE_INT(module_##n);
 FOR_EACH_INT_FUNCTION(IN_MODULE)
+
+#define ORIGINAL_SITE(n, kind) (uintptr_t)original_##n,
+const uintptr_t original_sites[FUNCTION_COUNT] = {FOR_EACH_FUNCTION(ORIGINAL_SITE)};
 
 #define ADDRESSES(n, kind)                                                                                             \
     {[SHAPE_USED] = (uintptr_t)used_##n,                                                                               \

@@ -144,6 +144,10 @@ extern const uintptr_t call_sites[FUNCTION_COUNT][SHAPE_RECURSIVE];
 extern const volatile uintptr_t *const taken_there[FUNCTION_COUNT]; /* what POINTER call sites call */
 extern uint32_t call_count; /* iterations of a LOOPED call site */
 
+/* Call sites of what original_address, a function as C has its address, is at that moment, by function (calls.c). */
+extern const uintptr_t original_sites[FUNCTION_COUNT];
+extern volatile uintptr_t original_address;
+
 /* abi.S: calls function with the given argument words in ABI order while every callee-saved register holds a
  * sentinel.  clobbered has bit i set if the i-th of them came back changed; stack is the stack pointer after the call
  * less the one before. */

@@ -1,6 +1,6 @@
-/* The interpreter: runs one program and writes one trace (formats: wire.h, written by farm/scenario/wire.py). */
+/* The interpreter: runs one program and writes one trace (formats: wire.h, written by farm/scenario/layout.py). */
 #include "guest.h"
-#include "mechanism.h"
+#include "layer.h"
 
 /* Where the host writes the program and finds the trace.  The code bytes follow the last event. */
 uint32_t farm_program[PROGRAM_WORDS] NOINIT;
@@ -92,14 +92,14 @@ void target_left(void)
 /* The low word of a 64-bit result, in the order of the register pair that it comes back in. */
 static uint32_t pair_low(void) { return __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__; }
 
-static void run_call(const uint32_t *op, uint32_t step)
+static uint64_t long_operand(const uint32_t *words) { return words[0] | (uint64_t)words[1] << 32; }
+
+/* Call the call site of function n with what it makes of x.  The event has the value that comes back, if one does. */
+static void call_at(uintptr_t call_site, uint32_t n, uint64_t x, struct call *call, bool valued, uint32_t step)
 {
-    uint32_t n = op[2], shape = op[3], kind = function_kinds[n];
-    uint64_t stride = op[8] | (uint64_t)op[9] << 32;
-    uint64_t x = (op[4] | (uint64_t)op[5] << 32) + stride * iteration, value = 0;
-    struct call call = {.inside = op + 10, .inside_end = op + op[1], .at = op[7], .level = 0, .limit = 0};
+    uint32_t kind = function_kinds[n];
+    uint64_t value = 0;
     struct call *outer = current;
-    uint32_t outer_count = call_count;
     struct abi_result result;
     uintptr_t arguments[8];
 
@@ -116,6 +116,26 @@ static void run_call(const uint32_t *op, uint32_t step)
     } else if (kind != KIND_WIDE) {
         arguments[0] = ARCH_REGISTER((uint32_t)x);
     }
+    abi_bare = 0;
+    current = call;
+    abi_call(call_site, arguments, &result);
+    current = outer;
+    abi_bare = 0; /* a call that entered no target has left it set */
+    if (pair && sizeof(uintptr_t) == 4)
+        value = (uint32_t)result.value[pair_low()] | (uint64_t)result.value[!pair_low()] << 32;
+    else if (pair)
+        value = result.value[0];
+    else if (valued)
+        value = (uint32_t)result.value[0];
+    emit(EVENT_RETURN, step, target_word(n, 0xff), 0, value, result.stack, (uint32_t)result.clobbered);
+}
+
+static void run_call(const uint32_t *op, uint32_t step)
+{
+    uint32_t n = op[2], shape = op[3], outer_count = call_count;
+    uint64_t x = long_operand(op + 4) + long_operand(op + 8) * iteration;
+    struct call call = {.inside = op + 10, .inside_end = op + op[1], .at = op[7], .level = 0, .limit = 0};
+
     if (shape == SHAPE_RECURSIVE) {
         call.limit = op[6];
         shape = SHAPE_TAIL;
@@ -123,19 +143,27 @@ static void run_call(const uint32_t *op, uint32_t step)
     if (!call_sites[n][shape])
         return; /* no such call site: the trace has no return where the model has one */
     call_count = op[6];
-    abi_bare = 0;
-    current = &call;
-    abi_call(call_sites[n][shape], arguments, &result);
-    current = outer;
+    call_at(call_sites[n][shape], n, x, &call, function_kinds[n] != KIND_VOID || shape == SHAPE_COUNTED, step);
     call_count = outer_count;
-    abi_bare = 0; /* a call that entered no target has left it set */
-    if (pair && sizeof(uintptr_t) == 4)
-        value = (uint32_t)result.value[pair_low()] | (uint64_t)result.value[!pair_low()] << 32;
-    else if (pair)
-        value = result.value[0];
-    else if (kind != KIND_VOID || shape == SHAPE_COUNTED)
-        value = (uint32_t)result.value[0];
-    emit(EVENT_RETURN, step, target_word(n, 0xff), 0, value, result.stack, (uint32_t)result.clobbered);
+}
+
+static uintptr_t original_of(uint32_t n)
+{
+#ifdef CONTROL_ORIGINAL_IS_PATCHED
+    return function_addresses[n];
+#else
+    return mechanism_original ? mechanism_original(n) : 0;
+#endif
+}
+
+static void run_original(const uint32_t *op, uint32_t step)
+{
+    uint32_t n = op[2];
+    struct call call = {.inside = op + 5, .inside_end = op + op[1], .at = 0, .level = 0, .limit = 0};
+
+    original_address = original_of(n); /* read before the target runs, so the steps inside may change it */
+    if (original_address)              /* else the mechanism has none, and the trace no return where the model has one */
+        call_at(original_sites[n], n, long_operand(op + 3), &call, function_kinds[n] != KIND_VOID, step);
 }
 
 /* The functions' addresses, as this translation unit has them. */
@@ -255,9 +283,9 @@ static bool is_pristine(uint32_t n)
 static bool are_pristine(uint32_t n)
 {
     if (n != ALL_FUNCTIONS)
-        return is_pristine(n) && sites_are_pristine(n);
+        return is_pristine(n) && (!sites_are_pristine || sites_are_pristine(n));
     for (n = 0; n < FUNCTION_COUNT; n++)
-        if (!is_pristine(n) || !sites_are_pristine(n))
+        if (!are_pristine(n))
             return false;
     return true;
 }
@@ -266,9 +294,11 @@ static bool are_pristine(uint32_t n)
 static void run_interrupt(const uint32_t *op, uint32_t step)
 {
     uint32_t outer, n = op[2], target = op[3];
-    patch_interrupted_by(n, target_addresses[n][target % TARGET_COUNT]);
+    if (patch_interrupted_by)
+        patch_interrupted_by(n, target_addresses[n][target % TARGET_COUNT]);
     outer = run_patch(op[0], op[1], 0);
-    emit(EVENT_INTERRUPT, step, target_word(n, target), 0, patch_interruption(), 0, 0);
+    emit(EVENT_INTERRUPT, step, target_word(n, target), 0,
+         patch_interruption ? patch_interruption() : PATCH_UNSUPPORTED, 0, 0);
     emit(EVENT_PATCH, step, target_word(op[0], op[1]), 0, outer, 0, 0);
 }
 
@@ -297,6 +327,9 @@ static void run(const uint32_t *pc, const uint32_t *end)
         case OP_CALL:
             run_call(pc, step);
             break;
+        case OP_ORIGINAL:
+            run_original(pc, step);
+            break;
         case OP_PATCH:
             emit(EVENT_PATCH, step, target_word(n, pc[3]), 0, run_patch(n, pc[3], pc[4]), 0, 0);
             break;
@@ -310,17 +343,20 @@ static void run(const uint32_t *pc, const uint32_t *end)
             emit(EVENT_CODE, step, n == ALL_FUNCTIONS ? NO_TARGET : target_word(n, 0xff), 0, !are_pristine(n), 0, 0);
             break;
         case OP_SITES:
-            emit(EVENT_SITES, step, target_word(n, pc[3]), 0, sites_left_behind(n, pc[3] % TARGET_COUNT), 0, 0);
+            emit(EVENT_SITES, step, target_word(n, pc[3]), 0, 
+                 sites_left_behind ? sites_left_behind(n, pc[3] % TARGET_COUNT) : NO_SITES, 0, 0);
             break;
         case OP_ADDRESS: /* here, in targets.c, and in the data of a call site */
             emit(EVENT_ADDRESS, step, target_word(n, 0xff), 0,
                  address_taken(n) != function_addresses[n] || *taken_there[n] != function_addresses[n], 0, 0);
             break;
         case OP_SCRIBBLE:
-            emit(EVENT_SCRIBBLE, step, target_word(n, 0xff), 0, patch_scribble(n), 0, 0);
+            emit(EVENT_SCRIBBLE, step, target_word(n, 0xff), 0, 
+                 patch_scribble ? patch_scribble(n) : PATCH_UNSUPPORTED, 0, 0);
             break;
         case OP_TAMPER:
-            emit(EVENT_TAMPER, step, target_word(n, 0xff), 0, patch_tamper(n), 0, 0);
+            emit(EVENT_TAMPER, step, target_word(n, 0xff), 0, 
+                 patch_tamper ? patch_tamper(n) : PATCH_UNSUPPORTED, 0, 0);
             break;
         case OP_LOCKTEXT:
             text_locked = n;
@@ -373,5 +409,5 @@ void farm_run(void)
     uint32_t *code = &farm_trace.words[farm_trace.events * EVENT_WORDS];
     for (size_t i = 0; i < code_size() / 4; i++)
         code[i] = ((const volatile uint32_t *)code_start())[i];
-    farm_trace.code_bytes = (uint32_t)code_size() + 4 * sites_words(code + code_size() / 4);
+    farm_trace.code_bytes = (uint32_t)code_size() + 4 * (sites_words ? sites_words(code + code_size() / 4) : 0);
 }

@@ -2,14 +2,14 @@
  *
  * Loading copies the module's code, as the linker made it, to where it runs; unloading hands its memory to somebody
  * else, who fills it.  Nothing may be written there until it is loaded again. */
-#include "mechanism.h"
+#include "layer.h"
 
 #define IN_MODULE __attribute__((noinline, used, section(".module")))
 
 extern uint8_t module_start[], module_end[];
 
 /* Whose loader this is knows how; an architecture without patch.c runs where nothing has to be done. */
-void arch_sync_code(uintptr_t word) __attribute__((weak));
+void arch_sync_code(uintptr_t word) OPTIONAL;
 
 /* The module's code as linked: filled in by the host after linking. */
 extern const uint8_t farm_module[MODULE_SIZE];
@@ -52,7 +52,8 @@ bool module_load(void)
     for (uint8_t *word = module_start; arch_sync_code && word < module_end; word += sizeof(uint32_t))
         arch_sync_code((uintptr_t)word);
     module_state = LOADED;
-    sites_loaded();
+    if (sites_loaded)
+        sites_loaded();
     return untouched;
 }
 
@@ -60,7 +61,8 @@ bool module_is_loaded(void) { return module_state == LOADED; }
 
 void module_unload(void)
 {
-    sites_unloaded();
+    if (sites_unloaded)
+        sites_unloaded();
     module_state = UNLOADED;
     fill(false);
 }

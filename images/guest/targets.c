@@ -1,7 +1,7 @@
 /* The bodies of the targets.  A target's entry (abi.S) records who was entered and with which registers, then comes
  * here; there is one body a patchable function, and the value it returns depends on the target that was entered. */
 #include "bodies.h"
-#include "mechanism.h"
+#include "layer.h"
 
 static uint32_t violation(bool found, uint32_t bit) { return found ? 1u << bit : 0; }
 

@@ -7,7 +7,7 @@
  * An engine without an operating system calls farm_enter instead, resets the guest itself, and sets farm_doorbell to
  * the address where a store changes the protection of the stubs and a load tells what is wrong with the text's, and
  * farm_features to what its CPU model has. */
-#include "mechanism.h"
+#include "layer.h"
 
 extern uint8_t text_start[], text_end[], module_start[], module_end[], sites_start[], sites_end[];
 extern uint8_t stub_start[], stub_end[], far_start[], far_end[], state_start[], state_end[], state_copy[];
@@ -25,8 +25,6 @@ uint32_t farm_features __attribute__((section(".data.doorbell")));
 uint32_t text_locked;
 
 bool has_kernel(void) { return !farm_doorbell; }
-
-enum { READ = 1, WRITE = 2, EXECUTE = 4 };
 
 enum { EFAULT = 14, PROBED = 4096 }; /* of Linux, everywhere; at least one address a page */
 
@@ -81,7 +79,7 @@ static uintptr_t guarded(void) { return 0; }
 static void guard_text(void) {}
 #endif
 
-static bool protect_text(enum text_region region, uintptr_t protection)
+bool text_protect(enum text_region region, uintptr_t protection)
 {
     const uint8_t *start = region == TEXT_STUBS ? stub_start : module_start;
     const uint8_t *end = region == TEXT_MODULE ? module_end : stub_end;
@@ -97,21 +95,10 @@ static bool protect_text(enum text_region region, uintptr_t protection)
  * memory that a loader fills before it is text. */
 bool text_open(enum text_region region)
 {
-    return !(text_locked && region != TEXT_MODULE) && protect_text(region, READ | WRITE | EXECUTE);
+    return !(text_locked && region != TEXT_MODULE) && text_protect(region, READ | WRITE | EXECUTE);
 }
 
-void text_close(enum text_region region)
-{
-#if defined(CONTROL_CLOSED_IN_PART)
-    protect_text(region == TEXT_ALL ? TEXT_STUBS : region, READ | EXECUTE);
-#elif defined(CONTROL_EXECUTE_ONLY)
-    protect_text(region, EXECUTE);
-#elif defined(CONTROL_NOT_EXECUTABLE)
-    protect_text(region, READ);
-#else
-    protect_text(region, READ | EXECUTE);
-#endif
-}
+void text_close(enum text_region region) { text_protect(region, READ | EXECUTE); }
 
 static void copy(uint8_t *to, const uint8_t *from, size_t size)
 {
@@ -120,7 +107,7 @@ static void copy(uint8_t *to, const uint8_t *from, size_t size)
 }
 
 /* An architecture without patch.c runs where nothing has to be done. */
-void arch_sync_code(uintptr_t word) __attribute__((weak));
+void arch_sync_code(uintptr_t word) OPTIONAL;
 
 /* Text of a region becomes what it was; only what differs is written. */
 static void rewrite(enum text_region region, uint8_t *start, const uint8_t *end, const uint8_t *from)
@@ -150,7 +137,10 @@ static void reset(uint32_t features)
         text_close(TEXT_ALL);
     rewrite(TEXT_MODULE, module_start, module_end, farm_module);
     rewrite(TEXT_STUBS, stub_start, stub_end, farm_pristine);
-    sites_reset();
+    if (sites_reset)
+        sites_reset();
+    if (mechanism_reset)
+        mechanism_reset();
     if (work.position)
         for (size_t i = 0; i < sizeof work_out / sizeof(uint32_t); i++)
             ((volatile uint32_t *)work_out)[i] = 0;

@@ -20,19 +20,21 @@ from farm.scenario import (
     FLOAT,
     FUNCTIONS,
     PATTERN_SIZE,
-    POKING,
     REAL_TARGETS,
     WORK,
     Call,
     Code,
     Defect,
+    Fact,
     FailPoke,
     Interrupted,
     Kind,
     Load,
     LockText,
     Loop,
+    Original,
     Patch,
+    Promise,
     Query,
     Restore,
     Scenario,
@@ -50,15 +52,18 @@ from farm.scenario.fields import Field, Flag, Function, FunctionOrAll, Long, Mem
 from farm.scenario.model import Reference, ScenarioError, size
 from farm.scenario.steps import OPS
 
-#: Needs that not every cell meets, and the part of a scenario that declares each; the plan itself finds ``asm``.
-NEEDS: dict[str, tuple[str, tuple[frozenset[str], str] | str | None]] = {
-    "text": ("only", (POKING, "pointer patches no instruction")),
-    "variadic": ("only", (POKING, "C cannot forward the arguments of a variadic function")),
-    "float": ("requires", "float"),
-    "clmul": ("requires", "clmul"),
-    "int128": ("abi", "int128"),
-    "asm": ("asm", None),
+#: Needs that not every cell meets, and the field of a scenario that declares each; None: its steps say it themselves.
+NEEDS: dict[str, str | None] = {
+    "text": None,
+    "variadic": None,
+    "float": "requires",
+    "clmul": "requires",
+    "int128": "abi",
+    "asm": None,
 }
+
+#: What a step that is about stores to text needs of a mechanism.
+_TEXT = {Promise.REFUSES_FOREIGN, Promise.REFUSES_REENTRY, Promise.REPORTS_FAILED_POKE, Fact.POKES}
 
 #: The defect that a program of steps alone claims; whoever adopts one knows better.
 ANY_DEFECT = frozenset({Defect.LOST_PATCH})
@@ -149,6 +154,11 @@ def _call(writer: Writer, depth: int) -> Step:
     return Call(function, writer.number(function), shape, count, at, inside, stride)
 
 
+def _original(writer: Writer, depth: int) -> Step:
+    function = writer.function()
+    return Original(function, writer.number(function), writer.nested(depth) if writer.one_in(4) else ())
+
+
 _TARGETS = tuple(Target)
 
 
@@ -183,6 +193,7 @@ def any_step(kind: type[Step], writer: Writer, depth: int) -> Step:
 #: The types of step whose fields hang together, or whose model accepts few of all that they may hold.
 _OWN: dict[type[Step], Callable[[Writer, int], Step]] = {
     Call: _call,
+    Original: _original,
     Patch: _patch,
     Sites: _sites,
     FailPoke: _fail_poke,
@@ -210,15 +221,15 @@ _BY_WEIGHT = [maker for maker, weight in MAKERS.values() for _ in range(weight)]
 
 def needs(step: Step) -> Iterator[str]:
     """The needs of ``step`` itself, without the steps inside it."""
-    if step.TEXT or (isinstance(step, Patch) and step.offset):
+    if step.needs() & _TEXT:
         yield "text"
     match step:
         case Patch() | Interrupted():
             if FUNCTIONS[step.function] is Kind.CRC and step.target is Target.FAST:
                 yield "clmul"
-        case Call():
+        case Call() | Original():
             kind = FUNCTIONS[step.function]
-            if step.shape is Shape.BARE:
+            if isinstance(step, Call) and step.shape is Shape.BARE:
                 yield "asm"
             if kind in FLOAT:
                 yield "float"
@@ -235,20 +246,19 @@ def needs_of(steps: tuple[Step, ...]) -> frozenset[str]:
 
 def as_scenario(name: str, title: str, steps: tuple[Step, ...]) -> Scenario:
     """The scenario of ``steps``, which says what it needs."""
-    parts: dict[str, list[object]] = {"only": [], "requires": [], "abi": [], "asm": []}
     needed = needs_of(steps)
-    for need, (part, what) in NEEDS.items():
-        if need in needed:
-            parts[part].append(what)
+
+    def declared(field: str) -> frozenset[str]:
+        return frozenset(need for need in needed if NEEDS[need] == field)
+
     return Scenario(
         "FZ-" + name.partition("_")[2].replace("_", "-"),
         name,
         title,
         steps,
         ANY_DEFECT,
-        only=parts["only"][0] if parts["only"] else None,  # type: ignore[arg-type]
-        requires=frozenset(parts["requires"]),  # type: ignore[arg-type]
-        abi=frozenset(parts["abi"]),  # type: ignore[arg-type]
+        requires=declared("requires"),
+        abi=declared("abi"),
     )
 
 

