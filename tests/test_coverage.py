@@ -235,7 +235,9 @@ def test_the_suite_reaches_every_line_of_the_patch_routines(three):
         assert all(sources[f"arch/{architecture}/stub.S"].lines.values())
         assert sum(way.taken > 0 for way in sources["images/mechanism/common/poke.c"].branches) > 20
         relocated = sources["images/mechanism/relocated/relocated.c"].lines
-        loading = line_of(ROOT / "images" / "mechanism" / "relocated" / "relocated.c", "void mechanism_sites_loaded(void)")
+        loading = line_of(
+            ROOT / "images" / "mechanism" / "relocated" / "relocated.c", "void mechanism_sites_loaded(void)"
+        )
         assert all(count for line, count in relocated.items() if line >= loading)  # text that is locked meanwhile too
     assert not coverage.complaints(three)
 
