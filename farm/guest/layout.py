@@ -29,7 +29,10 @@ _DIGESTED = ("text", "sites", "stub", "state")
 
 
 class Stubs(NamedTuple):
-    """Layout of stubs that the guest was compiled with, in bytes; all but the first are 0 where there are no stubs."""
+    """Layout of stubs that the guest was compiled with, in bytes; all but the first are 0 where there are no stubs.
+
+    Of a mechanism whose functions have a size of their own (``bytes``), the farm knows word and slot as little.
+    """
 
     function_alignment: int
     size: int  #: of one
@@ -253,7 +256,8 @@ def _stubs(guest: Linked) -> Iterator[str]:
     for number in range(len(FUNCTIONS)):
         block = range(region.start + number * stubs.size, region.start + (number + 1) * stubs.size)
         places = [("its first instruction", guest.stub(number), guest.variant.alignment)]
-        places.append(("its word (ARCH_STUB_WORD)", guest.stub(number) + stubs.word, stubs.word_size))
+        if stubs.word_size:
+            places.append(("its word (ARCH_STUB_WORD)", guest.stub(number) + stubs.word, stubs.word_size))
         if stubs.slot:
             places.append(("its data slot (ARCH_STUB_SLOT)", guest.stub(number) + stubs.slot, guest.variant.word_size))
         for what, at, size in places:
@@ -264,7 +268,7 @@ def _stubs(guest: Linked) -> Iterator[str]:
 def _stub_words(guest: Linked) -> Iterator[str]:
     """The word of a stub is replaced in one store."""
     stubs, variant = guest.stubs, guest.variant
-    if not guest.pokes:
+    if not guest.pokes or not stubs.word_size:
         return
     if stubs.word_size > variant.word_size:
         yield f"ARCH_CODE_WORD has {stubs.word_size} bytes, and one store of {variant.name} {variant.word_size}"

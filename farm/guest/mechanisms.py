@@ -138,7 +138,6 @@ class Mechanism:
         defines |= {f"PROMISES_{_macro(promise)}": "1" for promise in sorted(self.promises)}
         defines |= {f"FUNCTIONS_{_macro(self.functions)}": "1", f"PATCHES_{_macro(self.patches)}": "1"}
         defines |= {"MECHANISM_TEXT": self.region} if self.region else {}
-        defines |= {"MECHANISM_BYTES": str(self.bytes)} if self.bytes else {}
         return defines | ({"MECHANISM_ALIAS": "1"} if self.alias else {})
 
     def missing(self, variant: Variant) -> str | None:

@@ -210,7 +210,7 @@ class Call(Step):
         return ", ".join(parts)
 
 
-@declare(18)
+@declare(18, needs=(Promise.ORIGINAL,))
 @dataclass(frozen=True, slots=True)
 class Original(Step):
     """Call the default target of a patchable function, whatever that leads to, by the way that the mechanism keeps.

@@ -31,6 +31,10 @@
 #ifndef ARCH_STUB_BYTES
 #define ARCH_STUB_BYTES 32
 #endif
+#ifdef MECHANISM_BYTES /* `bytes` of a mechanism.toml: what it patches is not a stub of arch/NAME/stub.S */
+#undef ARCH_STUB_BYTES
+#define ARCH_STUB_BYTES MECHANISM_BYTES
+#endif
 #ifndef ARCH_ENTRY_INSTRUCTION
 #define ARCH_ENTRY_INSTRUCTION ARCH_FUNCTION_ALIGNMENT
 #endif

@@ -147,22 +147,13 @@ static void run_call(const uint32_t *op, uint32_t step)
     call_count = outer_count;
 }
 
-static uintptr_t original_of(uint32_t n)
-{
-#ifdef CONTROL_ORIGINAL_IS_PATCHED
-    return function_addresses[n];
-#else
-    return mechanism_original ? mechanism_original(n) : 0;
-#endif
-}
-
 static void run_original(const uint32_t *op, uint32_t step)
 {
     uint32_t n = op[2];
     struct call call = {.inside = op + 5, .inside_end = op + op[1], .at = 0, .level = 0, .limit = 0};
 
-    original_address = original_of(n); /* read before the target runs, so the steps inside may change it */
-    if (original_address)              /* else the mechanism has none, and the trace no return where the model has one */
+    original_address = patch_original(n); /* read before the target runs, so the steps inside may change it */
+    if (original_address)                 /* else the mechanism has none, and the trace no return where the model has one */
         call_at(original_sites[n], n, long_operand(op + 3), &call, function_kinds[n] != KIND_VOID, step);
 }
 

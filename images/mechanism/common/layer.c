@@ -134,6 +134,15 @@ uintptr_t patch_query(uint32_t n)
 #endif
 }
 
+uintptr_t patch_original(uint32_t n)
+{
+#ifdef CONTROL_ORIGINAL_IS_PATCHED
+    return function_addresses[n];
+#else
+    return mechanism_original ? mechanism_original(n) : 0;
+#endif
+}
+
 __attribute__((weak)) struct patched_bytes patched_bytes(uint32_t n)
 {
     extern const uint8_t stub_start[];
