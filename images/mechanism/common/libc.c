@@ -50,8 +50,8 @@ void abort(void)
         __builtin_trap();
 }
 
-/* What __builtin___clear_cache calls where it is no instruction, whichever compiler it is.  An architecture without
- * patch.c runs where nothing has to be done. */
+/* What __builtin___clear_cache calls where it is no instruction, by the name that the architecture's compilers have for
+ * it.  An architecture without patch.c runs where nothing has to be done. */
 void arch_sync_code(uintptr_t word) OPTIONAL;
 void __clear_cache(void *start, void *end);
 
@@ -60,3 +60,13 @@ void __clear_cache(void *start, void *end)
     for (uintptr_t at = (uintptr_t)start & ~(uintptr_t)3; arch_sync_code && at < (uintptr_t)end; at += 4)
         arch_sync_code(at);
 }
+
+#if defined(__riscv)
+void __riscv_flush_icache(void *start, void *end, uintptr_t flags);
+
+void __riscv_flush_icache(void *start, void *end, uintptr_t flags) { (void)flags, __clear_cache(start, end); }
+#elif defined(__mips__)
+void _flush_cache(char *start, int size, int caches);
+
+void _flush_cache(char *start, int size, int caches) { (void)caches, __clear_cache(start, start + size); }
+#endif
