@@ -287,7 +287,7 @@ def measure_all(plan: Plan, jobs: int, timeout: float, on_images: Callable[[int,
             on_images(done, len(work))
     holes: dict[Spec, dict[str, Counter[str]]] = {}
     for planned in plan.cells:
-        spec = Spec(plan.variants[planned.cell.variant], planned.cell.mechanism, planned.cell.toolchain)
+        spec = plan.spec(planned.cell)
         if spec not in work:
             of_engine = holes.setdefault(spec, {}).setdefault(planned.cell.engine, Counter())
             of_engine[planned.reason or ""] += 1

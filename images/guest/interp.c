@@ -334,8 +334,8 @@ static void run(const uint32_t *pc, const uint32_t *end)
             emit(EVENT_CODE, step, n == ALL_FUNCTIONS ? NO_TARGET : target_word(n, 0xff), 0, !are_pristine(n), 0, 0);
             break;
         case OP_SITES:
-            emit(EVENT_SITES, step, target_word(n, pc[3]), 0, 
-                 sites_left_behind ? sites_left_behind(n, pc[3] % TARGET_COUNT) : NO_SITES, 0, 0);
+            emit(EVENT_SITES, step, target_word(n, pc[3]), 0,
+                 sites_left_behind ? sites_left_behind(n, pc[3] % TARGET_COUNT) : 0, 0, 0);
             break;
         case OP_ADDRESS: /* here, in targets.c, and in the data of a call site */
             emit(EVENT_ADDRESS, step, target_word(n, 0xff), 0,
