@@ -26,6 +26,8 @@ SYMBOLS = [
     "text_end",
     "stub_start",
     "stub_end",
+    "literal_start",
+    "literal_end",
     "sites_start",
     "sites_end",
     "module_start",

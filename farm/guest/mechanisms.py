@@ -60,8 +60,8 @@ class Mechanism:
     variants: tuple[str, ...] = ()  #: that have it: names, architectures or globs; empty: all that have its files
     functions: Literal["stub", "c", "entry"] = "stub"  #: a patchable function: asm, C, or the default target itself
     bytes: int | None = None  #: of a function in the region that a patch changes; None: ``ARCH_STUB_BYTES``
-    patches: Literal["stub", "pointer"] = "stub"  #: the region whose bytes a patch changes; ``pointer`` is data
-    writes: Literal["stubs", "all", "data"] | None = None  #: what a patch has to open; None: by ``patches``
+    patches: Literal["stub", "pointer", "literal"] = "stub"  #: region whose bytes a patch changes; not ``stub``: data
+    writes: Literal["stubs", "all", "literals", "data"] | None = None  #: what a patch opens; None: by ``patches``
     alias: bool = False  #: stores go through a second mapping
     redirects: bool = False  #: a patch redirects call sites besides, those that kept relocations lead to
     promises: frozenset[Promise] = frozenset()
@@ -112,9 +112,9 @@ class Mechanism:
 
     @property
     def region(self) -> str | None:
-        """The region that is opened for a patch, as C has it (``text_open``); None if a patch stores to data alone."""
-        writes = self.writes or ("stubs" if self.pokes else "data")
-        return {"stubs": "TEXT_STUBS", "all": "TEXT_ALL"}.get(writes)
+        """The region that is opened for a patch, as C has it (``text_open``); None if what it stores to is writable."""
+        writes = self.writes or {"stub": "stubs", "literal": "literals", "pointer": "data"}[self.patches]
+        return {"stubs": "TEXT_STUBS", "all": "TEXT_ALL", "literals": "TEXT_LITERALS"}.get(writes)
 
     @property
     def shared(self) -> list[str]:

@@ -62,7 +62,8 @@ bool may_be_zero(uint32_t n);
 enum text_region {
     TEXT_STUBS,
     TEXT_MODULE,
-    TEXT_ALL, /* the module, the call sites and the stubs */
+    TEXT_ALL,      /* the module, the call sites and the stubs */
+    TEXT_LITERALS, /* read-only data that the text loads its targets from: never executable */
 };
 bool text_open(enum text_region region);
 void text_close(enum text_region region);

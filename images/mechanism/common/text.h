@@ -8,7 +8,8 @@
  * present one comes now. */
 bool store_is_admitted(void);
 
-/* Copy n bytes to the text at `at`, which is open, and make them what this CPU fetches.  false: nothing was stored.
+/* Copy n bytes to the text at `at`, which is open, and make them what this CPU fetches; of literals, which nobody
+ * fetches, nothing has to be made.  false: nothing was stored.
  *
  * If n is 1, 2, 4 or, on a 64-bit CPU, 8, and `at` a multiple of it, all n are stored by one instruction, which no CPU
  * tears: whoever fetches meanwhile sees the old bytes or the new ones.  Anything else is stored byte by byte in rising
@@ -36,7 +37,7 @@ static inline bool farm_text_write(uintptr_t at, const void *bytes, size_t n)
     else
         for (size_t i = 0; i < n; i++)
             ((volatile uint8_t *)at)[i] = ((const uint8_t *)bytes)[i];
-#ifndef CONTROL_NO_FLUSH
+#if defined(PATCHES_STUB) && !defined(CONTROL_NO_FLUSH)
     for (size_t i = 0; i < n; i += sizeof(code_word))
         arch_sync_code(at + i);
 #endif
