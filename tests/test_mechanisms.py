@@ -21,7 +21,7 @@ PROMISES = ", ".join(f"'{promise}'" for promise in Promise)
 WRONG = {
     "what = 1": "what: 1 found; expected a string",
     'what = " "': "what: ' ' found; expected a string that is not empty",
-    'patches = "heap"': "patches: 'heap' found; expected one of 'stub', 'pointer'",
+    'patches = "heap"': "patches: 'heap' found; expected one of 'stub', 'pointer', 'literal'",
     "source = []": f"source: unknown key; valid are {KEYS}",
     'sources = ["poke.c", "stud.c"]': "sources: 'stud.c' is neither in FOLDER nor in COMMON",
     'sources = "poke.c"': "sources: 'poke.c' found; expected a list, each a string",
@@ -30,7 +30,7 @@ WRONG = {
     'promises = ["ret1"]': f"promises[0]: 'ret1' found; expected one of {PROMISES}",
     "bytes = 16.5": "bytes: 16.5 found; expected an integer",
     "bytes = 0": "bytes: 0 found; expected a number of bytes greater than 0",
-    'writes = "code"': "writes: 'code' found; expected one of 'stubs', 'all', 'data'",
+    'writes = "code"': "writes: 'code' found; expected one of 'stubs', 'all', 'literals', 'data'",
     'lacks = {ret0 = "no"}': "lacks.ret0: also in promises; expected in one of the two",
     'lacks = {pokes = "no"}': "lacks.pokes: also in what the other keys say; expected in one of the two",
     'lacks = {grace = "no"}': f"lacks.grace: unknown key; valid are {', '.join(NEEDS)}",
@@ -54,7 +54,7 @@ def test_every_mechanism_has_a_folder_that_describes_it():
     assert list(known)[:3] == ["pointer", "stub", "relocated"]
     folder = next(iter(known.values())).folder.parent
     assert set(known) == {path.name for path in folder.iterdir()} - {"common"}
-    assert [name for name, mechanism in known.items() if not mechanism.pokes] == ["pointer"]
+    assert [name for name, mechanism in known.items() if not mechanism.pokes] == ["pointer", "literal"]
     assert [name for name, mechanism in known.items() if mechanism.redirects] == ["relocated"]
 
 
