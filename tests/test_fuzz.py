@@ -216,11 +216,11 @@ def test_a_step_is_written_in_the_words_of_the_suite(step, text):
 def test_what_a_pasted_scenario_needs_is_written_down():
     made = generate.as_scenario("fuzz_1_2", "T", (call(17, 1), call(FUNCTIONS.index(Kind.VARIADIC), 1), LockText()))
     assert made.id == "FZ-1-2"
-    assert (made.abi, made.requires, made.only) == ({"int128"}, {"float"}, None)
+    assert (made.abi, made.requires, made.needs) == ({"int128"}, {"float"}, {"reports-failed-poke"})
     text = source.module(made)
     assert 'requires=frozenset({"float"}),' in text
     assert 'abi=frozenset({"int128"}),' in text
-    assert "needs=" not in text  # its steps say so themselves
+    assert 'needs=frozenset({"reports-failed-poke"}),' in text
     assert made.all_needs == (Promise.REPORTS_FAILED_POKE, Fact.VARIADIC)
 
 

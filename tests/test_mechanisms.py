@@ -23,8 +23,8 @@ WRONG = {
     'what = " "': "what: ' ' found; expected a string that is not empty",
     'patches = "heap"': "patches: 'heap' found; expected one of 'stub', 'pointer'",
     "source = []": f"source: unknown key; valid are {KEYS}",
-    'sources = ["stub.c", "stud.c"]': "sources: 'stud.c' is neither in FOLDER nor in COMMON",
-    'sources = "stub.c"': "sources: 'stub.c' found; expected a list, each a string",
+    'sources = ["poke.c", "stud.c"]': "sources: 'stud.c' is neither in FOLDER nor in COMMON",
+    'sources = "poke.c"': "sources: 'poke.c' found; expected a list, each a string",
     'sources = ["../stub"]': "sources: '../stub' is neither in FOLDER nor in COMMON",
     'include = ["shims"]': "include: 'shims' is no folder in FOLDER",
     'promises = ["ret1"]': f"promises[0]: 'ret1' found; expected one of {PROMISES}",
@@ -152,7 +152,7 @@ def test_code_that_is_not_ours_gets_no_warnings_of_ours(copied, arm64):
 
 
 def test_a_variable_of_the_environment_stands_in_sources_and_flags(copied, tmp_path, monkeypatch):
-    text = copied.read_text(encoding="utf-8").replace('"stub.c"', '"stub.c", "${THEIRS}/their own.c"')
+    text = copied.read_text(encoding="utf-8").replace('"poke.c"', '"poke.c", "${THEIRS}/their own.c"')
     copied.write_text(
         f'flags = ["-D${{THEIRS}}"]\n{text}\n[environment]\nTHEIRS = "their tree: git clone it"\n', "utf-8"
     )

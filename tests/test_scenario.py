@@ -109,7 +109,7 @@ def test_whatever_a_scenario_detects_can_be_planted(scenario):
     able = [name for name in ("stub", "relocated") if not mechanisms.load()[name].cannot_run(scenario)]
     assert able
     for mechanism in able:
-        assert has_control(scenario.detects, mechanism)
+        assert has_control(scenario.detects, arch_toml.load().values(), mechanism)
 
 
 @pytest.mark.parametrize("control", CONTROLS.values(), ids=lambda control: control.name)

@@ -200,9 +200,7 @@ def control_of(name: str | None, plan: Plan) -> str | None:
     for cell in (planned.cell for planned in plan.cells):
         variant = plan.variants[cell.variant]
         if not control.applies(variant, cell.mechanism, variant.features(cell.engine)):
-            why = control.impossible(variant) or f"it is about {', '.join(sorted(control.mechanisms))}"
-            if cell.mechanism in control.mechanisms and not control.impossible(variant):
-                why = "the CPU of this engine is not one that it is about"
+            why = control.impossible(variant, cell.mechanism) or "the CPU of this engine is not one that it is about"
             raise UsageError(f"control {name} cannot be planted in {cell}: {why}")
     return name
 

@@ -37,16 +37,15 @@ from farm.guest.call_sites import CallSite
 from farm.guest.controls import CONTROLS
 from farm.guest.image import DESCRIPTION, ELF, Image, Spec, describe, described
 from farm.guest.inputs import Files, Places
+from farm.guest.sources import of_guest
 from farm.guest.toolchain import RETPOLINE_SOURCE, TOOLCHAINS
 from farm.guest.variant import ABI_FILE, ENTRY_FILE, Variant
 from farm.scenario import layout
 
-PLATFORM = "linux"
-
 #: The farm's code that makes a guest of what the compilers made, and describes it.
 HOST_MODULES = (
     *("guest.build", "guest.call_sites", "guest.elf", "guest.image", "guest.inputs", "guest.layout", "guest.link"),
-    *("guest.mechanisms", "guest.toml_table", "guest.toolchain", "guest.variant"),
+    *("guest.mechanisms", "guest.sources", "guest.toml_table", "guest.toolchain", "guest.variant"),
     *("scenario", "scenario.functions", "scenario.layout", "scenario.promises", "scenario.wire"),
 )
 
@@ -64,19 +63,13 @@ _ATTEMPTS = 3  # to build from sources that hold still
 
 def sources(spec: Spec, files: Files | None = None) -> list[Path]:
     """The C and asm files of the guest."""
-    folder, variant, files = paths.data("images"), spec.variant, files or Files()
-    guest = files.matching(folder / "guest", "*.[cS]")
-    asm = [variant.source(f"start_{PLATFORM}.S")]
-    asm += [variant.source(ABI_FILE)] if variant.looks_at_registers else files.matching(folder / "portable", "*.c")
-    if variant.source("crc_t10dif.c").is_file():
-        asm.append(variant.source("crc_t10dif.c"))
-    mechanism = spec.made_by.files(variant)
     own = [spec.source] if spec.source else []
     if spec.baselines:
-        own.append(folder / "cost" / "calls.c")
+        cost = paths.data("images") / "cost"
+        own.append(cost / "calls.c")
         if has_retpoline(spec.variant, spec.toolchain):
-            own.append(folder / "cost" / f"{RETPOLINE_SOURCE}.c")
-    return [*own, *guest, *mechanism, folder / "platform" / f"{PLATFORM}.c", *asm]
+            own.append(cost / f"{RETPOLINE_SOURCE}.c")
+    return [*own, *of_guest(spec.variant, spec.made_by, files)]
 
 
 def has_retpoline(variant: Variant, toolchain: str) -> bool:

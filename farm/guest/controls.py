@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from farm.guest import mechanisms
+from farm.guest import arch_toml, mechanisms, sources
+from farm.guest.mechanisms import Mechanism
 from farm.guest.variant import ABI_FILE, SITES_FILE, Variant
 from farm.scenario import Call, Defect, Scenario, Shape, walk
-
-_Concerned = Literal["all", "code", "sites"]
+from farm.scenario.promises import Promise
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,13 @@ class Control:
     name: str
     defect: Defect
     what: str
-    concerned: _Concerned = "all"  #: all mechanisms, those that store to code, or those that redirect call sites
     cpu: tuple[str, bool] | None = None  #: only on a CPU that has (True) or lacks (False) this feature
     abi: str | None = None  #: only where the ABI has this (``Variant.abi``)
     big: bool = False  #: only on a big-endian CPU
     file: str | None = None  #: architecture file that must contain the macro
     asm: bool = False  #: needs targets written in assembly: only then is it known what lies before one
     aligned: bool = False  #: needs functions aligned to more than two bytes
+    transparent: bool = False  #: needs a mechanism that promises not to do the like itself
     slot: bool = False  #: needs the data slot, which a stub has only where its jump does not reach every address
 
     @property
@@ -47,18 +47,29 @@ class Control:
 
     @functools.cached_property
     def mechanisms(self) -> frozenset[str]:
-        """Names of the mechanisms that could have the bug."""
-        every = mechanisms.load().values()
-        return frozenset(m.name for m in every if {"all": True, "code": m.pokes, "sites": m.redirects}[self.concerned])
+        """Names of the farm's own mechanisms that can have the bug on some variant."""
+        variants, known = arch_toml.load().values(), mechanisms.load()
+        return frozenset(name for name in known if not all(self.impossible(v, known[name]) for v in variants))
 
-    def applies(self, variant: Variant, mechanism: str, features: frozenset[str] = frozenset()) -> bool:
+    def applies(self, variant: Variant, mechanism: Mechanism | str, features: frozenset[str] = frozenset()) -> bool:
         """The macro changes the guest: a coherent architecture has no cache maintenance to leave out."""
-        if self.impossible(variant) or mechanism not in self.mechanisms:
+        if self.impossible(variant, mechanism):
             return False
         return self.cpu is None or (self.cpu[0] in features) == self.cpu[1]
 
-    def impossible(self, variant: Variant) -> str | None:
-        """Why there is no such bug on ``variant``; None if there is."""
+    def impossible(self, variant: Variant, mechanism: Mechanism | str | None = None) -> str | None:
+        """Why there is no such bug on ``variant``, or under ``mechanism`` there; None if there is."""
+        reason = self._impossible_on(variant)
+        return reason if reason or mechanism is None else self._impossible_under(_named(mechanism), variant)
+
+    def _impossible_under(self, mechanism: Mechanism, variant: Variant) -> str | None:
+        if mechanism.missing(variant) or self.macro not in sources.controls(variant, mechanism):
+            return UNPLANTED
+        if self.transparent and Promise.TRANSPARENT not in mechanism.promises:
+            return mechanism.lacking(Promise.TRANSPARENT)
+        return None
+
+    def _impossible_on(self, variant: Variant) -> str | None:
         if self.abi and self.abi not in variant.abi:
             return f"the ABI has no {self.abi}"
         if self.big and not variant.big_endian:
@@ -76,6 +87,14 @@ class Control:
         if self.defect is Defect.TORN_STORE and _BYTE_WORD.search(_text(variant.folder / "arch.h")):
             return "the stub's word is one byte, which no store tears"
         return None
+
+
+#: Why a mechanism cannot have a bug: nothing that its guests are compiled of names it.
+UNPLANTED = "its sources have nothing to plant it in"
+
+
+def _named(mechanism: Mechanism | str) -> Mechanism:
+    return mechanisms.load()[mechanism] if isinstance(mechanism, str) else mechanism
 
 
 def _unplanted(variant: Variant, file: str) -> str:
@@ -108,18 +127,16 @@ CONTROLS: dict[str, Control] = {
         Control(
             "falls-short", Defect.WRONG_DISPLACEMENT, "the target is missed by one instruction before it", asm=True
         ),
-        Control(
-            "no-range-check", Defect.RANGE_TRUNCATION, "a displacement out of range is truncated", "code", slot=True
-        ),
-        Control("no-flush", Defect.STALE_FETCH, "no cache maintenance after the store", "code"),
-        Control("torn-store", Defect.TORN_STORE, "the instruction is stored byte by byte", "code"),
+        Control("no-range-check", Defect.RANGE_TRUNCATION, "a displacement out of range is truncated", slot=True),
+        Control("no-flush", Defect.STALE_FETCH, "no cache maintenance after the store"),
+        Control("torn-store", Defect.TORN_STORE, "the instruction is stored byte by byte"),
         Control("no-restore", Defect.LOST_RESTORE, "restore reports success and does nothing"),
         Control(
             "wrong-restore-inside",
             Defect.WRONG_RESTORE_INSIDE,
             "a restore asked for while a target runs leads elsewhere",
         ),
-        Control("sloppy-restore", Defect.INEXACT_RESTORE, "restore goes through the data slot", "code", slot=True),
+        Control("sloppy-restore", Defect.INEXACT_RESTORE, "restore leaves one bit other than it was"),
         Control("neighbour", Defect.NEIGHBOUR_OVERWRITTEN, "a patch reaches the function beside it too"),
         Control("null-called", Defect.NULL_CALLED, "NULL is called instead of skipped"),
         Control("ret0-minus-one", Defect.RET0_VALUE, "RET0 returns -1"),
@@ -161,7 +178,7 @@ CONTROLS: dict[str, Control] = {
             "clobber-flags",
             Defect.CLOBBERED_FLAGS,
             "flags that a call need not keep are changed before the target is entered",
-            "code",
+            transparent=True,
             file=ABI_FILE,
         ),
         Control(
@@ -181,7 +198,7 @@ CONTROLS: dict[str, Control] = {
             "clobber-static-chain",
             Defect.HIDDEN_REGISTER,
             "the static chain of a nested function is lost on the way",
-            "code",
+            transparent=True,
             file=ABI_FILE,
         ),
         Control(
@@ -202,7 +219,7 @@ CONTROLS: dict[str, Control] = {
             "no-entry-register",
             Defect.ENTRY_REGISTER,
             "a near jump leads to a target that needs the register which only an indirect entry sets",
-            "code",
+            transparent=True,
             abi="entry-register",
             file="patch.c",
         ),
@@ -210,7 +227,7 @@ CONTROLS: dict[str, Control] = {
             "clobber-variadic-count",
             Defect.VARIADIC_COUNT,
             "a variadic function is not told that doubles are in registers",
-            "code",
+            transparent=True,
             abi="variadic-count",
             file=ABI_FILE,
         ),
@@ -248,14 +265,14 @@ CONTROLS: dict[str, Control] = {
             "wrong-return-address",
             Defect.RETURN_ADDRESS,
             "the target returns into the mechanism, which returns to the caller",
-            "code",
+            transparent=True,
             file=ABI_FILE,
         ),
         Control(
             "overwrite-red-zone",
             Defect.RED_ZONE,
             "the mechanism stores below the stack pointer",
-            "code",
+            transparent=True,
             abi="red-zone",
             file=ABI_FILE,
         ),
@@ -282,7 +299,7 @@ CONTROLS: dict[str, Control] = {
             "toc-not-restored",
             Defect.LOST_TOC,
             "the call comes back with another table of contents",
-            "code",
+            transparent=True,
             abi="toc",
             file=ABI_FILE,
         ),
@@ -298,7 +315,6 @@ CONTROLS: dict[str, Control] = {
             "no-stub-pad",
             Defect.MISSING_PAD,
             "a stub has no landing pad",
-            "code",
             abi="landing-pads",
             cpu=("bti", True),
         ),
@@ -306,7 +322,6 @@ CONTROLS: dict[str, Control] = {
             "pad-overwritten",
             Defect.PAD_OVERWRITTEN,
             "a patch writes over the landing pad",
-            "code",
             abi="landing-pads",
         ),
         Control("target-for-address", Defect.WRONG_ADDRESS, "the function's address is that of its target"),
@@ -316,66 +331,57 @@ CONTROLS: dict[str, Control] = {
         Control("overread", Defect.OVERREAD, "one byte behind the buffer is read"),
         Control("dispatch-default", Defect.WRONG_DISPATCH, "dispatch never accelerates", cpu=("clmul", True)),
         Control("dispatch-fast", Defect.WRONG_DISPATCH, "dispatch accelerates on any CPU", cpu=("clmul", False)),
-        Control("half-done", Defect.HALF_DONE, "a failure half way leaves what was done", "sites"),
-        Control("sites-stay", Defect.BYPASS, "call sites are left on the stub", "sites"),
+        Control("half-done", Defect.HALF_DONE, "a failure half way leaves what was done"),
+        Control("sites-stay", Defect.BYPASS, "call sites are left on the stub"),
         Control(
             "every-other-site",
             Defect.SITE_LEFT_BEHIND,
             "every other call site is left on the stub",
-            "sites",
         ),
         Control(
             "bare-sites-only",
             Defect.SITE_LEFT_BEHIND,
             "call sites that the compiler made are left on the stub",
-            "sites",
         ),
         Control(
             "bit-zero-only", Defect.COARSE_ALIGNMENT, "of a target's alignment only bit 0 is looked at", aligned=True
         ),
         Control("end-included", Defect.END_INCLUDED, "the first address behind the text is taken for one inside it"),
-        Control("half-compared", Defect.HALF_COMPARED, "of old code only the lower half is looked at", "code"),
-        Control(
-            "surroundings-unchecked", Defect.UNCHECKED_SURROUNDINGS, "what surrounds the word is not looked at", "code"
-        ),
-        Control("reentrant", Defect.NOT_SERIALISED, "a request is granted in the middle of another", "code"),
-        Control("left-writable", Defect.LEFT_WRITABLE, "the text stays writable after a patch", "code"),
+        Control("half-compared", Defect.HALF_COMPARED, "of old code only the lower half is looked at"),
+        Control("surroundings-unchecked", Defect.UNCHECKED_SURROUNDINGS, "what surrounds the word is not looked at"),
+        Control("reentrant", Defect.NOT_SERIALISED, "a request is granted in the middle of another"),
+        Control("left-writable", Defect.LEFT_WRITABLE, "the text stays writable after a patch"),
         Control(
             "closed-in-part",
             Defect.LEFT_WRITABLE,
             "the stubs are closed, and the call sites that were opened with them stay writable",
-            "sites",
         ),
-        Control("execute-only", Defect.WRONG_PROTECTION, "after a patch the text cannot be read", "code"),
-        Control("not-executable", Defect.WRONG_PROTECTION, "after a patch the text cannot be executed", "code"),
+        Control("execute-only", Defect.WRONG_PROTECTION, "after a patch the text cannot be read"),
+        Control("not-executable", Defect.WRONG_PROTECTION, "after a patch the text cannot be executed"),
         Control(
             "stale-site",
             Defect.STALE_SITE,
             "call sites of text that is gone are still written",
-            "sites",
         ),
         Control(
             "lost-link",
             Defect.LOST_LINK,
             "a redirected call becomes a jump, and a jump a call",
-            "sites",
             file=SITES_FILE,
         ),
         Control(
             "lost-condition",
             Defect.LOST_CONDITION,
             "a redirected branch is taken whatever its condition",
-            "sites",
             file=SITES_FILE,
         ),
         Control(
             "late-site-default",
             Defect.LATE_SITE,
             "call sites that appear late lead to the default",
-            "sites",
         ),
         Control("native-order", Defect.BYTE_ORDER, "a cipher takes words in the CPU's byte order", big=True),
-        Control("ignore-error", Defect.IGNORED_ERROR, "a failure to open the text is reported as success", "code"),
+        Control("ignore-error", Defect.IGNORED_ERROR, "a failure to open the text is reported as success"),
     )
 }
 
@@ -392,7 +398,7 @@ def _only_probes_notice(defects: frozenset[Defect]) -> bool:
     return bool(about) and all(about)
 
 
-def absent(scenario: Scenario, variant: Variant, mechanism: str) -> list[str]:
+def absent(scenario: Scenario, variant: Variant, mechanism: Mechanism | str) -> list[str]:
     """The controls of ``scenario``, if all are planted in an architecture's files and none is in ``variant``'s.
 
     It is about a register or flag that this architecture does not have.
@@ -402,6 +408,7 @@ def absent(scenario: Scenario, variant: Variant, mechanism: str) -> list[str]:
     return [] if present else [control.name for control in about]
 
 
-def has_control(defects: frozenset[Defect], mechanism: str) -> bool:
-    """Some control plants one of ``defects`` in ``mechanism``."""
-    return any(control.defect in defects and mechanism in control.mechanisms for control in CONTROLS.values())
+def has_control(defects: frozenset[Defect], variants: Iterable[Variant], mechanism: Mechanism | str) -> bool:
+    """Some control plants one of ``defects`` in ``mechanism``, on one of ``variants``."""
+    about = [control for control in CONTROLS.values() if control.defect in defects]
+    return any(not control.impossible(variant, mechanism) for variant in variants for control in about)

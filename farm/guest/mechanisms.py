@@ -89,13 +89,15 @@ class Mechanism:
         if scenario.only and self.name not in scenario.only[0]:
             return scenario.only[1]
         absent = next((need for need in scenario.all_needs if need not in self.offers), None)
-        if absent is None:
-            return None
-        if absent in self.lacks:
-            return self.lacks[absent]
-        if isinstance(absent, Fact):
-            return f"with {self.name} it is not so that {NEEDS[absent]}"
-        return f"{self.name} does not promise {absent}: {NEEDS[absent]}"
+        return self.lacking(absent) if absent else None
+
+    def lacking(self, need: Promise | Fact) -> str:
+        """The reason why the mechanism does not offer ``need``."""
+        if need in self.lacks:
+            return self.lacks[need]
+        if isinstance(need, Fact):
+            return f"with {self.name} it is not so that {NEEDS[need]}"
+        return f"{self.name} does not promise {need}: {NEEDS[need]}"
 
     def source(self, name: str) -> Path:
         """The file that one of :attr:`sources` is: the mechanism's own comes before the one in ``common``."""

@@ -163,8 +163,9 @@ def comparable(results: Iterable[Result]) -> dict[tuple[str, str | None], list[R
 def uncontrolled(results: Iterable[Result], plan: Plan) -> list[str]:
     """A line for each scenario that ran with no negative control: none has ever shown that it can fail."""
     ran = {(r.cell.scenario, r.cell.mechanism) for r in results if r.verdict not in SKIPPED}
+    variants = plan.variants.values()
     return [
         f"{name} has no negative control under {mechanism}: nothing shows that it can fail"
         for name, mechanism in sorted(ran)
-        if name in plan.scenarios and not has_control(plan.scenarios[name].detects, mechanism)
+        if name in plan.scenarios and not has_control(plan.scenarios[name].detects, variants, mechanism)
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from farm.guest.controls import CONTROLS
+from farm.guest.controls import CONTROLS, UNPLANTED
 from farm.prove.calibrate import Finding
 from farm.report import uncontrolled
 from farm.report.table import Field, Table
@@ -14,6 +14,7 @@ from farm.report.text import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from farm.guest.variant import Variant
     from farm.run.plan import Plan
 
 NAME = "calibration"
@@ -84,4 +85,15 @@ def _impossible(plan: Plan, names: Sequence[str]) -> list[str]:
             reason = CONTROLS[name].impossible(variant)
             if reason:
                 where.setdefault((name, reason), []).append(variant.name)
-    return [f"{name} is not applicable to {', '.join(on)}: {reason}" for (name, reason), on in where.items()]
+    lines = [f"{name} is not applicable to {', '.join(on)}: {reason}" for (name, reason), on in where.items()]
+    for mechanism in dict.fromkeys(planned.cell.mechanism for planned in plan.cells):
+        unplanted = [name for name in names if _is_unplanted(name, variants, mechanism)]
+        if unplanted:
+            lines.append(f"{', '.join(unplanted)}: not applicable to {mechanism}: {UNPLANTED}")
+    return lines
+
+
+def _is_unplanted(name: str, variants: Sequence[Variant], mechanism: str) -> bool:
+    """Control ``name`` is nowhere in ``mechanism``, though some of ``variants`` could have it."""
+    able = [variant for variant in variants if not CONTROLS[name].impossible(variant)]
+    return bool(able) and all(CONTROLS[name].impossible(variant, mechanism) == UNPLANTED for variant in able)

@@ -166,7 +166,7 @@ def wire_hash() -> int:
 def header() -> str:
     """The text of ``wire.h``."""
     return (
-        "/* Written by farm/scenario/wire.py; do not edit. */\n"
+        "/* Written by farm/scenario/layout.py; do not edit. */\n"
         "#ifndef WIRE_H\n#define WIRE_H\n"
         f"{_layout()}"
         f"#define WIRE_HASH {wire_hash():#x}\n"

@@ -345,12 +345,13 @@ class Tamper(Step):
     function: _Function
 
 
-@declare(7, "{locked}", needs=(Promise.REPORTS_FAILED_POKE,))
+@declare(7, "{locked}")
 @dataclass(frozen=True, slots=True)
 class LockText(Step):
     """Make every later attempt to open the text for writing fail (or, with ``locked=False``, succeed again).
 
-    The memory of the module can be filled all the same: it is not text before that.
+    The memory of the module can be filled all the same: it is not text before that.  A scenario that asks for a patch
+    meanwhile needs ``reports-failed-poke``.
     """
 
     locked: Annotated[bool, Flag("Let no text be opened for writing", "Let text be opened for writing again")] = True

@@ -213,7 +213,7 @@ SCENARIOS = (
             code(0),
             call(0, 7),
         ),
-        frozenset({Defect.IGNORED_ERROR}),
+        frozenset({Defect.IGNORED_ERROR, Defect.HALF_DONE}),
         needs=frozenset({Promise.REPORTS_FAILED_POKE}),
         bugs=("B46", "B63"),
     ),

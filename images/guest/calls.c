@@ -2,7 +2,7 @@
  * emits an ordinary call (and keeps a relocation) for each.  POINTER calls through the function's address, taken into
  * writable data: it must follow a patch as a direct call does. */
 #include "call_sites.h"
-#include "guest.h"
+#include "layer.h"
 
 uint32_t call_count;
 volatile uintptr_t original_address;

@@ -52,13 +52,13 @@ from farm.scenario.fields import Field, Flag, Function, FunctionOrAll, Long, Mem
 from farm.scenario.model import Reference, ScenarioError, size
 from farm.scenario.steps import OPS
 
-#: Needs that not every cell meets, and the field of a scenario that declares each; None: its steps say it themselves.
-NEEDS: dict[str, str | None] = {
-    "text": None,
+#: Needs that not every cell meets, and the field of a scenario that declares each, with what; None: the steps do.
+NEEDS: dict[str, tuple[str, str] | None] = {
+    "text": ("needs", Promise.REPORTS_FAILED_POKE),
     "variadic": None,
-    "float": "requires",
-    "clmul": "requires",
-    "int128": "abi",
+    "float": ("requires", "float"),
+    "clmul": ("requires", "clmul"),
+    "int128": ("abi", "int128"),
     "asm": None,
 }
 
@@ -221,7 +221,7 @@ _BY_WEIGHT = [maker for maker, weight in MAKERS.values() for _ in range(weight)]
 
 def needs(step: Step) -> Iterator[str]:
     """The needs of ``step`` itself, without the steps inside it."""
-    if step.needs() & _TEXT:
+    if isinstance(step, LockText) or step.needs() & _TEXT:
         yield "text"
     match step:
         case Patch() | Interrupted():
@@ -249,7 +249,8 @@ def as_scenario(name: str, title: str, steps: tuple[Step, ...]) -> Scenario:
     needed = needs_of(steps)
 
     def declared(field: str) -> frozenset[str]:
-        return frozenset(need for need in needed if NEEDS[need] == field)
+        parts = (NEEDS[need] for need in needed)
+        return frozenset(part[1] for part in parts if part and part[0] == field)
 
     return Scenario(
         "FZ-" + name.partition("_")[2].replace("_", "-"),
@@ -257,6 +258,7 @@ def as_scenario(name: str, title: str, steps: tuple[Step, ...]) -> Scenario:
         title,
         steps,
         ANY_DEFECT,
+        needs=declared("needs"),
         requires=declared("requires"),
         abi=declared("abi"),
     )
