@@ -34,7 +34,7 @@ class Stubs(NamedTuple):
     function_alignment: int
     size: int  #: of one
     word: int  #: from the stub's first instruction
-    word_size: int
+    word_size: int  #: 0: a patchable function is no stub
     slot: int  #: likewise; 0: it has none
 
 
@@ -239,21 +239,22 @@ def _far(guest: Linked) -> Iterator[str]:
 
 def _stubs(guest: Linked) -> Iterator[str]:
     """Every stub has a block of its own, of one size, and all it consists of lies in it (poke.c)."""
-    region, stubs = guest.region("stub"), guest.stubs
+    region, stubs = range(guest.address("stub_start"), guest.address("patched_end")), guest.stubs
     if not guest.pokes:
         return
     if not stubs.size or stubs.size & stubs.size - 1 or region.start % stubs.size:
-        yield f"stub_start at {region.start:#x} is not a multiple of ARCH_STUB_BYTES ({stubs.size}), a power of two"
+        yield f"stub_start at {region.start:#x} is not a multiple of MECHANISM_BYTES ({stubs.size}), a power of two"
         return
     if len(region) != (-(-stubs.size * len(FUNCTIONS) // 16)) * 16:
         yield (
-            f"section .stub has {len(region)} bytes, and {len(FUNCTIONS)} stubs of ARCH_STUB_BYTES ({stubs.size}) have "
+            f"section .stub has {len(region)} bytes, and {len(FUNCTIONS)} stubs of MECHANISM_BYTES ({stubs.size}) have "
             f"{stubs.size * len(FUNCTIONS)}"
         )
     for number in range(len(FUNCTIONS)):
         block = range(region.start + number * stubs.size, region.start + (number + 1) * stubs.size)
         places = [("its first instruction", guest.stub(number), guest.variant.alignment)]
-        places.append(("its word (ARCH_STUB_WORD)", guest.stub(number) + stubs.word, stubs.word_size))
+        if stubs.word_size:
+            places.append(("its word (ARCH_STUB_WORD)", guest.stub(number) + stubs.word, stubs.word_size))
         if stubs.slot:
             places.append(("its data slot (ARCH_STUB_SLOT)", guest.stub(number) + stubs.slot, guest.variant.word_size))
         for what, at, size in places:
@@ -264,7 +265,7 @@ def _stubs(guest: Linked) -> Iterator[str]:
 def _stub_words(guest: Linked) -> Iterator[str]:
     """The word of a stub is replaced in one store."""
     stubs, variant = guest.stubs, guest.variant
-    if not guest.pokes:
+    if not guest.pokes or not stubs.word_size:
         return
     if stubs.word_size > variant.word_size:
         yield f"ARCH_CODE_WORD has {stubs.word_size} bytes, and one store of {variant.name} {variant.word_size}"

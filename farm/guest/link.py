@@ -24,7 +24,8 @@ from farm.scenario.wire import fnv
 def patched(symbols: dict[str, int], region: str) -> tuple[int, int]:
     """Start and size in bytes of what patching changes: stubs, or pointers."""
     start = symbols[f"{region}_start"]
-    return start, symbols[f"{region}_end"] - start
+    end = "patched_end" if region == "stub" else f"{region}_end"  # behind it is what a mechanism makes, if it does
+    return start, symbols[end] - start
 
 
 def fill(path: Path, name: str, variant: Variant, mechanism: Mechanism) -> tuple[CallSite, ...]:
@@ -46,7 +47,7 @@ def fill(path: Path, name: str, variant: Variant, mechanism: Mechanism) -> tuple
 
     start, size = patched({symbol: guest.address(symbol) for symbol in SYMBOLS}, mechanism.patches)
     what = "section .stub" if mechanism.pokes else "section .data.pointers"
-    put(what, guest.bytes_at(start, size), "farm_pristine", "ARCH_STUB_BYTES for each function")
+    put(what, guest.bytes_at(start, size), "farm_pristine", "PATCHED_BYTES for each function")
     module = guest.region("module")
     put(
         "section .module",

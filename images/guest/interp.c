@@ -6,10 +6,10 @@
 uint32_t farm_program[PROGRAM_WORDS] NOINIT;
 struct {
     uint32_t magic, wire_hash, machine, identity, events, dropped, text_digest, code_bytes;
-    uint32_t words[TRACE_EVENTS * EVENT_WORDS + ARCH_STUB_BYTES * FUNCTION_COUNT / 4 + SITE_CAPACITY];
+    uint32_t words[TRACE_EVENTS * EVENT_WORDS + PATCHED_BYTES * FUNCTION_COUNT / 4 + SITE_CAPACITY];
 } farm_trace NOINIT;
 
-const uint8_t farm_pristine[ARCH_STUB_BYTES * FUNCTION_COUNT] __attribute__((aligned(16))) = {1};
+const uint8_t farm_pristine[PATCHED_BYTES * FUNCTION_COUNT] __attribute__((aligned(16))) = {1};
 
 /* Real work: where it stands, and where CHACHA writes. */
 struct work work;

@@ -137,5 +137,5 @@ uintptr_t patch_query(uint32_t n)
 __attribute__((weak)) struct patched_bytes patched_bytes(uint32_t n)
 {
     extern const uint8_t stub_start[];
-    return (struct patched_bytes){(uintptr_t)stub_start + (size_t)n * ARCH_STUB_BYTES, ARCH_STUB_BYTES};
+    return (struct patched_bytes){(uintptr_t)stub_start + (size_t)n * MECHANISM_BYTES, MECHANISM_BYTES};
 }

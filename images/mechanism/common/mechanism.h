@@ -7,6 +7,10 @@
 
 #define OPTIONAL __attribute__((weak)) /* a mechanism may leave it out: its address is then NULL */
 
+#ifndef MECHANISM_BYTES /* `bytes` of mechanism.toml: of a function, in the section .stub */
+#define MECHANISM_BYTES ARCH_STUB_BYTES
+#endif
+
 /* The five that every mechanism has.  layer.c asks for them and nobody else does, so what it does about a request is
  * around each: it passes on what its caller wants, never the default target (that is restored instead), and, to a
  * mechanism that does not promise `checks-targets`, only what may be asked of function n.
@@ -42,7 +46,7 @@ OPTIONAL void mechanism_reset(void);
 OPTIONAL uintptr_t mechanism_original(uint32_t n);
 
 /* What a patch of function n changes, for comparison with the pristine image.  layer.c has a weak one: the n-th piece
- * of the section .stub, ARCH_STUB_BYTES each. */
+ * of the section .stub, MECHANISM_BYTES each. */
 struct patched_bytes {
     uintptr_t start;
     size_t size;

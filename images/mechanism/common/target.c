@@ -12,9 +12,9 @@ extern const uint8_t text_start[], text_end[], far_start[], far_end[];
  * many bytes one has, where its word is and how large; and its data slot, if it has one. */
 extern const uint32_t farm_layout[5];
 const uint32_t farm_layout[5] = {
-    ARCH_FUNCTION_ALIGNMENT,
-#ifdef ARCH_STUB_WORD
-    ARCH_STUB_BYTES, ARCH_STUB_WORD, sizeof(code_word),
+    ARCH_FUNCTION_ALIGNMENT, MECHANISM_BYTES,
+#if defined(FUNCTIONS_STUB) && defined(ARCH_STUB_WORD)
+    ARCH_STUB_WORD, sizeof(code_word),
 #ifdef ARCH_STUB_SLOT
     ARCH_STUB_SLOT,
 #endif
