@@ -7,8 +7,8 @@
  * Where one aligned store replaces all that changes, no CPU fetches half of it; but the old instructions are in no
  * list of those that may be replaced while another CPU executes them, and one that has executed the first of several may
  * find the jump's bytes where the next one was.  So whoever patches sees to it that no other CPU is in those bytes; how
- * is not the mechanism's business.  Where more than one store is needed, the first makes the function's entry wait until
- * the last is done. */
+ * is not the mechanism's business.  Where more than one store is needed, the first makes whoever
+ * enters the function wait for the last: another CPU, that is, not an interrupt of this one. */
 #include "compare.h"
 #include "detour.h"
 #include "reach.h"
@@ -57,6 +57,9 @@ static uintptr_t stub_of(uint32_t n)
     return head_of(n, 0, head);
 }
 
+/* The address of its word, which is the jump or has its displacement. */
+static uintptr_t word_of(uint32_t n) { return stub_of(n) + ARCH_STUB_WORD; }
+
 static bool holds(uint32_t n, const uint8_t *head)
 {
     return farm_text_holds(entry_of(n), head, ENTRY_JUMP_BYTES) &&
@@ -100,11 +103,19 @@ static bool move_prologue(struct annex *annex)
 }
 
 /* Bytes at the entry that its jump, or what precedes it, takes. */
-static uint32_t overwritten(uint32_t n) { return (uint32_t)(stub_of(n) + ARCH_STUB_WORD + sizeof(code_word) - entry_of(n)); }
+static uint32_t overwritten(uint32_t n) { return (uint32_t)(word_of(n) + sizeof(code_word) - entry_of(n)); }
 
 static uint32_t write_annex(uint32_t n)
 {
-    struct annex annex = {annex_of(n), entry_of(n), overwritten(n), 0, ANNEX_LITERALS, false, {0}};
+    static struct annex annex; /* no other is being written, and no compiler calls memset for it */
+    annex.at = annex_of(n);
+    annex.entry = entry_of(n);
+    annex.overwritten = overwritten(n);
+    annex.size = 0;
+    annex.literals = ANNEX_LITERALS;
+    annex.failed = false;
+    for (uint32_t i = 0; i < ANNEX_BYTES; i++)
+        ((volatile uint8_t *)annex.bytes)[i] = 0;
 #ifdef ARCH_STUB_SLOT
     annex_slot_jump(&annex);
 #endif
@@ -122,12 +133,12 @@ static bool store_word(uint32_t n, uint32_t offset, const uint8_t *head)
     return farm_text_write(entry_of(n) + offset, head + offset, sizeof(ENTRY_STORE));
 }
 
-/* The entry becomes `head`; false: a store failed, and what was stored before stays. */
-static bool store_head(uint32_t n, const uint8_t *head)
+/* The entry becomes `head`; false: a store failed.  `begun`: one before it did not, and what it stored is there. */
+static bool store_head(uint32_t n, const uint8_t *head, bool *begun)
 {
-    uint32_t first = (uint32_t)(stub_of(n) - stub_of(n) % sizeof(ENTRY_STORE) - entry_of(n));
+    uint32_t first = (uint32_t)((word_of(n) & -sizeof(ENTRY_STORE)) - entry_of(n));
+    *begun = false;
 #ifdef ENTRY_WAIT
-    bool waits = false;
     for (uint32_t at = first + sizeof(ENTRY_STORE); at < ENTRY_JUMP_BYTES; at += sizeof(ENTRY_STORE)) {
         static const uint16_t wait = ENTRY_WAIT;
         const volatile uint8_t *now = (const volatile uint8_t *)entry_of(n);
@@ -136,9 +147,9 @@ static bool store_head(uint32_t n, const uint8_t *head)
             differs |= now[i] != head[i];
         if (!differs)
             continue;
-        if (!waits && !farm_text_write(stub_of(n), &wait, sizeof wait))
+        if (!*begun && !farm_text_write(stub_of(n), &wait, sizeof wait))
             return false;
-        waits = true;
+        *begun = true;
         if (!store_word(n, at, head))
             return false;
     }
@@ -150,10 +161,12 @@ static bool store_head(uint32_t n, const uint8_t *head)
 static bool lead_entry(uint32_t n, uintptr_t to)
 {
     uint8_t head[ENTRY_JUMP_BYTES], before[ENTRY_JUMP_BYTES];
+    bool begun;
     head_of(n, to, head);
     head_of(n, state[n].leads, before);
-    if (!store_head(n, head)) {
-        store_head(n, before);
+    if (!store_head(n, head, &begun)) {
+        if (begun)
+            store_head(n, before, &begun);
         return false;
     }
     state[n].leads = to;
@@ -244,4 +257,4 @@ uintptr_t mechanism_original(uint32_t n)
     return state[n].has_annex ? annex_of(n) + ANNEX_MOVED + ARCH_FUNCTION_BIAS : function_addresses[n];
 }
 
-uintptr_t mechanism_word(uint32_t n) { return (stub_of(n) + ARCH_STUB_WORD) & -(uintptr_t)sizeof(code_word); }
+uintptr_t mechanism_word(uint32_t n) { return word_of(n) & -(uintptr_t)sizeof(code_word); }
