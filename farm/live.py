@@ -12,6 +12,7 @@ behind (:data:`farm.scenario.layout.KEEP`).  Nothing is judged; what the guest o
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -157,7 +158,14 @@ class Guest:
         image, start = self._image, self._image.patched[0]
         return disassemble.listing(
             disassemble.patched(
-                self._bench.variant, image.mechanism, start, before, after, image=image, focus=function, when=self._when
+                self._bench.variant,
+                self._bench.spec.made_by,
+                start,
+                before,
+                after,
+                image=image,
+                focus=function,
+                when=self._when,
             )
         )
 
@@ -241,10 +249,12 @@ def boot(
     source: Path | str | None = None,
     arch_path: Iterable[Path | str] | Path | str = (),
     timeout: float = TIMEOUT,
+    mechanism_path: Iterable[Path | str] | Path | str = (),
 ) -> Guest:
     """A guest of one's own, built if it has to be; close it, or use it in a ``with``.
 
     ``source`` is C with targets of the user's own (``patchfarm.h``), ``timeout`` is in seconds a program.
+    ``arch_path`` and ``mechanism_path`` are folders with architectures and mechanisms of the user's own.
 
     Raises :class:`~farm.errors.UnknownNameError`, :class:`~farm.errors.BuildError`,
     :class:`~farm.errors.MissingToolError`, or :class:`~farm.errors.UsageError` for what cannot run.
@@ -253,21 +263,26 @@ def boot(
     for what, name in names.items():
         if not (isinstance(name, str) and name.strip()) and not (what == "toolchain" and name is None):
             raise UsageError(f"{what} {shown(name)} found; expected a name")
-    given: Any = arch_path
-    single = isinstance(given, str | bytes | Path) or not isinstance(given, Iterable)
-    folders = tuple(_path("arch_path", folder) for folder in ([given] if single else given))
     own = None if source is None else _path("source", source).resolve()
     seconds = timeout_of(timeout, "timeout")
     tools = () if toolchain is None else (toolchain,)
-    selected = plan.make(plan.Selection((arch,), (mechanism,), (engine,), tools, ANY_SCENARIO, arch_path=folders))
+    selection = plan.Selection((arch,), (mechanism,), (engine,), tools, ANY_SCENARIO)
+    arches, mechanisms = _paths("arch_path", arch_path), _paths("mechanism_path", mechanism_path)
+    selected = plan.make(replace(selection, arch_path=arches, mechanism_path=mechanisms))
     if len(selected.cells) != 1:
         raise UsageError(f"boot one guest at a time: {arch}, {mechanism}, {engine} name {len(selected.cells)}")
     cell = selected.cells[0].cell
     hole = plan.hole_of(selected, cell)
     if hole:
         raise MissingToolError(*hole.missing) if hole.missing else UsageError(hole.reason)
-    spec = image.Spec(selected.variants[cell.variant], cell.mechanism, cell.toolchain, source=own)
+    spec = replace(selected.spec(cell), source=own)
     return Guest(spec, cell.engine, seconds)
+
+
+def _paths(what: str, given: Any) -> tuple[Path, ...]:
+    """``given``, one path or several, as absolute ones.  Raises :class:`~farm.errors.UsageError` if one is none."""
+    single = isinstance(given, str | bytes | Path) or not isinstance(given, Iterable)
+    return tuple(_path(what, folder).absolute() for folder in ([given] if single else given))
 
 
 def _path(what: str, value: object) -> Path:

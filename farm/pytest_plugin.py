@@ -62,13 +62,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
             metavar="NAMES",
             help=f"of what the tests of patchable calls ask for, run only this {name}: names, globs, comma lists",
         )
-    group.addoption(
-        "--farm-arch-path",
-        action="append",
-        default=[],
-        metavar="FOLDER",
-        help="a folder with architectures of your own",
-    )
+    for name in ("arch", "mechanism"):
+        group.addoption(
+            f"--farm-{name}-path",
+            action="append",
+            default=[],
+            metavar="FOLDER",
+            help=f"a folder with {'architectures' if name == 'arch' else 'mechanisms'} of your own",
+        )
     group.addoption("--farm-quarantine", metavar="FILE", help="a list of cells of the farm that are known to be bad")
 
 
@@ -76,8 +77,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Explain the marker, and refuse options that name nothing."""
     config.addinivalue_line(
         "markers",
-        "patchable(arch, mechanism, engine, toolchain, source, timeout): what the fixture `patchable` boots. The first "
-        "four are names, globs, comma lists or lists (default: all); source is C beside the test, with TARGET()s.",
+        "patchable(arch, mechanism, engine, toolchain, source, timeout, mechanism_path): what the fixture `patchable` "
+        "boots. The first four are names, globs, comma lists or lists (default: all); source is C beside the test, "
+        "with TARGET()s; mechanism_path is a folder with mechanisms of yours, from that of the test, or several.",
     )
     config.stash[_ALLOWED] = allowed = {}
     for name, attribute in _RESTRICTIONS.items():
@@ -89,7 +91,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
             only: dict[str, Any] = {name: value}
             try:
-                made = plan.make(plan.Selection(scenario=live.ANY_SCENARIO, arch_path=arch_path(config), **only))
+                made = plan.make(plan.Selection(scenario=live.ANY_SCENARIO, **paths_of(config), **only))
             except FarmError as error:
                 raise pytest.UsageError(f"--farm-{name}: {error}") from None
             allowed[attribute] = {getattr(planned.cell, attribute) for planned in made.cells}
@@ -104,7 +106,7 @@ def _quarantine(config: pytest.Config) -> Quarantine | None:
     from farm.run import plan, quarantine
 
     try:
-        return quarantine.load(Path(named), plan.Selection(arch_path=arch_path(config)))
+        return quarantine.load(Path(named), plan.Selection(**paths_of(config)))
     except FarmError as error:
         raise pytest.UsageError(f"--farm-quarantine: {error}") from None
 
@@ -115,9 +117,10 @@ def settled(result: Result, config: pytest.Config) -> Result:
     return known.settle(result) if known else result
 
 
-def arch_path(config: pytest.Config) -> tuple[Path, ...]:
-    """The folders of ``--farm-arch-path``."""
-    return tuple(Path(folder) for folder in config.getoption("farm_arch_path"))
+def paths_of(config: pytest.Config) -> dict[str, Any]:
+    """The folders of ``--farm-arch-path`` and ``--farm-mechanism-path``, by the field of a selection."""
+    names = ("arch_path", "mechanism_path")
+    return {name: tuple(Path(folder).absolute() for folder in config.getoption(f"farm_{name}")) for name in names}
 
 
 def is_left_out(cell: Cell, config: pytest.Config) -> bool:
@@ -169,13 +172,12 @@ def _boots(metafunc: pytest.Metafunc) -> list[Boot]:
     from farm import live
     from farm.engines import timeout_of
     from farm.errors import UsageError
-    from farm.guest.image import Spec
     from farm.run import plan
     from farm.scenario import shown
 
     mark = metafunc.definition.get_closest_marker("patchable")
     named = dict(mark.kwargs) if mark else {}
-    valid = [*_SELECTORS, "source", "timeout"]
+    valid = [*_SELECTORS, "source", "timeout", "mechanism_path"]
     unknown = [*(mark.args if mark else ()), *(name for name in named if name not in valid)]
     if unknown:
         raise UsageError(f"{unknown[0]!r} is not expected; valid are, by name: {', '.join(valid)}")
@@ -187,12 +189,14 @@ def _boots(metafunc: pytest.Metafunc) -> list[Boot]:
         if not source.is_file():
             raise UsageError(f"source {source}: no such file")
     selectors: dict[str, Any] = {name: _names(name, named.get(name, ())) for name in _SELECTORS}
-    folders = arch_path(metafunc.config)
-    made = plan.make(plan.Selection(scenario=live.ANY_SCENARIO, arch_path=folders, **selectors))
+    folders = paths_of(metafunc.config)
+    here = metafunc.definition.path.parent
+    own = tuple(here / path for path in _names("mechanism_path", named.get("mechanism_path", ())))
+    folders["mechanism_path"] = tuple(dict.fromkeys([*folders["mechanism_path"], *own]))
+    made = plan.make(plan.Selection(scenario=live.ANY_SCENARIO, **folders, **selectors))
     timeout = timeout_of(named.get("timeout", live.TIMEOUT), "timeout")
     return [
-        Boot(Spec(made.variants[p.cell.variant], p.cell.mechanism, p.cell.toolchain, source=source), p, timeout)
-        for p in made.cells
+        Boot(dataclasses.replace(made.spec(planned.cell), source=source), planned, timeout) for planned in made.cells
     ]
 
 

@@ -15,7 +15,7 @@ from farm import paths
 from farm.cell import Cell
 from farm.engines.qemu_user import QEMU_USER
 from farm.engines.unicorn import UNICORN
-from farm.guest import arch_toml, build, image
+from farm.guest import arch_toml, build, image, mechanisms
 from farm.scenario import Defect, Scenario, layout, model, wire
 
 
@@ -193,6 +193,12 @@ def edited_arch(arm64, tmp_path):
         return folder
 
     return copy
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """The folder of a mechanism out of the tree, ``mine``: ``pointer`` by another name."""
+    return shutil.copytree(mechanisms.load()["pointer"].folder, tmp_path / "mechanisms" / "mine")
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,7 @@ from farm.scenario import (
     Load,
     LockText,
     Loop,
+    Original,
     Output,
     Patch,
     Promise,
@@ -111,6 +112,10 @@ STEPS = {
     "sites(18, 'fast')": f"step 1: sites: function 18 found; {NUMBER} 17",
     "sites(0, 'null')": "step 1: sites: target <Target.NULL: 240> found; expected Target.DEFAULT, Target.FAST, ",
     "sites(0, 'fast')": "step 1: the call sites of whatever_0 are expected at FAST, where it does not lead",
+    "original(18)": f"step 1: original: function 18 found; {NUMBER} 17",
+    "original(0, -1)": f"step 1: original: x -1 found; {NUMBER} 0xffffffffffffffff",
+    "original(0, inside=(query(18),))": f"step 2: query: function 18 found; {NUMBER} 17",
+    "original(0, inside=[])": "step 1: original: inside [] found; expected a tuple of steps",
     "Tamper(18)": f"step 1: tamper: function 18 found; {NUMBER} 17",
     "loop(1000, Tamper(0))": "step 1: 64002 events, counting those in loops; expected 50000 at most",
     "call(18)": f"step 1: call: function 18 found; {NUMBER} 17",
@@ -400,7 +405,8 @@ def _steps(field):
         program = field(st.lists(inner, max_size=3).map(tuple))
         shape, count, at, stride = st.sampled_from(Shape), st.integers(0, 3), st.integers(0, 3), st.integers(-3, 3)
         parts = map(field, (_functions, _numbers, shape, count, at))
-        return st.builds(Call, *parts, program, field(stride)) | st.builds(Loop, field(count), program)
+        originals = st.builds(Original, field(_functions), field(_numbers), program)
+        return st.builds(Call, *parts, program, field(stride)) | originals | st.builds(Loop, field(count), program)
 
     return field(st.recursive(one, nested, max_leaves=6))
 

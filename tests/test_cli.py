@@ -16,7 +16,8 @@ from helpers import FARM, farm, lines_of, until
 
 from farm import paths
 from farm.cli import SPELLED
-from farm.report import LEGEND, MARKS, history
+from farm.report import history
+from farm.report.grid import LEGEND, MARKS
 
 
 def cell_id(line):
@@ -207,7 +208,10 @@ def test_a_source_that_does_not_compile_is_a_build_error_with_the_compilers_word
             ("run", "--mechanism", "stubs"),
             "unknown mechanism 'stubs': did you mean stub? valid are pointer, stub, relocated",
         ),
-        (("run", "--mechanism", "mine"), "unknown mechanism 'mine': valid are pointer, stub, relocated"),
+        (
+            ("run", "--mechanism", "mine"),
+            "unknown mechanism 'mine': valid are pointer, stub, relocated; mechanism-path adds",
+        ),
         (("run", "--arch", "nosuch"), "unknown architecture 'nosuch': valid are alpha, arm, armeb, thumb, arm64,"),
         (
             ("run", "--arch", "nosuch"),
@@ -224,6 +228,7 @@ def test_a_source_that_does_not_compile_is_a_build_error_with_the_compilers_word
         (("run", "--executor", "magic"), "expected local or dask=ADDRESS"),
         (("run", "--plan", "no-such-file"), "cannot be read"),
         (("run", "--arch-path", "no-such-folder"), "no arch.toml there"),
+        (("run", "--mechanism-path", "no-such-folder"), "no mechanism.toml there, nor in a folder below it"),
         (("run", "--scenario-path", "no-such-file.py"), "not a Python file"),
         (("list", "variant"), "did you mean variants"),
         (("run", "--timeout", "inf"), "--timeout inf: expected seconds, from 0.1 to 86,400"),
@@ -529,7 +534,7 @@ def test_a_log_without_unicode_does_not_end_a_run(tmp_path):
 
 
 def test_every_sign_of_the_reports_has_one_of_its_own_in_ascii():
-    signs = {sign for text in (LEGEND, *MARKS.values(), history._BARS) for sign in text if not sign.isascii()}
+    signs = {sign for text in (*LEGEND, *MARKS.values(), history._BARS) for sign in text if not sign.isascii()}
     assert signs < set(SPELLED)
     marks = [mark[0] for mark in MARKS.values()]
     for kind in (set(marks), history._BARS):

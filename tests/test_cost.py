@@ -21,11 +21,11 @@ from farm.engines import Reply, engines
 from farm.engines.unicorn import UNICORN
 from farm.engines.unicorn.recorder import with_skipped
 from farm.errors import MissingToolError
-from farm.guest import arch_toml, build
+from farm.guest import arch_toml, build, mechanisms
 from farm.guest.toolchain import TOOLCHAINS
 from farm.guest.variant import UnicornSettings
 from farm.measure import cost
-from farm.measure.cost import BASELINES, CALLS, WAYS, Cost, CostError
+from farm.measure.cost import BASELINES, CALLS, Cost, CostError
 from farm.report import cost as report
 from farm.run import plan
 from farm.scenario import Defect, Loop, Scenario, call, null, patch, query, wire
@@ -52,11 +52,11 @@ def able(variant, toolchain):
 
 @functools.cache
 def measured(variant, toolchain, engine):
-    return cost.measure(VARIANTS[variant], toolchain, engine)
+    return cost.measure(VARIANTS[variant], toolchain, engine, mechanisms.load())
 
 
 def way(name):
-    return next(way for way in WAYS if way.name == name)
+    return next(way for way in cost.ways(mechanisms.load()) if way.name == name)
 
 
 def path_of(built, variant, steps, engine=UNICORN):
@@ -151,8 +151,8 @@ def test_an_instruction_too_many_in_a_stub_that_works_shows(own_cache, edited_ar
 
 
 def test_baselines_are_no_mechanisms_and_in_no_plan():
-    mechanisms = {planned.cell.mechanism for planned in plan.make(plan.Selection(arch=["x86"])).cells}
-    assert not mechanisms & set(BASELINES)
+    used = {planned.cell.mechanism for planned in plan.make(plan.Selection(arch=["x86"])).cells}
+    assert not used & set(BASELINES)
 
 
 def test_only_the_guest_that_is_measured_has_baselines(arm64, guest):
@@ -250,7 +250,7 @@ def test_unicorn_is_not_asked_where_a_code_hook_breaks_the_guest(arm64):
 def test_a_failure_under_an_engine_names_the_way(arm64, monkeypatch):
     monkeypatch.setattr(UNICORN, "path", lambda *_: Reply(failure="crash", detail="because"))
     with pytest.raises(CostError, match="direct: crash under unicorn: because"):
-        cost.measure(arm64, "zig", "unicorn")
+        cost.measure(arm64, "zig", "unicorn", mechanisms.load())
 
 
 def test_what_no_engine_can_tell_is_listed_with_the_reason(monkeypatch):
@@ -319,7 +319,7 @@ def test_the_command_needs_no_qemu(tmp_path):
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)
     assert [(row["variant"], row["engine"]) for row in rows] == [("arm64", "unicorn"), ("x86_64", "unicorn")]
-    assert list(rows[0]["instructions"]) == [way.name for way in WAYS]
+    assert list(rows[0]["instructions"]) == [way.name for way in cost.ways(mechanisms.load())]
 
 
 def test_a_missing_emulator_is_named_with_what_installs_it(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shutil
 import subprocess
@@ -11,6 +12,8 @@ import msgspec
 import pytest
 
 from farm import paths
+from farm.guest import mechanisms
+from farm.scenario.promises import NEEDS, Fact, Promise
 
 ROOT = paths.data("arch").parent
 GUIDE = (ROOT / "docs" / "adding-an-architecture.md").read_text(encoding="utf-8")
@@ -56,3 +59,15 @@ def test_the_example_passes_everything_that_needs_no_registers(tmp_path):
     assert len(ran) >= 55
     assert {result["cell"]["mechanism"] for result in ran} == {"pointer"}
     assert {r["verdict"] for r in results} <= {"pass", "pass-insensitive", "not-applicable"}
+
+
+def test_every_key_promise_and_macro_of_a_mechanism_is_explained():
+    page = (ROOT / "docs" / "mechanism-toml.md").read_text(encoding="utf-8")
+    explained = set(re.findall(r"^\| `\[?([\w-]+)\]?` \|", page, re.MULTILINE))
+    derived = {"name", "folder", "digest"}
+    assert explained >= {field.name for field in dataclasses.fields(mechanisms.Mechanism)} - derived
+    for promise in Promise:
+        assert f"| `{promise}` | {NEEDS[promise]} |" in page
+    assert all(f"`{fact}` (" in page and NEEDS[fact] in page.replace("\n", " ") for fact in Fact)
+    told = {name for mechanism in mechanisms.load().values() for name in mechanism.defines()}
+    assert not [name for name in told if not name.startswith("PROMISES_") and f"`{name}`" not in page]

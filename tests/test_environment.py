@@ -25,6 +25,7 @@ from farm import cli, paths
 from farm.cli import listing
 from farm.errors import exhausted
 from farm.guest import toolchain
+from farm.run.plan import Selection
 from farm.text import command_line, printable, quoted
 
 SELECT = ("--arch", "arm64", "--mechanism", "stub", "--engine", "unicorn", "--scenario", "BS-0[123]")
@@ -216,9 +217,8 @@ def test_a_run_without_asserts_finds_the_same(finished, tmp_path):
 def test_a_variant_without_its_compiler_is_not_called_ready(monkeypatch):
     monkeypatch.setattr(toolchain, "_stamp", lambda command: None if command == "or1k-elf-gcc" else "here")
     monkeypatch.setattr("shutil.which", lambda command: f"/bin/{command}")
-    (row,) = [
-        row for row in listing.rows("variants", (paths.data("arch").parent / "examples",)) if row["name"] == "or1k"
-    ]
+    known = Selection(arch_path=(paths.data("arch").parent / "examples",))
+    (row,) = [row for row in listing.rows("variants", known) if row["name"] == "or1k"]
     assert row["engines"]["qemu-user"] == "or1k-elf-gcc is missing: apt-get install gcc-or1k-elf"
     assert row["engines"]["unicorn"] == "Unicorn has no or1k guest"
 

@@ -142,7 +142,7 @@ PLANTED = [
     ("arm64", "pointer", lambda g: moved(g, other_5=2), r"other_5 at 0x\w+ is not a multiple of 4 \(ARCH_FUNCTION_"),
     ("thumb", "pointer", lambda g: moved(g, other_5=-1), r"other_5 at 0x\w+ is not a multiple of 2 \(ARCH_FUNCTION_"),
     ("arm64", "stub", just_reached, r"far_7 at -?0x\w+ is -0x8000000 bytes from its stub, which reaches 0x8000000"),
-    ("i386", "stub", lambda g: compiled(g, size=24), r"stub_start at .* not a multiple of MECHANISM_BYTES \(24\)"),
+    ("i386", "stub", lambda g: compiled(g, size=24), r"stub_start at .* not a multiple of ARCH_STUB_BYTES \(24\)"),
     ("arm64", "stub", lambda g: compiled(g, size=16), r"section \.stub has 576 bytes, and 18 stubs .* \(16\) have 288"),
     (
         "arm64",

@@ -84,6 +84,16 @@ def test_every_guest_follows_its_patches(patchable):
     assert patchable.call(5, shape="tail") == 1005
 
 
+def test_every_guest_calls_the_original_of_what_is_patched(patchable):
+    assert patchable.original(5) == 1005
+    patchable.patch("far")
+    assert (patchable.original(5), patchable.entered) == (1005, "default")
+    assert (patchable.call(5), patchable.entered) == (3 * 5 + 7, "far")
+    assert patchable.original(5, 4, inside=(patch(4, "fast"),)) == 5 + 16 + 1000 + (4 << 20)
+    assert patchable.query(4) == "fast"
+    assert patchable.original(1 << 40, 4) == (1 << 40) + 1 + 1000 + (4 << 20)
+
+
 def test_every_guest_does_null_and_ret0(patchable):
     patchable.null(6)
     patchable.call(1, function=6)

@@ -26,6 +26,7 @@ from farm.scenario import (
     prose,
     query,
     restore,
+    sites,
     wire,
 )
 from farm.scenario.model import predict
@@ -51,6 +52,11 @@ def events(trace):
     header = wire.decode_header(trace, big_endian=False)
     assert len(trace) == 4 * layout.HEADER_WORDS + 4 * layout.EVENT_WORDS * header.events + header.code_bytes
     return wire.decode_events(trace, header.events, big_endian=False)
+
+
+def test_a_mechanism_that_redirects_no_call_site_leaves_none_behind(machine, scenario):
+    made = scenario(sites(0, "default"), patch(0, "fast"), sites(0, "fast"))
+    assert events(machine.run(wire.encode(made, big_endian=False))) == list(predict(made))
 
 
 def test_every_scenario_does_what_the_model_says(machine):

@@ -164,7 +164,7 @@ def test_a_variable_of_the_environment_stands_in_sources_and_flags(copied, tmp_p
         mechanisms.read(copied.parent)
     (tmp_path / "their own.c").touch()
     made = mechanisms.read(copied.parent)
-    assert made.source(made.sources[2]) == tmp_path / "their own.c"
+    assert made.source(made.sources[1]) == tmp_path / "their own.c"
     assert made.flags == (f"-D{tmp_path}",)
 
 

@@ -30,6 +30,7 @@ from farm.scenario import (
     Status,
     Tamper,
     Target,
+    algorithms,
     call,
     code,
     has_call_site,
@@ -37,6 +38,7 @@ from farm.scenario import (
     loop,
     model,
     null,
+    original,
     output,
     patch,
     prose,
@@ -267,6 +269,27 @@ def test_text_that_cannot_be_opened_keeps_its_bytes(scenario):
 def test_call_sites_follow_and_what_is_tampered_with_is_as_it_was(scenario):
     steps = (patch(0, "fast"), sites(0, "fast"), Tamper(0), restore(0), sites(0, "default"), code())
     assert [event.value for event in predict(scenario(*steps)) if event.kind in ("sites", "tamper", "code")] == [0] * 4
+
+
+@pytest.mark.parametrize("request_", [patch(VOID, t) for t in ("fast", "far", "next", "null", "ret0")] + [query(VOID)])
+def test_an_original_is_the_default_whatever_the_function_leads_to(scenario, request_):
+    _, entered, returned, *_ = predict(scenario(request_, original(VOID, 5)))
+    assert (entered.kind, entered.target, entered.arguments) == ("enter", VOID << 8, fnv(5))
+    assert (returned.kind, returned.target, returned.value) == ("return", VOID << 8 | 0xFF, 0)
+
+
+def test_what_is_inside_an_original_runs_in_its_target(scenario):
+    events = predict(scenario(patch(0, "fast"), original(0, 5, inside=(call(0, 1), restore(0))), call(0, 5)))
+    kinds = ["patch", "enter", "enter", "return", "restore", "return", "enter", "return"]
+    assert [event.kind for event in events] == kinds
+    assert [event.target & 0xFF for event in events if event.kind == "enter"] == [0, 1, 0]
+    assert [event.depth for event in events] == [0, 0, 1, 1, 1, 0, 0, 0]
+    assert [event.step for event in events] == [0, 1, 2, 2, 3, 1, 4, 4]
+
+
+def test_an_original_goes_on_with_work_where_the_last_target_ended(scenario):
+    steps = (call(CRC, 100), patch(CRC, "other"), original(CRC, 28 | 100 << 16 | 1 << 32))
+    assert predict(scenario(*steps))[-1].value == algorithms.crc_of_pattern(0, 128, 0)
 
 
 def test_foreign_bytes_are_noticed_before_the_text_is_opened(scenario):
@@ -567,6 +590,14 @@ def test_the_guest_does_with_text_that_it_cannot_patch_what_the_model_says(guest
         pytest.param((Patch(0, Target.FAST, offset=32), code(), call(1, 5)), id="one stub further"),
         pytest.param((Patch(0, Target.DATA, offset=1),), id="bad target at a misaligned address"),
         pytest.param((LockText(), Scribble(0), code()), id="foreign bytes in locked text"),
+        pytest.param((patch(0, "fast"), LockText(), original(0, 5)), id="an original in locked text"),
+        pytest.param((Scribble(1), original(0, 5)), id="an original beside foreign bytes"),
+        pytest.param(
+            (call(0, 5, "recursive", count=2, at=1, inside=(original(0, 4),)),), id="an original in recursion"
+        ),
+        pytest.param(
+            (loop(3, patch(0, "far"), original(0, 5, inside=(restore(0),)), code(0)),), id="originals in a loop"
+        ),
     ],
 )
 def test_what_is_at_the_edge_of_a_rule_the_guest_does_too(guest, arm64, scenario, steps):
@@ -584,6 +615,10 @@ def test_what_is_at_the_edge_of_a_rule_the_guest_does_too(guest, arm64, scenario
         ((patch(0, "fast"), LockText(), Load(), sites(0, "fast")), "its calls of whatever_0 may stay"),
         ((Scribble(0), Tamper(0)), "is tampered with while its text is locked or foreign"),
         ((LockText(), Tamper(0)), "is tampered with while its text is locked or foreign"),
+        ((Scribble(0), original(0)), "the original of whatever_0 is called while foreign bytes are at its stub"),
+        ((call(CHACHA, 1, inside=(original(CHACHA, 1),)),), "is called from inside itself"),
+        ((original(CHACHA, 1, inside=(call(CHACHA, 1),)),), "is called from inside itself"),
+        ((original(CRC, 5000),), "are more than the pattern has"),
         ((Scribble(0), query(0)), "is queried while foreign bytes are at its stub"),
         (
             (patch(0, "next"), patch(1, "next"), Scribble(1), call(0, 5)),

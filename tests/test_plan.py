@@ -291,8 +291,11 @@ def test_a_plan_that_was_edited_and_hashed_again_is_refused_for_what_it_says(tmp
 def test_paths_below_the_current_folder_are_named_as_in_any_checkout(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     here, elsewhere = Path.cwd() / "my arch", Path.cwd().parent / "mine.py"
-    selection = Selection(arch_path=(here,), scenario_path=(elsewhere,))
-    assert selection.path_options() == f"--arch-path 'my arch' --scenario-path {shlex.quote(str(elsewhere))}"
+    selection = Selection(arch_path=(here,), scenario_path=(elsewhere,), mechanism_path=(here, elsewhere.parent))
+    assert shlex.split(selection.path_options()) == [
+        *("--arch-path", "my arch", "--scenario-path", str(elsewhere)),
+        *("--mechanism-path", "my arch", "--mechanism-path", str(elsewhere.parent)),
+    ]
 
 
 @pytest.mark.parametrize("content", [b'{"cells":"\xff"}', b'{"x":' + b"[" * 100_000], ids=["bytes", "deep"])

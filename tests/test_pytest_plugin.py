@@ -67,11 +67,14 @@ def test_without_a_marker_everything_is_booted(project):
             'arch="arm65"',
             ["*of test_a: unknown architecture 'arm65': did you mean arm64*valid are *ppc64le*"],
         ),
-        ('mechanism="stab"', ["*unknown mechanism 'stab': *valid are pointer, stub, relocated"]),
+        (
+            'mechanism="stab"',
+            ["*unknown mechanism 'stab': *valid are pointer, stub, relocated; mechanism-path adds others"],
+        ),
         ('engine="unicron"', ["*unknown engine 'unicron': *valid are unicorn, qemu-user, *:no-clmul*"]),
         (
             'archs="arm64"',
-            ["*'archs' is not expected; valid are, by name: arch, mechanism, engine, toolchain, source, timeout"],
+            ["*'archs' is not expected; valid are, by name: arch, mechanism, engine, toolchain, *, mechanism_path"],
         ),
         ('"arm64"', ["*'arm64' is not expected; valid are, by name: arch, *"]),
         ("toolchain='zig', arch='m68k'", ["*of test_a: nothing is selected: toolchain zig: m68k has gcc only"]),
@@ -144,7 +147,7 @@ def test_an_option_for_one_thing_leaves_profiles_alone(project):
     ("option", "words"),
     [
         ("--farm-arch=arm65", "ERROR: --farm-arch: unknown architecture 'arm65': did you mean arm64*"),
-        ("--farm-mechanism=x", "ERROR: --farm-mechanism: unknown mechanism 'x': valid are pointer, stub, relocated"),
+        ("--farm-mechanism=x", "ERROR: --farm-mechanism: unknown mechanism 'x': valid are pointer, stub, relocated; *"),
         ("--farm-arch=", "ERROR: --farm-arch: no architecture is named by '': *"),
         ("--farm-engine=gem5", "ERROR: --farm-engine: unknown engine 'gem5'*"),
     ],
@@ -162,6 +165,15 @@ def test_an_architecture_of_ones_own(project, edited_arch):
     result = project(source, "-v", f"--farm-arch-path={folder}", "--farm-arch=mine")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*test_a?mine/stub/zig/unicorn? PASSED*"])
+
+
+def test_a_mechanism_of_ones_own(project, mine):
+    source = '@pytest.mark.patchable(arch="arm64", mechanism="mine", engine="unicorn"{})\n'
+    source += "def test_a(patchable):\n    patchable.patch('fast')\n    assert patchable.call(1) == 3\n"
+    for given, options in ((f", mechanism_path={str(mine)!r}", []), ("", [f"--farm-mechanism-path={mine}"])):
+        result = project(source.format(given), "-v", *options)
+        result.assert_outcomes(passed=1)
+        result.stdout.fnmatch_lines(["*test_a?arm64/mine/zig/unicorn? PASSED*"])
 
 
 # What cannot run.

@@ -44,7 +44,7 @@ def test_the_live_guest_of_the_tour_does_what_its_comments_say(capsys):
     exec(compile(script, "README.md", "exec"), {})
     out = capsys.readouterr().out
     assert "whatever_0 as linked:" in out
-    assert "step 5: patch whatever_0 -> other, ok, depth 1" in out
+    assert "step 6: patch whatever_0 -> other, ok, depth 1" in out
 
 
 def test_the_test_of_the_tour_passes(pytester):

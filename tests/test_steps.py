@@ -15,6 +15,7 @@ from farm.errors import UsageError
 from farm.measure.fuzz import generate, source
 from farm.scenario import Call, Shape, Step, Target, check, layout, model, patch, prose, query, wire
 from farm.scenario.fields import LONG, Flag, Function, FunctionOrAll, Long, Member, Nested, Number, Offset
+from farm.scenario.promises import Fact, Promise
 from farm.scenario.steps import OPS, Cost, declare
 
 INTERPRETER = Path(__file__).parent.parent / "images" / "guest" / "interp.c"
@@ -25,7 +26,12 @@ NAMES = {Target.FAST: "the fast one", Target.OTHER: "the other one"}
 def probe(monkeypatch):
     """A step that is declared here alone, with a field of every kind."""
 
-    @declare(99, "Probe {function} and {whose} for {target}{off} with {x}, {times}, {loud}", events=5, text=True)
+    @declare(
+        99,
+        "Probe {function} and {whose} for {target}{off} with {x}, {times}, {loud}",
+        events=5,
+        needs=(Fact.POKES, Promise.REPORTS_FAILED_POKE),
+    )
     @dataclass(frozen=True, slots=True)
     class Probe(Step):
         function: Annotated[int, Function()]
@@ -56,7 +62,7 @@ def test_a_new_step_is_encoded_as_it_is_declared(probe):
 
 
 def test_the_guest_gets_the_number_of_a_new_step_and_another_hash(probe):
-    assert "#define OP_TAMPER 17\n#define OP_PROBE 99\n" in layout.header()
+    assert "#define OP_ORIGINAL 18\n#define OP_PROBE 99\n" in layout.header()
     layout.wire_hash.cache_clear()
     try:
         with_probe = layout.wire_hash()

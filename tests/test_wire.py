@@ -39,7 +39,7 @@ def words_of(program, order="<"):
 
 def instructions(words, depth=0):
     """Op, step and operands of each instruction, walked as the guest walks them: ``pc += pc[1]``."""
-    operands = dict.fromkeys(range(1, 18), 1) | {1: 8, 2: 3, 9: 0, 12: 0, 13: 0, 14: 4, 15: 0, 16: 2}
+    operands = dict.fromkeys(range(1, 19), 1) | {1: 8, 2: 3, 9: 0, 12: 0, 13: 0, 14: 4, 15: 0, 16: 2, 18: 3}
     pc = 0
     while pc < len(words):
         op, length = words[pc] & 0xFFFF, words[pc + 1]

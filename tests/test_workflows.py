@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from farm.guest import mechanisms
 from farm.results import forge
 from farm.run import plan, shards
 
@@ -207,10 +208,11 @@ SCENARIOS = (
 
 @pytest.fixture
 def project(edited_arch, tmp_path):
-    """Someone's repository: an architecture and a scenario of their own."""
+    """Someone's repository: an architecture, a mechanism and a scenario of their own."""
     folder = tmp_path / "project"
     folder.mkdir()
     shutil.copytree(edited_arch(("variant.arm64", "variant.mine"), name="arch_of_mine"), folder / "arch")
+    shutil.copytree(mechanisms.load()["pointer"].folder, folder / "mechanisms" / "ours")
     (folder / "mine.py").write_text(SCENARIO)
     tools = tmp_path / "tools"
     tools.mkdir()
@@ -355,6 +357,7 @@ class GitHub:
 
 MINE = {
     "arch-path": "arch",
+    "mechanism-path": "mechanisms",
     "arch": "mine",
     "scenario-path": "mine.py",
     "scenario": "BS-0*,BS-90",
@@ -373,7 +376,7 @@ def test_the_workflow_runs_the_cells_of_another_project_and_compares_them_with_i
     assert first.run() == GOOD, first.logs
     found = cells(first.artifacts / "patchfarm-results")
     assert {cell["variant"] for cell in found} == {"mine"}
-    assert {cell["mechanism"] for cell in found} == {"pointer", "stub", "relocated"}
+    assert {cell["mechanism"] for cell in found} == {"pointer", "stub", "relocated", "ours"}
     assert "mine_alone" in {cell["scenario"] for cell in found}
     assert {path.name for path in first.artifacts.iterdir()} == {
         *("patchfarm-plan", "patchfarm-shard-1-1-of-2", "patchfarm-shard-1-2-of-2", "patchfarm-results")
@@ -383,7 +386,7 @@ def test_the_workflow_runs_the_cells_of_another_project_and_compares_them_with_i
     assert set(installed) == {
         f"-m pip install --quiet patchfarm @ git+https://forge.example/OWNER/patchfarm@{'f' * 40}"
     }
-    assert first.summary.read_text().startswith("# patchfarm: all 30 cells that ran are as expected")
+    assert first.summary.read_text().startswith("# patchfarm: all 40 cells that ran are as expected")
 
     earlier = shutil.copytree(first.artifacts / "patchfarm-results", project.parent / "earlier_results")
     inputs = {**MINE, "shards": 0, "patchfarm": "patchfarm==1"}
@@ -430,7 +433,7 @@ def test_jobs_that_are_run_again_replace_what_they_left(project):
     jobs = forge.workflow["jobs"]
     assert forge.job("run", jobs["run"], entry)
     assert forge.job("merge", jobs["merge"], {}), forge.logs["merge"]
-    assert len(cells(forge.artifacts / "patchfarm-results")) == 30
+    assert len(cells(forge.artifacts / "patchfarm-results")) == 40
 
 
 def test_the_loss_of_every_artifact_is_annotated(project):
@@ -461,7 +464,9 @@ def test_a_run_without_an_earlier_one_says_so_and_goes_on(project, others, said)
     assert f"::warning::{said}: nothing to compare with" in forge.logs["plan"]
 
 
-@pytest.mark.parametrize("name", ["arch", "scenario", "arch-path", "scenario-path", "patchfarm", "name"])
+@pytest.mark.parametrize(
+    "name", ["arch", "scenario", "arch-path", "scenario-path", "mechanism-path", "patchfarm", "name"]
+)
 def test_no_input_is_run(project, name):
     evil = "x\"; touch pwned; $(touch pwned) `touch pwned` ' & touch pwned #"
     forge = GitHub(project, {**MINE, name: evil}, RUN="")
@@ -544,6 +549,7 @@ class GitLab:
 
 YOURS = {
     "arch-path": "arch",
+    "mechanism-path": "mechanisms",
     "scenario-path": "mine.py",
     "select": "--arch mine --scenario BS-0*,BS-90 --engine unicorn",
     "max-minutes": 1,
@@ -556,6 +562,7 @@ def test_the_template_runs_the_cells_of_another_project(project):
     assert all(ended.values()), forge.logs
     found = cells(forge.artifacts / "farm-merge" / "farm-out")
     assert {cell["variant"] for cell in found} == {"mine"}
+    assert "ours" in {cell["mechanism"] for cell in found}
     assert "mine_alone" in {cell["scenario"] for cell in found}
     assert "none earlier" in forge.logs["farm-merge"]
 

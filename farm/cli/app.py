@@ -44,6 +44,10 @@ COMMANDS = [
 ]
 
 
+#: Exit status of a command whose output nobody reads any more: that of SIGPIPE, as a shell counts.
+UNREAD = 141
+
+
 def flush_or_drop() -> None:
     """Write what is still to be written; where nobody is any more, as on a closed terminal, let it go.
 
@@ -56,6 +60,16 @@ def flush_or_drop() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+@contextlib.contextmanager
+def _unread() -> Iterator[None]:
+    """A context that ends quietly where nobody reads on, as of `farm list | head`; typer would call that a failure."""
+    try:
+        yield
+    except BrokenPipeError:
+        flush_or_drop()
+        raise typer.Exit(UNREAD) from None
+
+
 class _Commands(TyperGroup):
     """Lists the commands in the order in which one meets them, and gives one that was interrupted its exit status."""
 
@@ -63,11 +77,15 @@ class _Commands(TyperGroup):
         from farm.interrupts import interruptible, status_of
 
         try:
-            with interruptible():
+            with interruptible(), _unread():
                 return super().invoke(ctx)
         except KeyboardInterrupt as interrupt:
             flush_or_drop()
             raise typer.Exit(status_of(interrupt)) from None
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        with _unread():  # which shows the help
+            return super().make_context(*arguments, **options)
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(super().list_commands(ctx), key=COMMANDS.index)
@@ -98,6 +116,9 @@ ToolchainNames = Annotated[list[str] | None, names_option("Toolchains", "--toolc
 ScenarioNames = Annotated[list[str] | None, names_option("Scenarios, by id or name", "--scenario")]
 Tag = Annotated[list[str] | None, names_option("Tags of scenarios", "--tag")]
 ArchPath = Annotated[list[Path] | None, typer.Option(metavar="DIR", help="Folder with an arch.toml, or with several")]
+MechanismPath = Annotated[
+    list[Path] | None, typer.Option(metavar="DIR", help="Folder with a mechanism.toml, or with several")
+]
 ScenarioPath = Annotated[list[Path] | None, typer.Option(metavar="PATH", help="Python file, or folder, of scenarios")]
 CellName = Annotated[str, typer.Argument(metavar="CELL", help="VARIANT/MECHANISM/TOOLCHAIN/ENGINE/SCENARIO")]
 ControlName = Annotated[str | None, typer.Option(metavar="NAME", help="Plant this negative control")]
@@ -150,6 +171,7 @@ def selection_of(
     tag: list[str] | None,
     arch_path: list[Path] | None,
     scenario_path: list[Path] | None,
+    mechanism_path: list[Path] | None,
 ) -> Selection:
     """The selection that the selectors ask for."""
     from farm.run.plan import Selection
@@ -163,7 +185,15 @@ def selection_of(
         tag or (),
         resolved(arch_path),
         resolved(scenario_path),
+        resolved(mechanism_path),
     )
+
+
+def paths_of(
+    arch_path: list[Path] | None, scenario_path: list[Path] | None, mechanism_path: list[Path] | None
+) -> Selection:
+    """The selection of all that is known with these paths."""
+    return selection_of(None, None, None, None, None, None, arch_path, scenario_path, mechanism_path)
 
 
 def shard_of(plan: Plan, shard: str | None) -> Plan:
@@ -198,9 +228,9 @@ def control_of(name: str | None, plan: Plan) -> str | None:
         raise UnknownNameError("control", name, CONTROLS)
     control = CONTROLS[name]
     for cell in (planned.cell for planned in plan.cells):
-        variant = plan.variants[cell.variant]
-        if not control.applies(variant, cell.mechanism, variant.features(cell.engine)):
-            why = control.impossible(variant, cell.mechanism) or "the CPU of this engine is not one that it is about"
+        variant, mechanism = plan.variants[cell.variant], plan.mechanisms[cell.mechanism]
+        if not control.applies(variant, mechanism, variant.features(cell.engine)):
+            why = control.impossible(variant, mechanism) or "the CPU of this engine is not one that it is about"
             raise UsageError(f"control {name} cannot be planted in {cell}: {why}")
     return name
 

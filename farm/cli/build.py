@@ -11,6 +11,7 @@ from farm.cli.app import (
     ControlName,
     Jobs,
     Mechanism,
+    MechanismPath,
     ToolchainNames,
     app,
     selection_of,
@@ -24,21 +25,21 @@ def build(
     mechanism: Mechanism = None,
     toolchain: ToolchainNames = None,
     arch_path: ArchPath = None,
+    mechanism_path: MechanismPath = None,
     control: ControlName = None,
     jobs: Jobs = CPUS,
 ) -> None:
     from farm.guest import build as builds
-    from farm.guest import image, mechanisms
     from farm.guest.controls import CONTROLS
     from farm.run import plan as plans
 
     if control is not None and control not in CONTROLS:
         raise UnknownNameError("control", control, CONTROLS)
-    plan = plans.make(selection_of(arch, mechanism, None, toolchain, None, None, arch_path, None))
+    plan = plans.make(selection_of(arch, mechanism, None, toolchain, None, None, arch_path, None, mechanism_path))
     specs = dict.fromkeys(
-        image.Spec(plan.variants[p.cell.variant], p.cell.mechanism, p.cell.toolchain, control)
+        plan.spec(p.cell, control)
         for p in plan.cells
-        if not mechanisms.load()[p.cell.mechanism].missing(plan.variants[p.cell.variant])
+        if not plan.mechanisms[p.cell.mechanism].missing(plan.variants[p.cell.variant])
     )
     failures: list[FarmError] = []
     for spec, built in builds.images(list(specs), jobs).items():

@@ -14,6 +14,7 @@ from farm.cli.app import (
     EngineNames,
     Jobs,
     Mechanism,
+    MechanismPath,
     ScenarioNames,
     ScenarioPath,
     Tag,
@@ -44,6 +45,7 @@ def calibrate(
     scenario: ScenarioNames = None,
     tag: Tag = None,
     arch_path: ArchPath = None,
+    mechanism_path: MechanismPath = None,
     scenario_path: ScenarioPath = None,
     control: Annotated[list[str] | None, names_option("Negative controls", "--control")] = None,
     jobs: Jobs = CPUS,
@@ -55,7 +57,9 @@ def calibrate(
     from farm.report import calibration
     from farm.run import plan as plans
 
-    plan = plans.make(selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path))
+    plan = plans.make(
+        selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path, mechanism_path)
+    )
     names = plans.choose(control or (), list(CONTROLS), "control")
     folder = output_folder(output) if output else None
     with closing_engines(), workers(jobs) as pool:

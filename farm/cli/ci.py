@@ -16,6 +16,7 @@ from farm.cli.app import (
     EngineNames,
     Jobs,
     Mechanism,
+    MechanismPath,
     QuarantineFile,
     ScenarioNames,
     ScenarioPath,
@@ -26,6 +27,7 @@ from farm.cli.app import (
     console_for,
     number_option,
     output_folder,
+    paths_of,
     selection_of,
     status_of,
     write,
@@ -61,6 +63,7 @@ def plan(
     scenario: ScenarioNames = None,
     tag: Tag = None,
     arch_path: ArchPath = None,
+    mechanism_path: MechanismPath = None,
     scenario_path: ScenarioPath = None,
     kind: Annotated[
         Format, typer.Option("--format", help="A matrix, a child pipeline, or all that is known")
@@ -92,7 +95,9 @@ def plan(
         raise UsageError("--shards and --max-minutes: one of them decides how many jobs there are")
     if shards is not None and shards > divisions.LIMIT:
         raise UsageError(f"--shards {shards}: a forge runs at most {divisions.LIMIT} jobs of one matrix")
-    selection = selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path)
+    selection = selection_of(
+        arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path, mechanism_path
+    )
     quarantines.find(quarantine, selection)  # what every shard would refuse is refused here
     made = plans.make(selection)
     forge.some_work(made)
@@ -130,6 +135,7 @@ def plan(
 def merge(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="What the shards left, however deep")],
     arch_path: ArchPath = None,
+    mechanism_path: MechanismPath = None,
     scenario_path: ScenarioPath = None,
     output: Annotated[Path, typer.Option(metavar="DIR", help="Where the whole goes")] = Path("farm-out"),
     baseline: Annotated[
@@ -148,7 +154,7 @@ def merge(
     if any((output / journals.FILE).resolve() == path.resolve() for path in journals.files_in(folders)):
         raise UsageError(f"--output {output}: its {journals.FILE} is one of those to merge; name another folder")
     before, complaint = forge.baseline(baseline) if baseline else (None, None)
-    selection = selection_of(None, None, None, None, None, None, arch_path, scenario_path)
+    selection = paths_of(arch_path, scenario_path, mechanism_path)
     merged = merging.merge(folders, selection, mixed=allow_mixed)
     if complaint:
         typer.echo(complaint, err=True)

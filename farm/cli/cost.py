@@ -14,6 +14,7 @@ from farm.cli.app import (
     EngineNames,
     Jobs,
     JsonFlag,
+    MechanismPath,
     ToolchainNames,
     app,
     as_json,
@@ -33,6 +34,7 @@ def cost(
     engine: EngineNames = None,
     toolchain: ToolchainNames = None,
     arch_path: ArchPath = None,
+    mechanism_path: MechanismPath = None,
     jobs: Jobs = CPUS,
     json: JsonFlag = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="A table for a comment or a document")] = False,
@@ -44,7 +46,9 @@ def cost(
     from farm.run import plan as plans
 
     only_one(json=json, markdown=markdown)
-    plan = plans.make(selection_of(arch, ["pointer"], engine, toolchain, list(ANY_SCENARIO), None, arch_path, None))
+    plan = plans.make(
+        selection_of(arch, ["pointer"], engine, toolchain, list(ANY_SCENARIO), None, arch_path, None, mechanism_path)
+    )
     folder = output_folder(output) if output else None
     with closing_engines():
         costs = measure_all(plan, jobs)

@@ -16,6 +16,7 @@ from farm.cli.app import (
     Jobs,
     JsonFlag,
     Mechanism,
+    MechanismPath,
     ScenarioNames,
     ScenarioPath,
     Tag,
@@ -48,6 +49,7 @@ def coverage(
     scenario: ScenarioNames = None,
     tag: Tag = None,
     arch_path: ArchPath = None,
+    mechanism_path: MechanismPath = None,
     scenario_path: ScenarioPath = None,
     jobs: Jobs = CPUS,
     timeout: Timeout = 20.0,
@@ -61,7 +63,9 @@ def coverage(
     from farm.report import lcov
     from farm.run import plan as plans
 
-    plan = plans.make(selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path))
+    plan = plans.make(
+        selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path, mechanism_path)
+    )
     folder = output_folder(output)
     errors = console_for(stderr=True)
     with closing_engines(), Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:

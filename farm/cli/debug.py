@@ -12,12 +12,13 @@ from farm.cli.app import (
     ArchPath,
     CellName,
     ControlName,
+    MechanismPath,
     ScenarioPath,
     app,
     console_for,
     control_of,
     only_one,
-    resolved,
+    paths_of,
     timeout_option,
 )
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 def debug(
     cell: CellName,
     arch_path: ArchPath = None,
+    mechanism_path: MechanismPath = None,
     scenario_path: ScenarioPath = None,
     control: ControlName = None,
     print_only: Annotated[bool, typer.Option("--print", help="Only print the commands")] = False,
@@ -49,7 +51,7 @@ def debug(
     only_one(print=print_only, x=script is not None)
     if script is not None and not script.is_file():
         raise UsageError(f"-x {script}: no such file")
-    plan, planned = plans.one(cell, resolved(arch_path), resolved(scenario_path))
+    plan, planned = plans.one(cell, paths_of(arch_path, scenario_path, mechanism_path))
     control = control_of(control, plan)
     prepared = debugging.prepare(plan, planned.cell, control)
     gdb_path = debugging.find_gdb(gdb)

@@ -16,6 +16,7 @@ from farm.cli.app import (
     EngineNames,
     Jobs,
     Mechanism,
+    MechanismPath,
     ToolchainNames,
     app,
     ci_status,
@@ -42,6 +43,7 @@ def fuzz(
     engine: EngineNames = None,
     toolchain: ToolchainNames = None,
     arch_path: ArchPath = None,
+    mechanism_path: MechanismPath = None,
     seconds: Annotated[
         float | None,
         number_option("--seconds", "seconds", 0.1, 1e7, "How long, once the guests are built", show_default="10"),
@@ -62,7 +64,9 @@ def fuzz(
     from farm.measure.fuzz import hunt
     from farm.report import fuzz as reports
 
-    selection = hunt.select(selection_of(arch, mechanism, engine, toolchain, None, None, arch_path, None))
+    selection = hunt.select(
+        selection_of(arch, mechanism, engine, toolchain, None, None, arch_path, None, mechanism_path)
+    )
     seed = random.SystemRandom().randrange(1 << 32) if seed is None else seed
     seconds = 10.0 if seconds is None and programs is None else seconds
     console = console_for()

@@ -9,9 +9,11 @@ import typer
 from farm.cli.app import (
     ArchPath,
     JsonFlag,
+    MechanismPath,
     ScenarioPath,
     app,
     as_json,
+    paths_of,
 )
 from farm.errors import UsageError
 
@@ -26,6 +28,7 @@ def list_(
         ),
     ],
     arch_path: ArchPath = None,
+    mechanism_path: MechanismPath = None,
     scenario_path: ScenarioPath = None,
     controls: Annotated[
         bool, typer.Option("--controls", help="Of each scenario, the negative controls that turn it red")
@@ -34,7 +37,7 @@ def list_(
 ) -> None:
     from farm.cli.listing import brief, rows
 
-    listed = rows(what, tuple(arch_path or ()), tuple(scenario_path or ()))
+    listed = rows(what, paths_of(arch_path, scenario_path, mechanism_path))
     if controls:
         if what != "scenarios":
             raise UsageError(f"--controls: {what} have none; it goes with `farm list scenarios`")

@@ -12,23 +12,29 @@ from farm.errors import MissingToolError, UnknownNameError
 from farm.guest import arch_toml, bodies, mechanisms
 from farm.guest.call_sites import width
 from farm.guest.controls import CONTROLS
+from farm.guest.mechanisms import Mechanism
 from farm.guest.toolchain import TOOLCHAINS
 from farm.guest.variant import CallSiteForm, Variant
+from farm.run.plan import Selection
 from farm.suite.absent import ABSENT
 
 
-def rows(what: str, arch_path: tuple[Path, ...] = (), scenario_path: tuple[Path, ...] = ()) -> list[dict[str, Any]]:
-    """Everything of the kind ``what``.  Raises :class:`~farm.errors.UnknownNameError` if there is no such kind."""
+def rows(what: str, known: Selection) -> list[dict[str, Any]]:
+    """Everything of the kind ``what`` that ``known`` knows by its paths.
+
+    Raises :class:`~farm.errors.UnknownNameError` if there is no such kind.
+    """
+    made_by = mechanisms.load(known.mechanism_path)
     makers: dict[str, Callable[[], list[dict[str, Any]]]] = {
-        "variants": lambda: _variants(arch_path),
-        "mechanisms": _mechanisms,
+        "variants": lambda: _variants(known.arch_path, made_by),
+        "mechanisms": lambda: _mechanisms(known.arch_path, made_by),
         "baselines": _baselines,
         "engines": _engines,
-        "toolchains": lambda: _toolchains(arch_path),
-        "scenarios": lambda: _scenarios(scenario_path),
+        "toolchains": lambda: _toolchains(known.arch_path),
+        "scenarios": lambda: _scenarios(known.scenario_path, made_by),
         "controls": _controls,
-        "instructions": lambda: _instructions(arch_path),
-        "bodies": lambda: _bodies(arch_path),
+        "instructions": lambda: _instructions(known.arch_path, made_by),
+        "bodies": lambda: _bodies(known.arch_path),
     }
     if what not in makers:
         raise UnknownNameError("list", what, makers)
@@ -44,7 +50,10 @@ def brief(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _variants(arch_path: tuple[Path, ...]) -> list[dict[str, Any]]:
+_Mechanisms = dict[str, Mechanism]
+
+
+def _variants(arch_path: tuple[Path, ...], made_by: _Mechanisms) -> list[dict[str, Any]]:
     rows = []
     for v in arch_toml.load(arch_path).values():
         ready = _ready(v)
@@ -54,7 +63,7 @@ def _variants(arch_path: tuple[Path, ...]) -> list[dict[str, Any]]:
                 "architecture": v.architecture,
                 "bits": v.bits,
                 "byte_order": v.byte_order,
-                "mechanisms": [name for name, mechanism in mechanisms.load().items() if not mechanism.missing(v)],
+                "mechanisms": [name for name, mechanism in made_by.items() if not mechanism.missing(v)],
                 "toolchains": list(v.toolchain),
                 "engines": {name: _hole(engine, v) or ready for name, engine in engines().items()},
             }
@@ -79,8 +88,18 @@ def _ready(variant: Variant) -> str:
     return "ready"
 
 
-def _mechanisms() -> list[dict[str, Any]]:
-    return [{"name": name, "what": mechanism.what} for name, mechanism in mechanisms.load().items()]
+def _mechanisms(arch_path: tuple[Path, ...], made_by: _Mechanisms) -> list[dict[str, Any]]:
+    variants = arch_toml.load(arch_path).values()
+    return [
+        {
+            "name": name,
+            "what": mechanism.what,
+            "promises": sorted(map(str, mechanism.promises)),
+            "variants": [v.name for v in variants if not mechanism.missing(v)],
+            "folder": str(mechanism.folder),
+        }
+        for name, mechanism in made_by.items()
+    ]
 
 
 def _baselines() -> list[dict[str, Any]]:
@@ -89,7 +108,7 @@ def _baselines() -> list[dict[str, Any]]:
     return [{"name": name, "what": what} for name, what in BASELINES.items()]
 
 
-def _instructions(arch_path: tuple[Path, ...]) -> list[dict[str, Any]]:
+def _instructions(arch_path: tuple[Path, ...], made_by: _Mechanisms) -> list[dict[str, Any]]:
     """The instruction that each mechanism changes on each variant, with which store, and how far it reaches."""
     rows = []
 
@@ -98,7 +117,7 @@ def _instructions(arch_path: tuple[Path, ...]) -> list[dict[str, Any]]:
         rows.append(dict(zip(names, (variant, mechanism, instruction, store, reach), strict=True)))
 
     for v in arch_toml.load(arch_path).values():
-        for name, mechanism in mechanisms.load().items():
+        for name, mechanism in made_by.items():
             if mechanism.missing(v):
                 continue
             if mechanism.redirects:
@@ -165,14 +184,14 @@ def _toolchains(arch_path: tuple[Path, ...]) -> list[dict[str, Any]]:
     return rows
 
 
-def _scenarios(scenario_path: tuple[Path, ...]) -> list[dict[str, Any]]:
+def _scenarios(scenario_path: tuple[Path, ...], made_by: _Mechanisms) -> list[dict[str, Any]]:
     scenarios = [
         {
             "name": s.name,
             "id": s.id,
             "title": s.title,
             "detects": sorted(map(str, s.detects)),
-            "mechanisms": [name for name, mechanism in mechanisms.load().items() if not mechanism.cannot_run(s)],
+            "mechanisms": [name for name, mechanism in made_by.items() if not mechanism.cannot_run(s)],
             "tags": sorted(s.tags),
             "bugs": list(s.bugs),
             "controls": [c.name for c in CONTROLS.values() if c.defect in s.detects],

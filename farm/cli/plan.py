@@ -12,6 +12,7 @@ from farm.cli.app import (
     EngineNames,
     JsonFlag,
     Mechanism,
+    MechanismPath,
     ScenarioNames,
     ScenarioPath,
     Tag,
@@ -20,6 +21,7 @@ from farm.cli.app import (
     selection_of,
     shard_of,
 )
+from farm.text import counted
 
 
 @app.command(
@@ -33,13 +35,16 @@ def plan(
     scenario: ScenarioNames = None,
     tag: Tag = None,
     arch_path: ArchPath = None,
+    mechanism_path: MechanismPath = None,
     scenario_path: ScenarioPath = None,
     shard: Annotated[str | None, typer.Option(metavar="K/N", help="Only one part of the plan")] = None,
     json: JsonFlag = False,
 ) -> None:
     from farm.run import plan as plans
 
-    selection = selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path)
+    selection = selection_of(
+        arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path, mechanism_path
+    )
     made = shard_of(plans.make(selection), shard)
     if json:
         typer.echo(made.json().decode())
@@ -47,4 +52,4 @@ def plan(
     for planned in made.cells:
         typer.echo(f"{planned.cell}" + (f"  {planned.verdict}: {planned.reason}" if planned.verdict else ""))
     holes = sum(planned.verdict is not None for planned in made.cells)
-    typer.echo(f"{len(made.cells)} cells, {len(made.cells) - holes} to run")
+    typer.echo(f"{counted(len(made.cells), 'cell')}, {len(made.cells) - holes} to run")

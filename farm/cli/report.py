@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from farm.cell import Planned
-from farm.cli.app import ArchPath, ScenarioPath, app, console_for, resolved, status_of, write_reports
+from farm.cli.app import (
+    ArchPath,
+    MechanismPath,
+    ScenarioPath,
+    app,
+    console_for,
+    paths_of,
+    status_of,
+    write_reports,
+)
 from farm.errors import FarmError, UsageError
+from farm.text import counted
 
 if TYPE_CHECKING:
     from farm.run.journal import Run
@@ -20,6 +30,7 @@ if TYPE_CHECKING:
 def report(
     output: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with results.jsonl")] = Path("farm-out"),
     arch_path: ArchPath = None,
+    mechanism_path: MechanismPath = None,
     scenario_path: ScenarioPath = None,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Explain every failure")] = False,
 ) -> None:
@@ -38,7 +49,7 @@ def report(
     missing = _completed(output / plans.FILE, header, results, complaints) or bool(unfinished)
     for complaint in complaints:
         typer.echo(complaint, err=True)
-    selection = plans.Selection(arch_path=resolved(arch_path), scenario_path=resolved(scenario_path))
+    selection = paths_of(arch_path, scenario_path, mechanism_path)
     scenarios, variants = suite.load(selection.scenario_path), arch_toml.load(selection.arch_path)
     plan = plans.Plan(tuple(Planned(result.cell) for result in results), scenarios, variants, selection)
     write_reports(results, plan, header, output, complaints)
@@ -65,7 +76,8 @@ def _completed(path: Path, header: Run, results: list[Result], complaints: list[
     with_result = {result.cell for result in results}
     missing = [each.cell for each in planned if each.cell not in with_result]
     if missing:
-        complaints.append(f"{len(missing):,} planned cells have no result, first {missing[0]}; --resume runs them")
+        number = counted(len(missing), "planned cell has", "planned cells have")
+        complaints.append(f"{number} no result, first {missing[0]}; --resume runs them")
     results += map(lost, missing)
     order = {each.cell: number for number, each in enumerate(planned)}
     results.sort(key=lambda result: order.get(result.cell, len(order)))

@@ -20,6 +20,7 @@ from farm.cli.app import (
     EngineNames,
     Jobs,
     Mechanism,
+    MechanismPath,
     QuarantineFile,
     ScenarioNames,
     ScenarioPath,
@@ -43,6 +44,7 @@ from farm.cli.app import (
 from farm.cli.history import remember
 from farm.errors import ExhaustedError, FarmError, MissingToolError, UnknownNameError, UsageError, exhausted
 from farm.processes import telling
+from farm.text import counted
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -98,6 +100,7 @@ def run(
     scenario: ScenarioNames = None,
     tag: Tag = None,
     arch_path: ArchPath = None,
+    mechanism_path: MechanismPath = None,
     scenario_path: ScenarioPath = None,
     jobs: Jobs = CPUS,
     timeout: Timeout = 5.0,
@@ -127,7 +130,9 @@ def run(
     from farm.run import quarantine as quarantines
 
     began = time.perf_counter()
-    selection = selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path)
+    selection = selection_of(
+        arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path, mechanism_path
+    )
     only_one(x=first_failure, max_failures=max_failures)
     limit = 1 if first_failure else max_failures
     selectors = ("arch", "mechanism", "engine", "toolchain", "scenario", "tag")
@@ -274,7 +279,8 @@ def _execute(
             close_engines()
         left_out = ""
         if max_failures and (left := len(plan.cells) - len(journal.results)):
-            left_out = f"--max-failures {max_failures}: {left:,} cells were not run; --resume runs them"
+            number = counted(left, "cell was", "cells were")
+            left_out = f"--max-failures {max_failures}: {number} not run; --resume runs them"
             plan = replace(plan, cells=tuple(p for p in plan.cells if p.cell in journal.results))
         else:
             journal.finish(plan)

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from farm.cli.app import ArchPath, CellName, JsonFlag, ScenarioPath, app, console_for, resolved, status_of
+from farm.cli.app import (
+    ArchPath,
+    CellName,
+    JsonFlag,
+    MechanismPath,
+    ScenarioPath,
+    app,
+    console_for,
+    paths_of,
+    status_of,
+)
 from farm.errors import FarmError
 
 if TYPE_CHECKING:
@@ -19,6 +29,7 @@ def show(
     cell: CellName,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with results.jsonl")] = Path("farm-out"),
     arch_path: ArchPath = None,
+    mechanism_path: MechanismPath = None,
     scenario_path: ScenarioPath = None,
     json: JsonFlag = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Every event of a long trace")] = False,
@@ -31,15 +42,14 @@ def show(
     from farm.run import journal as journals
     from farm.run import plan as plans
 
-    arches, suites = resolved(arch_path), resolved(scenario_path)
-    selection = plans.Selection(arch_path=arches, scenario_path=suites)
-    known = plans.Plan((), suite.load(suites), arch_toml.load(arches), selection)
+    selection = paths_of(arch_path, scenario_path, mechanism_path)
+    known = plans.Plan((), suite.load(selection.scenario_path), arch_toml.load(selection.arch_path), selection)
     recorded = journals.read(folder / journals.FILE)
     for complaint in recorded.complaints:
         typer.echo(complaint, err=True)
     matching = reports.find([*recorded.results, *recorded.unfinished], cell, known)
     if not matching:
-        raise _absent(plans.named(cell, arches, suites), cell, folder)
+        raise _absent(plans.named(cell, selection), cell, folder)
     console = console_for()
     for number, result in enumerate(matching):
         if json:

@@ -11,12 +11,13 @@ from farm.cli.app import (
     CellName,
     ControlName,
     JsonFlag,
+    MechanismPath,
     ScenarioPath,
     app,
     close_engines,
     console_for,
     control_of,
-    resolved,
+    paths_of,
 )
 
 _ITEMS = 2000  # of a trace, by default
@@ -26,6 +27,7 @@ _ITEMS = 2000  # of a trace, by default
 def trace(
     cell: CellName,
     arch_path: ArchPath = None,
+    mechanism_path: MechanismPath = None,
     scenario_path: ScenarioPath = None,
     control: ControlName = None,
     whole: Annotated[bool, typer.Option("--all", help="Fold nothing")] = False,
@@ -40,7 +42,7 @@ def trace(
     from farm.report import trace as listing
     from farm.run import plan as plans
 
-    plan, planned = plans.one(cell, resolved(arch_path), resolved(scenario_path))
+    plan, planned = plans.one(cell, paths_of(arch_path, scenario_path, mechanism_path))
     control = control_of(control, plan)
     if limit is None and not whole:
         limit = _ITEMS

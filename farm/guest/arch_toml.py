@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,7 @@ class _Source:
         derived = {
             "name": self.name,
             "architecture": printable(self.path.parent.name),
+            "siblings": (),
             "folder": self.path.parent,
             "toolchain": {name: toolchains[name] for name in _TOOLCHAIN_TABLES if name in toolchains},
             "engine": dict(sorted({**engines, **unavailable}.items())),
@@ -119,7 +120,7 @@ def load_folder(folder: Path) -> list[Variant]:
     path = folder / "arch.toml"
     common, tables = _read(path)
     sources = [_Source.of(path, name, table, common) for name, table in tables.items()]
-    variants = [source.variant() for source in sources]
+    variants = [replace(source.variant(), siblings=tuple(tables)) for source in sources]
     for key, value in _walk(common):
         if not isinstance(value, dict) and not any(source.inherits(key) for source in sources):
             raise BackendError(f"{path}: common.{key}: no variant has it, for each says otherwise; leave it out here")

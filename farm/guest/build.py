@@ -12,7 +12,8 @@ The cache::
     images/KEY/guest.elf
     objects/KEY.o
 
-Nothing in it is believed before its hash is checked; what has a wrong one is built anew.
+Nothing in it is believed before its hash is checked; what has a wrong one is built anew.  What nobody uses any more
+goes in time (:mod:`farm.guest.tidy`).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ import msgspec
 
 from farm import paths, processes
 from farm.errors import BuildError, ImageError, OutputError, exhausted
-from farm.guest import inputs, link, mechanisms
+from farm.guest import inputs, link, mechanisms, tidy
 from farm.guest.call_sites import CallSite
 from farm.guest.controls import CONTROLS
 from farm.guest.image import DESCRIPTION, ELF, Image, Spec, describe, described
@@ -97,6 +98,8 @@ def _compile_flags(spec: Spec, source: Path, generated: Path) -> list[str]:
     if place := TOOLCHAINS[spec.toolchain].place():
         flags.append(f"-ffile-prefix-map={place}={spec.toolchain}")
     flags += [f"-I{generated}", f"-I{spec.variant.folder}", f"-I{data / 'guest'}", f"-I{mechanisms.common()}", *own]
+    if spec.made_by.bytes:
+        flags.append(f"-DMECHANISM_BYTES={spec.made_by.bytes}")
     if spec.foreign and own:
         flags.append(f"-ffile-prefix-map={spec.foreign.folder}=mechanism")
     if spec.source:
@@ -123,7 +126,9 @@ def _host(modules: tuple[str, ...]) -> bytes:
 @functools.lru_cache(maxsize=256)
 def _settings(variant: Variant, toolchain: str) -> str:
     """Settings of an ``arch.toml`` that can change an image."""
-    return repr(replace(variant, folder=Path(), toolchain={toolchain: variant.toolchain[toolchain]}, engine={}))
+    return repr(
+        replace(variant, siblings=(), folder=Path(), toolchain={toolchain: variant.toolchain[toolchain]}, engine={})
+    )
 
 
 def _request(spec: Spec, files: Files) -> str:
@@ -192,7 +197,9 @@ def images(specs: list[Spec], workers: int | None = None) -> dict[Spec, Image | 
             return error
 
     with processes.workers(workers or os.cpu_count() or 1) as pool:
-        return dict(zip(specs, pool.map(attempt, specs), strict=True))
+        made = dict(zip(specs, pool.map(attempt, specs), strict=True))
+    tidy.tidy()
+    return made
 
 
 def kept(spec: Spec, files: Files | None = None) -> Image | None:
@@ -209,6 +216,8 @@ def kept(spec: Spec, files: Files | None = None) -> Image | None:
             loaded = _load(folder, record.built[identity])
             if (loaded.key, *_asked(loaded)) != (identity, *_asked(spec)):
                 raise ImageError(f"image {folder} is another: {loaded.variant}/{loaded.mechanism}/{loaded.toolchain}")
+            tidy.used(folder)
+            tidy.used(_made(request))
             return loaded
     return None
 
@@ -359,6 +368,8 @@ def _kept_object(made: Path, request: bytes, places: Places) -> tuple[Path, set[
         if identity in record.built and path.is_file():
             if inputs.digest_of(path) != record.built[identity]:
                 raise ImageError(f"object {path} has a wrong hash")
+            tidy.used(path)
+            tidy.used(made)
             return path, set(record.inputs)
     return None
 

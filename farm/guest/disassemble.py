@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from farm.errors import ImageError
-from farm.guest import mechanisms
 from farm.scenario import FUNCTIONS
 
 if TYPE_CHECKING:
     from farm.guest.image import Image
-    from farm.guest.variant import Variant
+    from farm.guest.mechanisms import Mechanism
+from farm.guest.variant import Variant
 
 _MODES = {"little": "LITTLE_ENDIAN", "big": "BIG_ENDIAN"}
 
@@ -160,7 +160,7 @@ def listing(blocks: Iterable[Block]) -> list[str]:
 
 def patched(
     variant: Variant,
-    mechanism: str,
+    mechanism: Mechanism | None,
     start: int,
     before: bytes,
     after: bytes | None,
@@ -171,6 +171,7 @@ def patched(
 ) -> list[Block]:
     """The patched bytes (at ``start``) of every function that changed, before and after, and of ``focus`` in any case.
 
+    ``mechanism`` is None if it is another farm's.
     ``when`` says when ``after`` was read; lines that differ are marked.  Names are those of ``image``.
     """
     size = len(before) // len(FUNCTIONS)
@@ -193,9 +194,8 @@ def patched(
     return blocks or [Block("no patched byte differs from the linked image")]
 
 
-def _lines(variant: Variant, mechanism: str, data: bytes, address: int, image: Image | None) -> list[str]:
-    described = mechanisms.load().get(mechanism)  # None: another farm's
-    if described and not described.pokes:
+def _lines(variant: Variant, mechanism: Mechanism | None, data: bytes, address: int, image: Image | None) -> list[str]:
+    if mechanism and not mechanism.pokes:
         whole = data[: len(data) // variant.word_size * variant.word_size]
         return [_line(variant, pointer) for pointer in pointers(variant, whole, address, image)]
     return [_line(variant, part) for part in parts(variant, data, address, image)]

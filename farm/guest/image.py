@@ -112,6 +112,11 @@ class Spec:
         """The mechanism that :attr:`mechanism` names."""
         return self.foreign or mechanisms.load()[self.mechanism]
 
+    @classmethod
+    def of(cls, variant: Variant, mechanism: Mechanism, toolchain: str, control: str | None = None) -> Spec:
+        """The specification of a guest of ``mechanism``, whoever's it is."""
+        return cls(variant, mechanism.name, toolchain, control, foreign=mechanism if mechanism.foreign else None)
+
     def __str__(self) -> str:
         planted = f" with {self.control}" if self.control else " with baselines" if self.baselines else ""
         return f"{self.variant.name}/{self.mechanism}/{self.toolchain}{planted}"

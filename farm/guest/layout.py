@@ -29,12 +29,15 @@ _DIGESTED = ("text", "sites", "stub", "state")
 
 
 class Stubs(NamedTuple):
-    """Layout of stubs that the guest was compiled with, in bytes; all but the first are 0 where there are no stubs."""
+    """Layout of stubs that the guest was compiled with, in bytes; all but the first are 0 where there are no stubs.
+
+    Of a mechanism whose functions have a size of their own (``bytes``), the farm knows word and slot as little.
+    """
 
     function_alignment: int
     size: int  #: of one
     word: int  #: from the stub's first instruction
-    word_size: int  #: 0: a patchable function is no stub
+    word_size: int
     slot: int  #: likewise; 0: it has none
 
 
@@ -243,11 +246,11 @@ def _stubs(guest: Linked) -> Iterator[str]:
     if not guest.pokes:
         return
     if not stubs.size or stubs.size & stubs.size - 1 or region.start % stubs.size:
-        yield f"stub_start at {region.start:#x} is not a multiple of MECHANISM_BYTES ({stubs.size}), a power of two"
+        yield f"stub_start at {region.start:#x} is not a multiple of ARCH_STUB_BYTES ({stubs.size}), a power of two"
         return
     if len(region) != (-(-stubs.size * len(FUNCTIONS) // 16)) * 16:
         yield (
-            f"section .stub has {len(region)} bytes, and {len(FUNCTIONS)} stubs of MECHANISM_BYTES ({stubs.size}) have "
+            f"section .stub has {len(region)} bytes, and {len(FUNCTIONS)} stubs of ARCH_STUB_BYTES ({stubs.size}) have "
             f"{stubs.size * len(FUNCTIONS)}"
         )
     for number in range(len(FUNCTIONS)):

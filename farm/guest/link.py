@@ -47,7 +47,7 @@ def fill(path: Path, name: str, variant: Variant, mechanism: Mechanism) -> tuple
 
     start, size = patched({symbol: guest.address(symbol) for symbol in SYMBOLS}, mechanism.patches)
     what = "section .stub" if mechanism.pokes else "section .data.pointers"
-    put(what, guest.bytes_at(start, size), "farm_pristine", "PATCHED_BYTES for each function")
+    put(what, guest.bytes_at(start, size), "farm_pristine", "ARCH_STUB_BYTES for each function")
     module = guest.region("module")
     put(
         "section .module",

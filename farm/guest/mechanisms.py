@@ -31,6 +31,7 @@ SHARED, SHARED_IF_TEXT, SHARED_IF_SITES = ("layer.c", "target.c"), ("text.c",), 
 
 _FIRST = ("pointer", "stub", "relocated")  # of the farm's own, which come by name
 _OPTIONAL = "?"
+_LIBC = "libc.c"  # among the sources of a mechanism that wants a C library's headers
 _VARIABLE = re.compile(r"\$\{(\w*)\}")
 
 
@@ -67,6 +68,11 @@ class Mechanism:
     lacks: Mapping[str, str] = field(default_factory=dict, hash=False)  #: why a promise is not made, a fact not so
     patched: Patched | None = None  #: None: what ``arch.toml`` says of the stub
     environment: Mapping[str, str] = field(default_factory=dict, hash=False)  #: variables: what each is, how to get it
+
+    @property
+    def foreign(self) -> bool:
+        """It is none of the farm's own."""
+        return self.folder.parent != common().parent
 
     @property
     def pokes(self) -> bool:
@@ -129,6 +135,7 @@ class Mechanism:
         if source.is_relative_to(common()):
             return flags
         folders = [self.folder / variant.architecture, self.folder, *(self.folder / name for name in self.include)]
+        folders += [common() / "include"] if _LIBC in self.sources else []
         flags += [f"-I{folder}" for folder in folders if folder.is_dir()]
         return [*flags, *(("-w", "-Wno-error") if self.warnings == "foreign" else ()), *self.flags]
 
@@ -138,12 +145,11 @@ class Mechanism:
         defines |= {f"PROMISES_{_macro(promise)}": "1" for promise in sorted(self.promises)}
         defines |= {f"FUNCTIONS_{_macro(self.functions)}": "1", f"PATCHES_{_macro(self.patches)}": "1"}
         defines |= {"MECHANISM_TEXT": self.region} if self.region else {}
-        defines |= {"MECHANISM_BYTES": str(self.bytes)} if self.bytes else {}
         return defines | ({"MECHANISM_ALIAS": "1"} if self.alias else {})
 
     def missing(self, variant: Variant) -> str | None:
         """None if the mechanism exists on ``variant``, else the reason why not."""
-        if self.variants and not any(_fits(pattern, variant) for pattern in self.variants):
+        if self.variants and not any(fits(pattern, variant) for pattern in self.variants):
             return f"{self.name} is not made for {variant.name}: its {FILE} names {', '.join(self.variants)}"
         required = [name for name in self.architecture if not name.endswith(_OPTIONAL)]
         absent = [name for name in required if not self._supplied(name, variant).is_file()]
@@ -165,14 +171,30 @@ def common() -> Path:
 
 
 @functools.cache
-def load() -> dict[str, Mechanism]:
-    """Every mechanism by name.
+def load(extra: tuple[Path, ...] = ()) -> dict[str, Mechanism]:
+    """Every mechanism by name: the farm's own, then those in ``extra`` folders.
+
+    An extra folder is one mechanism, or holds several.
 
     Raises :class:`~farm.errors.BackendError` with file and key if one cannot be used.
     """
-    folder = common().parent
-    others = sorted({path.parent.name for path in folder.glob(f"*/{FILE}")}.difference(_FIRST))
-    return {name: read(folder / name) for name in (*_FIRST, *others)}
+    house = common().parent
+    others = sorted({path.parent.name for path in house.glob(f"*/{FILE}")}.difference(_FIRST))
+    folders = [house / name for name in (*_FIRST, *others)]
+    for path in extra:
+        inner = [path] if (path / FILE).exists() else [toml.parent for toml in sorted(path.glob(f"*/{FILE}"))]
+        if not inner:
+            raise BackendError(f"{path}: no {FILE} there, nor in a folder below it")
+        folders += inner
+    mechanisms: dict[str, Mechanism] = {}
+    for made in map(read, folders):
+        if made.name in mechanisms:
+            raise BackendError(
+                f"{made.folder / FILE}: {made.name}: already the name of {mechanisms[made.name].folder}; a mechanism "
+                "is called as its folder is"
+            )
+        mechanisms[made.name] = made
+    return mechanisms
 
 
 def read(folder: Path) -> Mechanism:
@@ -224,8 +246,13 @@ def _expanded(made: Mechanism, wrong: Complaint) -> Mechanism:
     return replace(made, sources=sources, include=include, flags=flags)
 
 
-def _fits(pattern: str, variant: Variant) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for name in (variant.name, variant.architecture))
+def fits(pattern: str, variant: Variant) -> bool:
+    """``pattern``, one of :attr:`Mechanism.variants`, is or fits the name of ``variant`` or of its architecture.
+
+    As in a selection, the name of a variant is itself before it is an architecture's.
+    """
+    of_architecture = pattern not in variant.siblings and fnmatch.fnmatchcase(variant.architecture, pattern)
+    return of_architecture or fnmatch.fnmatchcase(variant.name, pattern)
 
 
 def _macro(name: str) -> str:

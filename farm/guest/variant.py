@@ -185,6 +185,7 @@ class Variant:
 
     name: str
     architecture: str
+    siblings: tuple[str, ...] = ()  #: names of the architecture's variants, its own among them
     folder: Path
     machine: int  #: ELF ``e_machine``
     bits: Literal[32, 64]

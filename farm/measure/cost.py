@@ -13,18 +13,19 @@ on data.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 
 from farm.engines import TellsPath, engine_named
 from farm.errors import FarmError
-from farm.guest import build, image, mechanisms
+from farm.guest import build, image
 from farm.guest.call_sites import survey
 from farm.guest.elf import bytes_at
 from farm.guest.image import Image
+from farm.guest.mechanisms import Mechanism
 from farm.guest.toolchain import TOOLCHAINS
 from farm.guest.variant import Variant
 from farm.processes import workers
@@ -46,13 +47,6 @@ BASELINES = {
     "branch": "a flag and direct calls, as Zinc chose",
     "retpoline": "dispatch, compiled with retpolines, where the compiler has them",
 }
-_MECHANISMS = (
-    ("pointer", "fast"),
-    ("stub", "fast"),
-    ("relocated", "fast"),
-    ("stub", "far"),
-    ("relocated", "far"),
-)
 
 
 class CostError(FarmError):
@@ -64,7 +58,7 @@ class Way:
     """One way to call."""
 
     name: str
-    mechanism: str  #: of the guest
+    mechanism: Mechanism  #: of the guest
     baseline: int | None  #: its number, or None: the mechanism's own call site
     target: str
 
@@ -84,16 +78,20 @@ class Way:
             return build.has_retpoline(variant, toolchain)
         if self.target == "far" and variant.branch_range is None:
             return False
-        return mechanisms.load()[self.mechanism].missing(variant) is None
+        return self.mechanism.missing(variant) is None
 
     def spec(self, variant: Variant, toolchain: str) -> image.Spec:
-        return image.Spec(variant, self.mechanism, toolchain, baselines=self.baseline is not None)
+        return replace(image.Spec.of(variant, self.mechanism, toolchain), baselines=self.baseline is not None)
 
 
-WAYS = (
-    *(Way(name, "pointer", number, "fast") for number, name in enumerate(BASELINES)),
-    *(Way(name if target == "fast" else f"{name} far", name, None, target) for name, target in _MECHANISMS),
-)
+def ways(known: Mapping[str, Mechanism]) -> list[Way]:
+    """The baselines, then every mechanism; one that stores to code also with a target out of a near jump's reach."""
+    poking = [mechanism for mechanism in known.values() if mechanism.pokes]
+    return [
+        *(Way(name, known["pointer"], number, "fast") for number, name in enumerate(BASELINES)),
+        *(Way(mechanism.name, mechanism, None, "fast") for mechanism in known.values()),
+        *(Way(f"{mechanism.name} far", mechanism, None, "far") for mechanism in poking),
+    ]
 
 
 class Cost(msgspec.Struct, frozen=True):
@@ -116,6 +114,11 @@ class Cost(msgspec.Struct, frozen=True):
         """Instructions that ``way`` executes beyond those of a direct call."""
         count, direct = self.instructions.get(way), self.instructions.get("direct")
         return None if count is None or direct is None else count - direct
+
+
+def measured_ways(costs: Iterable[Cost]) -> list[str]:
+    """Names of the ways to call that any of ``costs`` has a number for."""
+    return list(dict.fromkeys(way for cost in costs for way, count in cost.instructions.items() if count is not None))
 
 
 def per_call(path: Iterable[int], built: Image, variant: Variant, way: Way) -> int:
@@ -152,13 +155,14 @@ def _start(address: int, content: bytes, built: Image, variant: Variant) -> int:
     return address
 
 
-def measure(variant: Variant, toolchain: str, engine: str) -> Cost:
-    """The cost of every way to call on ``variant``.
+def measure(variant: Variant, toolchain: str, engine: str, known: Mapping[str, Mechanism]) -> Cost:
+    """The cost of every way to call on ``variant``, by the mechanisms in ``known``.
 
     Raises :class:`~farm.errors.FarmError` if a guest cannot be built or does not do what it should.
     """
     counts = {
-        way.name: _measure(variant, toolchain, engine, way) if way.exists(variant, toolchain) else None for way in WAYS
+        way.name: _measure(variant, toolchain, engine, way) if way.exists(variant, toolchain) else None
+        for way in ways(known)
     }
     note = ""
     if counts["relocated"] is not None:
@@ -208,12 +212,12 @@ def measure_all(plan: Plan, jobs: int) -> list[Cost]:
         if pair not in chosen:
             return Cost(*pair, reason="; ".join(dict.fromkeys(holes[pair])))
         try:
-            return measure(plan.variants[pair[0]], pair[1], chosen[pair])
+            return measure(plan.variants[pair[0]], pair[1], chosen[pair], plan.mechanisms)
         except FarmError as error:
             return Cost(*pair, reason=str(error), failed=True)
 
-    ways = ((plan.variants[name], toolchain, way) for name, toolchain in chosen for way in WAYS)
-    specs = dict.fromkeys(way.spec(variant, tool) for variant, tool, way in ways if way.exists(variant, tool))
+    able = ((plan.variants[name], toolchain, way) for name, toolchain in chosen for way in ways(plan.mechanisms))
+    specs = dict.fromkeys(way.spec(variant, tool) for variant, tool, way in able if way.exists(variant, tool))
     build.images(list(specs), jobs)
     with workers(jobs) as pool:
         return list(pool.map(one, holes))

@@ -36,7 +36,7 @@ from farm import paths
 from farm.cell import Cell, Verdict
 from farm.engines.qemu_user import QEMU_USER, bare
 from farm.errors import FarmError, Missing, MissingToolError, UsageError
-from farm.guest import elf, image
+from farm.guest import elf
 from farm.guest.image import Image
 from farm.guest.variant import ENCODERS, Variant
 from farm.processes import Process
@@ -112,7 +112,7 @@ def prepare(plan: Plan, cell: Cell, control: str | None = None) -> Prepared:
     if planned.verdict is Verdict.NOT_APPLICABLE:
         raise FarmError(f"{cell} cannot be debugged: {planned.reason}")
     variant = plan.variants[cell.variant]
-    spec = image.Spec(variant, cell.mechanism, cell.toolchain, control)
+    spec = plan.spec(cell, control)
     bench = Bench.of(spec, planned.cell.engine, TIMEOUT, plan.selection.path_options(), kept=True)
     built, scenario = bench.image, plan.scenarios[cell.scenario]
     program = bench.encode(scenario)

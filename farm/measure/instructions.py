@@ -161,7 +161,7 @@ def trace(
     if first is not None and first >= steps:
         raise UsageError(f"step {first}: {scenario.name} has steps 0 to {steps - 1}")
     variant = plan.variants[cell.variant]
-    spec = image.Spec(variant, cell.mechanism, cell.toolchain, control)
+    spec = plan.spec(cell, control)
     bench, recording, reply = _record(plan, cell, spec)
     result = bench.judged(scenario, reply)
     stream = _Reader(bench.image, variant, recording, whole=whole).items()

@@ -52,12 +52,12 @@ def work(plan: Plan, names: Sequence[str]) -> list[tuple[Control, Batch]]:
         cell = planned.cell
         if planned.verdict is not None:
             continue
-        variant = plan.variants[cell.variant]
+        variant, mechanism = plan.variants[cell.variant], plan.mechanisms[cell.mechanism]
         for name in names:
             control = CONTROLS[name]
             claims = control.defect in plan.scenarios[cell.scenario].detects
-            if claims and control.applies(variant, cell.mechanism, variant.features(cell.engine)):
-                spec = image.Spec(variant, cell.mechanism, cell.toolchain, name)
+            if claims and control.applies(variant, mechanism, variant.features(cell.engine)):
+                spec = plan.spec(cell, name)
                 cells_by_batch.setdefault((name, spec, cell.engine), []).append(cell)
     return [
         (

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from farm.guest.controls import CONTROLS, UNPLANTED
+from farm.guest.mechanisms import Mechanism
 from farm.prove.calibrate import Finding
 from farm.report import uncontrolled
 from farm.report.table import Field, Table
 from farm.report.text import printable
+from farm.text import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,7 +37,7 @@ def table(findings: Sequence[Finding], plan: Plan, names: Sequence[str]) -> Tabl
         *wrong,
         *_impossible(plan, names),
         *uncontrolled([finding.result for finding in findings], plan),
-        f"{len(findings):,} findings, {len(wrong):,} not as claimed",
+        f"{counted(len(findings), 'finding')}, {len(wrong):,} not as claimed",
     )
     caption = "noticed / cells whose scenario claims to detect it"
     return Table(NAME, NAME, caption, ("control", "defect", *engines), tuple(rows), notes)
@@ -87,13 +89,13 @@ def _impossible(plan: Plan, names: Sequence[str]) -> list[str]:
                 where.setdefault((name, reason), []).append(variant.name)
     lines = [f"{name} is not applicable to {', '.join(on)}: {reason}" for (name, reason), on in where.items()]
     for mechanism in dict.fromkeys(planned.cell.mechanism for planned in plan.cells):
-        unplanted = [name for name in names if _is_unplanted(name, variants, mechanism)]
+        unplanted = [name for name in names if _is_unplanted(name, variants, plan.mechanisms[mechanism])]
         if unplanted:
             lines.append(f"{', '.join(unplanted)}: not applicable to {mechanism}: {UNPLANTED}")
     return lines
 
 
-def _is_unplanted(name: str, variants: Sequence[Variant], mechanism: str) -> bool:
+def _is_unplanted(name: str, variants: Sequence[Variant], mechanism: Mechanism) -> bool:
     """Control ``name`` is nowhere in ``mechanism``, though some of ``variants`` could have it."""
     able = [variant for variant in variants if not CONTROLS[name].impossible(variant)]
     return bool(able) and all(CONTROLS[name].impossible(variant, mechanism) == UNPLANTED for variant in able)

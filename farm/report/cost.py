@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from farm.measure.cost import WAYS, Cost
+from farm.measure.cost import Cost, measured_ways
 from farm.report.markdown import code
 from farm.report.text import line, printable
 
@@ -17,11 +17,6 @@ _NOTE = 2_000  # characters, in Markdown
 _NONE = "–"  # there is no such way
 
 
-def _ways(costs: Sequence[Cost]) -> list[str]:
-    """Names of the ways to call that any of ``costs`` has a number for."""
-    return [way.name for way in WAYS if any(cost.instructions.get(way.name) is not None for cost in costs)]
-
-
 def _text(cost: Cost, way: str) -> str:
     count, more = cost.instructions.get(way), cost.over_direct(way)
     if count is None or more is None:
@@ -31,7 +26,7 @@ def _text(cost: Cost, way: str) -> str:
 
 def _rows(costs: Sequence[Cost]) -> list[list[str]]:
     """The table with its head; what has no numbers is not in it."""
-    ways = _ways(costs)
+    ways = measured_ways(costs)
     measured = [cost for cost in costs if cost.instructions]
     return [
         ["variant", "toolchain", *ways],

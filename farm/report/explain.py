@@ -6,8 +6,10 @@ import functools
 from collections.abc import Sequence
 
 from farm.errors import FarmError, UsageError
-from farm.guest import build, disassemble, image, mechanisms
+from farm.guest import build, disassemble, image
 from farm.guest.disassemble import Block
+from farm.guest.mechanisms import Mechanism
+from farm.guest.variant import Variant
 from farm.report import second_attempt
 from farm.report.text import indented, line, printable
 from farm.run import verdict
@@ -108,7 +110,8 @@ def code(result: Result, plan: Plan, control: str | None = None) -> list[Block]:
         after = bytes.fromhex(recorded.after) if recorded.after is not None else None
     except ValueError:
         return [Block("no disassembly: what is recorded of the code is not hexadecimal")]
-    built = _image(image.Spec(variant, cell.mechanism, cell.toolchain, control))
+    described = plan.mechanisms.get(cell.mechanism)
+    built = _image(variant, described, (cell.mechanism, cell.toolchain), control)
     why = ""
     if isinstance(built, FarmError):
         why = f"its guest cannot be built here: {line(str(built).partition(chr(10))[0])}"
@@ -116,17 +119,19 @@ def code(result: Result, plan: Plan, control: str | None = None) -> list[Block]:
         why = "the sources here make another guest than the one that ran"
     guest = None if why or isinstance(built, FarmError) else built
     focus = _focus(result, plan)
-    blocks = disassemble.patched(variant, cell.mechanism, recorded.address, before, after, image=guest, focus=focus)
+    blocks = disassemble.patched(variant, described, recorded.address, before, after, image=guest, focus=focus)
     return [Block(f"code without names, for {why}"), *blocks] if why else blocks
 
 
 @functools.lru_cache(maxsize=256)
-def _image(spec: image.Spec) -> image.Image | FarmError:
-    """The guest, or why there is none; a report asks once for each of its failures."""
-    if spec.mechanism not in mechanisms.load() or spec.toolchain not in spec.variant.toolchain:
-        return UsageError(f"{spec.variant.name} has no {spec.mechanism} built by {spec.toolchain}")
+def _image(
+    variant: Variant, mechanism: Mechanism | None, named: tuple[str, str], control: str | None
+) -> image.Image | FarmError:
+    """The guest of the mechanism and toolchain ``named``, or why there is none; a report asks once a failure."""
+    if mechanism is None or named[1] not in variant.toolchain:
+        return UsageError(f"{variant.name} has no {named[0]} built by {named[1]}")
     try:
-        return build.image(spec)
+        return build.image(image.Spec.of(variant, mechanism, named[1], control))
     except FarmError as error:
         return error
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from farm.cell import SKIPPED, Cell, EngineName
 from farm.errors import FarmError, UnknownNameError
-from farm.guest import build, disassemble, image, mechanisms
+from farm.guest import build, disassemble
 from farm.report.explain import code, expectation, first_differing, notes
 from farm.report.text import line, printable
 from farm.run import verdict
@@ -185,13 +185,13 @@ def _where(result: Result, plan: Plan) -> str:
     if variant is None:
         return "not looked for: its architecture is not known here (--arch-path)"
     for what, name, known in (
-        ("mechanism", cell.mechanism, mechanisms.load()),
+        ("mechanism", cell.mechanism, plan.mechanisms),
         (f"toolchain of {variant.name}", cell.toolchain, variant.toolchain),
     ):
         if name not in known:
             return f"not looked for: {line(str(UnknownNameError(what, name, known)))}"
     try:
-        built = build.image(image.Spec(variant, cell.mechanism, cell.toolchain))
+        built = build.image(plan.spec(cell))
     except FarmError as error:
         return f"cannot be built now: {line(str(error))}"
     return built.path if built.sha256 == result.image else "not in the cache: the sources have changed since"

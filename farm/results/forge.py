@@ -19,7 +19,10 @@ from farm.text import quoted
 
 _ENDLESS = 86_400.0  # seconds; no cell takes that long, so a file that says so is not to be believed
 
-_PATHS = '${FARM_ARCH_PATH:+--arch-path "$FARM_ARCH_PATH"} ${FARM_SCENARIO_PATH:+--scenario-path "$FARM_SCENARIO_PATH"}'
+_PATHS = " ".join(
+    f'${{FARM_{what.upper()}_PATH:+--{what}-path "$FARM_{what.upper()}_PATH"}}'
+    for what in ("arch", "scenario", "mechanism")
+)
 _QUARANTINE = '${FARM_QUARANTINE:+--quarantine "$FARM_QUARANTINE"}'
 
 #: Shell that fetches the results of the default branch's last pipeline that succeeded into ``earlier``, if there are.

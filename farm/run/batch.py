@@ -75,8 +75,8 @@ def batches(
             retries=retries,
             options=options,
         )
-        for (variant, mechanism, toolchain, engine), cells in groups.items()
-        for spec in (image.Spec(plan.variants[variant], mechanism, toolchain),)
+        for (_, _, _, engine), cells in groups.items()
+        for spec in (plan.spec(cells[0]),)
         for part in (cells[i : i + size] for i in range(0, len(cells), size))
     ]
 

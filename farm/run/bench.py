@@ -85,7 +85,7 @@ class Bench:
 
     def can_run(self, scenario: Scenario) -> bool:
         """Tell whether ``scenario`` has a cell here."""
-        return plan.cannot_run(scenario, self.spec.variant, self.spec.mechanism, self.engine_name) is None
+        return plan.cannot_run(scenario, self.spec.variant, self.spec.made_by, self.engine_name) is None
 
     def encode(self, scenario: Scenario) -> bytes:
         """The program of ``scenario``."""

@@ -19,9 +19,10 @@ import msgspec
 from farm import suite
 from farm.cell import SKIPPED, Cell, EngineName, Hole, Planned, Verdict
 from farm.engines import Engine, engine_named, engines
-from farm.errors import UNREADABLE, MissingToolError, NothingSelectedError, UnknownNameError, UsageError
-from farm.guest import arch_toml, mechanisms
+from farm.errors import UNREADABLE, BackendError, MissingToolError, NothingSelectedError, UnknownNameError, UsageError
+from farm.guest import arch_toml, image, mechanisms
 from farm.guest.controls import absent, needs_probes
+from farm.guest.mechanisms import Mechanism
 from farm.guest.toolchain import TOOLCHAINS
 from farm.guest.variant import ABI_FILE, Unavailable, Variant
 from farm.run import shards
@@ -52,6 +53,7 @@ class Selection:
     tag: Sequence[str] = ()
     arch_path: tuple[Path, ...] = ()
     scenario_path: tuple[Path, ...] = ()
+    mechanism_path: tuple[Path, ...] = ()
 
     def path_options(self) -> str:
         """The options that name out-of-tree folders, for a shell in the current folder."""
@@ -63,6 +65,7 @@ class Selection:
 
         named = [("--arch-path", short(path)) for path in self.arch_path]
         named += [("--scenario-path", short(path)) for path in self.scenario_path]
+        named += [("--mechanism-path", short(path)) for path in self.mechanism_path]
         return " ".join(f"{option} {quoted(path)}" for option, path in named)
 
 
@@ -84,6 +87,16 @@ class Plan:
         for name in sorted({planned.cell.scenario for planned in self.cells}):
             digest.update(wire.encode(self.scenarios[name], big_endian=False))
         return digest.hexdigest()
+
+    @property
+    def mechanisms(self) -> dict[str, Mechanism]:
+        """The mechanisms that the selection knows, by name."""
+        return mechanisms.load(self.selection.mechanism_path)
+
+    def spec(self, cell: Cell, control: str | None = None) -> image.Spec:
+        """The specification of the guest of ``cell``, with a negative control if one is named."""
+        variant, mechanism = self.variants[cell.variant], self.mechanisms[cell.mechanism]
+        return image.Spec.of(variant, mechanism, cell.toolchain, control)
 
     @property
     def whole(self) -> Plan:
@@ -165,6 +178,7 @@ def _elsewhere(what: str, selection: Selection) -> str:
     """Hint at the option that adds others, where an unknown name may be from a path and no path was given."""
     option, given = {
         "architecture": ("arch-path", selection.arch_path),
+        "mechanism": ("mechanism-path", selection.mechanism_path),
         "scenario": ("scenario-path", selection.scenario_path),
     }.get(what, ("", ()))
     return f"; {option} adds others" if option and not given else ""
@@ -185,13 +199,15 @@ def make(selection: Selection) -> Plan:
     """
     variants = arch_toml.load(selection.arch_path)
     scenarios = suite.load(selection.scenario_path)
+    known = mechanisms.load(selection.mechanism_path)
+    _check_names(variants, scenarios, known, selection)
     architectures = _aliases((v.architecture, v.name) for v in variants.values())
     arches = choose(
         selection.arch, list(variants), "architecture", architectures, _elsewhere("architecture", selection)
     )
     profiles = [name for v in variants.values() for name in v.engine if EngineName.of(name).profile]
     engine_names = list(dict.fromkeys([*engines(), *profiles]))
-    mechanism_names = choose(selection.mechanism, list(mechanisms.load()), "mechanism")
+    mechanism_names = choose(selection.mechanism, list(known), "mechanism", more=_elsewhere("mechanism", selection))
     chosen_engines = choose(selection.engine, engine_names, "engine")
     ids = _aliases((s.id, s.name) for s in scenarios.values())
     names = choose(selection.scenario, list(scenarios), "scenario", ids, _elsewhere("scenario", selection))
@@ -206,7 +222,7 @@ def make(selection: Selection) -> Plan:
     cells = []
     for arch in arches:
         variant = variants[arch]
-        for mechanism in mechanism_names:
+        for mechanism in (known[name] for name in mechanism_names):
             holes = {kind: _scenario_hole(scenarios[name], variant, mechanism) for kind, name in kinds.items()}
             for toolchain in _toolchains(variant, selection.toolchain):
                 for engine in chosen_engines:
@@ -222,7 +238,7 @@ def make(selection: Selection) -> Plan:
                     for name in names:
                         if profile and not scenarios[name].depends_on_cpu:
                             continue  # by default a profile is only for what depends on the CPU
-                        cell = Cell(name, arch, mechanism, toolchain, engine)
+                        cell = Cell(name, arch, mechanism.name, toolchain, engine)
                         cells.append(Planned.of(cell, whys[kind_of[name]]))
     if not cells:
         reason = "the selectors have no cell in common"
@@ -231,6 +247,26 @@ def make(selection: Selection) -> Plan:
             reason = f"toolchain {','.join(selection.toolchain)}: {has}"
         raise NothingSelectedError(f"nothing is selected: {reason}")
     return Plan(tuple(cells), scenarios, variants, selection)
+
+
+def _check_names(
+    variants: dict[str, Variant],
+    scenarios: dict[str, Scenario],
+    known: dict[str, Mechanism],
+    selection: Selection,
+) -> None:
+    """Raise :class:`~farm.errors.UsageError` if a mechanism names a variant, or a scenario a mechanism, not there."""
+    for mechanism in known.values():
+        for pattern in mechanism.variants:
+            if not any(mechanisms.fits(pattern, variant) for variant in variants.values()):
+                valid = dict.fromkeys(name for v in variants.values() for name in (v.name, v.architecture))
+                error = UnknownNameError("architecture", pattern, valid, _elsewhere("architecture", selection))
+                raise BackendError(f"{mechanism.folder / mechanisms.FILE}: variants: {error}")
+    for scenario in scenarios.values():
+        for name in sorted(scenario.only[0]) if scenario.only else ():
+            if name not in known:
+                error = UnknownNameError("mechanism", name, known, _elsewhere("mechanism", selection))
+                raise UsageError(f"scenario {scenario.id} {scenario.name}: only: {error}")
 
 
 #: The parts of a cell's name, in order, and the selector of each.
@@ -249,26 +285,36 @@ def parts(name: str) -> list[str]:
     return pieces
 
 
-def named(name: str, arch_path: tuple[Path, ...] = (), scenario_path: tuple[Path, ...] = ()) -> Plan:
-    """The cells that ``name`` names: one, or several if it has globs.
+def named(name: str, known: Selection | None = None) -> Plan:
+    """The cells that ``name`` names, of what ``known`` knows by its paths: one, or several if it has globs.
 
     Raises :class:`~farm.errors.UsageError` if there is none, with the part of the name that is wrong.
     """
     variant, mechanism, toolchain, engine, scenario = parts(name)
-    selection = Selection((variant,), (mechanism,), (engine,), (toolchain,), (scenario,), (), arch_path, scenario_path)
+    selection = replace(
+        known or Selection(),
+        arch=(variant,),
+        mechanism=(mechanism,),
+        engine=(engine,),
+        toolchain=(toolchain,),
+        scenario=(scenario,),
+    )
     try:
         return make(selection)
     except NothingSelectedError:  # all parts exist, and only a toolchain can be absent from what another part names
-        variants = arch_toml.load(arch_path)
+        variants = arch_toml.load(selection.arch_path)
         able = sorted(
             {tool for v in choose((variant,), list(variants), "architecture") for tool in variants[v].toolchain}
         )
         raise UnknownNameError(f"toolchain of {variant}", toolchain, able) from None
 
 
-def one(name: str, arch_path: tuple[Path, ...] = (), scenario_path: tuple[Path, ...] = ()) -> tuple[Plan, Planned]:
-    """The plan of one cell, and the cell.  Raises :class:`~farm.errors.UsageError` unless ``name`` names just one."""
-    plan = named(name, arch_path, scenario_path)
+def one(name: str, known: Selection | None = None) -> tuple[Plan, Planned]:
+    """The plan of one cell, and the cell, as :func:`named`.
+
+    Raises :class:`~farm.errors.UsageError` unless ``name`` names just one.
+    """
+    plan = named(name, known)
     if len(plan.cells) > 1:
         few = ", ".join(str(planned.cell) for planned in plan.cells[:3])
         raise UsageError(f"cell {name!r}: names {len(plan.cells)} cells where one is wanted: {few}, ...")
@@ -288,9 +334,9 @@ def on_engine(plan: Plan, cell: Cell, engine: str) -> Planned:
 
 def hole_of(plan: Plan, cell: Cell) -> Hole | None:
     """Why ``cell`` cannot run here and now; None if it can."""
-    variant = plan.variants[cell.variant]
-    return cannot_run(plan.scenarios[cell.scenario], variant, cell.mechanism, cell.engine) or _hole(
-        variant.profiled(cell.engine), cell.mechanism, cell.toolchain, engine_named(cell.engine)
+    variant, mechanism = plan.variants[cell.variant], plan.mechanisms[cell.mechanism]
+    return cannot_run(plan.scenarios[cell.scenario], variant, mechanism, cell.engine) or _hole(
+        variant.profiled(cell.engine), mechanism, cell.toolchain, engine_named(cell.engine)
     )
 
 
@@ -302,8 +348,8 @@ def _toolchains(variant: Variant, patterns: Sequence[str]) -> list[str]:
     return [name for name in choose(patterns, list(TOOLCHAINS), "toolchain") if name in able]
 
 
-def _hole(variant: Variant, mechanism: str, toolchain: str, engine: Engine) -> Hole | None:
-    reason = mechanisms.load()[mechanism].missing(variant)
+def _hole(variant: Variant, mechanism: Mechanism, toolchain: str, engine: Engine) -> Hole | None:
+    reason = mechanism.missing(variant)
     if reason:
         return Hole(Verdict.NOT_APPLICABLE, reason)
     hole = engine.hole(variant)
@@ -316,7 +362,7 @@ def _hole(variant: Variant, mechanism: str, toolchain: str, engine: Engine) -> H
     return None
 
 
-def cannot_run(scenario: Scenario, variant: Variant, mechanism: str, engine: str) -> Hole | None:
+def cannot_run(scenario: Scenario, variant: Variant, mechanism: Mechanism, engine: str) -> Hole | None:
     """Why ``scenario`` has no cell there, though others have."""
     return _scenario_hole(scenario, variant, mechanism) or _cpu_hole(scenario, variant, engine)
 
@@ -326,15 +372,15 @@ def _needs(scenario: Scenario) -> Hashable:
     return needs_probes(scenario), scenario.only, scenario.all_needs, scenario.abi, scenario.requires, scenario.detects
 
 
-def _scenario_hole(scenario: Scenario, variant: Variant, mechanism: str) -> Hole | None:
-    if reason := mechanisms.load()[mechanism].cannot_run(scenario):
+def _scenario_hole(scenario: Scenario, variant: Variant, mechanism: Mechanism) -> Hole | None:
+    if reason := mechanism.cannot_run(scenario):
         return Hole(Verdict.NOT_APPLICABLE, reason)
     if not variant.looks_at_registers and needs_probes(scenario):
         return Hole(Verdict.NOT_APPLICABLE, f"nothing looks at registers: {variant.architecture} has no {ABI_FILE}")
     missing = sorted(scenario.abi - set(variant.abi))
     if missing:
         return Hole(Verdict.NOT_APPLICABLE, f"the ABI of {variant.name} has no {missing[0]}")
-    if variant.looks_at_registers and (names := absent(scenario, variant, mechanism)):
+    if variant.looks_at_registers and (names := absent(scenario, variant, mechanism.name)):
         return Hole(Verdict.NOT_APPLICABLE, f"{variant.name} has nothing that {' or '.join(names)} could be about")
     return None
 
@@ -352,18 +398,19 @@ def read(path: Path, selection: Selection) -> Plan:
     document = _decoded(path)
     variants = arch_toml.load(selection.arch_path)
     scenarios = suite.load(selection.scenario_path)
+    known = mechanisms.load(selection.mechanism_path)
     cells = [planned.cell for planned in document.cells]
     for what, named, available in (
         ("architecture", {cell.variant for cell in cells}, variants),
         ("scenario", {cell.scenario for cell in cells}, scenarios),
-        ("mechanism", {cell.mechanism for cell in cells}, mechanisms.load()),
+        ("mechanism", {cell.mechanism for cell in cells}, known),
         ("engine", {EngineName.of(cell.engine).engine for cell in cells}, engines()),
         ("toolchain", {cell.toolchain for cell in cells}, TOOLCHAINS),
     ):
         for name in sorted(named.difference(available)):
             raise UsageError(f"{path}: {UnknownNameError(what, name, available, _elsewhere(what, selection))}")
     for planned in document.cells:
-        if why := _cannot_be(planned, variants[planned.cell.variant]):
+        if why := _cannot_be(planned, variants[planned.cell.variant], known[planned.cell.mechanism]):
             raise UsageError(f"{path}: {planned.cell} is no cell of this farm: {why}")
     plan = Plan(tuple(document.cells), scenarios, variants, selection, document.shards)
     if plan.sha256 != document.sha256:
@@ -414,7 +461,7 @@ def _decoded(path: Path) -> _File:
     return document
 
 
-def _cannot_be(planned: Planned, variant: Variant) -> str | None:
+def _cannot_be(planned: Planned, variant: Variant, mechanism: Mechanism) -> str | None:
     """Why a cell that a plan would run is none that any plan of ``variant`` has; None if one may have it."""
     cell = planned.cell
     if planned.verdict is not None:
@@ -424,4 +471,4 @@ def _cannot_be(planned: Planned, variant: Variant) -> str | None:
     settings = variant.engine.get(cell.engine)
     if settings is None or isinstance(settings, Unavailable):
         return settings.unavailable if settings else f"{variant.name} has no engine {cell.engine}"
-    return mechanisms.load()[cell.mechanism].missing(variant)
+    return mechanism.missing(variant)

@@ -296,7 +296,7 @@ SCENARIOS = (
         "AB-27",
         "original_keeps_floats",
         "The original gets every floating-point argument, and keeps what a call keeps",
-        _originals(_DOUBLES, _MIXED),
+        _originals(_DOUBLES, _MIXED, _VARIADIC),
         frozenset({Defect.WRONG_ORIGINAL, Defect.FLOAT_ARGUMENT}),
         requires=_FLOAT,
     ),

@@ -262,24 +262,23 @@ SCENARIOS = (
             original(0, 5),
             *(
                 step
-                for request in (*(patch(0, target) for target in ("fast", "other", "far", "next")), ret0(0))
-                for step in (request, original(0, 5), call(0, 6))
+                for target in ("fast", "other", "far", "next")
+                for step in (patch(0, target), original(0, 5), call(0, 6))
             ),
             restore(0),
             original(0, 5),
-            query(0),
-            code(),
+            call(0, 6),
         ),
         frozenset({Defect.WRONG_ORIGINAL, Defect.LOST_PATCH, Defect.LOST_RESTORE}),
     ),
     Scenario(
         "BS-20",
         "original_under_null",
-        "Under NULL and RET0 a void function's calls return at once, and its original runs",
+        "Under NULL and RET0 calls return at once, and the original runs",
         tuple(
             step
-            for request in (null(_VOID), ret0(_VOID), restore(_VOID), null(_VOID))
-            for step in (request, original(_VOID, 2), call(_VOID, 3))
+            for f, request in ((_VOID, null(_VOID)), (_VOID, ret0(_VOID)), (_VOID, restore(_VOID)), (0, ret0(0)))
+            for step in (request, original(f, 2), call(f, 3))
         ),
         frozenset({Defect.WRONG_ORIGINAL, Defect.NULL_CALLED}),
     ),

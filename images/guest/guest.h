@@ -31,6 +31,10 @@
 #ifndef ARCH_STUB_BYTES
 #define ARCH_STUB_BYTES 32
 #endif
+#ifdef MECHANISM_BYTES /* `bytes` of a mechanism.toml: what it patches is not a stub of arch/NAME/stub.S */
+#undef ARCH_STUB_BYTES
+#define ARCH_STUB_BYTES MECHANISM_BYTES
+#endif
 #ifndef ARCH_ENTRY_INSTRUCTION
 #define ARCH_ENTRY_INSTRUCTION ARCH_FUNCTION_ALIGNMENT
 #endif
@@ -96,12 +100,9 @@ static inline uint32_t fnv(uint32_t digest, uint32_t word) { return (digest ^ wo
 FOR_EACH_FUNCTION(DECLARE)
 #undef DECLARE
 
-/* Bytes that a patch of one function changes, at most. */
-#define PATCHED_BYTES 64
-
 /* interp.c: the bytes that patching changes, as linked, filled in by the host after linking, so that they do not depend
  * on the encoder under test. */
-extern const uint8_t farm_pristine[PATCHED_BYTES * FUNCTION_COUNT];
+extern const uint8_t farm_pristine[ARCH_STUB_BYTES * FUNCTION_COUNT];
 
 extern const uint8_t function_kinds[FUNCTION_COUNT];
 extern const uintptr_t function_addresses[FUNCTION_COUNT];

@@ -6,10 +6,10 @@
 uint32_t farm_program[PROGRAM_WORDS] NOINIT;
 struct {
     uint32_t magic, wire_hash, machine, identity, events, dropped, text_digest, code_bytes;
-    uint32_t words[TRACE_EVENTS * EVENT_WORDS + PATCHED_BYTES * FUNCTION_COUNT / 4 + SITE_CAPACITY];
+    uint32_t words[TRACE_EVENTS * EVENT_WORDS + ARCH_STUB_BYTES * FUNCTION_COUNT / 4 + SITE_CAPACITY];
 } farm_trace NOINIT;
 
-const uint8_t farm_pristine[PATCHED_BYTES * FUNCTION_COUNT] __attribute__((aligned(16))) = {1};
+const uint8_t farm_pristine[ARCH_STUB_BYTES * FUNCTION_COUNT] __attribute__((aligned(16))) = {1};
 
 /* Real work: where it stands, and where CHACHA writes. */
 struct work work;
@@ -147,22 +147,13 @@ static void run_call(const uint32_t *op, uint32_t step)
     call_count = outer_count;
 }
 
-static uintptr_t original_of(uint32_t n)
-{
-#ifdef CONTROL_ORIGINAL_IS_PATCHED
-    return function_addresses[n];
-#else
-    return mechanism_original ? mechanism_original(n) : 0;
-#endif
-}
-
 static void run_original(const uint32_t *op, uint32_t step)
 {
     uint32_t n = op[2];
     struct call call = {.inside = op + 5, .inside_end = op + op[1], .at = 0, .level = 0, .limit = 0};
 
-    original_address = original_of(n); /* read before the target runs, so the steps inside may change it */
-    if (original_address)              /* else the mechanism has none, and the trace no return where the model has one */
+    original_address = patch_original(n); /* read before the target runs, so the steps inside may change it */
+    if (original_address)                 /* else the mechanism has none, and the trace no return where the model has one */
         call_at(original_sites[n], n, long_operand(op + 3), &call, function_kinds[n] != KIND_VOID, step);
 }
 
@@ -343,8 +334,8 @@ static void run(const uint32_t *pc, const uint32_t *end)
             emit(EVENT_CODE, step, n == ALL_FUNCTIONS ? NO_TARGET : target_word(n, 0xff), 0, !are_pristine(n), 0, 0);
             break;
         case OP_SITES:
-            emit(EVENT_SITES, step, target_word(n, pc[3]), 0, 
-                 sites_left_behind ? sites_left_behind(n, pc[3] % TARGET_COUNT) : NO_SITES, 0, 0);
+            emit(EVENT_SITES, step, target_word(n, pc[3]), 0,
+                 sites_left_behind ? sites_left_behind(n, pc[3] % TARGET_COUNT) : 0, 0, 0);
             break;
         case OP_ADDRESS: /* here, in targets.c, and in the data of a call site */
             emit(EVENT_ADDRESS, step, target_word(n, 0xff), 0,

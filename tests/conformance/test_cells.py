@@ -12,8 +12,8 @@ import pytest
 
 from farm.cell import PASSED, Verdict
 from farm.errors import FarmError
-from farm.guest import build, image
-from farm.pytest_plugin import arch_path, fail_if_hole, is_left_out, parameter, settled
+from farm.guest import build
+from farm.pytest_plugin import fail_if_hole, is_left_out, parameter, paths_of, settled
 from farm.report.explain import explain
 from farm.run import plan
 from farm.run.batch import Batch, run_batch
@@ -24,7 +24,7 @@ _PLAN = pytest.StashKey()
 def pytest_generate_tests(metafunc):
     if "planned" in metafunc.fixturenames:
         config = metafunc.config
-        config.stash[_PLAN] = made = plan.make(plan.Selection(arch_path=arch_path(config)))
+        config.stash[_PLAN] = made = plan.make(plan.Selection(**paths_of(config)))
         cells = [p for p in made.cells if not is_left_out(p.cell, config)]
         metafunc.parametrize("planned", [parameter(planned, planned, str(planned.cell)) for planned in cells])
 
@@ -38,7 +38,7 @@ def images():
 def test_cell(planned, pytestconfig, images):
     fail_if_hole(planned)
     made, cell = pytestconfig.stash[_PLAN], planned.cell
-    spec = image.Spec(made.variants[cell.variant], cell.mechanism, cell.toolchain)
+    spec = made.spec(cell)
     if spec not in images:
         with contextlib.suppress(FarmError):
             images[spec] = build.image(spec)

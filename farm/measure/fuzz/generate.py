@@ -56,6 +56,7 @@ from farm.scenario.steps import OPS
 NEEDS: dict[str, tuple[str, str] | None] = {
     "text": ("needs", Promise.REPORTS_FAILED_POKE),
     "variadic": None,
+    "original": None,
     "float": ("requires", "float"),
     "clmul": ("requires", "clmul"),
     "int128": ("abi", "int128"),
@@ -229,11 +230,13 @@ def needs(step: Step) -> Iterator[str]:
                 yield "clmul"
         case Call() | Original():
             kind = FUNCTIONS[step.function]
-            if isinstance(step, Call) and step.shape is Shape.BARE:
+            if isinstance(step, Original):
+                yield "original"
+            elif step.shape is Shape.BARE:
                 yield "asm"
             if kind in FLOAT:
                 yield "float"
-            if kind is Kind.VARIADIC:
+            if isinstance(step, Call) and kind is Kind.VARIADIC:
                 yield "variadic"
             if kind is Kind.INT128:
                 yield "int128"

@@ -65,10 +65,11 @@ def survey(selection: Selection, control: str | None = None, jobs: int = 1, time
     guests: list[tuple[image.Spec, str]] = []
     for planned in selected.cells:
         cell, variant = planned.cell, selected.variants[planned.cell.variant]
+        mechanism = selected.mechanisms[cell.mechanism]
         if planned.hole:
             holes[planned.hole] += 1
-        elif control is None or CONTROLS[control].applies(variant, cell.mechanism, variant.features(cell.engine)):
-            guests.append((image.Spec(variant, cell.mechanism, cell.toolchain, control), cell.engine))
+        elif control is None or CONTROLS[control].applies(variant, mechanism, variant.features(cell.engine)):
+            guests.append((selected.spec(cell, control), cell.engine))
     if not guests:
         runs_none = holes.total() == len(selected.cells)
         why = next(iter(holes)).reason if runs_none else f"{control} changes none of the selected guests"

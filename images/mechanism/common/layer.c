@@ -134,8 +134,17 @@ uintptr_t patch_query(uint32_t n)
 #endif
 }
 
+uintptr_t patch_original(uint32_t n)
+{
+#ifdef CONTROL_ORIGINAL_IS_PATCHED
+    return function_addresses[n];
+#else
+    return mechanism_original ? mechanism_original(n) : 0;
+#endif
+}
+
 __attribute__((weak)) struct patched_bytes patched_bytes(uint32_t n)
 {
     extern const uint8_t stub_start[];
-    return (struct patched_bytes){(uintptr_t)stub_start + (size_t)n * MECHANISM_BYTES, MECHANISM_BYTES};
+    return (struct patched_bytes){(uintptr_t)stub_start + (size_t)n * ARCH_STUB_BYTES, ARCH_STUB_BYTES};
 }

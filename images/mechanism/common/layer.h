@@ -13,6 +13,10 @@ uint32_t patch_null(uint32_t n);
 uint32_t patch_ret0(uint32_t n);
 uintptr_t patch_query(uint32_t n);
 
+/* The address, as C has it, of a function that does what function n's default target does, whatever function n leads
+ * to; 0 if the mechanism keeps none. */
+uintptr_t patch_original(uint32_t n);
+
 extern const uint32_t mechanism_number;
 
 /* Nothing but what the ABI leaves to linkage changes between a call site and its target. */

@@ -7,10 +7,6 @@
 
 #define OPTIONAL __attribute__((weak)) /* a mechanism may leave it out: its address is then NULL */
 
-#ifndef MECHANISM_BYTES /* `bytes` of mechanism.toml: of a function, in the section .stub */
-#define MECHANISM_BYTES ARCH_STUB_BYTES
-#endif
-
 /* The five that every mechanism has.  layer.c asks for them and nobody else does, so what it does about a request is
  * around each: it passes on what its caller wants, never the default target (that is restored instead), and, to a
  * mechanism that does not promise `checks-targets`, only what may be asked of function n.
@@ -46,7 +42,7 @@ OPTIONAL void mechanism_reset(void);
 OPTIONAL uintptr_t mechanism_original(uint32_t n);
 
 /* What a patch of function n changes, for comparison with the pristine image.  layer.c has a weak one: the n-th piece
- * of the section .stub, MECHANISM_BYTES each. */
+ * of the section .stub, ARCH_STUB_BYTES each. */
 struct patched_bytes {
     uintptr_t start;
     size_t size;
@@ -74,5 +70,6 @@ void text_close(enum text_region region);
 /* There is a kernel below, which keeps some of the CPU to itself and does on request what user mode may not. */
 bool has_kernel(void);
 long arch_syscall(long number, uintptr_t a, uintptr_t b, uintptr_t c); /* negative errno on failure */
+long arch_syscall6(const uintptr_t words[7]); /* the number and six arguments; likewise */
 
 #endif

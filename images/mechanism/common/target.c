@@ -9,12 +9,14 @@ extern const uint8_t text_start[], text_end[], far_start[], far_end[];
 #endif
 
 /* What the host checks of the finished image (farm/guest/layout.py): where functions begin; of stubs, if there are any, how
- * many bytes one has, where its word is and how large; and its data slot, if it has one. */
+ * many bytes one has; and where the word and the data slot are, and how large the word, of stubs of arch/NAME/stub.S. */
 extern const uint32_t farm_layout[5];
 const uint32_t farm_layout[5] = {
-    ARCH_FUNCTION_ALIGNMENT, MECHANISM_BYTES,
-#if defined(FUNCTIONS_STUB) && defined(ARCH_STUB_WORD)
-    ARCH_STUB_WORD, sizeof(code_word),
+    ARCH_FUNCTION_ALIGNMENT,
+#if defined(MECHANISM_BYTES)
+    MECHANISM_BYTES,
+#elif defined(ARCH_STUB_WORD)
+    ARCH_STUB_BYTES, ARCH_STUB_WORD, sizeof(code_word),
 #ifdef ARCH_STUB_SLOT
     ARCH_STUB_SLOT,
 #endif

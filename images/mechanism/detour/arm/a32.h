@@ -90,16 +90,20 @@ static bool may_be_copied(uint32_t i)
             return !reads_pc(i, 0);
         return !reads_pc(i, 16) && !reads_pc(i, 0) && !(i & 1u << 4 && reads_pc(i, 8));
     case 1:
-        return (i & 0x01900000u) == 0x01000000u || !reads_pc(i, 16); /* MOVW, MOVT, MSR; data processing */
+        if ((i & 0x01900000u) == 0x01000000u) /* MOVW, MOVT, MSR, of which MOVT keeps half of what it writes */
+            return (i & 0x00700000u) != 0x00400000u || !reads_pc(i, 12);
+        return !reads_pc(i, 16);
     case 2:
     case 3:
-        if (!is_register_form && i & 1u << 4) /* media: a field of ones is none of their operands */
-            return true;
+        if (!is_register_form && i & 1u << 4) /* media, of which BFC has ones where others have a register */
+            return (i & 0x0fe0007fu) == 0x07c0001fu || !(reads_pc(i, 0) || ((i & 0x01800000u) == 0 && reads_pc(i, 16)));
         return !reads_pc(i, 16) && !(!is_register_form && reads_pc(i, 0)) && !(!(i & 1u << 20) && reads_pc(i, 12));
     case 4: /* LDM, STM */
         return !reads_pc(i, 16) && !(!(i & 1u << 20) && i & 1u << PC);
     case 6: /* VLDR, ... */
         return !reads_pc(i, 16);
+    case 7: /* MCR */
+        return !((i & 0x01100010u) == 0x00000010u && reads_pc(i, 12));
     default:
         return true;
     }

@@ -83,12 +83,14 @@ static uintptr_t far_conditional(uint32_t first, uint32_t second)
     return (uintptr_t)sign_extended(value, 21);
 }
 
-/* Of the rest, those that read the pc: loads, stores and table branches with that base. */
-static bool has_base_pc(uint32_t first)
+/* Of the rest, those that read the pc, or would: loads, stores and table branches with that base, and data processing
+ * but for MOV and MVN, which have no first operand. */
+static bool has_base_pc(uint32_t first, uint32_t second)
 {
-    uint32_t group = first >> 9;
+    uint32_t group = first >> 9, operation = first >> 5 & 0xf;
     bool accesses = group == 0x74 || group == 0x76 || group == 0x7c || group == 0x7e;
-    return accesses && (first & 0xf) == PC;
+    bool processes = (group == 0x75 || ((first & 0xfa00) == 0xf000 && !(second >> 15))) && operation >> 1 != 1;
+    return (accesses || processes) && (first & 0xf) == PC;
 }
 
 static bool loads_pc(uint32_t first, uint32_t second)
@@ -118,7 +120,7 @@ static enum outcome move_wide(struct annex *annex, uintptr_t from, uint32_t firs
         put_value(annex, second >> 8 & 0xf, aligned_pc(from) + offset);
     } else if ((first & 0xfbff) == 0xf2af && !(second >> 15)) { /* ADR.W, before it */
         put_value(annex, second >> 8 & 0xf, aligned_pc(from) - offset);
-    } else if (has_base_pc(first) || (is_branch && (second & 0x5000) == 0x4000)) { /* BLX: to A32 */
+    } else if (has_base_pc(first, second) || (is_branch && (second & 0x5000) == 0x4000)) { /* BLX: to A32 */
         return REFUSED;
     } else {
         put_wide(annex, first, second);

@@ -116,8 +116,8 @@ struct moved move_instruction(struct annex *annex, uintptr_t from)
     struct moved moved = {4, false};
     i |= (uint32_t)half[1] << 16;
     uint32_t opcode = i & 0x7f, to = bits(i, 7, 5, 0);
-    if ((i & 0x1f) == 0x1f) {
-        moved.size = 0; /* unreached: longer than 32 bits, as none of this guest is */
+    if ((i & 0x1f) == 0x1f || (i & 0x5f) == 0x0b || (i & 0x5f) == 0x5b) { /* longer, or a vendor's own */
+        moved.size = 0; /* unreached: no prologue of this guest has one */
     } else if (opcode == AUIPC) {
         put_address(annex, to, from + sign_extended(i & 0xfffff000u, 32));
     } else if (opcode == JAL) {

@@ -44,14 +44,16 @@ static bool is_prefix(uint8_t byte)
 
 static bool is_between(uint8_t byte, uint8_t first, uint8_t last) { return byte >= first && byte <= last; }
 
-/* Opcodes that do not exist, or are another instruction's first byte, or are not worth their decoding (VEX, EVEX, far
- * branches). */
+/* Opcodes that do not exist, or are no opcode but a prefix that came too late, or are not worth their decoding (VEX,
+ * EVEX, far branches). */
 static bool is_refused(const struct instruction *i)
 {
     uint8_t op = i->opcode;
     if (i->map)
         return i->map == 1 && (op == 0x04 || op == 0x0a || op == 0x0c || op == 0x0f || is_between(op, 0x24, 0x27) ||
                                op == 0x36 || op == 0x39 || is_between(op, 0x3b, 0x3f));
+    if (is_prefix(op) || (is_64 && is_between(op, 0x40, 0x4f)))
+        return true;
     if (op == 0x62 || op == 0xc4 || op == 0xc5 || op == 0x9a || op == 0xea || op == 0xd6)
         return true;
     return is_64 && (((op & 7) >= 6 && op < 0x40) || op == 0x60 || op == 0x61 || op == 0x82 || op == 0xce ||
