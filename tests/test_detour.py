@@ -14,7 +14,7 @@ import unicorn
 from farm.engines.unicorn.machine import Machine
 from farm.guest import arch_toml, build, disassemble, elf, mechanisms
 from farm.guest.image import Spec
-from farm.scenario import FUNCTIONS, Defect, Scenario, patch, wire
+from farm.scenario import FUNCTIONS, Defect, FailPoke, Scenario, Status, Target, code, patch, query, restore, wire
 
 DETOUR = mechanisms.load()["detour"]
 VARIANTS = {name: variant for name, variant in arch_toml.load().items() if not DETOUR.missing(variant)}
@@ -159,8 +159,8 @@ class Mover:
         return struct.pack(f"{self.order}{len(names)}{size}", *(self.uc.reg_read(self.register(n)) for n in names))
 
 
-@functools.cache
 def disassembler(name):
+    """A new one each time: of Thumb it remembers an IT."""
     architecture, *modes = VARIANTS[name].disassembler
     mode = sum(getattr(capstone, f"CS_MODE_{disassemble._MODES.get(m, m).upper()}") for m in modes)
     engine = capstone.Cs(getattr(capstone, f"CS_ARCH_{architecture.upper()}"), mode)
@@ -228,15 +228,15 @@ def arrive(machine, registers, begin, end, seed, bias):
 def test_what_says_where_it_lies_is_written_anew_and_all_else_is_copied(name):
     mover, variant, followed = Mover(name), VARIANTS[name], 0
     registers, moved_at = REGISTERS.get(name) or REGISTERS[variant.architecture], mover.at + MOVED
-    for seed, (is_own, code) in enumerate(samples(name, 250)):
-        instruction = decoded(name, code, mover.source)
+    for seed, (is_own, sample) in enumerate(samples(name, 200)):
+        instruction = decoded(name, sample, mover.source)
         if instruction is None:
             continue
-        size, _, written, literals = mover.move(code)
+        size, _, written, literals = mover.move(sample)
         text, whole = text_of(instruction), bytes(instruction.bytes)
         if instruction.mnemonic.startswith("it"):
             continue
-        relative = is_relative(name, code, mover.source)
+        relative = is_relative(name, sample, mover.source)
         assert size in (0, len(whole)), text
         assert size or relative or not is_own or text in REFUSED, text
         if not size or not relative:
@@ -296,3 +296,45 @@ def test_a_moved_it_block_does_what_it_did_whatever_its_condition(code):
         assert left(mover.at + MOVED, len(written), flags) == was
         ends.add((was[0], *was[1][1:]))
     assert len(ends) == 2, "its condition is met, or it is not"
+
+
+#: Sizes of the stores to an entry that lead it elsewhere, in order: what is not one lets whoever comes meanwhile wait.
+STORES = {
+    "x86_64": {0: [8], 5: [2, 8, 8]},
+    "i386": {0: [2, 4, 4], 5: [2, 4, 4]},
+    "arm64": {0: [8], 5: [8]},
+    "arm64be": {0: [8], 5: [8]},
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("target", ["fast", "far"])
+def test_an_entry_changes_in_one_store_or_waits_until_the_last(name, target):
+    variant, start = VARIANTS[name], guest(name).symbols["stub_start"]
+    for function, sizes in STORES.get(name, {0: [4], 5: [4]}).items():
+        machine, seen = machine_of(name, patch(function, "other"), restore(function)), []
+        entry = start + function * 64
+        machine.uc.hook_add(
+            unicorn.unicorn_const.UC_HOOK_MEM_WRITE,
+            lambda _uc, _access, _address, size, _value, seen: seen.append(size),
+            seen,
+            entry,
+            entry + 63,
+        )
+        asked = Scenario("BS-99", "stores", "stores", (patch(function, target),), frozenset({Defect.LOST_PATCH}))
+        machine.run(wire.encode(asked, big_endian=variant.big_endian))
+        assert seen == sizes, f"whatever_{function}"
+
+
+@pytest.mark.parametrize("name", ["x86_64", "i386"])
+def test_of_a_patch_that_fails_after_some_of_its_stores_nothing_remains(name):
+    machine, decoder, answers = machine_of(name), guest(name).decoder(), []
+    for number in range(1, 5):
+        steps = (patch(5, "other"), restore(5), FailPoke(number), patch(5, "fast"), code(5), query(5))
+        asked = Scenario("BS-99", "fails", "fails", steps, frozenset({Defect.HALF_DONE}))
+        machine.reset()
+        events = decoder.decode(machine.run(wire.encode(asked, big_endian=False))).events
+        target = Target(events[-1].target & 0xFF)
+        answers.append((Status(events[-3].value), bool(events[-2].value), target))
+    refused = (Status.READ_ONLY, False, Target.DEFAULT)
+    assert answers == [refused, refused, refused, (Status.OK, True, Target.FAST)]

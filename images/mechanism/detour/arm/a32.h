@@ -76,8 +76,9 @@ static bool is_rewritten(struct annex *annex, uintptr_t from, uint32_t i)
 static bool may_be_copied(uint32_t i)
 {
     bool is_register_form = !(i & 1u << 25);
-    if (i >> 28 == 0xf) /* NEON's data processing, loads and stores; the rest is not worth its decoding */
-        return (i & 0x0e000000u) == 0x02000000u || ((i & 0x0f100000u) == 0x04000000u && !reads_pc(i, 16));
+    if (i >> 28 == 0xf) /* NEON's, and barriers; the rest is not worth its decoding */
+        return (i & 0x0e000000u) == 0x02000000u || (i & 0x0fffff00u) == 0x057ff000u ||
+               ((i & 0x0f100000u) == 0x04000000u && !reads_pc(i, 16));
     switch (i >> 25 & 7) {
     case 0:
         if ((i & 0x0f0000f0u) == 0x00000090u) /* multiplications */
