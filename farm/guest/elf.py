@@ -26,6 +26,7 @@ SYMBOLS = [
     "text_end",
     "stub_start",
     "stub_end",
+    "patched_end",
     "literal_start",
     "literal_end",
     "sites_start",

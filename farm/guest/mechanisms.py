@@ -37,7 +37,7 @@ _VARIABLE = re.compile(r"\$\{(\w*)\}")
 
 @dataclass(frozen=True, kw_only=True)
 class Patched:
-    """``[patched]``: what a patch changes on every architecture, in words."""
+    """``[patched]``: what a patch changes, in words."""
 
     instruction: str
     store: str
@@ -66,7 +66,8 @@ class Mechanism:
     redirects: bool = False  #: a patch redirects call sites besides, those that kept relocations lead to
     promises: frozenset[Promise] = frozenset()
     lacks: Mapping[str, str] = field(default_factory=dict, hash=False)  #: why a promise is not made, a fact not so
-    patched: Patched | None = None  #: None: what ``arch.toml`` says of the stub
+    patched: Patched | None = None  #: on every architecture; None: what ``arch.toml`` says of the stub
+    patched_on: Mapping[str, Patched] = field(default_factory=dict, hash=False)  #: by variant or architecture
     environment: Mapping[str, str] = field(default_factory=dict, hash=False)  #: variables: what each is, how to get it
 
     @property
@@ -126,6 +127,10 @@ class Mechanism:
         sources = [self.source(name) for name in dict.fromkeys([*self.shared, *self.sources])]
         supplied = [self._supplied(name.removesuffix(_OPTIONAL), variant) for name in self.architecture]
         return [*sources, *(path for path in supplied if path.is_file())]
+
+    def patched_there(self, variant: Variant) -> Patched | None:
+        """What a patch changes on ``variant``; None: what its ``arch.toml`` says of the stub."""
+        return self.patched_on.get(variant.name) or self.patched_on.get(variant.architecture) or self.patched
 
     def flags_for(self, source: Path, variant: Variant) -> list[str]:
         """Flags that ``source`` is compiled with, besides those of every guest: none unless it is of the mechanism."""

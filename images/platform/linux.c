@@ -10,7 +10,7 @@
 #include "layer.h"
 
 extern uint8_t text_start[], text_end[], module_start[], module_end[], sites_start[], sites_end[];
-extern uint8_t stub_start[], stub_end[], literal_start[], literal_end[], far_start[], far_end[];
+extern uint8_t stub_start[], patched_end[], stub_end[], literal_start[], literal_end[], far_start[], far_end[];
 extern uint8_t state_start[], state_end[], state_copy[];
 extern uint32_t farm_program[PROGRAM_WORDS];
 extern struct {
@@ -122,17 +122,18 @@ static void copy(uint8_t *to, const uint8_t *from, size_t size)
 /* An architecture without patch.c runs where nothing has to be done. */
 void arch_sync_code(uintptr_t word) OPTIONAL;
 
-/* Text of a region becomes what it was; only what differs is written. */
+/* Text of a region becomes what it was (NULL: zeros); only what differs is written. */
 static void rewrite(enum text_region region, uint8_t *start, const uint8_t *end, const uint8_t *from)
 {
     const volatile uint32_t *pristine = (const volatile uint32_t *)from;
     bool open = false;
-    for (volatile uint32_t *word = (volatile uint32_t *)start; word < (const volatile uint32_t *)end; word++, pristine++) {
-        if (*word == *pristine)
+    for (volatile uint32_t *word = (volatile uint32_t *)start; word < (const volatile uint32_t *)end; word++) {
+        uint32_t was = from ? *pristine++ : 0;
+        if (*word == was)
             continue;
         if (!open)
             open = text_open(region);
-        *word = *pristine;
+        *word = was;
         if (arch_sync_code)
             arch_sync_code((uintptr_t)word);
     }
@@ -151,10 +152,12 @@ static void reset(uint32_t features)
         text_close(TEXT_LITERALS);
     }
     rewrite(TEXT_MODULE, module_start, module_end, farm_module);
-    if (patched_bytes(0).start < (uintptr_t)literal_start)
-        rewrite(TEXT_STUBS, stub_start, stub_end, farm_pristine);
-    else
+    if (patched_bytes(0).start < (uintptr_t)literal_start) {
+        rewrite(TEXT_STUBS, stub_start, patched_end, farm_pristine);
+        rewrite(TEXT_STUBS, patched_end, stub_end, NULL);
+    } else {
         rewrite(TEXT_LITERALS, literal_start, literal_end, farm_pristine); /* none where pointers are patched */
+    }
     if (sites_reset)
         sites_reset();
     if (mechanism_reset)
