@@ -137,6 +137,8 @@ class Mechanism:
         if not self._compiles(source):
             return []
         flags = [f"-D{name}={value}" for name, value in self.defines().items()]
+        if variant.store_within:
+            flags.append(f"-DSTORE_WITHIN={variant.store_within}u")
         if source.is_relative_to(common()):
             return flags
         folders = [self.folder / variant.architecture, self.folder, *(self.folder / name for name in self.include)]
