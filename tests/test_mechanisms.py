@@ -13,7 +13,7 @@ from farm.scenario.promises import NEEDS, Promise
 
 KEYS = (
     "what, sources, architecture, include, flags, warnings, variants, functions, bytes, patches, writes, alias, "
-    "redirects, promises, lacks, patched, environment"
+    "redirects, promises, lacks, patched, patched_on, environment"
 )
 PROMISES = ", ".join(f"'{promise}'" for promise in Promise)
 
@@ -27,6 +27,8 @@ WRONG = {
     'sources = "poke.c"': "sources: 'poke.c' found; expected a list, each a string",
     'sources = ["../stub"]': "sources: '../stub' is neither in FOLDER nor in COMMON",
     'include = ["shims"]': "include: 'shims' is no folder in FOLDER",
+    'patched_on = { arm = { instruction = "b" } }': "patched_on.arm.store: missing; expected a string",
+    'patched_on = { arm = "b" }': "patched_on.arm: 'b' found; expected a table of instruction, store, reach",
     'promises = ["ret1"]': f"promises[0]: 'ret1' found; expected one of {PROMISES}",
     "bytes = 16.5": "bytes: 16.5 found; expected an integer",
     "bytes = 0": "bytes: 0 found; expected a number of bytes greater than 0",
@@ -183,3 +185,11 @@ def test_a_mechanism_says_which_variants_have_it(copied, arm64):
     made = mechanisms.read(copied.parent)
     assert made.missing(arm64) is None
     assert made.missing(arch_toml.load()["ppc32"]) == "stub is not made for ppc32: its mechanism.toml names x86, arm6*"
+
+
+def test_what_a_patch_changes_is_said_by_variant_then_by_architecture_then_of_all():
+    detour, known = mechanisms.load()["detour"], arch_toml.load()
+    assert detour.patched_there(known["armeb"]) is detour.patched_on["arm"]
+    assert detour.patched_there(known["thumb"]) is detour.patched_on["thumb"]
+    assert mechanisms.load()["pointer"].patched_there(known["thumb"]) is mechanisms.load()["pointer"].patched
+    assert mechanisms.load()["stub"].patched_there(known["thumb"]) is None
