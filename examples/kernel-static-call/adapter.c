@@ -46,7 +46,12 @@ uint32_t mechanism_restore(uint32_t n) { return update(n, (void *)target_address
 
 uint32_t mechanism_null(uint32_t n) { return update(n, NULL); }
 
-uint32_t mechanism_ret0(uint32_t n) { return update(n, (void *)__static_call_return0); }
+/* __static_call_return0 returns a long; who needs more of a function has to write one. */
+uint32_t mechanism_ret0(uint32_t n)
+{
+    bool is_wider = function_kinds[n] == KIND_LONG && sizeof(long) < sizeof(uint64_t);
+    return update(n, is_wider ? (void *)return_zero : (void *)__static_call_return0);
+}
 
 /* As static_call_query: what the key holds. */
 uintptr_t mechanism_query(uint32_t n)
