@@ -27,6 +27,11 @@ def one_line(text: str) -> str:
     return " ".join(line.strip() for line in text.splitlines())
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """``number`` of what ``noun`` names: ``1 cell``, ``2,000 cells``; ``plural`` if it is not the noun with an s."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
 def quoted(path: Path | str) -> str:
     """``path`` as one word of a shell; if people could not read it, of one that knows ``$'...'`` (POSIX 2024).
 

@@ -162,6 +162,33 @@ def test_a_square_tells_its_holes_and_reasons_to_a_pointer_and_to_a_keyboard(ope
     assert state(page) == "#variant=ppc64&mechanism=pointer&engine=qemu-user"
 
 
+def test_columns_without_a_cell_that_ran_open_on_request_and_arrows_pass_them_by_until_then(opened, suite, tmp_path):
+    digest = "0" * 16
+    path = tmp_path / "report.html"
+    results = []
+    for number in range(14):
+        cell = Cell(NAME, "arm64", f"m{number // 2}", "zig", "qemu-user" if number % 2 else "unicorn")
+        results.append(Result(cell, Verdict.PASS, None, digest, digest, None, None, 2e-5, sensitive=True))
+        results.append(verdict.skipped(replace(cell, engine=f"{cell.engine}:bti"), Hole(Verdict.NOT_APPLICABLE, "no")))
+    path.write_bytes(html.render(Material(RUN, results, suite)))
+    page = opened(path)
+    assert page.locator("#grid .square").count() == 7
+    expect(page.locator("#engines")).to_be_hidden()
+    page.get_by_text("By engine").click()
+    page.locator("#engines .square").first.focus()
+    for expected in ("m0 / unicorn", "m0 / qemu-user", "m1 / unicorn"):
+        expect(page.locator("#tip")).to_contain_text(f"arm64 / {expected}")
+        page.keyboard.press("ArrowRight")
+    hole = page.locator("#engines .square.hole").first
+    expect(hole).to_be_hidden()
+    page.get_by_text("14 columns in which no cell ran").click()
+    expect(hole).to_be_visible()
+    widths = "[...document.querySelectorAll('#engines tr')].map(r => [...r.cells].reduce((n, c) => n + c.colSpan, 0))"
+    assert page.evaluate(widths) == [29, 28, 29]
+    hole.hover()
+    expect(page.locator("#tip")).to_contain_text("m0 / unicorn:bti")
+
+
 def test_an_insensitive_pass_has_a_texture_and_a_mark_of_its_own(opened, small):
     page = opened(small, "#view=scenarios")
     weak = page.locator("#matrix .square.weak")

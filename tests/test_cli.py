@@ -16,7 +16,8 @@ from helpers import FARM, farm, lines_of, until
 
 from farm import paths
 from farm.cli import SPELLED
-from farm.report import LEGEND, MARKS, history
+from farm.report import history
+from farm.report.grid import LEGEND, MARKS
 
 
 def cell_id(line):
@@ -533,7 +534,7 @@ def test_a_log_without_unicode_does_not_end_a_run(tmp_path):
 
 
 def test_every_sign_of_the_reports_has_one_of_its_own_in_ascii():
-    signs = {sign for text in (LEGEND, *MARKS.values(), history._BARS) for sign in text if not sign.isascii()}
+    signs = {sign for text in (*LEGEND, *MARKS.values(), history._BARS) for sign in text if not sign.isascii()}
     assert signs < set(SPELLED)
     marks = [mark[0] for mark in MARKS.values()]
     for kind in (set(marks), history._BARS):

@@ -232,8 +232,15 @@ def test_what_qemu_says_of_an_exception_of_the_guest_is_the_guest_s_death():
 
 def test_a_hanging_unicorn_is_an_engine_error(guest, arm64, good, endless, right, monkeypatch):
     monkeypatch.setattr("farm.engines.unicorn._GRACE", 1.0)
+    start = UNICORN._start
+
+    def unhurried(*arguments, **options):  # a busy machine takes seconds to load the emulator, which is not asked here
+        monkeypatch.setattr("farm.engines.unicorn._GRACE", 60.0)
+        return start(*arguments, **options)
+
+    monkeypatch.setattr(UNICORN, "_start", unhurried)
     before = set(processes._children.live)
-    replies = UNICORN.run(guest(), arm64, [good, endless, good], 1.0, fresh=True)
+    replies = UNICORN.run(guest(), arm64, [good, endless, good], 2.0, fresh=True)
     assert right(next(replies))
     (running,) = set(processes._children.live) - before
     os.kill(running.pid, signal.SIGSTOP)

@@ -324,6 +324,38 @@ def test_the_grid_counts_and_tells_an_insensitive_pass_from_a_pass(suite):
     ]
 
 
+def test_columns_in_which_no_cell_ran_are_folded_away_last_of_their_mechanism(suite):
+    engines = ("unicorn", "qemu-user:bti", "qemu-user")
+    made = [
+        result(Verdict.NOT_APPLICABLE if "bti" in engine else Verdict.PASS, reason="no BTI", mechanism=m, engine=engine)
+        for m in ("pointer", "stub")
+        for engine in engines
+    ]
+    document = rendered(made, suite).decode()
+    assert "<summary>2 columns in which no cell ran (pointer, stub on qemu-user:bti): not-applicable: no" in document
+    heads = re.findall(r'<th colspan="(\d)" scope="colgroup" class="([^"]+)"><a[^>]*>(\w+)', document)
+    assert heads == [
+        ("2", "begins", "pointer"),
+        ("1", "begins folded", "pointer"),
+        ("2", "begins", "stub"),
+        ("1", "begins folded", "stub"),
+    ]
+    assert document.count('<td class="begins folded">') == 2
+    assert "By engine" not in document
+
+
+def test_a_grid_of_many_columns_comes_after_one_with_engines_added_up(suite):
+    made = [result(mechanism=f"m{m}", engine=e) for m in range(7) for e in ("unicorn", "qemu-user")]
+    made[3] = replace(made[3], verdict=Verdict.CRASH)
+    document = rendered(made, suite)
+    overview, by_engine = squares(document)[:7], squares(document)[7:]
+    assert overview[0] == ("pass", "#variant=arm64&mechanism=m0", "2✓")
+    assert overview[1] == ("fail", "#variant=arm64&mechanism=m1", "1✓ 1✗")
+    assert by_engine[3] == ("fail", "#variant=arm64&mechanism=m1&engine=qemu-user", "1✗")
+    assert len(by_engine) == 14
+    assert "By engine" in text_of(document)
+
+
 def test_a_square_of_a_variant_with_two_toolchains_leads_to_one_of_them(suite):
     found = squares(rendered([result(), result(toolchain="gcc")], suite))
     assert [href for _, href, _ in found] == [

@@ -490,7 +490,7 @@ def test_a_report_of_a_killed_run_is_red_and_says_what_is_unfinished(killed):
     assert done.returncode == 3
     said = f"1 cell is unfinished, first {cell_of(NAMES[1])} (so far timeout); --resume runs what is left"
     assert said in done.stderr
-    assert f"1 planned cells have no result, first {cell_of(NAMES[2])}" in done.stderr
+    assert f"1 planned cell has no result, first {cell_of(NAMES[2])}" in done.stderr
     summary = (killed / "farm-out" / "summary.md").read_text(encoding="utf-8")
     assert "unfinished: its run was cut short before the verdict was sure; so far timeout" in summary
     junit = (killed / "farm-out" / "junit.xml").read_text(encoding="utf-8")

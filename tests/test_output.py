@@ -93,7 +93,7 @@ def written(tmp_path):
 def test_a_report_of_a_run_that_was_ended_is_in_the_order_of_its_plan(written):
     done = farm("report", written)
     assert done.returncode == 3
-    assert "1 planned cells have no result" in done.stderr
+    assert "1 planned cell has no result" in done.stderr
     names = [case.get("name") for case in ET.parse(written / "junit.xml").iter("testcase")]
     assert names == [each["cell"]["scenario"] for each in json.loads((written / "plan.json").read_text())["cells"]]
 
@@ -112,7 +112,7 @@ def test_a_report_that_cannot_be_written_leaves_none_and_the_results(written):
 def test_what_is_printed_is_spelled_in_any_encoding_and_tells_a_pass_from_a_hole(written):
     done = farm("report", written, PYTHONIOENCODING="ascii", LC_ALL="C")
     assert (done.returncode, "Traceback" in done.stderr) == (3, False)
-    assert re.search(r"^\| arm64 +\| \d+o 1! engine-error +\|$", done.stdout, re.MULTILINE)
+    assert re.search(r"^\| arm64 +\| \d+o +\|\n\| +\| 1! engine-error +\|$", done.stdout, re.MULTILINE)
     assert "+ pass   ~ pass" in done.stdout
 
 
@@ -153,6 +153,17 @@ def test_a_run_that_nobody_reads_comes_to_its_end(tmp_path):
     assert done.stdout.startswith("$ ")
     assert (done.stdout.count("\n"), done.stderr) == (1, "0\n")
     assert (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize("command", ["list scenarios", "plan --arch arm64", "--help"])
+def test_a_list_that_nobody_reads_on_ends_quietly_with_the_status_of_a_broken_pipe(command):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "farm", *command.split()], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(60) == 141
 
 
 def test_colour_alone_makes_no_live_bar_in_a_log(tmp_path):

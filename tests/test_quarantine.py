@@ -497,7 +497,7 @@ def test_a_verification_says_of_each_entry_whether_it_is_needed(verdicts, state)
 
 def test_a_run_says_how_much_is_listed(plan, listing):
     known = listing(GOOD, ON_QEMU)
-    assert head(known, plan) == f"{known.path}: 2 entries, 1 cells of this plan"
+    assert head(known, plan) == f"{known.path}: 2 entries, 1 cell of this plan"
 
 
 # The command line.
@@ -559,7 +559,7 @@ def test_known_failures_are_green_and_red_when_they_are_gone(mine):
     write_list(folder, {"cells": cells, "verdict": "mismatch"})
     done = farm(*RUN, cwd=folder)
     assert done.returncode == 0, done.stdout
-    assert f"quarantine.toml: 1 entries, {len(cells)} cells of this plan" in done.stdout
+    assert f"quarantine.toml: 1 entry, {len(cells)} cells of this plan" in done.stdout
     assert f"{len(cells)} xfail" in done.stdout
     known = [line for line in lines_in(folder) if line["verdict"] == "xfail"]
     assert [written(line["cell"]) for line in known] == cells
@@ -610,7 +610,7 @@ def test_a_list_can_be_named_and_then_the_one_that_is_there_is_not_read(mine):
     one = ("--scenario", failing[0]["cell"]["scenario"])
     done = farm("run", *RUN[1:9], *one, "--quarantine", "other.toml", cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "other.toml: 1 entries, 1 cells of this plan" in done.stdout
+    assert "other.toml: 1 entry, 1 cell of this plan" in done.stdout
     assert farm("run", *RUN[1:9], *one, "--quarantine", os.devnull, cwd=folder).returncode == 1
     assert farm("run", *RUN[1:9], *one, cwd=folder).returncode == 2
 

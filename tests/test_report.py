@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from farm.cell import Verdict
-from farm.report import agreement, by_kind, grid, junit, reasons, terminal, totals
+from farm.report import agreement, by_kind, junit, reasons, terminal, totals
 from farm.run import plan
 from farm.run.journal import describe
 from farm.run.verdict import Code
@@ -35,44 +35,10 @@ def shown(results, suite, **options):
     return out.getvalue()
 
 
-def test_the_grid_counts_by_variant_mechanism_and_engine():
-    results = [
-        result(),
-        result(scenario="b"),
-        result(Verdict.MISMATCH, scenario="c"),
-        result(variant="ppc32"),
-        result(Verdict.NOT_RUN, engine="qemu-user", reason="qemu-ppc is missing"),
-    ]
-    made = grid(results)
-    assert made.rows == ["arm64", "ppc32"]
-    assert made.columns == [("stub", "unicorn"), ("stub", "qemu-user")]
-    square = made.squares["arm64", ("stub", "unicorn")]
-    assert square.text() == "2✓ 1✗ mismatch"
-    assert square.worst is Verdict.MISMATCH
-
-
-def test_a_variant_built_by_two_toolchains_has_two_rows():
-    assert grid([result(), result(toolchain="gcc")]).rows == ["arm64 (zig)", "arm64 (gcc)"]
-
-
 def test_an_insensitive_pass_is_counted_apart_from_a_pass(suite):
     text = shown([result(), result(Verdict.PASS_INSENSITIVE, scenario="patch_then_call_at_once")], suite)
     assert "1✓ 1≈" in text
     assert "1 pass, 1 pass-insensitive" in text
-
-
-@pytest.mark.parametrize("width", [40, 60, 80, 200])
-def test_however_narrow_a_terminal_is_it_hides_no_verdict_and_is_not_exceeded(suite, width):
-    engines = ("unicorn", "qemu-user", "qemu-user:no-clmul", "unicorn:no-clmul")
-    made = [result(scenario=str(i), mechanism=m, engine=e) for i in range(90) for m in ("stub", "x") for e in engines]
-    made += [replace(one, cell=replace(one.cell, scenario="y"), verdict=Verdict.MISMATCH) for one in made[:8]]
-    out = io.StringIO()
-    terminal.show(made, suite, Console(file=out, width=width))
-    grids = out.getvalue()[: out.getvalue().index("✓ pass")]
-    assert "…" not in grids
-    assert grids.count("✗") == 8
-    assert max(map(len, grids.splitlines())) <= width
-    assert out.getvalue().count("✓ pass") == 1
 
 
 def test_reasons_are_counted():

@@ -384,7 +384,7 @@ def test_results_are_on_disk_as_they_come(plan, tmp_path):
 def test_a_planned_cell_without_a_result_is_an_error_that_names_it(plan, tmp_path):
     journal = Journal(tmp_path / "results.jsonl", describe(plan))
     journal.add([skipped(planned.cell, Hole(Verdict.NOT_RUN, "so")) for planned in plan.cells[1:]])
-    with pytest.raises(FarmError, match=f"1 planned cells have no result: {plan.cells[0].cell}"):
+    with pytest.raises(FarmError, match=f"1 planned cell has no result: {plan.cells[0].cell}"):
         journal.finish(plan)
 
 

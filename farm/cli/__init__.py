@@ -1,7 +1,7 @@
 """The command line, ``farm``: a module a command.
 
 Exit status: 0 all as expected, 1 some cell is not, 2 usage, 3 the farm itself could not do its work, 130, 143 and 129
-ended by Ctrl-C, SIGTERM and SIGHUP.
+ended by Ctrl-C, SIGTERM and SIGHUP, 141 nobody reads what it writes.
 Everything that takes time to import is imported where it is used, so that help and lists come at once.
 """
 
@@ -89,9 +89,6 @@ def main() -> None:
         _fail(error)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        raise SystemExit(1) from None
     except (OSError, MemoryError, RuntimeError, ImportError) as error:
         _fail(_last_resort(error))
 

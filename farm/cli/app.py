@@ -44,6 +44,10 @@ COMMANDS = [
 ]
 
 
+#: Exit status of a command whose output nobody reads any more: that of SIGPIPE, as a shell counts.
+UNREAD = 141
+
+
 def flush_or_drop() -> None:
     """Write what is still to be written; where nobody is any more, as on a closed terminal, let it go.
 
@@ -56,6 +60,16 @@ def flush_or_drop() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+@contextlib.contextmanager
+def _unread() -> Iterator[None]:
+    """A context that ends quietly where nobody reads on, as of `farm list | head`; typer would call that a failure."""
+    try:
+        yield
+    except BrokenPipeError:
+        flush_or_drop()
+        raise typer.Exit(UNREAD) from None
+
+
 class _Commands(TyperGroup):
     """Lists the commands in the order in which one meets them, and gives one that was interrupted its exit status."""
 
@@ -63,11 +77,15 @@ class _Commands(TyperGroup):
         from farm.interrupts import interruptible, status_of
 
         try:
-            with interruptible():
+            with interruptible(), _unread():
                 return super().invoke(ctx)
         except KeyboardInterrupt as interrupt:
             flush_or_drop()
             raise typer.Exit(status_of(interrupt)) from None
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        with _unread():  # which shows the help
+            return super().make_context(*arguments, **options)
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(super().list_commands(ctx), key=COMMANDS.index)

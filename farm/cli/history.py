@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from farm.cli.app import JsonFlag, app, as_json, console_for, write
 from farm.errors import FarmError, UsageError
+from farm.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -138,7 +139,6 @@ def import_(
     source: Annotated[Path, typer.Argument(metavar="FILE", help="An export; - is standard input")],
     file: HistoryFile = None,
 ) -> None:
-    from farm.report.history import runs
     from farm.results import history as histories
 
     path = _file(file)
@@ -150,7 +150,7 @@ def import_(
         added, complaints = opened.load(lines, str(source))
     for complaint in complaints:
         typer.echo(complaint, err=True)
-    typer.echo(f"{path}: {runs(added)} added")
+    typer.echo(f"{path}: {counted(added, 'run')} added")
 
 
 @history.command(help="Forget old runs.")
@@ -158,10 +158,9 @@ def prune(
     keep: Annotated[int, typer.Option(min=0, metavar="N", help="How many of the newest runs to keep")],
     file: HistoryFile = None,
 ) -> None:
-    from farm.report.history import runs
     from farm.results import history as histories
 
     path = _file(file)
     with histories.History(path) as opened:
         gone = opened.prune(keep)
-    typer.echo(f"{path}: {runs(gone)} removed")
+    typer.echo(f"{path}: {counted(gone, 'run')} removed")

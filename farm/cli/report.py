@@ -19,6 +19,7 @@ from farm.cli.app import (
     write_reports,
 )
 from farm.errors import FarmError, UsageError
+from farm.text import counted
 
 if TYPE_CHECKING:
     from farm.run.journal import Run
@@ -75,7 +76,8 @@ def _completed(path: Path, header: Run, results: list[Result], complaints: list[
     with_result = {result.cell for result in results}
     missing = [each.cell for each in planned if each.cell not in with_result]
     if missing:
-        complaints.append(f"{len(missing):,} planned cells have no result, first {missing[0]}; --resume runs them")
+        number = counted(len(missing), "planned cell has", "planned cells have")
+        complaints.append(f"{number} no result, first {missing[0]}; --resume runs them")
     results += map(lost, missing)
     order = {each.cell: number for number, each in enumerate(planned)}
     results.sort(key=lambda result: order.get(result.cell, len(order)))

@@ -44,6 +44,7 @@ from farm.cli.app import (
 from farm.cli.history import remember
 from farm.errors import ExhaustedError, FarmError, MissingToolError, UnknownNameError, UsageError, exhausted
 from farm.processes import telling
+from farm.text import counted
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -278,7 +279,8 @@ def _execute(
             close_engines()
         left_out = ""
         if max_failures and (left := len(plan.cells) - len(journal.results)):
-            left_out = f"--max-failures {max_failures}: {left:,} cells were not run; --resume runs them"
+            number = counted(left, "cell was", "cells were")
+            left_out = f"--max-failures {max_failures}: {number} not run; --resume runs them"
             plan = replace(plan, cells=tuple(p for p in plan.cells if p.cell in journal.results))
         else:
             journal.finish(plan)

@@ -12,7 +12,8 @@ The cache::
     images/KEY/guest.elf
     objects/KEY.o
 
-Nothing in it is believed before its hash is checked; what has a wrong one is built anew.
+Nothing in it is believed before its hash is checked; what has a wrong one is built anew.  What nobody uses any more
+goes in time (:mod:`farm.guest.tidy`).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ import msgspec
 
 from farm import paths, processes
 from farm.errors import BuildError, ImageError, OutputError, exhausted
-from farm.guest import inputs, link, mechanisms
+from farm.guest import inputs, link, mechanisms, tidy
 from farm.guest.call_sites import CallSite
 from farm.guest.controls import CONTROLS
 from farm.guest.image import DESCRIPTION, ELF, Image, Spec, describe, described
@@ -196,7 +197,9 @@ def images(specs: list[Spec], workers: int | None = None) -> dict[Spec, Image | 
             return error
 
     with processes.workers(workers or os.cpu_count() or 1) as pool:
-        return dict(zip(specs, pool.map(attempt, specs), strict=True))
+        made = dict(zip(specs, pool.map(attempt, specs), strict=True))
+    tidy.tidy()
+    return made
 
 
 def kept(spec: Spec, files: Files | None = None) -> Image | None:
@@ -213,6 +216,8 @@ def kept(spec: Spec, files: Files | None = None) -> Image | None:
             loaded = _load(folder, record.built[identity])
             if (loaded.key, *_asked(loaded)) != (identity, *_asked(spec)):
                 raise ImageError(f"image {folder} is another: {loaded.variant}/{loaded.mechanism}/{loaded.toolchain}")
+            tidy.used(folder)
+            tidy.used(_made(request))
             return loaded
     return None
 
@@ -363,6 +368,8 @@ def _kept_object(made: Path, request: bytes, places: Places) -> tuple[Path, set[
         if identity in record.built and path.is_file():
             if inputs.digest_of(path) != record.built[identity]:
                 raise ImageError(f"object {path} has a wrong hash")
+            tidy.used(path)
+            tidy.used(made)
             return path, set(record.inputs)
     return None
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from farm.cell import SKIPPED, Verdict
 from farm.guest.controls import has_control
 from farm.run.verdict import Result
+from farm.text import counted
 
 if TYPE_CHECKING:
     from farm.measure.cost import Cost
@@ -17,27 +18,6 @@ if TYPE_CHECKING:
     from farm.report.table import Table
     from farm.run.journal import Run
     from farm.run.plan import Plan
-
-#: Short form of each verdict, for where there is little room.
-MARKS = {
-    Verdict.PASS: "✓",
-    Verdict.PASS_INSENSITIVE: "≈",
-    Verdict.NOT_APPLICABLE: "–",
-    Verdict.NOT_RUN: "○",
-    Verdict.XFAIL: "x xfail",
-    Verdict.XPASS: "✗ xpass",
-    Verdict.FLAKY: "? flaky",
-    Verdict.TIMEOUT: "✗ timeout",
-    Verdict.CRASH: "✗ crash",
-    Verdict.MISMATCH: "✗ mismatch",
-    Verdict.BUILD_ERROR: "✗ build-error",
-    Verdict.ENGINE_ERROR: "! engine-error",
-}
-
-LEGEND = (
-    "✓ pass   ≈ pass, but this engine could not have shown the defect   "
-    "– not applicable   ○ not run   ✗ failed   ! the emulator failed"
-)
 
 _ORDER = list(Verdict)
 
@@ -53,55 +33,6 @@ class Material:
     costs: Sequence[Cost] = ()
     coverage: Coverage | None = None
     tables: Sequence[Table] = ()
-
-
-@dataclass
-class Square:
-    """The cells of one variant under one mechanism, toolchain and engine."""
-
-    counts: Counter[Verdict] = field(default_factory=Counter)
-
-    @property
-    def worst(self) -> Verdict:
-        return max(self.counts, key=_ORDER.index)
-
-    def text(self) -> str:
-        """Counts and marks, the worst last: ``32✓ 1≈ 4–``."""
-        return " ".join(f"{self.counts[v]}{MARKS[v]}" for v in _ORDER if self.counts[v])
-
-
-@dataclass
-class Grid:
-    """Variants down, mechanism and engine across."""
-
-    rows: list[str] = field(default_factory=list)
-    columns: list[tuple[str, str]] = field(default_factory=list)
-    squares: dict[tuple[str, tuple[str, str]], Square] = field(default_factory=dict)
-    built: dict[str, tuple[str, str | None]] = field(default_factory=dict)  #: variant, and toolchain if several, by row
-
-
-def grid(results: Iterable[Result]) -> Grid:
-    """The grid of ``results``; a variant built by several toolchains has a row for each."""
-    counts: Counter[tuple[str, str, str, str, Verdict]] = Counter(
-        (cell.variant, cell.toolchain, cell.mechanism, cell.engine, result.verdict)
-        for result in results
-        for cell in (result.cell,)
-    )
-    toolchains: dict[str, set[str]] = {}
-    for variant, toolchain, *_ in counts:
-        toolchains.setdefault(variant, set()).add(toolchain)
-    cell_grid = Grid()
-    for (variant, toolchain, mechanism, engine, verdict), count in counts.items():
-        several = len(toolchains[variant]) > 1
-        row = f"{variant} ({toolchain})" if several else variant
-        column = (mechanism, engine)
-        if row not in cell_grid.rows:
-            cell_grid.rows.append(row)
-            cell_grid.built[row] = (variant, toolchain if several else None)
-        if column not in cell_grid.columns:
-            cell_grid.columns.append(column)
-        cell_grid.squares.setdefault((row, column), Square()).counts[verdict] += count
-    return cell_grid
 
 
 def totals(results: Iterable[Result]) -> str:
@@ -148,6 +79,15 @@ def agreement(results: Sequence[Result]) -> tuple[int, int]:
     return len(agree), sum(agree.values())
 
 
+def agreed(results: Sequence[Result]) -> str:
+    """:func:`agreement` as a sentence without its full stop; empty if nothing can be compared."""
+    compared, agree = agreement(results)
+    leave = "leaves" if compared == 1 else "leave"
+    everywhere = "one and the same trace in every cell that ran"
+    whose = "it" if compared == 1 else "them"
+    return f"{agree} of {counted(compared, 'scenario')} {leave} {everywhere} {whose}" if compared else ""
+
+
 def comparable(results: Iterable[Result]) -> dict[tuple[str, str | None], list[Result]]:
     """Results that should have one and the same trace, by scenario and the digest of what is expected.
 
@@ -167,6 +107,7 @@ def uncontrolled(results: Iterable[Result], plan: Plan) -> list[str]:
     return [
         f"{name} has no negative control under {mechanism}: nothing shows that it can fail"
         for name, mechanism in sorted(ran)
-        if name in plan.scenarios and mechanism in known
-        if not has_control(plan.scenarios[name].detects, variants, known[mechanism])
+        if name in plan.scenarios
+        and mechanism in known
+        and not has_control(plan.scenarios[name].detects, variants, known[mechanism])
     ]

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from farm.guest.controls import CONTROLS, UNPLANTED
+from farm.guest.mechanisms import Mechanism
 from farm.prove.calibrate import Finding
 from farm.report import uncontrolled
 from farm.report.table import Field, Table
 from farm.report.text import printable
+from farm.text import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,7 +38,7 @@ def table(findings: Sequence[Finding], plan: Plan, names: Sequence[str]) -> Tabl
         *wrong,
         *_impossible(plan, names),
         *uncontrolled([finding.result for finding in findings], plan),
-        f"{len(findings):,} findings, {len(wrong):,} not as claimed",
+        f"{counted(len(findings), 'finding')}, {len(wrong):,} not as claimed",
     )
     caption = "noticed / cells whose scenario claims to detect it"
     return Table(NAME, NAME, caption, ("control", "defect", *engines), tuple(rows), notes)

@@ -16,6 +16,7 @@ import msgspec
 from farm.cell import PASSED
 from farm.report.text import clipped, line
 from farm.run.verdict import Result
+from farm.text import counted
 
 if TYPE_CHECKING:
     from farm.run.journal import Run
@@ -82,7 +83,7 @@ def render(results: Sequence[Result], run: Run) -> bytes:
         "host": line(run.host),
         "started": line(run.started),
         "plan": line(run.plan),
-        "not in it": f"{len(results) - len(ran)} cells that did not run",
+        "not in it": f"{counted(len(results) - len(ran), 'cell')} that did not run",
     }
     return msgspec.json.encode(_Trace(events, "ms", about))
 

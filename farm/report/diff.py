@@ -14,6 +14,7 @@ from farm.cell import Cell, Verdict
 from farm.report.markdown import LIMIT, code, fenced
 from farm.report.text import clipped
 from farm.results.diff import Change, Changed, Diff, Fact, Side
+from farm.text import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -98,7 +99,7 @@ def groups(cells: Iterable[Changed]) -> list[Group]:
     return sorted(together.values(), key=lambda group: (not group.cells[0].regression, -len(group.cells)))
 
 
-def counted(number: int, change: Change) -> str:
+def changed(number: int, change: Change) -> str:
     """``3 new failures``."""
     plural = "s" if number != 1 and change in (Change.NEW_FAILURE, Change.ADDED) else ""
     return f"{number} {change}{plural}"
@@ -109,7 +110,7 @@ def headline(diff: Diff) -> str:
     if diff.nothing:
         return "no difference"
     counts = Counter(changed.change for changed in diff.cells if changed.regression or not diff.regression)
-    told = ", ".join(counted(counts[change], change) for change in Change if counts[change])
+    told = ", ".join(changed(counts[change], change) for change in Change if counts[change])
     return f"{'regression' if diff.regression else 'no regression'}: {told or 'every cell is as before'}"
 
 
@@ -165,7 +166,7 @@ def _lines(diff: Diff) -> Iterable[tuple[str, str]]:
     for line in _beside(diff):
         yield "cyan", f"changed: {line}"
     for change, count, change_groups in _changes(diff):
-        yield _STYLES.get(change, "green"), counted(count, change)
+        yield _STYLES.get(change, "green"), changed(count, change)
         for group in change_groups[:_LINES]:
             yield "", f"  {group.text()}"
             if reason := group.reason():
@@ -173,7 +174,7 @@ def _lines(diff: Diff) -> Iterable[tuple[str, str]]:
             if group.after is not None and (reproduce := group.cells[0].reproduce):
                 yield "dim", f"      {brief(reproduce)}"
         if len(change_groups) > _LINES:
-            yield "", f"  and {sum(len(group.cells) for group in change_groups[_LINES:])} more cells"
+            yield "", f"  and {counted(sum(len(group.cells) for group in change_groups[_LINES:]), 'more cell')}"
     if diff.slower:
         yield "yellow", _whole(diff)
         for line in _times(diff):
@@ -198,7 +199,7 @@ def markdown(diff: Diff, limit: int = LIMIT) -> str:
     blocks += [f"- {name}: {code(_side(side), _LONGEST)}\n" for name, side in (("A", diff.before), ("B", diff.after))]
     blocks += [f"- changed: {code(line, _LONGEST)}\n" for line in _beside(diff)]
     for change, count, change_groups in _changes(diff):
-        blocks.append(f"\n## {counted(count, change)}\n\n")
+        blocks.append(f"\n## {changed(count, change)}\n\n")
         for group in change_groups[:_LINES]:
             reason = f": {code(group.reason(), _LONGEST)}" if group.reason() else ""
             blocks.append(f"- {code(group.text(), _LONGEST)}{reason}\n")

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from farm.cell import FAILED, Verdict
-from farm.report import MARKS
 from farm.report.diff import brief, groups
+from farm.report.grid import MARKS
 from farm.results.history import View
+from farm.text import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,11 +22,6 @@ _TURNS = 10  # runs of which the changes are shown
 _GROUPS = 6  # lines of one of them
 _SUSPECTS = 10
 _STRIPS = 40
-
-
-def runs(number: int) -> str:
-    """``3 runs``."""
-    return f"{number} run{'s' * (number != 1)}"
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
@@ -63,7 +59,7 @@ def trends(view: View, width: int = 120) -> list[str]:
             lines.append(f"{name:<11}  {sparkline(values, max(4, width - 15 - len(ends)))}  {ends}")
     left_out = len(view.runs) - len(whole)
     if lines and left_out:
-        lines.append(f"({runs(left_out)} of less than half the cells left out)")
+        lines.append(f"({counted(left_out, 'run')} of less than half the cells left out)")
     return lines
 
 
@@ -92,10 +88,6 @@ def _table(view: View) -> Table:
     return table
 
 
-def _cells(number: int) -> str:
-    return "1 cell has" if number == 1 else f"{number} cells have"
-
-
 def _mark(verdict: Verdict | None) -> str:
     """The mark of a verdict, one character; a space for none."""
     return MARKS[verdict][0] if verdict else " "
@@ -106,14 +98,14 @@ def changes(view: View) -> list[str]:
     lines = []
     for turn in view.turns[::-1][:_TURNS]:
         turn_groups = groups(turn.cells)
-        lines.append(f"{brief(turn.started)}: {_cells(len(turn.cells))} another verdict")
+        lines.append(f"{brief(turn.started)}: {counted(len(turn.cells), 'cell has', 'cells have')} another verdict")
         for group in turn_groups[:_GROUPS]:
             reason = group.reason()
             lines.append(f"  {group.text()}{f': {reason}' if reason else ''}")
         if len(turn_groups) > _GROUPS:
-            lines.append(f"  and {sum(len(group.cells) for group in turn_groups[_GROUPS:])} more cells")
+            lines.append(f"  and {counted(sum(len(group.cells) for group in turn_groups[_GROUPS:]), 'more cell')}")
     if len(view.turns) > _TURNS:
-        lines.append(f"and {runs(len(view.turns) - _TURNS)} before these")
+        lines.append(f"and {counted(len(view.turns) - _TURNS, 'run')} before these")
     return lines
 
 
@@ -128,7 +120,7 @@ def suspects(view: View) -> list[str]:
         how = brief(" -> ".join(map(str, verdicts)))
         lines.append(f"  {brief(cells[0])}{more}: {how} ({len(verdicts) - 1} changes in {ran} runs, {rate:.0%})")
     if len(together) > _SUSPECTS:
-        lines.append(f"  and {sum(map(len, list(together.values())[_SUSPECTS:]))} more cells")
+        lines.append(f"  and {counted(sum(map(len, list(together.values())[_SUSPECTS:])), 'more cell')}")
     if lines:
         lines.insert(0, "went and came back: flaky, or broken and mended")
     return lines
@@ -141,13 +133,15 @@ def strips(view: View) -> list[str]:
         for strip in view.cells[:_STRIPS]
     ]
     if len(view.cells) > _STRIPS:
-        lines.append(f"and {len(view.cells) - _STRIPS} more cells")
+        lines.append(f"and {counted(len(view.cells) - _STRIPS, 'more cell')}")
     return lines
 
 
 def show(view: View, console: Console) -> None:
     """Prints the whole history."""
-    console.print(f"{brief(view.path)}: {runs(len(view.runs))}", markup=False, highlight=False, soft_wrap=True)
+    console.print(
+        f"{brief(view.path)}: {counted(len(view.runs), 'run')}", markup=False, highlight=False, soft_wrap=True
+    )
     if not view.runs:
         return
     console.print(_table(view))

@@ -24,14 +24,17 @@ from farm.cell import FAILED, PASSED, SKIPPED, EngineName, Verdict
 from farm.errors import UNREADABLE, FarmError, UsageError
 from farm.measure import cost as costs
 from farm.measure import coverage as coverages
-from farm.report import Material, comparable, grid, payload, table, uncontrolled
+from farm.report import Material, comparable, payload, table, uncontrolled
+from farm.report.grid import ALL, Grid, folded
 from farm.report.payload import LOOKS, mark
 from farm.run.verdict import Result
+from farm.text import counted
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _CLUSTERS = 6  # kinds of failure on the first screen
 _DIFFERING = 100  # cells that are named where a scenario's traces differ
 _NAMED = 6  # variants that are named where a kind of failure is
+_WIDEST = 12  # columns that a screen has room for
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -101,7 +104,7 @@ def render(material: Material) -> bytes:
         retried={"count": sum(result.retried is not None for result in material.results), "href": link(retried="yes")},
         holes=_reasons(material.results, SKIPPED),
         notes=uncontrolled(material.results, material.plan),
-        grid=_grid(material),
+        grids=_grids(material),
         agreement=_agreement(material),
         cost=_cost(material.costs),
         coverage=_covered(material.coverage),
@@ -125,7 +128,7 @@ def _outcome(results: Sequence[Result]) -> dict[str, Any]:
     ran = sum(result.verdict not in SKIPPED for result in results)
     missing = sum(result.verdict is Verdict.NOT_RUN for result in results)
     if bad:
-        sentence = f"{bad:,} of {len(results):,} cells {'is' if bad == 1 else 'are'} not as expected"
+        sentence = f"{bad:,} of {counted(len(results), 'cell')} {'is' if bad == 1 else 'are'} not as expected"
     elif ran:
         sentence = f"All {ran:,} cells that ran are as expected" if ran > 1 else "The one cell that ran is as expected"
     else:
@@ -187,13 +190,31 @@ def look(counts: Mapping[Verdict, int]) -> str:
     return next((LOOKS[verdict] for verdict in best if counts[verdict]), "none")
 
 
-def _grid(material: Material) -> dict[str, Any]:
-    """Variants down, mechanism and engine across; a square leads to its cells."""
-    cell_grid = grid(material.results)
-    mechanisms = list(dict.fromkeys(mechanism for mechanism, _ in cell_grid.columns))
-    columns = sorted(cell_grid.columns, key=lambda column: mechanisms.index(column[0]))
-    starts = {next(i for i, column in enumerate(columns) if column[0] == name) for name in mechanisms}
-    heads = [(name, len(list(group))) for name, group in itertools.groupby(columns, key=lambda column: column[0])]
+def _grids(material: Material) -> list[dict[str, Any]]:
+    """The grid; if it has many columns, first the one in which engines are added up."""
+    whole = Grid.of(material.results)
+    wide = whole.can_be_added_up and len(whole.without_holes().columns) > _WIDEST
+    return [_grid(material, each) for each in ([whole.added_up(), whole] if wide else [whole])]
+
+
+def _grid(material: Material, cell_grid: Grid) -> dict[str, Any]:
+    """Variants down, mechanism and engine across, those to be folded away last of their mechanism.
+
+    A square leads to its cells.
+    """
+    holes = cell_grid.holes()
+    columns = [c for m in cell_grid.mechanisms for c in sorted(cell_grid.of_mechanism(m), key=holes.__contains__)]
+    heads: list[dict[str, Any]] = []
+    engines: list[dict[str, Any]] = []
+    for column in columns:
+        mechanism, engine = column
+        name, profile = EngineName.of(engine or "")
+        hidden = column in holes
+        begins = not heads or (heads[-1]["name"], heads[-1]["folded"]) != (mechanism, hidden)
+        if begins:
+            heads.append({"name": mechanism, "width": 0, "folded": hidden})
+        heads[-1]["width"] += 1
+        engines.append({"name": name, "profile": profile, "begins": begins, "folded": hidden})
     rows: list[dict[str, Any]] = []
     for row in cell_grid.rows:
         variant, toolchain = cell_grid.built[row]
@@ -205,9 +226,13 @@ def _grid(material: Material) -> dict[str, Any]:
             if square is None:
                 squares.append(None)
                 continue
-            parts = [(LOOKS[v], mark(v), square.counts[v]) for v in Verdict if square.counts[v]]
+            parts: Counter[tuple[str, str]] = Counter()
+            for verdict in Verdict:
+                parts[LOOKS[verdict], mark(verdict)] += square.counts[verdict]
             where = link(variant=variant, toolchain=toolchain, mechanism=mechanism, engine=engine)
-            squares.append({"look": look(square.counts), "parts": parts, "href": where})
+            squares.append(
+                {"look": look(square.counts), "parts": [(*kind, n) for kind, n in parts.items() if n], "href": where}
+            )
         rows.append(
             {
                 "name": variant,
@@ -218,11 +243,14 @@ def _grid(material: Material) -> dict[str, Any]:
                 "squares": squares,
             }
         )
-    engines = [
-        {"name": name, "profile": profile, "begins": i in starts}
-        for i, (name, profile) in enumerate(EngineName.of(engine) for _, engine in columns)
-    ]
-    return {"heads": heads, "engines": engines, "rows": rows}
+    why = folded(holes, material.results) if holes else ""
+    return {
+        "heads": heads,
+        "engines": engines,
+        "added_up": all(engine is ALL for _, engine in columns),
+        "rows": rows,
+        "folded": why,
+    }
 
 
 # Agreement.

@@ -8,15 +8,18 @@ and fenced blocks, where GitHub finds neither markup nor people to mention.
 from __future__ import annotations
 
 import html
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from farm.cell import SKIPPED, Verdict
-from farm.report import LEGEND, Grid, agreement, by_kind, grid, reasons, second_attempt, totals, uncontrolled
+from farm.report import agreed, by_kind, reasons, second_attempt, totals, uncontrolled
 from farm.report.explain import explain
+from farm.report.grid import ALL, LEGEND, Grid, folded
 from farm.report.text import clipped
 from farm.run.verdict import Result
+from farm.text import counted
 
 if TYPE_CHECKING:
     from farm.run.journal import Run
@@ -27,8 +30,7 @@ _EXPLAINED = 10
 _OPEN = 3  # of them, those that are not folded
 _EXPLANATION = 4_000  # characters
 _NAME = 200  # characters
-_WIDEST = 6  # columns; a grid with more is shown as a table a mechanism
-_LONGEST = 30  # rows; tables with more together are folded, but for those with a failure
+_WIDEST = 6  # columns of a table
 
 
 class _Room:
@@ -102,29 +104,31 @@ def render(results: Sequence[Result], plan: Plan, run: Run, complaints: Sequence
     again = [result for result in results if result.retried]
     blocks += _list("Cells run twice, for the emulator failed", map(_run_twice, again), room.part(0.2))
     blocks += _list("Without a negative control", uncontrolled(results, plan), room.part(0.2))
-    holes = [f"{count:,} cells {reason}" for reason, count in reasons(results)]
+    holes = [f"{counted(count, 'cell')} {reason}" for reason, count in reasons(results)]
     blocks += _list("Why cells did not run", holes, room)
     return "\n\n".join([*blocks, foot]) + "\n"
 
 
 def _outcome(results: Sequence[Result], failures: Sequence[Result]) -> str:
+    whole = counted(len(results), "cell")
     if failures:
-        return f"# patchfarm: {len(failures):,} of {len(results):,} cells are not as expected"
+        return f"# patchfarm: {len(failures):,} of {whole} {'is' if len(failures) == 1 else 'are'} not as expected"
     missing = sum(result.verdict is Verdict.NOT_RUN for result in results)
     if missing:
-        return f"# patchfarm: nothing failed, but {missing:,} of {len(results):,} cells were not run"
+        return f"# patchfarm: nothing failed, but {missing:,} of {whole} {'was' if missing == 1 else 'were'} not run"
     ran = sum(result.verdict not in SKIPPED for result in results)
-    return f"# patchfarm: all {ran:,} cells that ran are as expected" if ran else "# patchfarm: no cell ran"
+    every = "the one cell that ran is" if ran == 1 else f"all {ran:,} cells that ran are"
+    return f"# patchfarm: {every} as expected" if ran else "# patchfarm: no cell ran"
 
 
 def _counts(results: Sequence[Result]) -> str:
     lines = [f"{totals(results)}."]
     weak = sum(result.verdict is Verdict.PASS_INSENSITIVE for result in results)
     if weak:
-        lines.append(f"{weak:,} passes are insensitive: their engine could not have shown what the scenario detects.")
-    compared, agree = agreement(results)
-    if compared:
-        lines.append(f"{agree} of {compared} scenarios leave one and the same trace in every cell that ran them.")
+        passes = counted(weak, "pass is", "passes are")
+        lines.append(f"{passes} insensitive: the engine could not have shown what the scenario detects.")
+    if sentence := agreed(results):
+        lines.append(f"{sentence}.")
     return "\n".join(lines)
 
 
@@ -174,38 +178,63 @@ def _failures(failures: Sequence[Result], plan: Plan, room: _Room) -> list[str]:
 
 
 def _grids(results: Sequence[Result], room: _Room) -> list[str]:
-    """The grid as one table, or one a mechanism if too wide; whole, or as many rows as there is room for."""
-    cell_grid = grid(results)
-    mechanisms = list(dict.fromkeys(mechanism for mechanism, _ in cell_grid.columns))
-    blocks = [LEGEND]
-    room.takes(LEGEND)
-    if len(cell_grid.columns) <= _WIDEST:
-        heads = [f"{code(mechanism)}<br>{code(engine)}" for mechanism, engine in cell_grid.columns]
-        return [*blocks, _table("variant", heads, cell_grid, cell_grid.columns, room)]
-    long = len(mechanisms) * len(cell_grid.rows) > _LONGEST
-    for mechanism in mechanisms:
-        of_mechanism = [result for result in results if result.cell.mechanism == mechanism]
-        columns = [column for column in cell_grid.columns if column[0] == mechanism]
-        title = clipped(f"{mechanism}: {totals(of_mechanism)}", _NAME)
-        opened = not long or any(result.failed for result in of_mechanism)
+    """The grid, as many rows as there is room for; where it is too wide, engines added up, then each mechanism."""
+    whole = Grid.of(results)
+    ran = whole.without_holes()
+    blocks = ["   ".join(LEGEND)]
+    room.takes(blocks[0])
+    adds = whole.can_be_added_up and len(ran.columns) > _WIDEST
+    if adds:
+        whole = whole.added_up()
+    if holes := whole.holes():
+        blocks += [note] if room.takes(note := f"Folded away: {code(folded(holes, results), 1_000)}") else []
+    shown = whole.without_holes()
+    share = room.part(0.5)
+    blocks += _tables(shown, share)
+    room.back(share)
+    return [*blocks, *_by_mechanism(results, ran, room)] if adds else blocks
+
+
+def _by_mechanism(results: Sequence[Result], cell_grid: Grid, room: _Room) -> list[str]:
+    """The engines of each mechanism, folded unless some cell failed; those that failed first."""
+    failed = {result.cell.mechanism for result in results if result.failed}
+    blocks = []
+    for mechanism in sorted(cell_grid.mechanisms, key=lambda mechanism: mechanism not in failed):
+        columns = cell_grid.of_mechanism(mechanism)
+        of_mechanism = totals(result for result in results if result.cell.mechanism == mechanism)
+        title = clipped(f"{mechanism} by engine: {of_mechanism}", _NAME)
         if not room.takes(_folded(title, "", opened=True)):
             blocks.append("The other mechanisms do not fit.")
             break
-        table = _table(code(mechanism), [code(engine) for _, engine in columns], cell_grid, columns, room)
-        blocks.append(_folded(title, table, opened=opened))
+        content = "\n\n".join(_tables(cell_grid.only(columns), room, code(mechanism)))
+        blocks.append(_folded(title, content, opened=mechanism in failed))
     return blocks
 
 
-def _table(corner: str, heads: Sequence[str], made: Grid, columns: Sequence[tuple[str, str]], room: _Room) -> str:
-    head = f"| {' | '.join([corner, *heads])} |\n{'|---' * (1 + len(columns))}|"
+def _tables(cell_grid: Grid, room: _Room, mechanism: str = "") -> list[str]:
+    """The grid as tables of about as many columns each, none too wide; all of ``mechanism``, if so."""
+    number = -(-len(cell_grid.columns) // _WIDEST)
+    cuts = [len(cell_grid.columns) * n // number for n in range(number + 1)]
+    parts = [cell_grid.only(cell_grid.columns[start:end]) for start, end in itertools.pairwise(cuts)]
+    return [_table(part, room, mechanism) for part in parts]
+
+
+def _table(cell_grid: Grid, room: _Room, mechanism: str) -> str:
+    names = [[code(part) for part in column if part and code(part) != mechanism] for column in cell_grid.columns]
+    heads = [mechanism or "variant", *map("<br>".join, names)]
+    head = f"| {' | '.join(heads)} |\n{'|---' * len(heads)}|"
     if not room.takes(head + "\n\n000,000 more rows do not fit."):
         return "This table does not fit."
     rows = []
-    for row in made.rows:
-        squares = (made.squares.get((row, column)) for column in columns)
-        text = f"| {' | '.join([code(row), *(square.text() if square else '' for square in squares)])} |"
+    for row in cell_grid.rows:
+        texts = [""] * len(cell_grid.columns)
+        for number, column in enumerate(cell_grid.columns):
+            if square := cell_grid.squares.get((row, column)):
+                texts[number] = square.brief() if column[1] is ALL else square.text()
+        text = f"| {' | '.join([code(row), *texts])} |"
         if not room.takes(text):
             break
         rows.append(text)
-    cut = len(made.rows) - len(rows)
-    return "\n".join([head, *rows, *(["", f"{cut:,} more rows do not fit."] if cut else [])])
+    cut = len(cell_grid.rows) - len(rows)
+    more = ["", f"{counted(cut, 'more row')} {'does' if cut == 1 else 'do'} not fit."] if cut else []
+    return "\n".join([head, *rows, *more])

@@ -16,7 +16,8 @@ from typing import Any
 import msgspec
 
 from farm.cell import FAILED, PASSED, SKIPPED, Cell, Verdict
-from farm.report import MARKS, Material, explain
+from farm.report import Material, explain
+from farm.report.grid import MARKS
 from farm.run.plan import Plan
 from farm.run.verdict import Result, reproducer
 from farm.scenario import Scenario, prose

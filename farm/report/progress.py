@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 from farm.report.explain import outcome
 from farm.report.text import Once, printable
 from farm.run.verdict import Result
+from farm.text import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -73,4 +74,5 @@ class Progress:
                 self._console.print(text, markup=False, highlight=False, soft_wrap=True)
         elif not self._live and (self._done - self._said >= self._total / 4 or self._done == self._total):
             self._said = self._done
-            self._console.print(f"{self._done:,}/{self._total:,} cells, {self._failed:,} failed", highlight=False)
+            of = counted(self._total, "cell")
+            self._console.print(f"{self._done:,}/{of}, {self._failed:,} failed", highlight=False)

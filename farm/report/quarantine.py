@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from farm.cell import FAILED, SKIPPED, Verdict
 from farm.report import totals
 from farm.run.verdict import Result
+from farm.text import counted
 
 if TYPE_CHECKING:
     from farm.run.plan import Plan
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 def head(quarantine: Quarantine, plan: Plan) -> str:
     """``quarantine.toml: 3 entries, 12 cells of this plan``."""
-    count = len(quarantine.only(plan).cells)
-    return f"{quarantine.path}: {len(quarantine.entries)} entries, {count} cells of this plan"
+    entries = counted(len(quarantine.entries), "entry", "entries")
+    return f"{quarantine.path}: {entries}, {counted(len(quarantine.only(plan).cells), 'cell')} of this plan"
 
 
 def verified(quarantine: Quarantine, results: Sequence[Result]) -> list[str]:
@@ -33,7 +34,7 @@ def _state(listed: Listed, results: list[Result]) -> str:
     if listed.idle:
         return f"matches nothing here: {listed.idle.verdict}: {listed.idle.reason}"
     if not results:
-        return f"matches nothing that is selected: it lists {len(listed.cells)} other cells"
+        return f"matches nothing that is selected: it lists {counted(len(listed.cells), 'other cell')}"
     return f"{_need({result.verdict for result in results})}: {totals(results)}"
 
 

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 from farm.measure.instructions import Encoded, Folded, Instruction, Item, Protected, Store, Trace
 from farm.scenario import Scenario, prose
+from farm.text import counted
 
 _FUNCTIONS = 6  # named of a folded stretch
 _INDENT = " " * 6
@@ -15,7 +16,7 @@ _INDENT = " " * 6
 def render(trace: Trace, scenario: Scenario, *, whole: bool = False) -> Iterator[str]:
     """The lines of ``trace``; with ``whole``, stores to the stack too."""
     recording = trace.recording
-    yield f"{trace.cell}, as {recording.engine} executes it: {recording.count:,} instructions"
+    yield f"{trace.cell}, as {recording.engine} executes it: {counted(recording.count, 'instruction')}"
     if recording.note:
         yield recording.note
     if len(recording.executed) < recording.count:
@@ -80,8 +81,7 @@ def _code_store(store: Store) -> Iterator[str]:
 
 
 def _size(store: Store) -> str:
-    size = len(store.after) // 2
-    return "1 byte" if size == 1 else f"{size} bytes"
+    return counted(len(store.after) // 2, "byte")
 
 
 def _other(item: Item) -> str:
@@ -92,10 +92,6 @@ def _other(item: Item) -> str:
     if isinstance(item, Folded):
         functions = ", ".join(item.functions[:_FUNCTIONS]) + (", ..." if len(item.functions) > _FUNCTIONS else "")
         stores = f", which store {item.code_stores} times into code" if item.code_stores else ""
-        return f"... {_instructions(item.instructions)} in {functions}{stores}"
+        return f"... {counted(item.instructions, 'instruction')} in {functions}{stores}"
     assert not isinstance(item, Instruction)
-    return f"... {item.times} x the same {_instructions(item.instructions)}"
-
-
-def _instructions(count: int) -> str:
-    return "1 instruction" if count == 1 else f"{count:,} instructions"
+    return f"... {item.times} x the same {counted(item.instructions, 'instruction')}"

@@ -22,6 +22,7 @@ from farm.run import plan as plans
 from farm.run.journal import Recorded, Run
 from farm.run.plan import Plan, Selection
 from farm.run.verdict import Result, lost, unfinished
+from farm.text import counted
 
 _LISTED = 20  # cells named, of those that are missing
 
@@ -185,7 +186,7 @@ def _missing(
 
 def _cells(cells: Sequence[Cell], listed: int = 1) -> str:
     """``3,900 cells, first A``; at most ``listed`` of them, a line each if they are more."""
-    number = f"{len(cells):,} cell{'s' if len(cells) > 1 else ''}{', first' if len(cells) > listed else ':'}"
+    number = f"{counted(len(cells), 'cell')}{', first' if len(cells) > listed else ':'}"
     space = " " if listed == 1 or len(cells) == 1 else "\n  "
     return number + "".join(f"{space}{cell}" for cell in cells[:listed])
 

@@ -23,6 +23,7 @@ from farm.guest.toolchain import TOOLCHAINS
 from farm.run.plan import Plan
 from farm.run.quarantine import Quarantine
 from farm.run.verdict import Result
+from farm.text import counted
 
 FILE = "results.jsonl"  #: in an output folder
 SCHEMA = 2
@@ -181,7 +182,7 @@ class Journal:
         missing = [cell for cell in cells if cell not in self.results]
         if missing or len(self.results) != len(cells):
             which = str(missing[0]) if missing else "more results than planned cells"
-            raise FarmError(f"{len(missing)} planned cells have no result: {which}")
+            raise FarmError(f"{counted(len(missing), 'planned cell has', 'planned cells have')} no result: {which}")
 
         def write() -> None:
             partial = self.path.with_suffix(".jsonl.partial")
@@ -283,7 +284,7 @@ def unfinished(results: Sequence[Result]) -> list[str]:
     """A sentence about these, whose run was cut short before they were sure, if there are any."""
     if not results:
         return []
-    number = f"{len(results):,} cell{' is' if len(results) == 1 else 's are'}"
+    number = counted(len(results), "cell is", "cells are")
     return [f"{number} unfinished, first {results[0].cell} (so far {results[0].verdict}); --resume runs what is left"]
 
 

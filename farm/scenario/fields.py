@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeVar
 
 from farm.errors import UnknownNameError, UsageError
 from farm.scenario.functions import FUNCTIONS
-from farm.text import one_line
+from farm.text import counted, one_line
 
 _Name = TypeVar("_Name", bound=enum.Enum)
 
@@ -69,11 +69,6 @@ def named(what: str, value: _Name | str, valid: type[_Name]) -> _Name:
     return valid[value.upper()]
 
 
-def many(count: int, what: str) -> str:
-    """``1 byte``, ``2 bytes``."""
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
-
-
 # The kinds.
 
 
@@ -106,7 +101,7 @@ class Number(Field):
             whole_number(what, value, self.most, self.least)
 
     def words(self, value: int) -> str:
-        return many(value, self.unit) if self.unit else str(value)
+        return counted(value, self.unit) if self.unit else str(value)
 
 
 class Long(Number):
@@ -123,7 +118,7 @@ class Offset(Number):
     """Bytes behind the beginning of what was named before; most often none."""
 
     def words(self, value: int) -> str:
-        return f", {many(value, 'byte')} past its beginning" if value else ""
+        return f", {counted(value, 'byte')} past its beginning" if value else ""
 
 
 class Function(Number):

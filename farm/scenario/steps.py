@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
 from farm.errors import UsageError
 from farm.scenario import fields
-from farm.scenario.fields import LONG, Flag, FunctionOrAll, Long, Member, Nested, Number, Offset, many
+from farm.scenario.fields import LONG, Flag, FunctionOrAll, Long, Member, Nested, Number, Offset
 from farm.scenario.functions import (
     COMPOSITE,
     FUNCTIONS,
@@ -28,6 +28,7 @@ from farm.scenario.functions import (
     has_call_site,
 )
 from farm.scenario.promises import Fact, Need, Promise
+from farm.text import counted
 
 
 class Cost(NamedTuple):
@@ -200,12 +201,12 @@ class Call(Step):
         return Cost(1 + entries * each + inside.events, running)
 
     def sentence(self) -> str:
-        how = self.words("shape").format(times=many(self.count, "time"), levels=many(self.count, "level"))
+        how = self.words("shape").format(times=counted(self.count, "time"), levels=counted(self.count, "level"))
         parts = [f"Call {_called(self)} {how}"]
         if self.stride:
             parts.append(f"with {self.words('stride')} more in each iteration")
         if self.inside:
-            where = f"inside the target, {many(self.at, 'level')} down" if self.at else "inside the target"
+            where = f"inside the target, {counted(self.at, 'level')} down" if self.at else "inside the target"
             parts.append(f"{where}:")
         return ", ".join(parts)
 
@@ -249,7 +250,7 @@ _CALLED = [frozenset(shape for shape in Shape if has_call_site(function, shape))
 def _piece(kind: Kind, x: int) -> str:
     """``x`` of a CRC or CHACHA call (:func:`farm.scenario.piece`) in words."""
     name = "crc_t10dif" if kind is Kind.CRC else "chacha20"
-    words = [f"{name} of {many(x & 0xFFFF, 'byte')} from {x >> 16 & 0xFFFF}"]
+    words = [f"{name} of {counted(x & 0xFFFF, 'byte')} from {x >> 16 & 0xFFFF}"]
     words += [text for bit, text in ((32, "going on"), (33, "in place"), (34, "at the counter's end")) if x >> bit & 1]
     return ", ".join(words)
 

@@ -1,4 +1,4 @@
-/* Stand-in (libc.c). */
+/* Stand-in (system.c). */
 #ifndef STAND_IN_STDLIB_H
 #define STAND_IN_STDLIB_H
 #include <stddef.h>

@@ -25,11 +25,3 @@ const u8 *const x86_nops[] = {[5] = nop5};
 
 /* cpu_wants_rethunk_at is never true. */
 void __x86_return_thunk(void) { BUG(); }
-int memcmp(const void *a, const void *b, size_t n)
-{
-    const u8 *x = a, *y = b;
-    for (; n; n--, x++, y++)
-        if (*x != *y)
-            return *x - *y;
-    return 0;
-}

@@ -547,7 +547,8 @@ function worst(found) {
 // One square of a grid is in the tab order; arrows lead to the others.
 function rove(table) {
   const squares = [...table.querySelectorAll("a.square")];
-  squares.forEach((square, n) => { square.tabIndex = n ? -1 : 0; });
+  const first = table.querySelector("td:not(.folded) a.square");
+  for (const square of squares) square.tabIndex = square === first ? 0 : -1;
   table.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
     const cell = event.target.closest("td");
@@ -562,6 +563,7 @@ function rove(table) {
       column += step[1];
       if (!tr.cells[column] && step[1]) return;
       next = tr.cells[column]?.querySelector("a.square") || null;
+      if (next && !next.getClientRects().length) next = null; // folded away
     }
     for (const square of squares) square.tabIndex = -1;
     next.tabIndex = 0;
@@ -721,7 +723,7 @@ document.documentElement.classList.add("script");
 theme(stored());
 document.body.append(help);
 const tip = buildTip();
-rove($("grid"));
+document.querySelectorAll("table.grid").forEach(rove);
 $("theme").addEventListener("click", () => {
   const dark = document.documentElement.dataset.theme
     ? document.documentElement.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;

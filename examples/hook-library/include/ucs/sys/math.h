@@ -9,6 +9,6 @@
 #define ucs_max(a, b) ((a) > (b) ? (a) : (b))
 #define ucs_align_down(n, alignment) ((n) - (n) % (alignment))
 #define ucs_align_up_pow2(n, alignment) (((n) + (alignment) - 1) & ~((alignment) - 1))
-void farm_clear_cache(void *start, void *end);
-#define ucs_clear_cache(start, end) farm_clear_cache(start, end)
+void __clear_cache(void *start, void *end); /* of the compiler, which ucs/arch/cpu.h prefers to its own */
+#define ucs_clear_cache(start, end) __clear_cache(start, end)
 #endif

@@ -1,19 +1,10 @@
-/* Stand-in: what bistro takes of a libc and of the rest of UCX. */
+/* Stand-in: what bistro takes of the system and of the rest of UCX; libc.c of the farm has the rest. */
 #include "text.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 
 #include <ucm/util/sys.h>
-
-size_t strlen(const char *text)
-{
-    size_t n = 0;
-    while (text[n])
-        n++;
-    return n;
-}
 
 /* Restore points: one for each patched function at most. */
 static struct {
@@ -85,10 +76,3 @@ void mechanism_reset(void)
 }
 
 size_t ucm_get_page_size(void) { return 4096; }
-
-/* As the compiler's __clear_cache, which bistro calls. */
-void farm_clear_cache(void *start, void *end)
-{
-    for (uintptr_t at = (uintptr_t)start; at < (uintptr_t)end; at += sizeof(code_word))
-        arch_sync_code(at);
-}
