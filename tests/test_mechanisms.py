@@ -220,7 +220,8 @@ lacks = {{ far = "it branches" }}
     assert made.at(arm64).cannot_run(scenarios["query_current"]) == "nobody is told"
     assert made.at(arm64).cannot_run(scenarios["far_target"]) == "it branches"
     assert made.at(x86).cannot_run(scenarios["query_current"]) is None
-    assert made.at(be).cannot_run(scenarios["far_target"]) == "it branches"  # of the same architecture
+    assert made.at(be).cannot_run(scenarios["far_target"]) is None  # a variant's name is its own
+    assert made.at(be).cannot_run(scenarios["query_current"]) == "nobody is told"
     assert made.far_base(x86) == x86.far_base
     assert made.far_base(arm64) - arm64.text_base < arm64.branch_range
     assert made.at(arm64).at(arm64) == made.at(arm64)
@@ -241,3 +242,11 @@ def test_a_mechanism_says_which_variants_have_it(copied, arm64):
     made = mechanisms.read(copied.parent)
     assert made.missing(arm64) is None
     assert made.missing(arch_toml.load()["ppc32"]) == "stub is not made for ppc32: its mechanism.toml names x86, arm6*"
+
+
+def test_far_text_lies_near_for_a_mechanism_that_reaches_no_further(copied, arm64):
+    copied.write_text("far = false\n" + copied.read_text(encoding="utf-8"), encoding="utf-8")
+    made = mechanisms.read(copied.parent)
+    near, far = (build.image(image.Spec.of(arm64, mechanism, "zig")) for mechanism in (made, mechanisms.load()["stub"]))
+    assert far.symbols["far_start"] == arm64.far_base
+    assert near.symbols["far_start"] == near.symbols["text_start"] + mechanisms.NEAR_FAR
