@@ -141,6 +141,9 @@ CONTROLS: dict[str, Control] = {
         Control("null-called", Defect.NULL_CALLED, "NULL is called instead of skipped"),
         Control("ret0-minus-one", Defect.RET0_VALUE, "RET0 returns -1"),
         Control("original-is-patched", Defect.WRONG_ORIGINAL, "the way to the original leads to the patched function"),
+        Control("prologue-not-relocated", Defect.UNRELOCATED, "instructions that are moved are copied as they are"),
+        Control("resumes-late", Defect.WRONG_RESUMPTION, "behind instructions that are moved, one is left out"),
+        Control("resumes-in-jump", Defect.WRONG_RESUMPTION, "behind instructions that are moved, it begins anew"),
         Control("query-default", Defect.WRONG_QUERY, "query always answers the default"),
         Control(
             "clobber-saved",

@@ -243,7 +243,7 @@ def _far(guest: Linked) -> Iterator[str]:
 
 def _stubs(guest: Linked) -> Iterator[str]:
     """Every stub has a block of its own, of one size, and all it consists of lies in it (poke.c)."""
-    region, stubs = guest.region("stub"), guest.stubs
+    region, stubs = range(guest.address("stub_start"), guest.address("patched_end")), guest.stubs
     if not guest.pokes:
         return
     if not stubs.size or stubs.size & stubs.size - 1 or region.start % stubs.size:

@@ -134,6 +134,8 @@ class Defect(enum.Enum):
     RET0_VALUE = "ret0-value"
     WRONG_QUERY = "wrong-query"
     WRONG_ORIGINAL = "wrong-original"
+    UNRELOCATED = "unrelocated"
+    WRONG_RESUMPTION = "wrong-resumption"
     CLOBBERED_REGISTER = "clobbered-register"
     CLOBBERED_ARGUMENT = "clobbered-argument"
     CLOBBERED_FLOAT = "clobbered-float"
