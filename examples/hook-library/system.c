@@ -48,31 +48,24 @@ int mprotect(void *address, size_t size, int protection)
 #endif
 }
 
-/* Memory for originals: bistro asks for it once.  Here it lies among the call sites, which are open as the functions are
- * (`writes` in mechanism.toml). */
+/* Memory for originals: bistro asks for it once.  Here it lies behind the functions, is open as they are, and is put back
+ * with them. */
 #define STRING(x) STRING_OF(x)
 #define STRING_OF(x) #x
 #define CODE_BYTES 16384
-__asm__(".pushsection .sites, \"ax\"\n"
+__asm__(".pushsection .stub.annex, \"ax\"\n"
         ".balign 16\n"
         "bistro_code: .space " STRING(CODE_BYTES) "\n"
         ".popsection");
-extern uintptr_t bistro_code[CODE_BYTES / sizeof(uintptr_t)];
 
 void *mmap(void *address, size_t size, int protection, int flags, int file, long offset)
 {
+    extern uint8_t bistro_code[];
     (void)address, (void)protection, (void)flags, (void)file, (void)offset;
     return size <= CODE_BYTES ? bistro_code : MAP_FAILED;
 }
 
-/* The memory is as it was, and the guard is back. */
-void mechanism_reset(void)
-{
-    text_open(MECHANISM_TEXT);
-    for (size_t i = 0; i < sizeof bistro_code / sizeof *bistro_code; i++)
-        if (bistro_code[i])
-            *(volatile uintptr_t *)&bistro_code[i] = 0;
-    text_close(MECHANISM_TEXT);
-}
+/* The guard is back. */
+void mechanism_reset(void) { text_close(MECHANISM_TEXT); }
 
 size_t ucm_get_page_size(void) { return 4096; }

@@ -57,6 +57,7 @@ class On:
     flags: tuple[str, ...] = ()  #: further ones
     far: bool | None = None  #: in place of the mechanism's own
     lacks: Mapping[str, str] = field(default_factory=dict, hash=False)  #: promises that are not made there, and why
+    patched: Patched | None = None  #: in place of the mechanism's own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +121,7 @@ class Mechanism:
                 far=made.far if part.far is None else part.far,
                 promises=made.promises.difference(part.lacks),
                 lacks={**made.lacks, **part.lacks},
+                patched=part.patched or made.patched,
                 on={},
             )
         return made
