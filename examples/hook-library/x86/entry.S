@@ -6,7 +6,7 @@
  *   4, 8 ..   push, mov %rsp to %rbp, push, sub $imm32 from %rsp
  *   5, 9 ..   sub $imm32 from %rsp, mov to the stack
  *   6, 10 ..  cmp in memory, a conditional jump that is taken
- *   7, 11 ..  cmp in memory, a conditional jump that is not taken: as glibc's cancellation points begin */
+ *   7, 11 ..  cmp in memory, a conditional jump that is not taken */
 #include "arch.h"
 #include "entry.h"
 #include "wire.h"
