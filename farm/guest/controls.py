@@ -61,7 +61,7 @@ class Control:
     def impossible(self, variant: Variant, mechanism: Mechanism | str | None = None) -> str | None:
         """Why there is no such bug on ``variant``, or under ``mechanism`` there; None if there is."""
         reason = self._impossible_on(variant)
-        return reason if reason or mechanism is None else self._impossible_under(_named(mechanism), variant)
+        return reason if reason or mechanism is None else self._impossible_under(_named(mechanism).at(variant), variant)
 
     def _impossible_under(self, mechanism: Mechanism, variant: Variant) -> str | None:
         if mechanism.missing(variant) or self.macro not in sources.controls(variant, mechanism):

@@ -184,9 +184,9 @@ def _pages(guest: Linked) -> Iterator[str]:
 
 
 def _places(guest: Linked) -> Iterator[str]:
-    """Near and far text are where arch.toml wants them."""
+    """Near and far text are where arch.toml wants them; far text is near for a mechanism that reaches no further."""
     variant = guest.variant
-    for name, wanted in (("text", variant.text_base), ("far", variant.far_base)):
+    for name, wanted in (("text", variant.text_base), ("far", guest.mechanism.far_base(variant))):
         start = guest.address(f"{name}_start")
         if start != wanted:
             yield f"{name}_start is at {start:#x}, and {name}_base in arch.toml is {wanted:#x}"
@@ -230,7 +230,8 @@ def _targets(guest: Linked) -> Iterator[str]:
 def _far(guest: Linked) -> Iterator[str]:
     """No stub's jump reaches a far target: else the way through the data slot is never taken."""
     reach, bits = guest.variant.branch_range, guest.variant.bits
-    for number in range(len(FUNCTIONS) if reach and guest.pokes else 0):
+    tried = reach and guest.pokes and guest.mechanism.at(guest.variant).far
+    for number in range(len(FUNCTIONS) if tried else 0):
         name = f"{Target.FAR.name.lower()}_{number}"
         distance = (guest.functions[name] - guest.stub(number) + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1)
         if reach and abs(distance) <= reach:

@@ -112,6 +112,8 @@ def _describe(hint: Any) -> str:
         return "one of " + ", ".join(repr(member.value) for member in hint)
     if origin in (tuple, frozenset):
         return f"a list, each {_describe(arguments[0])}"
+    if origin is Mapping and is_dataclass(arguments[1]):
+        return f"tables, each {_describe(arguments[1])}"
     if origin is Mapping:
         return f"for each NAME {_describe(arguments[1])}" if is_dataclass(arguments[1]) else 'a table of NAME = "..."'
     if is_dataclass(hint):
