@@ -27,9 +27,12 @@ def new(folder, *arguments):
 # The page.
 
 
+FEW = "BS-0[12579]"  # of the scenarios that a new mechanism is shown red with
+
+
 def typed(command, folder, *, both):
     """What ends a command of the page, typed in ``folder``; where it takes long, of one variant, engine or scenario."""
-    words = shlex.split(command, comments=True)
+    words = [word.replace("BS-0*", FEW) for word in shlex.split(command, comments=True)]
     verb = words[1]
     if words[0] == "pytest":
         words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *words[1:]]
@@ -44,18 +47,18 @@ def typed(command, folder, *, both):
 
 
 def verdicts(folder):
-    """Scenarios of the last run in ``folder``, by verdict."""
+    """Names of scenarios of the last run in ``folder``, by verdict."""
     by_verdict = {}
     for result in lines_of(folder / "farm-out")[1]:
         by_verdict.setdefault(result["verdict"], set()).add(result["cell"]["scenario"])
     return by_verdict
 
 
-def refuses_everything(by_verdict):
-    """A new mechanism's scenarios ``by_verdict``: calls work, no request does."""
-    assert by_verdict["pass"] == {"default_before_patch"}
-    assert by_verdict["mismatch"] >= {"update_then_call", "null_void_call", "ret0_returns_zero", "idempotent_update"}
-    return set(by_verdict) == {"pass", "mismatch", "not-applicable"}
+#: Verdicts of a new mechanism: calls work, no request does.
+REFUSING = {
+    "pass": {"default_before_patch"},
+    "mismatch": {"update_then_call", "null_void_call", "ret0_returns_zero", "idempotent_update"},
+}
 
 
 def test_the_page_leads_from_nothing_to_green_as_it_stands(tmp_path):
@@ -74,11 +77,10 @@ def test_the_page_leads_from_nothing_to_green_as_it_stands(tmp_path):
             ended.append(line.split()[2])
             out = done.stdout
             if ended == ["new", "run"]:
-                assert refuses_everything(verdicts(tmp_path))
+                assert verdicts(tmp_path) == REFUSING
     assert len(ended) == commands
     assert ended.count("run") == 4
-    assert "1 passed" not in out  # of both variants
-    assert "2 passed" in out
+    assert "2 passed" in out  # of pytest, for two variants
     promises = mechanisms.read(tmp_path / "mine").promises
     assert len(promises) == 7
     holes = [result for result in lines_of(tmp_path / "farm-out")[1] if result["verdict"] == "not-applicable"]
@@ -89,14 +91,10 @@ def test_the_page_leads_from_nothing_to_green_as_it_stands(tmp_path):
 def test_the_page_says_of_every_promise_which_scenarios_judge_it():
     needs = {scenario.id: scenario.all_needs for scenario in suite.load().values()}
     rows = re.findall(r"^\| (`[^|]+`) \| [^|]+ \| ([A-Z]{2}-\d\d[^|]*) \|$", PAGE, re.MULTILINE)
-    listed = {Promise(name): ids.split(", ") for names, ids in rows for name in re.findall(r"`([^`]+)`", names)}
-    assert set(listed) == set(Promise)
-    for promise, ids in listed.items():
-        assert any(promise in needs[name] for name in ids), promise
-    named = {name for ids in listed.values() for name in ids}
-    assert [
-        name for name in named if not needs[name] & {promise for promise in listed if name in listed[promise]}
-    ] == []
+    named = [(re.findall(r"`([^`]+)`", promises), ids.split(", ")) for promises, ids in rows]
+    assert sorted(promise for promises, _ in named for promise in promises) == sorted(Promise)
+    for promises, ids in named:
+        assert [name for name in ids if not set(needs[name]).intersection(promises)] == []
 
 
 # What is written.
@@ -106,9 +104,9 @@ def test_a_new_mechanism_of_c_builds_and_each_of_its_functions_refuses(tmp_path)
     done = new(tmp_path, "mine", "--arch", "arm64", "--like", "pointer")
     assert done.returncode == 0, done.stderr
     (command,) = re.findall(r"^  farm (.*)$", done.stdout, re.MULTILINE)
-    red = farm(*shlex.split(command), cwd=tmp_path)
+    red = farm(*shlex.split(command.replace("BS-0*", FEW)), cwd=tmp_path)
     assert red.returncode == 1, red.stdout + red.stderr
-    assert refuses_everything(verdicts(tmp_path))
+    assert verdicts(tmp_path) == REFUSING
     assert "unsupported: the mechanism has no such operation" in red.stdout
 
 

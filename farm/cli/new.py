@@ -61,7 +61,7 @@ def mechanism(
     for line in (
         f"{quoted(folder)} has {', '.join(map(str, files))}",
         f"It builds, and is red until the five functions in {quoted(folder / 'mechanism.c')} are filled in:",
-        f"  farm run {options} --engine unicorn --scenario 'BS-*'",
+        f"  farm run {options} --engine unicorn --scenario 'BS-0*'",
         f"{mechanisms.common() / 'mechanism.h'} says what each must do and what helps.",
         "docs/your-mechanism.md goes on to green; docs/mechanism-toml.md has every key and promise.",
     ):
