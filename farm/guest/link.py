@@ -22,9 +22,10 @@ from farm.scenario.wire import fnv
 
 
 def patched(symbols: dict[str, int], region: str) -> tuple[int, int]:
-    """Start and size in bytes of what patching changes: stubs, or pointers."""
+    """Start and size in bytes of what patching changes: stubs, literals, or pointers."""
     start = symbols[f"{region}_start"]
-    return start, symbols[f"{region}_end"] - start
+    end = "patched_end" if region == "stub" else f"{region}_end"  # behind it is what a mechanism makes, if it does
+    return start, symbols[end] - start
 
 
 def fill(path: Path, name: str, variant: Variant, mechanism: Mechanism) -> tuple[CallSite, ...]:
@@ -45,7 +46,7 @@ def fill(path: Path, name: str, variant: Variant, mechanism: Mechanism) -> tuple
         content[offset : offset + len(data)] = data
 
     start, size = patched({symbol: guest.address(symbol) for symbol in SYMBOLS}, mechanism.patches)
-    what = "section .stub" if mechanism.pokes else "section .data.pointers"
+    what = {"pointer": "section .data.pointers"}.get(mechanism.patches, f"section .{mechanism.patches}")
     put(what, guest.bytes_at(start, size), "farm_pristine", "ARCH_STUB_BYTES for each function")
     module = guest.region("module")
     put(
@@ -86,7 +87,7 @@ def _words_by_target(site: CallSite, functions: dict[str, int], variant: Variant
 def text_digest(content: bytes, segments: tuple[Segment, ...], symbols: dict[str, int], *, big_endian: bool) -> int:
     """The digest of text, stubs and state of the guest whose file is ``content``, as the guest itself computes it."""
     digest = FNV_BASIS
-    for region in ("text", "module", "sites", "stub", "far", "state"):
+    for region in ("text", "module", "sites", "stub", "literal", "far", "state"):
         start, end = symbols[f"{region}_start"], symbols[f"{region}_end"]
         data = bytes_at(content, segments, start, end - start) if end > start else b""
         words = struct.unpack(f"{'>' if big_endian else '<'}{len(data) // 4}I", data)

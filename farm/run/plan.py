@@ -261,11 +261,12 @@ def _check_names(
 ) -> None:
     """Raise :class:`~farm.errors.UsageError` if a mechanism names a variant, or a scenario a mechanism, not there."""
     for mechanism in known.values():
-        for pattern in mechanism.variants:
+        patterns = [("variants", pattern) for pattern in mechanism.variants]
+        for key, pattern in (*patterns, *((f"on.{pattern}", pattern) for pattern in mechanism.on)):
             if not any(mechanisms.fits(pattern, variant) for variant in variants.values()):
                 valid = dict.fromkeys(name for v in variants.values() for name in (v.name, v.architecture))
                 error = UnknownNameError("architecture", pattern, valid, _elsewhere("architecture", selection))
-                raise BackendError(f"{mechanism.folder / mechanisms.FILE}: variants: {error}")
+                raise BackendError(f"{mechanism.folder / mechanisms.FILE}: {key}: {error}")
     for scenario in scenarios.values():
         for name in sorted(scenario.only[0]) if scenario.only else ():
             if name not in known:
@@ -377,14 +378,15 @@ def _needs(scenario: Scenario) -> Hashable:
 
 
 def _scenario_hole(scenario: Scenario, variant: Variant, mechanism: Mechanism) -> Hole | None:
-    if reason := mechanism.cannot_run(scenario):
+    if reason := mechanism.at(variant).cannot_run(scenario):
         return Hole(Verdict.NOT_APPLICABLE, reason)
     if not variant.looks_at_registers and needs_probes(scenario):
         return Hole(Verdict.NOT_APPLICABLE, f"nothing looks at registers: {variant.architecture} has no {ABI_FILE}")
     missing = sorted(scenario.abi - set(variant.abi))
     if missing:
         return Hole(Verdict.NOT_APPLICABLE, f"the ABI of {variant.name} has no {missing[0]}")
-    if variant.looks_at_registers and (names := absent(scenario, variant, mechanism)):
+    looked_at = variant.looks_at_registers and not mechanism.missing(variant)
+    if looked_at and (names := absent(scenario, variant, mechanism)):
         return Hole(Verdict.NOT_APPLICABLE, f"{variant.name} has nothing that {' or '.join(names)} could be about")
     return None
 

@@ -134,6 +134,8 @@ class Defect(enum.Enum):
     RET0_VALUE = "ret0-value"
     WRONG_QUERY = "wrong-query"
     WRONG_ORIGINAL = "wrong-original"
+    UNRELOCATED = "unrelocated"
+    WRONG_RESUMPTION = "wrong-resumption"
     CLOBBERED_REGISTER = "clobbered-register"
     CLOBBERED_ARGUMENT = "clobbered-argument"
     CLOBBERED_FLOAT = "clobbered-float"
@@ -265,7 +267,7 @@ class Scenario:
         return Fact.REDIRECTS in self.needs or (self.only is not None and self.only[0] <= _REDIRECTING)
 
     def __hash__(self) -> int:
-        return hash((self.id, self.name))  # a key of caches: not every step each time
+        return hash(self.name)  # a key of caches: not every step each time
 
 
 #: The farm's own mechanisms that store to code, for ``only``; ``needs={"pokes"}`` is about others too.

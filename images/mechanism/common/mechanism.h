@@ -79,7 +79,8 @@ bool may_be_zero(uint32_t n);
 enum text_region {
     TEXT_STUBS,
     TEXT_MODULE,
-    TEXT_ALL, /* the module, the call sites and the stubs */
+    TEXT_ALL,      /* the module, the call sites and the stubs */
+    TEXT_LITERALS, /* read-only data that the text loads its targets from: never executable */
 };
 bool text_open(enum text_region region);
 void text_close(enum text_region region);
@@ -87,5 +88,6 @@ void text_close(enum text_region region);
 /* There is a kernel below, which keeps some of the CPU to itself and does on request what user mode may not. */
 bool has_kernel(void);
 long arch_syscall(long number, uintptr_t a, uintptr_t b, uintptr_t c); /* negative errno on failure */
+long arch_syscall6(const uintptr_t words[7]); /* the number and six arguments; likewise */
 
 #endif

@@ -7,6 +7,7 @@
 #include "poke.h"
 #include "compare.h"
 #include "reach.h"
+#include "surroundings.h"
 #include "text.h"
 
 /* Last word written XOR linked word; zero: unpatched.  Any word may be a jump, 0 too. */
