@@ -174,6 +174,13 @@ def choose(
     return [name for name in names if name in chosen]
 
 
+def chosen_variants(selection: Selection, variants: dict[str, Variant]) -> list[str]:
+    """Names of the ``variants`` that ``selection`` names, or whose architectures it names; raises as :func:`choose`."""
+    architectures = _aliases((v.architecture, v.name) for v in variants.values())
+    more = _elsewhere("architecture", selection)
+    return choose(selection.arch, list(variants), "architecture", architectures, more)
+
+
 def _elsewhere(what: str, selection: Selection) -> str:
     """Hint at the option that adds others, where an unknown name may be from a path and no path was given."""
     option, given = {
@@ -201,10 +208,7 @@ def make(selection: Selection) -> Plan:
     scenarios = suite.load(selection.scenario_path)
     known = mechanisms.load(selection.mechanism_path)
     _check_names(variants, scenarios, known, selection)
-    architectures = _aliases((v.architecture, v.name) for v in variants.values())
-    arches = choose(
-        selection.arch, list(variants), "architecture", architectures, _elsewhere("architecture", selection)
-    )
+    arches = chosen_variants(selection, variants)
     profiles = [name for v in variants.values() for name in v.engine if EngineName.of(name).profile]
     engine_names = list(dict.fromkeys([*engines(), *profiles]))
     mechanism_names = choose(selection.mechanism, list(known), "mechanism", more=_elsewhere("mechanism", selection))
