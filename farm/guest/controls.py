@@ -370,6 +370,11 @@ CONTROLS: dict[str, Control] = {
             file=SITES_FILE,
         ),
         Control(
+            "tail-as-call",
+            Defect.TAIL_AS_CALL,
+            "a redirected jump of a tail call becomes a call",
+        ),
+        Control(
             "lost-condition",
             Defect.LOST_CONDITION,
             "a redirected branch is taken whatever its condition",

@@ -4,14 +4,18 @@
 
 #include "patch.h"
 
+#ifndef ARCH_STORE_WITHIN
+#define ARCH_STORE_WITHIN 1
+#endif
+
 /* text.c: a store to text may go ahead; false: it is the one that is to fail.  A request that is to interrupt the
  * present one comes now. */
 bool store_is_admitted(void);
 
 /* Copy n bytes to the text at `at`, which is open, and make them what this CPU fetches.  false: nothing was stored.
  *
- * If n is 1, 2, 4 or, on a 64-bit CPU, 8, and `at` a multiple of it, all n are stored by one instruction, which no CPU
- * tears: whoever fetches meanwhile sees the old bytes or the new ones.  Anything else is stored byte by byte in rising
+ * If n is 1, 2, 4 or, on a 64-bit CPU, 8, and `at` a multiple of it, or all of them within ARCH_STORE_WITHIN aligned
+ * bytes, all n are stored by one instruction, which no CPU tears: whoever fetches meanwhile sees the old bytes or the new ones.  Anything else is stored byte by byte in rising
  * order, and is for code that nobody executes meanwhile. */
 static inline bool farm_text_write(uintptr_t at, const void *bytes, size_t n)
 {
@@ -23,7 +27,7 @@ static inline bool farm_text_write(uintptr_t at, const void *bytes, size_t n)
 #ifdef CONTROL_TORN_STORE
     const bool whole = false;
 #else
-    const bool whole = at % n == 0;
+    const bool whole = at % n == 0 || at % ARCH_STORE_WITHIN + n <= ARCH_STORE_WITHIN;
 #endif
     if (whole && n == sizeof(uint8_t))
         *(volatile uint8_t *)at = *(const uint8_t *)bytes;
