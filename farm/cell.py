@@ -60,7 +60,7 @@ class EngineName(NamedTuple):
         return f"{self.engine}:{self.profile}" if self.profile else self.engine
 
 
-class Cell(msgspec.Struct, frozen=True, order=True):
+class Cell(msgspec.Struct, frozen=True, order=True, cache_hash=True):
     """The unit that has one verdict."""
 
     scenario: str

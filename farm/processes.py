@@ -20,6 +20,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -31,6 +32,7 @@ _PR_SET_PDEATHSIG = 1
 _NAP = 0.002  # seconds between two looks at a process that is about to end
 _ROOM = 1 << 30  # bytes of addresses that a farm and each of its children may have at least
 _SWEEPS = 20  # of what a process that is ended has started
+_STARTER = "farm-starter"  # name of the thread that starts processes
 
 
 class Stopping(Exception):  # noqa: N818 - not a mistake
@@ -48,7 +50,7 @@ class _Children:
         """Have none; in a forked process they are the parent's, and the thread was not copied."""
         self.live: set[Process] = set()
         self.lock = threading.Lock()
-        self.starter = concurrent.futures.ThreadPoolExecutor(1)
+        self.starter = concurrent.futures.ThreadPoolExecutor(1, _STARTER)
 
 
 _children = _Children()
@@ -269,6 +271,57 @@ def workers(count: int) -> Iterator[concurrent.futures.ThreadPoolExecutor]:
             kill_all()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+@contextlib.contextmanager
+def beside(work: Callable[[], None]) -> Iterator[None]:
+    """A context while which a copy of this process does ``work``, of which nothing counts but the files it writes.
+
+    If no copy can be made, or it does not come to the end of the work, that is done here, behind the rest, and raises
+    what it raises.
+    """
+    copy = _copy(work) if _can_copy() else None
+    done = False
+    try:
+        yield
+        if copy is not None:
+            status, copy = os.waitpid(copy, 0)[1], None
+            done = status == 0
+    finally:
+        if copy is not None:
+            _kill(copy)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(copy, 0)
+    if not done:
+        work()
+
+
+def _can_copy() -> bool:
+    """A copy has only the thread that forks, and would wait without end for what another one holds.
+
+    The one that starts processes holds nothing now.
+    """
+    others = [thread for thread in threading.enumerate() if not thread.name.startswith(_STARTER)]
+    return others == [threading.main_thread()] and len(os.sched_getaffinity(0)) > 1
+
+
+def _copy(work: Callable[[], None]) -> int | None:
+    """The number of a process that does ``work`` and ends with 0 if it could; None if there is none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of any other thread, since Python 3.12
+        try:
+            process = os.fork()
+        except OSError:
+            return None
+    if process:
+        return process
+    status = 1
+    try:
+        die_with_parent()
+        work()
+        status = 0
+    finally:
+        os._exit(status)  # and nothing is said: whoever does the work again will say it
 
 
 def stopping() -> bool:

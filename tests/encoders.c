@@ -7,7 +7,7 @@
 
 struct question {
     uint64_t at, to;    /* SCRATCH: the scratch words */
-    uint32_t site;      /* of a call site, else of a stub */
+    uint32_t site;      /* 1: of a call site; 2: a system call with six arguments; else of a stub */
     uint32_t word;      /* that is there */
     uint8_t around[16]; /* for the scratch words, which lie in the middle of it */
 };
@@ -23,6 +23,16 @@ uint32_t arch_site_jump(uintptr_t at, uint32_t word, uintptr_t to) __attribute__
 
 static volatile uint8_t around[16] __attribute__((aligned(16)));
 
+/* futex(2) on the scratch words, FUTEX_CMP_REQUEUE | FUTEX_PRIVATE_FLAG: nobody waits, so it does nothing and answers 0
+ * if each of the six arguments arrives.  Argument `wrong` is -1, for which there is an error. */
+static bool futex_succeeds(uint32_t number, uintptr_t scratch, uint64_t wrong)
+{
+    uintptr_t words[7] = {number, scratch, 4 | 128, 0, 0, scratch + 4, *(const volatile uint32_t *)scratch};
+    if (wrong)
+        words[wrong] = (uintptr_t)-1;
+    return arch_syscall6(words) == 0;
+}
+
 static struct answer answer_to(const struct question *question)
 {
     uintptr_t scratch = (uintptr_t)around + sizeof around / 2;
@@ -31,6 +41,10 @@ static struct answer answer_to(const struct question *question)
     struct answer answer = {.scratch = scratch};
     for (size_t i = 0; i < sizeof around; i++)
         around[i] = question->around[i];
+    if (question->site == 2) {
+        answer.reaches = futex_succeeds(question->word, scratch, question->at);
+        return answer;
+    }
     if (question->site) {
         answer.reaches = arch_site_reaches(at, question->word, to);
         if (answer.reaches)

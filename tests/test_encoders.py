@@ -49,7 +49,7 @@ class Question(NamedTuple):
 
     at: int
     to: int
-    site: bool = False
+    site: int = 0  #: 1: of a call site; 2: a system call
     word: int = 0
     around: bytes = bytes(16)
 
@@ -263,3 +263,17 @@ def test_the_way_to_the_slot_is_in_the_stub_itself_wherever_it_lies(variant):
         if led is not None and variant.name != "s390x":
             assert at + offset < led < at + layout.slot, "a jump within the stub"
         assert answer.slot_jump == answers[0].slot_jump
+
+
+#: Numbers of futex(2), where it is not 98 as in Linux's generic table.
+FUTEX = {"alpha": 394, "arm": 240, "m68k": 235, "parisc": 210, "powerpc": 221, "s390": 238, "sh": 240, "sparc": 142}
+FUTEX |= {"mips32": 4238, "mips32el": 4238, "mips64": 5194, "mips64el": 5194, "riscv32": 422}
+FUTEX |= {"i386": 240, "x86_64": 202}
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
+def test_a_system_call_gets_each_of_six_arguments(variant):
+    number = FUTEX.get(variant.name, FUTEX.get(variant.architecture, 98))
+    right, *wrong = ask(variant, [Question(argument, 0, 2, number) for argument in range(7)])
+    assert right.reaches
+    assert not [number for number, answer in enumerate(wrong, 1) if answer.reaches]

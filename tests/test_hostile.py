@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import os
 import random
@@ -317,7 +316,7 @@ def test_whatever_a_live_guest_answers_is_an_answer_or_its_death(live, kind, edi
     class Mangling:
         def run(self, program, *, keep=True):
             reply = session.run(program, keep=keep)
-            return dataclasses.replace(reply, trace=mangled(reply.trace, edits))
+            return msgspec.structs.replace(reply, trace=mangled(reply.trace, edits))
 
         def close(self):
             """The session goes on."""

@@ -135,3 +135,42 @@ def test_only_what_a_mechanism_needs_of_the_layer_is_compiled(arm64, reckless):
     assert of_the_layer(known["stub"]) == of_the_layer(reckless) == {"layer.c", "target.c", "text.c"}
     assert of_the_layer(known["relocated"]) == {"layer.c", "target.c", "text.c", "site_table.c"}
     assert "patch_scribble" not in build.image(Spec(arm64, "pointer")).functions
+
+
+#: Each line is one thing that must be so of the stand-ins; the restore says which of them is not.
+HOOKING = """
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint32_t wrong(void)
+{
+    char text[] = "abcdef";
+    puts("nobody reads this");
+    memmove(text + 1, text, 4);
+    if (memcmp(text, "aabcdf", strlen(text)))
+        return 1;
+    memmove(text, text + 1, 4);
+    if (memcmp(text, "abcddf", 7) || memcmp("b", "a", 1) <= 0)
+        return 2;
+    memset(text, 'x', 3);
+    memcpy(text + 3, "yz", 2);
+    return memcmp(text, "xxxyzf", 7) ? 3 : 0;
+}
+"""
+
+
+def test_foreign_code_finds_stand_ins_for_a_c_library(reckless, arm64, tmp_path):
+    folder = tmp_path / "hooking"
+    folder.mkdir()
+    manifest = MANIFEST.replace('"reckless.c"', '"hooking.c", "libc.c"')
+    (folder / "mechanism.toml").write_text(manifest, encoding="utf-8")
+    checked = "uint32_t mechanism_restore(uint32_t n) { if (wrong()) abort();"
+    body = RECKLESS.replace("uint32_t mechanism_restore(uint32_t n) {", checked)
+    body = body.replace("PATCH_OK :", "(__builtin___clear_cache((char *)at, (char *)at + 8), PATCH_OK) :")
+    (folder / "hooking.c").write_text(HOOKING.replace("static", '#include "mechanism.h"\nstatic', 1) + body, "utf-8")
+    made = mechanisms.read(folder)
+    assert outcome(arm64, made).verdict is Verdict.PASS
+    assert "__clear_cache" in build.image(Spec(arm64, "hooking", "zig", foreign=made)).functions
+    (folder / "hooking.c").write_text((folder / "hooking.c").read_text().replace("xxxyzf", "xxxyzg"), "utf-8")
+    assert outcome(arm64, mechanisms.read(folder)).verdict is Verdict.CRASH

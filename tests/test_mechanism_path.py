@@ -253,3 +253,13 @@ def test_a_scenario_for_a_mechanism_that_is_not_here_is_said(mine, tmp_path, pat
     else:
         with pytest.raises(UsageError, match=r"^scenario BS-90 only_mine: only: unknown mechanism 'mine': valid"):
             plan.make(selection)
+
+
+def test_controls_are_planted_in_it_and_found(mine, tmp_path):
+    select = (*ARM64, "--mechanism", "mine", "--scenario", "BS-03", "--mechanism-path", mine)
+    done = farm("calibrate", *select, "--control", "no-patch,off-by-one")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 findings, 0 not as claimed" in done.stdout
+    planted = farm("run", *select, "--output", tmp_path / "out")
+    assert "no negative control" not in planted.stdout
+    assert farm("report", tmp_path / "out").returncode == 0  # without the path: nothing is known of it

@@ -333,3 +333,82 @@ def test_in_another_thread_signals_are_left_alone():
     thread.start()
     thread.join()
     assert used == [signal.SIG_DFL]
+
+
+# A copy of this process that does a part of the work.
+
+
+def test_a_copy_of_the_process_works_beside_it(tmp_path):
+    program = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from farm import processes\n"
+        "with processes.Process(['true']) as started:\n"
+        "    started.wait()\n"  # the thread that starts processes is no hindrance
+        "with processes.beside(lambda: Path('pid').write_text(str(os.getpid()))):\n"
+        "    print(os.getpid())\n"
+    )
+    command = [sys.executable, "-W", "error", "-c", program]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    alone = len(os.sched_getaffinity(0)) == 1
+    assert ((tmp_path / "pid").read_text() == ran.stdout.strip()) == alone
+
+
+def test_what_a_copy_cannot_do_is_done_again_and_raises_here(monkeypatch, capfd, tmp_path):
+    monkeypatch.setattr(processes, "_can_copy", lambda: True)
+
+    def work():
+        with (tmp_path / "tried").open("a") as file:
+            file.write(f"{os.getpid() == me} ")
+        raise OSError(28, "no space")
+
+    me = os.getpid()
+    with pytest.raises(OSError, match="no space"), processes.beside(work):
+        pass
+    assert (tmp_path / "tried").read_text() == "False True "
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_copy_ends_with_what_interrupts_the_rest(monkeypatch, tmp_path):
+    monkeypatch.setattr(processes, "_can_copy", lambda: True)
+
+    def work():
+        (tmp_path / "pid").write_text(str(os.getpid()))
+        time.sleep(60)
+        (tmp_path / "done").touch()
+
+    def rest():
+        until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), processes.beside(work):
+        rest()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+    assert not (tmp_path / "done").exists()
+
+
+def test_no_copy_is_made_where_another_thread_may_hold_something():
+    done, over = [], threading.Event()
+    thread = threading.Thread(target=over.wait)
+    thread.start()
+    try:
+        with processes.beside(lambda: done.append(os.getpid())):
+            assert done == []
+    finally:
+        over.set()
+        thread.join()
+    assert done == [os.getpid()]
+
+
+def test_where_there_is_no_room_for_a_copy_the_work_is_done_here(monkeypatch):
+    def refused():
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(processes, "_can_copy", lambda: True)
+    monkeypatch.setattr(os, "fork", refused)
+    done = []
+    with processes.beside(lambda: done.append(os.getpid())):
+        pass
+    assert done == [os.getpid()]

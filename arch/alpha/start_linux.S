@@ -25,6 +25,22 @@ farm_enter:
 farm_stop:
     nop
 
+/* long arch_syscall6(const uintptr_t words[7]): number and six arguments; negative errno on failure */
+    .globl arch_syscall6
+    .type arch_syscall6, @function
+arch_syscall6:
+    ldq     $0, 0($16)
+    ldq     $17, 16($16)
+    ldq     $18, 24($16)
+    ldq     $19, 32($16)
+    ldq     $20, 40($16)
+    ldq     $21, 48($16)
+    ldq     $16, 8($16)
+    call_pal 0x83                   /* callsys */
+    beq     $19, 1f                 /* else $0 is an errno */
+    subq    $31, $0, $0
+1:  ret     $31, ($26), 1
+
 /* long arch_syscall(long number, a, b, c): negative errno on failure */
     .globl arch_syscall
     .type arch_syscall, @function

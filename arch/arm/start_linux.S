@@ -22,6 +22,22 @@ farm_enter:
 farm_stop:
     nop
 
+/* long arch_syscall6(const uintptr_t words[7]): number and six arguments; negative errno on failure */
+    .globl arch_syscall6
+    .type arch_syscall6, %function
+arch_syscall6:
+    push    {r4-r7, lr}
+    mov     r6, r0
+    ldr     r7, [r6]
+    ldr     r0, [r6, #4]
+    ldr     r1, [r6, #8]
+    ldr     r2, [r6, #12]
+    ldr     r3, [r6, #16]
+    ldr     r4, [r6, #20]
+    ldr     r5, [r6, #24]
+    svc     #0
+    pop     {r4-r7, pc}
+
 /* long arch_syscall(long number, a, b, c): negative errno on failure */
     .globl arch_syscall
     .type arch_syscall, %function

@@ -23,6 +23,17 @@ farm_enter:
 farm_stop:
     nop
 
+/* long arch_syscall6(const uintptr_t words[7]): number and six arguments; negative errno on failure */
+    .globl arch_syscall6
+    .type arch_syscall6, %function
+arch_syscall6:
+    ldr     x8, [x0]
+    ldp     x4, x5, [x0, #40]
+    ldp     x2, x3, [x0, #24]
+    ldp     x0, x1, [x0, #8]
+    svc     #0
+    ret
+
 /* long arch_syscall(long number, a, b, c): negative errno on failure */
     .globl arch_syscall
     .type arch_syscall, %function

@@ -20,6 +20,20 @@ farm_enter:
 farm_stop:
     nop
 
+/* long arch_syscall6(const uintptr_t words[7]): number and six arguments; negative errno on failure */
+    .globl arch_syscall6
+    .type arch_syscall6, @function
+arch_syscall6:
+    ld.d    $a7, $a0, 0
+    ld.d    $a1, $a0, 16
+    ld.d    $a2, $a0, 24
+    ld.d    $a3, $a0, 32
+    ld.d    $a4, $a0, 40
+    ld.d    $a5, $a0, 48
+    ld.d    $a0, $a0, 8
+    syscall 0
+    ret
+
 /* long arch_syscall(long number, a, b, c): negative errno on failure */
     .globl arch_syscall
     .type arch_syscall, @function

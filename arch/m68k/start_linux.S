@@ -20,6 +20,18 @@ farm_enter:
 farm_stop:
     nop
 
+/* long arch_syscall6(const uintptr_t words[7]): number and six arguments; negative errno on failure */
+    .globl arch_syscall6
+    .type arch_syscall6, @function
+arch_syscall6:
+    movem.l %d2-%d5, -(%sp)
+    move.l  20(%sp), %a1
+    movem.l (%a1), %d0-%d5
+    move.l  24(%a1), %a0
+    trap    #0
+    movem.l (%sp)+, %d2-%d5
+    rts
+
 /* long arch_syscall(long number, a, b, c): negative errno on failure */
     .globl arch_syscall
     .type arch_syscall, @function

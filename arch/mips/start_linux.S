@@ -27,6 +27,39 @@ farm_enter:
 farm_stop:
     nop
 
+/* long arch_syscall6(const uintptr_t words[7]): number and six arguments; negative errno on failure */
+    .globl arch_syscall6
+    .type arch_syscall6, %function
+arch_syscall6:
+#ifdef __mips64
+    ld      $2, 0($4)
+    ld      $5, 16($4)
+    ld      $6, 24($4)
+    ld      $7, 32($4)
+    ld      $8, 40($4)
+    ld      $9, 48($4)
+    ld      $4, 8($4)
+    syscall
+#else
+    addiu   $29, $29, -32           /* o32: the last two are on the stack */
+    lw      $8, 20($4)
+    lw      $9, 24($4)
+    sw      $8, 16($29)
+    sw      $9, 20($29)
+    lw      $2, 0($4)
+    lw      $5, 8($4)
+    lw      $6, 12($4)
+    lw      $7, 16($4)
+    lw      $4, 4($4)
+    syscall
+    addiu   $29, $29, 32
+#endif
+    beqz    $7, 1f                  /* else $2 is an errno */
+    nop
+    SUBTRACT $2, $0, $2
+1:  jr      $31
+    nop
+
 /* long arch_syscall(long number, a, b, c): negative errno on failure */
     .globl arch_syscall
     .type arch_syscall, %function

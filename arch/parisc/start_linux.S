@@ -27,6 +27,22 @@ farm_enter:
 farm_stop:
     nop
 
+/* long arch_syscall6(const uintptr_t words[7]): number and six arguments; negative errno on failure */
+    .globl arch_syscall6
+    .type arch_syscall6, @function
+arch_syscall6:
+    stw     %r2, -20(%r30)
+    ldw     0(%r26), %r20
+    ldw     8(%r26), %r25
+    ldw     12(%r26), %r24
+    ldw     16(%r26), %r23
+    ldw     20(%r26), %r22
+    ldw     24(%r26), %r21
+    ble     0x100(%sr2, %r0)
+    ldw     4(%r26), %r26
+    ldw     -20(%r30), %r2
+    bv,n    %r0(%r2)
+
 /* long arch_syscall(long number, a, b, c): negative errno on failure.  The kernel, entered by a branch to its gateway
  * page, keeps neither r2 nor the other registers that a call need not keep. */
     .globl arch_syscall

@@ -32,6 +32,20 @@ farm_enter:
 farm_stop:
     nop
 
+/* long arch_syscall6(const uintptr_t words[7]): number and six arguments; negative errno on failure */
+    function arch_syscall6
+    LOAD    %r0, 0 * WORD(%r3)
+    LOAD    %r4, 2 * WORD(%r3)
+    LOAD    %r5, 3 * WORD(%r3)
+    LOAD    %r6, 4 * WORD(%r3)
+    LOAD    %r7, 5 * WORD(%r3)
+    LOAD    %r8, 6 * WORD(%r3)
+    LOAD    %r3, 1 * WORD(%r3)
+    sc
+    bnslr                           /* cr0.SO: r3 is an errno */
+    neg     %r3, %r3
+    blr
+
 /* long arch_syscall(long number, a, b, c): negative errno on failure */
     function arch_syscall
     mr      %r0, %r3

@@ -1,5 +1,7 @@
 /* riscv: entry as a Linux process, entry for an engine without an operating system, and the system call.  Nothing is
  * addressed from gp, for the linker relaxes nothing to it. */
+#include "arch.h"
+
     .text
     .globl _start
     .type _start, %function
@@ -20,6 +22,20 @@ farm_enter:
     .globl farm_stop
 farm_stop:
     nop
+
+/* long arch_syscall6(const uintptr_t words[7]): number and six arguments; negative errno on failure */
+    .globl arch_syscall6
+    .type arch_syscall6, @function
+arch_syscall6:
+    LOAD    a7, 0 * WORD(a0)
+    LOAD    a1, 2 * WORD(a0)
+    LOAD    a2, 3 * WORD(a0)
+    LOAD    a3, 4 * WORD(a0)
+    LOAD    a4, 5 * WORD(a0)
+    LOAD    a5, 6 * WORD(a0)
+    LOAD    a0, 1 * WORD(a0)
+    ecall
+    ret
 
 /* long arch_syscall(long number, a, b, c): negative errno on failure */
     .globl arch_syscall

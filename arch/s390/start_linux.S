@@ -30,6 +30,18 @@ farm_enter:
 farm_stop:
     nopr    %r0
 
+/* long arch_syscall6(const uintptr_t words[7]): number and six arguments; negative errno on failure */
+    .globl arch_syscall6
+    .type arch_syscall6, @function
+arch_syscall6:
+    stmg    %r6, %r7, 48(%r15)      /* where the caller left room for them */
+    lg      %r1, 0(%r2)             /* svc 0: the number is in r1 */
+    lmg     %r3, %r7, 16(%r2)
+    lg      %r2, 8(%r2)
+    svc     0
+    lmg     %r6, %r7, 48(%r15)
+    br      %r14
+
 /* long arch_syscall(long number, a, b, c): negative errno on failure */
     .globl arch_syscall
     .type arch_syscall, @function

@@ -32,6 +32,23 @@ farm_enter:
 farm_stop:
     nop
 
+/* long arch_syscall6(const uintptr_t words[7]): number and six arguments; negative errno on failure */
+    .balign 4
+    .globl arch_syscall6
+    .type arch_syscall6, %function
+arch_syscall6:
+    mov     r4, r2
+    mov.l   @r2+, r3
+    mov.l   @r2+, r4
+    mov.l   @r2+, r5
+    mov.l   @r2+, r6
+    mov.l   @r2+, r7
+    mov.l   @r2+, r0
+    mov.l   @r2+, r1
+    trapa   #0x16                   /* with six arguments */
+    rts
+    nop
+
 /* long arch_syscall(long number, a, b, c): negative errno on failure */
     .balign 4
     .globl arch_syscall

@@ -29,6 +29,24 @@ farm_stop:
     ta      0x7f
     nop
 
+/* long arch_syscall6(const uintptr_t words[7]): number and six arguments; negative errno on failure */
+    .globl arch_syscall6
+    .type arch_syscall6, %function
+arch_syscall6:
+    LOAD    [%o0 + 0 * WORD], %g1
+    LOAD    [%o0 + 2 * WORD], %o1
+    LOAD    [%o0 + 3 * WORD], %o2
+    LOAD    [%o0 + 4 * WORD], %o3
+    LOAD    [%o0 + 5 * WORD], %o4
+    LOAD    [%o0 + 6 * WORD], %o5
+    LOAD    [%o0 + 1 * WORD], %o0
+    SYSTEM_CALL
+    ON_NO_CARRY 1f                  /* else o0 is an errno */
+    nop
+    neg     %o0
+1:  retl
+    nop
+
 /* long arch_syscall(long number, a, b, c): negative errno on failure */
     .globl arch_syscall
     .type arch_syscall, %function

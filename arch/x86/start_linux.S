@@ -23,6 +23,20 @@ farm_enter:
 farm_stop:
     nop
 
+/* long arch_syscall6(const uintptr_t words[7]): number and six arguments; negative errno on failure */
+    .globl arch_syscall6
+    .type arch_syscall6, @function
+arch_syscall6:
+    movq    (%rdi), %rax
+    movq    16(%rdi), %rsi
+    movq    24(%rdi), %rdx
+    movq    32(%rdi), %r10
+    movq    40(%rdi), %r8
+    movq    48(%rdi), %r9
+    movq    8(%rdi), %rdi
+    syscall
+    ret
+
 /* long arch_syscall(long number, a, b, c): negative errno on failure */
     .globl arch_syscall
     .type arch_syscall, @function
@@ -59,6 +73,29 @@ farm_enter:
     .globl farm_stop
 farm_stop:
     nop
+
+/* long arch_syscall6(const uintptr_t words[7]): number and six arguments; negative errno on failure */
+    .globl arch_syscall6
+    .type arch_syscall6, @function
+arch_syscall6:
+    pushl   %ebx
+    pushl   %esi
+    pushl   %edi
+    pushl   %ebp
+    movl    20(%esp), %ebp
+    movl    (%ebp), %eax
+    movl    4(%ebp), %ebx
+    movl    8(%ebp), %ecx
+    movl    12(%ebp), %edx
+    movl    16(%ebp), %esi
+    movl    20(%ebp), %edi
+    movl    24(%ebp), %ebp
+    int     $0x80
+    popl    %ebp
+    popl    %edi
+    popl    %esi
+    popl    %ebx
+    ret
 
 /* long arch_syscall(long number, a, b, c): negative errno on failure */
     .globl arch_syscall

@@ -81,7 +81,7 @@ def _prepare_output() -> None:
 def main() -> None:
     """Entry point of the ``farm`` command."""
     _prepare_output()
-    gc.set_threshold(100_000)  # there are many results and no cycles: looking for some took a tenth of a run
+    gc.set_threshold(1_000_000)  # there are many results and no cycles: looking for some took a tenth of a run
     atexit.register(gc.freeze)  # nor are some looked for at the end, when everything goes
     try:
         app()

@@ -351,18 +351,24 @@ def write_reports(results: list[Result], plan: Plan, run: Run, folder: Path, com
     ``complaints`` are what could not be used of the results.  Raises :class:`~farm.errors.OutputError` if one cannot
     be written; then there are none, for a part of a report may look like a whole one.
     """
+    from farm.processes import beside
     from farm.report import Material, badge, chrome, html, junit, ktap, markdown
 
-    beside = html.found(folder)
-    all_complaints = [*complaints, *beside.complaints]
-    material = Material(run, results, plan, all_complaints, beside.costs, beside.coverage, beside.tables)
-    try:
-        write(folder / "junit.xml", junit.render(results, plan, run))
-        write(folder / "summary.md", markdown.render(results, plan, run, complaints).encode())
-        write(folder / "results.ktap", ktap.render(results, plan).encode())
-        write(folder / "trace.json", chrome.render(results, run))
+    measured = html.found(folder)
+    all_complaints = [*complaints, *measured.complaints]
+    material = Material(run, results, plan, all_complaints, measured.costs, measured.coverage, measured.tables)
+
+    def write_pages() -> None:
+        """What jinja2 makes: it takes as long as all the others together."""
         write(folder / "badge.svg", badge.render(results, plan).encode())
         write(folder / "report.html", html.render(material))
+
+    try:
+        with beside(write_pages):
+            write(folder / "junit.xml", junit.render(results, plan, run))
+            write(folder / "summary.md", markdown.render(results, plan, run, complaints).encode())
+            write(folder / "results.ktap", ktap.render(results, plan).encode())
+            write(folder / "trace.json", chrome.render(results, run))
     except OutputError as error:
         with contextlib.suppress(OutputError):
             remove_reports(folder)

@@ -8,7 +8,6 @@ one cell and never the run.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
@@ -50,8 +49,7 @@ class Block(NamedTuple):
     next: int  #: where the next watched block begins; 0: none does
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """Reply to one program: a trace, or how it failed.
 
     ``crash`` and ``timeout`` are the guest's, ``engine-error`` is the emulator's.
@@ -64,7 +62,7 @@ class Reply:
     code: bytes | None = None  #: what patching had changed, if it can still be read
     spoils: bool = False  #: the child that sent it is not to be believed any more
     path: Sequence[int] = ()  #: the address of every instruction executed, in order, where that was asked for
-    blocks: Mapping[Block, int] = field(default_factory=dict)  #: and how often, where that was asked for
+    blocks: Mapping[Block, int] = {}  #: and how often, where that was asked for
 
 
 #: An address, a size, a word, a place in an array: JSON and msgpack have no larger one than 64 bits.
@@ -207,7 +205,7 @@ def engine_named(name: str) -> Engine:
 
 def warm_up(names: Iterable[str], count: int) -> None:
     """Have the engines that run cells of these ``names`` start what ``count`` workers will need."""
-    for name in dict.fromkeys(EngineName.of(name).engine for name in names):
+    for name in dict.fromkeys(EngineName.of(name).engine for name in dict.fromkeys(names)):
         engine = engines()[name]
         if isinstance(engine, WarmsUp):
             engine.warm_up(count)

@@ -33,11 +33,14 @@ from farm.scenario.layout import KEEP
 from farm.text import printable
 
 _IN_FLIGHT = 32 * 1024  # bytes; half of a pipe's capacity
-_NAP = 0.0005  # seconds; to be woken for every answer costs parent and child more than the answer itself
+#: Seconds for each program in flight, less than it takes: to be woken for every answer costs parent and child more
+#: than the answer itself.
+_NAP = 0.00002
 _WORTH_A_NAP = 16  # programs in flight
 _LARGEST = 1 << 28  # bytes of a frame; the largest is a recording of all that a program did
 _WRITTEN = 4 << 20  # bytes of a file that a child may write at most: of its standard error, or of its log
 _CPU_SECONDS = 60  # after which a child is replaced; the kernel ends it, and what it forked, some time later
+_LOOKS = 60  # at its CPU time, while it uses that much
 _STILLBORN = 10  # children in a row that have died as they opened an image: the next would too
 _STDERR_KEPT = 4000  # bytes; QEMU may dump registers and memory map behind the line that says whose death it was
 
@@ -91,6 +94,7 @@ class Child:
         self._poll = select.poll()
         self._poll.register(self._out, select.POLLIN)
         self._buffer = bytearray()
+        self._looked = 0.0
 
     def allow(self, seconds: float) -> None:
         """Limit the CPU time of the child, and of each process that it may fork, to more than another ``seconds``."""
@@ -101,7 +105,11 @@ class Child:
             resource.prlimit(self.process.pid, resource.RLIMIT_CPU, (soft, hard))
 
     def worn(self) -> bool:
-        """The child has used so much CPU time that another should go on."""
+        """The child has used so much CPU time that another should go on, as far as was looked lately."""
+        now = time.monotonic()
+        if now - self._looked < _CPU_SECONDS / _LOOKS:
+            return False
+        self._looked = now
         return self._spent() > _CPU_SECONDS
 
     def _spent(self) -> float:
@@ -130,12 +138,14 @@ class Child:
 
         Raises :class:`ChildDied`.
         """
-        self._need(4, deadline, nap)
+        if len(self._buffer) < 4:
+            self._need(4, deadline, nap)
         (size,) = self._word.unpack_from(self._buffer)
         if not 4 <= size <= self._largest:
             raise self.ended(f"it wrote a frame of {size:,} bytes; 4 to {self._largest:,} are valid")
         end = 4 + size
-        self._need(end, deadline)
+        if len(self._buffer) < end:
+            self._need(end, deadline)
         status, payload = self._word.unpack_from(self._buffer, 4)[0], bytes(self._buffer[8:end])
         del self._buffer[:end]
         return status, payload
@@ -163,15 +173,19 @@ class Child:
         while answered < len(programs):
             if sent == answered or in_flight <= _IN_FLIGHT // 2:  # several programs a write, so that fewer are needed
                 frames = bytearray()
-                while sent < limit and (sent == answered or in_flight + len(programs[sent]) <= _IN_FLIGHT):
-                    frames += self._word.pack(len(programs[sent])) + programs[sent]
-                    in_flight += len(programs[sent])
+                while sent < limit:
+                    size = len(programs[sent])
+                    if sent > answered and in_flight + size > _IN_FLIGHT:
+                        break
+                    frames += self._word.pack(size) + programs[sent]
+                    in_flight += size
                     sent += 1
                 try:
                     self._write(frames)
                 except ChildDied:  # what it answered before is still to be read; then reading says how it died
                     limit = sent
-            nap = _NAP if sent - answered > _WORTH_A_NAP else 0.0
+            waiting = sent - answered
+            nap = waiting * _NAP if waiting > _WORTH_A_NAP else 0.0
             frame = self.receive(time.monotonic() + seconds, nap=nap)
             in_flight -= len(programs[answered])
             answered += 1

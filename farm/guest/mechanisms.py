@@ -31,6 +31,7 @@ SHARED, SHARED_IF_TEXT, SHARED_IF_SITES = ("layer.c", "target.c"), ("text.c",), 
 
 _FIRST = ("pointer", "stub", "relocated")  # of the farm's own, which come by name
 _OPTIONAL = "?"
+_LIBC = "libc.c"  # among the sources of a mechanism that wants a C library's headers
 _VARIABLE = re.compile(r"\$\{(\w*)\}")
 
 
@@ -134,6 +135,7 @@ class Mechanism:
         if source.is_relative_to(common()):
             return flags
         folders = [self.folder / variant.architecture, self.folder, *(self.folder / name for name in self.include)]
+        folders += [common() / "include"] if _LIBC in self.sources else []
         flags += [f"-I{folder}" for folder in folders if folder.is_dir()]
         return [*flags, *(("-w", "-Wno-error") if self.warnings == "foreign" else ()), *self.flags]
 

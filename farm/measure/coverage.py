@@ -157,13 +157,16 @@ class Guest:
         """Each source file, with the number of times that its lines and branches were reached."""
         reached: Counter[_Place] = Counter({place: 0 for _, place in self._places})
         came, went_on = Counter[int](), Counter[int]()
+        #: Last instructions of blocks (engines differ in where one ends), and what came next.
+        before = {(block.end - 1, block.next) for block in blocks} | {(block.end - 4, block.next) for block in blocks}
         for block, count in blocks.items():
             first, end = (bisect.bisect_left(self._addresses, address) for address in block[:2])
             reached.update(dict.fromkeys({place for _, place in self._places[first:end]}, count))
             for address, behind in self.conditional.items():
                 slot = behind - self._slot
-                apart = block.end == slot < behind  # the way is taken at the end of the next block
-                if (block.start <= address < block.end and not apart) or block[:2] == (slot, behind):
+                apart = block.end <= slot == block.next < behind  # the way is taken at the end of the next block
+                ends_apart = block.start == slot < block.end <= behind and (address, slot) in before
+                if (block.start <= address < block.end and not apart) or ends_apart:
                     came[address] += count
                     went_on[address] += count * (block.next == behind)
         counts: dict[str, dict[int, int]] = {name: {} for name in self._excuses}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -35,9 +36,19 @@ class Material:
     tables: Sequence[Table] = ()
 
 
+def by_verdict(results: Iterable[Result]) -> Counter[Verdict]:
+    """Number of ``results`` with each verdict."""
+    return Counter(map(operator.attrgetter("verdict"), results))
+
+
+def number_of(counts: Counter[Verdict], verdicts: Iterable[Verdict]) -> int:
+    """Number of those in ``counts`` (:func:`by_verdict`) with one of ``verdicts``."""
+    return sum(counts[verdict] for verdict in verdicts)
+
+
 def totals(results: Iterable[Result]) -> str:
     """Counts by verdict: ``10,652 pass, 86 pass-insensitive, 4,862 not-applicable``."""
-    counts = Counter(result.verdict for result in results)
+    counts = by_verdict(results)
     return ", ".join(f"{counts[verdict]:,} {verdict}" for verdict in _ORDER if counts[verdict])
 
 

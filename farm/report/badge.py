@@ -10,8 +10,8 @@ import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from farm.cell import PASSED, Verdict
-from farm.report import totals
+from farm.cell import FAILED, PASSED, Verdict
+from farm.report import by_verdict, number_of, totals
 from farm.run.verdict import Result
 
 if TYPE_CHECKING:
@@ -58,21 +58,21 @@ def _template() -> Template:
 
 def _outcome(results: Sequence[Result], plan: Plan) -> tuple[str, str]:
     """Text and colour of the badge."""
-    failed = sum(result.failed for result in results)
+    counts = by_verdict(results)
+    failed = number_of(counts, FAILED)
     if failed:
         return f"{failed:,} failing", _RED
-    passed = [result for result in results if result.verdict in PASSED]
-    missing = sum(result.verdict is Verdict.NOT_RUN for result in results)
-    names = {result.cell.variant for result in passed}
+    missing = counts[Verdict.NOT_RUN]
+    names = {result.cell.variant for result in results if result.verdict in PASSED}
     architectures = len({plan.variants[name].architecture if name in plan.variants else name for name in names})
-    parts = [f"{sum(result.verdict is Verdict.PASS for result in results):,} pass"]
+    parts = [f"{counts[Verdict.PASS]:,} pass"]
     parts.append(f"{architectures} architecture{'s' * (architectures != 1)}")
-    bad = sum(result.verdict is Verdict.XFAIL for result in results)
+    bad = counts[Verdict.XFAIL]
     if bad:
         parts.append(f"{bad:,} known-bad")
     if missing:
         parts.append(f"{missing:,} not run")
-    if not passed:
+    if not names:
         return "nothing ran", _GREY
     return " · ".join(parts), _YELLOW if missing else _GREEN
 

@@ -16,6 +16,7 @@ from farm.text import counted
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from farm.guest.mechanisms import Mechanism
     from farm.guest.variant import Variant
     from farm.run.plan import Plan
 

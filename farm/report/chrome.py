@@ -105,7 +105,8 @@ def _batches(ran: Sequence[Result], epoch: float, origin: int) -> list[list[_Tim
         if followed:  # a cell ends where the next begins: rounding leaves neither a gap nor an overlap
             batch = followed[0]
             last = batch[-1]
-            batch[-1] = _Timed(last.start, max(last.start, start), last.result)
+            if last.end != start:
+                batch[-1] = _Timed(last.start, max(last.start, start), last.result)
             batch.append(timed)
         else:
             batch = [timed]

@@ -24,7 +24,7 @@ from farm.cell import FAILED, PASSED, SKIPPED, EngineName, Verdict
 from farm.errors import UNREADABLE, FarmError, UsageError
 from farm.measure import cost as costs
 from farm.measure import coverage as coverages
-from farm.report import Material, comparable, payload, table, uncontrolled
+from farm.report import Material, by_verdict, comparable, number_of, payload, table, uncontrolled
 from farm.report.grid import ALL, Grid, folded
 from farm.report.payload import LOOKS, mark
 from farm.run.verdict import Result
@@ -124,9 +124,9 @@ def link(**parts: str | None) -> str:
 
 def _outcome(results: Sequence[Result]) -> dict[str, Any]:
     """The outcome of the run in one sentence, and how it looks."""
-    bad = sum(result.failed for result in results)
-    ran = sum(result.verdict not in SKIPPED for result in results)
-    missing = sum(result.verdict is Verdict.NOT_RUN for result in results)
+    counts = by_verdict(results)
+    bad, missing = number_of(counts, FAILED), counts[Verdict.NOT_RUN]
+    ran = len(results) - number_of(counts, SKIPPED)
     if bad:
         sentence = f"{bad:,} of {counted(len(results), 'cell')} {'is' if bad == 1 else 'are'} not as expected"
     elif ran:
@@ -139,7 +139,7 @@ def _outcome(results: Sequence[Result]) -> dict[str, Any]:
 
 
 def _verdicts(results: Sequence[Result]) -> list[dict[str, Any]]:
-    counts = Counter(result.verdict for result in results)
+    counts = by_verdict(results)
     order = sorted(Verdict, key=lambda v: (v not in FAILED, v in SKIPPED, list(Verdict).index(v)))
     return [
         {"name": str(v), "mark": mark(v), "look": LOOKS[v], "count": counts[v], "href": link(verdict=str(v))}
@@ -262,9 +262,9 @@ def _agreement(material: Material) -> list[dict[str, Any]]:
     order = {name: number for number, name in enumerate(scenarios)}
     rows = []
     for (name, expected), ran in comparable(material.results).items():
-        traces = Counter(result.trace for result in ran)
-        usual = expected if expected in traces else traces.most_common(1)[0][0]
-        others = [result for result in ran if result.trace != usual]
+        traces = {result.trace for result in ran}
+        usual = expected if expected in traces else Counter(result.trace for result in ran).most_common(1)[0][0]
+        others = [result for result in ran if result.trace != usual] if len(traces) > 1 else []
         rows.append(
             {
                 "id": scenarios[name].id if name in scenarios else "",

@@ -12,8 +12,8 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from farm.cell import ERRORS, SKIPPED, Verdict
-from farm.report import by_kind, second_attempt
+from farm.cell import ERRORS, FAILED, SKIPPED, Verdict
+from farm.report import by_kind, by_verdict, number_of, second_attempt
 from farm.report.explain import explain
 from farm.report.text import clipped, line, printable
 from farm.run.verdict import Result
@@ -31,14 +31,15 @@ def render(results: Sequence[Result], plan: Plan, run: Run) -> bytes:
 
     A known-bad cell that failed is skipped, for JUnit has no word for it.
     """
+    counts = by_verdict(results)
     suite = ET.Element(
         "testsuite",
         name="patchfarm",
         timestamp=line(run.started).removesuffix("+00:00"),  # the schemas want it without a zone
         tests=str(len(results)),
-        failures=str(sum(r.failed and r.verdict not in ERRORS for r in results)),
-        errors=str(sum(r.verdict in ERRORS for r in results)),
-        skipped=str(sum(r.verdict in SKIPPED or r.verdict is Verdict.XFAIL for r in results)),
+        failures=str(number_of(counts, FAILED - ERRORS)),
+        errors=str(number_of(counts, ERRORS)),
+        skipped=str(number_of(counts, {*SKIPPED, Verdict.XFAIL})),
         time=f"{sum(r.seconds for r in results):.3f}",
     )
     about = {"farm": run.farm, "host": run.host, "plan": run.plan, **run.versions}

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence, Sized
 from typing import TYPE_CHECKING
 
-from farm.cell import ERRORS, PASSED, SKIPPED, Verdict
-from farm.report import by_kind, second_attempt
+from farm.cell import ERRORS, FAILED, PASSED, SKIPPED, Verdict
+from farm.report import by_kind, by_verdict, number_of, second_attempt
 from farm.report.explain import explain
 from farm.report.text import indented, line
 from farm.run.verdict import Result
@@ -62,7 +62,9 @@ def _plain(text: str) -> str:
 
 
 def _result(number: int, name: str, *, good: bool, directive: str = "", data: str = "") -> str:
-    test = " ".join(part for part in ("ok" if good else "not ok", str(number), _plain(name)) if part)
+    test = f"{'ok' if good else 'not ok'} {number} {_plain(name)}".rstrip()
+    if not directive and not data:  # as almost always
+        return test
     comment = " ".join(part for part in (directive, _plain(data)) if part)
     return f"{test} # {comment}" if comment else test
 
@@ -85,18 +87,19 @@ def _whole(number: int, name: str, results: Sequence[Result]) -> str:
         reasons = {f"{result.verdict}: {result.reason}" for result in results}
         why = reasons.pop() if len(reasons) == 1 else "every subtest is skipped"
         return _result(number, name, good=True, directive="SKIP", data=why)
-    failed = sum(result.failed for result in results)
+    failed = number_of(by_verdict(results), FAILED)
     return _result(number, name, good=not failed, data=f"{failed} of {len(results)} failed" if failed else "")
 
 
 def _totals(results: Sequence[Result]) -> str:
     """The line that kselftest ends with."""
+    verdicts = by_verdict(results)
     counts = {
-        "pass": sum(result.verdict in PASSED for result in results),
-        "fail": sum(result.failed and result.verdict not in {*ERRORS, Verdict.XPASS} for result in results),
-        "xfail": sum(result.verdict is Verdict.XFAIL for result in results),
-        "xpass": sum(result.verdict is Verdict.XPASS for result in results),
-        "skip": sum(result.verdict in SKIPPED for result in results),
-        "error": sum(result.verdict in ERRORS for result in results),
+        "pass": number_of(verdicts, PASSED),
+        "fail": number_of(verdicts, FAILED - ERRORS - {Verdict.XPASS}),
+        "xfail": verdicts[Verdict.XFAIL],
+        "xpass": verdicts[Verdict.XPASS],
+        "skip": number_of(verdicts, SKIPPED),
+        "error": number_of(verdicts, ERRORS),
     }
     return "# Totals: " + " ".join(f"{name}:{count}" for name, count in counts.items())

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from farm.cell import FAILED, PASSED, SKIPPED, Cell, Verdict
-from farm.report import Material, explain
+from farm.report import Material, by_verdict, explain, number_of
 from farm.report.grid import MARKS
 from farm.run.plan import Plan
 from farm.run.verdict import Result, reproducer
@@ -25,6 +25,7 @@ from farm.scenario import Scenario, prose
 PAGES = 300
 ROOM = 600_000  # bytes
 _LONGEST = 2000  # characters of a reason; a compiler may have more to say
+_GOOD = PASSED | SKIPPED  #: verdicts of cells without a page of their own
 _WHICH = re.compile(r"\b(?:event|step) \d+: ")
 
 #: Look of each verdict; each look has a colour and a texture.
@@ -102,7 +103,7 @@ def payload(material: Material) -> dict[str, Any]:
         "command": reproducer(_ANY_CELL, options),
         "commands": _other_commands(results, options),
         "versions": material.run.versions,
-        "bad": sum(_wants_page(result) for result in results),
+        "bad": len(results) - number_of(by_verdict(results), _GOOD),
     }
     return {**document, "texts": list(texts)}
 
@@ -151,7 +152,7 @@ def _described(scenario: Scenario, traces: dict[str, list[int]], texts: Table) -
 
 
 def _wants_page(result: Result) -> bool:
-    return result.verdict not in PASSED | SKIPPED
+    return result.verdict not in _GOOD
 
 
 def _pages(results: Sequence[Result], plan: Plan, texts: Table) -> dict[int, dict[str, Any]]:

@@ -75,11 +75,10 @@ def describe(plan: Plan, quarantine: Quarantine | None = None) -> Run:
     """
     by_tool: dict[str, set[str]] = {"python": {platform.python_version()}}
     engine_by_name = engines()
-    for name, variant, toolchain in {
-        (EngineName.of(p.cell.engine).engine, p.cell.variant, p.cell.toolchain)
-        for p in plan.whole.cells
-        if p.verdict is None
+    for engine, variant, toolchain in {
+        (p.cell.engine, p.cell.variant, p.cell.toolchain) for p in plan.whole.cells if p.verdict is None
     }:
+        name = EngineName.of(engine).engine
         by_tool.setdefault(name, set()).add(engine_by_name[name].version(plan.variants[variant]))
         by_tool.setdefault(toolchain, set()).add(TOOLCHAINS[toolchain].version(plan.variants[variant]))
     versions = {name: AND.join(sorted(numbers)) for name, numbers in sorted(by_tool.items())}

@@ -380,7 +380,8 @@ def _scenario_hole(scenario: Scenario, variant: Variant, mechanism: Mechanism) -
     missing = sorted(scenario.abi - set(variant.abi))
     if missing:
         return Hole(Verdict.NOT_APPLICABLE, f"the ABI of {variant.name} has no {missing[0]}")
-    if variant.looks_at_registers and (names := absent(scenario, variant, mechanism.name)):
+    looked_at = variant.looks_at_registers and not mechanism.missing(variant)
+    if looked_at and (names := absent(scenario, variant, mechanism)):
         return Hole(Verdict.NOT_APPLICABLE, f"{variant.name} has nothing that {' or '.join(names)} could be about")
     return None
 

@@ -266,7 +266,7 @@ class Scenario:
         return Fact.REDIRECTS in self.needs or (self.only is not None and self.only[0] <= _REDIRECTING)
 
     def __hash__(self) -> int:
-        return hash((self.id, self.name))  # a key of caches: not every step each time
+        return hash(self.name)  # a key of caches: not every step each time
 
 
 #: The farm's own mechanisms that store to code, for ``only``; ``needs={"pokes"}`` is about others too.

@@ -31,6 +31,7 @@ MOST_STEPS = (layout.PROGRAM_WORDS - 3) // 2
 MOST_EVENTS = 50_000
 
 _DEFECT = Member(Defect)
+_CPU_FEATURES, _ABI_FEATURES = get_args(Feature), get_args(AbiFeature)
 _NAME = re.compile(r"\w[\w.-]*")
 
 
@@ -103,8 +104,8 @@ def _fields(made: Scenario) -> None:
     if made.only is not None:
         _only(made.only)
     _names("needs", made.needs, NEEDS)
-    _names("requires", made.requires, get_args(Feature))
-    _names("abi", made.abi, get_args(AbiFeature))
+    _names("requires", made.requires, _CPU_FEATURES)
+    _names("abi", made.abi, _ABI_FEATURES)
     if not _is_set(made.tags) or not all(map(_is_name, made.tags)):
         wrong("tags", made.tags, "a set of names")
     if type(made.bugs) is not tuple or not all(map(_is_line, made.bugs)):
@@ -184,5 +185,7 @@ class _Walk:
         step.check()
         if step.NESTED is None:
             return step.COST
-        what = f"{type(step).__name__.lower()}: {step.NESTED}"
-        return step.cost(self.steps(what, substeps(step), level + 1))
+        inside = substeps(step)
+        if type(inside) is tuple and not inside:  # as almost always
+            return step.cost(Cost(0))
+        return step.cost(self.steps(f"{type(step).__name__.lower()}: {step.NESTED}", inside, level + 1))

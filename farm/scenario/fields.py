@@ -61,12 +61,13 @@ def named(what: str, value: _Name | str, valid: type[_Name]) -> _Name:
     """
     if isinstance(value, valid):
         return value
+    member = valid.__members__.get(value.upper()) if isinstance(value, str) else None
+    if member is not None:
+        return member
     names = [name.lower() for name in valid.__members__]
     if not isinstance(value, str):
         wrong(what, value, ", ".join(names))
-    if value.upper() not in valid.__members__:
-        raise UnknownNameError(what, value, names)
-    return valid[value.upper()]
+    raise UnknownNameError(what, value, names)
 
 
 # The kinds.

@@ -8,6 +8,7 @@ one 64-bit number ``x``; a function with more parameters gets the others derived
 from __future__ import annotations
 
 import enum
+import functools
 
 
 class Kind(enum.Enum):
@@ -118,6 +119,7 @@ class Shape(enum.Enum):
     RECURSIVE = 11  #: the target calls the patchable function again, ``count`` levels deep
 
 
+@functools.cache
 def has_call_site(function: int, shape: Shape) -> bool:
     """``function`` is called in ``shape`` somewhere in the guest."""
     match shape:

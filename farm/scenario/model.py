@@ -243,7 +243,7 @@ class Reference:
             except ScenarioError as error:
                 error.step = first if error.step is None else error.step
                 raise
-            first += size(step)
+            first += size(step) if step.NESTED else 1
 
     def execute(self, step: Step, number: int) -> None:
         """Do ``step``.  Raises :class:`TypeError` for one that the specification knows nothing of."""
@@ -391,6 +391,7 @@ class Reference:
         function = step.function
         inside = [step.inside]
         base = (step.x + step.stride * self.iteration) & _MASK64
+        kind = FUNCTIONS[function]
 
         def reach(start: int, x: int, level: int) -> int:
             via, passed = start, {start}
@@ -399,11 +400,11 @@ class Reference:
                 if via in passed:
                     raise ScenarioError(f"whatever_{function} leads back to itself")
                 passed.add(via)
-            if FUNCTIONS[via] is not FUNCTIONS[function]:
+            if FUNCTIONS[via] is not kind:
                 raise ScenarioError(f"whatever_{function} leads to whatever_{via}, which has another prototype")
             if self.scribbled and self.scribbled & passed and not self.bypasses(step, via):
                 raise ScenarioError(f"whatever_{function} is called while foreign bytes are at its stub")
-            if FUNCTIONS[via] in WORK:
+            if kind in WORK:
                 self.begin_work(function, x)
             target = self.current[via]
             if target not in REAL_TARGETS:  # NULL or RET0
@@ -412,12 +413,11 @@ class Reference:
             if level == step.at and inside[0]:
                 steps, inside[0] = inside[0], ()
                 self.run_inside(via, steps, number + 1)
-            if step.shape is Shape.RECURSIVE and level < step.count and FUNCTIONS[via] not in DERIVED:
+            if step.shape is Shape.RECURSIVE and level < step.count and kind not in DERIVED:
                 result += reach(via, (x - 1) & _MASK64, level + 1)
             self.depth -= 1
             return result & _width(function)
 
-        kind = FUNCTIONS[function]
         if not has_call_site(function, step.shape):
             raise ScenarioError(f"whatever_{function} has no call site of shape {step.shape.name.lower()}")
         if step.shape is Shape.MODULE and not self.loaded:

@@ -18,7 +18,8 @@ def lines(steps: Iterable[Step], level: int = 0) -> Iterator[tuple[int, str]]:
     """Level of nesting and sentence of each step; the n-th line is step n of a trace."""
     for step in steps:
         yield level, step.sentence()
-        yield from lines(substeps(step), level + 1)
+        if inside := substeps(step):
+            yield from lines(inside, level + 1)
 
 
 # Events.

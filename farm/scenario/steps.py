@@ -201,7 +201,9 @@ class Call(Step):
         return Cost(1 + entries * each + inside.events, running)
 
     def sentence(self) -> str:
-        how = self.words("shape").format(times=counted(self.count, "time"), levels=counted(self.count, "level"))
+        how = self.words("shape")
+        if "{" in how:
+            how = how.format(times=counted(self.count, "time"), levels=counted(self.count, "level"))
         parts = [f"Call {_called(self)} {how}"]
         if self.stride:
             parts.append(f"with {self.words('stride')} more in each iteration")

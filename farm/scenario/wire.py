@@ -109,7 +109,7 @@ class Event(NamedTuple):
 
 def target_word(function: int, target: Target) -> int:
     """Word by which an event names a target: the function's number above the target's."""
-    return function << 8 | target.value
+    return function << 8 | target._value_  # value is a property written in Python, and slow
 
 
 class Header(NamedTuple):

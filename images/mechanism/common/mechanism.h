@@ -70,5 +70,6 @@ void text_close(enum text_region region);
 /* There is a kernel below, which keeps some of the CPU to itself and does on request what user mode may not. */
 bool has_kernel(void);
 long arch_syscall(long number, uintptr_t a, uintptr_t b, uintptr_t c); /* negative errno on failure */
+long arch_syscall6(const uintptr_t words[7]); /* the number and six arguments; likewise */
 
 #endif
