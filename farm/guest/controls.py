@@ -128,6 +128,12 @@ CONTROLS: dict[str, Control] = {
             "falls-short", Defect.WRONG_DISPLACEMENT, "the target is missed by one instruction before it", asm=True
         ),
         Control("no-range-check", Defect.RANGE_TRUNCATION, "a displacement out of range is truncated", slot=True),
+        Control(
+            "pad-half-written",
+            Defect.RANGE_TRUNCATION,
+            "of what stands before an entry, the address of a target out of range is left out",
+            slot=True,
+        ),
         Control("no-flush", Defect.STALE_FETCH, "no cache maintenance after the store"),
         Control("torn-store", Defect.TORN_STORE, "the instruction is stored byte by byte"),
         Control("no-restore", Defect.LOST_RESTORE, "restore reports success and does nothing"),
