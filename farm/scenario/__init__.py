@@ -168,6 +168,7 @@ class Defect(enum.Enum):
     LATE_SITE = "late-site"
     LOST_CONDITION = "lost-condition"
     LOST_LINK = "lost-link"
+    TAIL_AS_CALL = "tail-as-call"
     NOT_SERIALISED = "not-serialised"
     LEFT_WRITABLE = "left-writable"
     BYTE_ORDER = "byte-order"
