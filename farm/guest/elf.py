@@ -26,6 +26,7 @@ SYMBOLS = [
     "text_end",
     "stub_start",
     "stub_end",
+    "patched_end",
     "sites_start",
     "sites_end",
     "module_start",

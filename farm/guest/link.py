@@ -24,7 +24,8 @@ from farm.scenario.wire import fnv
 def patched(symbols: dict[str, int], region: str) -> tuple[int, int]:
     """Start and size in bytes of what patching changes: stubs, or pointers."""
     start = symbols[f"{region}_start"]
-    return start, symbols[f"{region}_end"] - start
+    end = "patched_end" if region == "stub" else f"{region}_end"  # behind it is what a mechanism makes, if it does
+    return start, symbols[end] - start
 
 
 def fill(path: Path, name: str, variant: Variant, mechanism: Mechanism) -> tuple[CallSite, ...]:

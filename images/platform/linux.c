@@ -10,7 +10,7 @@
 #include "layer.h"
 
 extern uint8_t text_start[], text_end[], module_start[], module_end[], sites_start[], sites_end[];
-extern uint8_t stub_start[], stub_end[], far_start[], far_end[], state_start[], state_end[], state_copy[];
+extern uint8_t stub_start[], patched_end[], stub_end[], far_start[], far_end[], state_start[], state_end[], state_copy[];
 extern uint32_t farm_program[PROGRAM_WORDS];
 extern struct {
     uint32_t magic, wire_hash, machine, identity, events, dropped, text_digest, code_bytes;
@@ -109,17 +109,18 @@ static void copy(uint8_t *to, const uint8_t *from, size_t size)
 /* An architecture without patch.c runs where nothing has to be done. */
 void arch_sync_code(uintptr_t word) OPTIONAL;
 
-/* Text of a region becomes what it was; only what differs is written. */
+/* Text of a region becomes what it was (NULL: zeros); only what differs is written. */
 static void rewrite(enum text_region region, uint8_t *start, const uint8_t *end, const uint8_t *from)
 {
     const volatile uint32_t *pristine = (const volatile uint32_t *)from;
     bool open = false;
-    for (volatile uint32_t *word = (volatile uint32_t *)start; word < (const volatile uint32_t *)end; word++, pristine++) {
-        if (*word == *pristine)
+    for (volatile uint32_t *word = (volatile uint32_t *)start; word < (const volatile uint32_t *)end; word++) {
+        uint32_t was = from ? *pristine++ : 0;
+        if (*word == was)
             continue;
         if (!open)
             open = text_open(region);
-        *word = *pristine;
+        *word = was;
         if (arch_sync_code)
             arch_sync_code((uintptr_t)word);
     }
@@ -136,7 +137,8 @@ static void reset(uint32_t features)
     if (text_faults())
         text_close(TEXT_ALL);
     rewrite(TEXT_MODULE, module_start, module_end, farm_module);
-    rewrite(TEXT_STUBS, stub_start, stub_end, farm_pristine);
+    rewrite(TEXT_STUBS, stub_start, patched_end, farm_pristine);
+    rewrite(TEXT_STUBS, patched_end, stub_end, NULL);
     if (sites_reset)
         sites_reset();
     if (mechanism_reset)

@@ -23,7 +23,7 @@ static inline bool farm_text_write(uintptr_t at, const void *bytes, size_t n)
 #ifdef CONTROL_TORN_STORE
     const bool whole = false;
 #else
-    const bool whole = at % n == 0;
+    const bool whole = !(at & (n - 1)); /* asked of powers of 2 alone; a division may be a call */
 #endif
     if (whole && n == sizeof(uint8_t))
         *(volatile uint8_t *)at = *(const uint8_t *)bytes;
