@@ -374,6 +374,11 @@ CONTROLS: dict[str, Control] = {
         Control("execute-only", Defect.WRONG_PROTECTION, "after a patch the text cannot be read"),
         Control("not-executable", Defect.WRONG_PROTECTION, "after a patch the text cannot be executed", code=True),
         Control(
+            "stale-cache",
+            Defect.STALE_CACHE,
+            "after a restore, a patch leads where the one before it did",
+        ),
+        Control(
             "stale-site",
             Defect.STALE_SITE,
             "call sites of text that is gone are still written",

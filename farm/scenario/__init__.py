@@ -165,6 +165,7 @@ class Defect(enum.Enum):
     WRONG_DISPATCH = "wrong-dispatch"
     HALF_DONE = "half-done"
     STALE_SITE = "stale-site"
+    STALE_CACHE = "stale-cache"
     LATE_SITE = "late-site"
     LOST_CONDITION = "lost-condition"
     LOST_LINK = "lost-link"
