@@ -176,8 +176,11 @@ def text_of(instruction):
     return f"{instruction.mnemonic} {instruction.op_str}".strip()
 
 
-def is_relative(name, code, address):
-    """The instruction is written otherwise at another address, or reads the pc."""
+def is_relative(name, code, address, *, is_own):
+    """The instruction is written otherwise at another address, or reads the pc.
+
+    By chance most that have the pc where they read are UNPREDICTABLE on arm, and nobody's: of those, loads from there.
+    """
     here, there = decoded(name, code, address), decoded(name, code, address + 0x12340000)
     if (
         here.mnemonic.split(".")[0] in ("auipc", "adrp", "adr")
@@ -185,6 +188,8 @@ def is_relative(name, code, address):
         or "[rip" in here.op_str
     ):
         return True
+    if not is_own:
+        return "[pc" in here.op_str
     reads = {here.reg_name(register) for register in here.regs_access()[0]}
     return VARIANTS[name].architecture == "arm" and bool(reads & {"pc", "r15"})
 
@@ -197,6 +202,7 @@ def samples(name, count):
     own = [i.address - start for i in disassemble.decoded(variant, text, start) if not i.text.startswith(".")]
     for at in chance.sample(own[:-8], min(count, len(own) - 8)):
         yield True, text[at : at + 16]
+    chance = random.Random(name)  # whatever the guest's text is
     for _ in range(count):
         yield False, chance.randbytes(16)
 
@@ -236,12 +242,12 @@ def test_what_says_where_it_lies_is_written_anew_and_all_else_is_copied(name):
         text, whole = text_of(instruction), bytes(instruction.bytes)
         if instruction.mnemonic.startswith("it"):
             continue
-        relative = is_relative(name, sample, mover.source)
+        relative = is_relative(name, sample, mover.source, is_own=is_own)
         assert size in (0, len(whole)), text
         assert size or relative or not is_own or text in REFUSED, text
-        if not size or not relative:
-            assert not size or written == whole, text
+        if not size or (written == whole and not relative):
             continue
+        assert relative or (VARIANTS[name].architecture == "arm" and not is_own), text
         assert written != whole, text
         mover.uc.mem_write(moved_at, written)
         mover.uc.mem_write(mover.at + LITERALS, literals)

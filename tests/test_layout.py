@@ -150,6 +150,18 @@ PLANTED = [
         lambda g: moved(g, whatever_3=32),
         r"whatever_3: its first instruction at 0x\w+ is not in the st",
     ),
+    (
+        "arm64",
+        "inline-cache",
+        lambda g: stored(g, g.address("stub_end") - 1, b"x"),
+        r"patched_end at 0x\w+0 is not .* zeros alone behind it",
+    ),
+    (
+        "arm64",
+        "inline-cache",
+        lambda g: replace(g, variant=replace(g.variant, branch_range=4096)),
+        r"stub_end at 0x\w+ is not within 0x1000 bytes of whatever_0 at 0x\w+ \(branch_range",
+    ),
     ("arm64", "stub", lambda g: compiled(g, slot=32), r"whatever_0: its data slot .* is not in the stub's own bytes"),
     ("arm64", "stub", lambda g: compiled(g, word=32), r"whatever_0: its word .* is not in the stub's own bytes"),
     (

@@ -71,3 +71,25 @@ def test_a_literal_that_is_stored_in_halves_is_seen(name):
     guest = build.image(Spec(variant, "literal", control="torn-literal"))
     at, half = guest.symbols["literal_start"], variant.word_size // 2
     assert stores(variant, guest, Patch(0, Target.FAR)) == [(at, half), (at + half, half)]
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [v for v in VARIANTS if not mechanisms.load()["inline-cache"].missing(v)],
+    ids=lambda variant: variant.name,
+)
+def test_code_that_is_made_is_complete_before_the_store_that_leads_to_it(variant):
+    guest = build.image(Spec(variant, "inline-cache", next(iter(variant.toolchain))))
+    layout, site = guest.stubs, guest.functions["whatever_0"] & -variant.alignment
+    slot, word = (site + layout.slot, variant.word_size), (site + layout.word, layout.word_size)
+    made = range(guest.symbols["patched_end"], guest.symbols["stub_end"])
+    first = stores(variant, guest, Patch(0, Target.FAST))
+    code = [store for store in first if store[0] in made]
+    assert {address for address, _ in code} >= set(range(made.start, made.start + layout.size)), "all of it"
+    assert first[: len(code)] == code, "before anything leads to it"
+    assert first[len(code) :] in ([word], [slot, word])
+    again = stores(variant, guest, Patch(0, Target.FAST), Patch(0, Target.OTHER))[len(first) :]
+    assert all(address in made for address, _ in again), "the site stays as it is"
+    assert [size for _, size in again] in ([layout.word_size], [variant.word_size, layout.word_size])
+    gone = stores(variant, guest, Patch(0, Target.FAST), Restore(0))[len(first) :]
+    assert gone == ([word, slot] if layout.slot else [word]), "nothing leads to it any more"

@@ -41,6 +41,7 @@
 #define ARCH_STUB_BYTES 32
 #define ARCH_STUB_WORD 0
 #define ARCH_STUB_SLOT 24
+#define ARCH_STUB_SLOT_FIXED /* its address is in the instructions: a copy of a stub loads the slot of the original */
 #define ARCH_FOREIGN_WORD 0x0005000du /* break 5: what a debugger puts there */
 
 #ifdef __mips64

@@ -34,6 +34,7 @@
 #define ARCH_STUB_BYTES 32
 #define ARCH_STUB_WORD 0
 #define ARCH_STUB_SLOT 16
+#define ARCH_STUB_SLOT_FIXED /* its address is in the instructions: a copy of a stub loads the slot of the original */
 #define ARCH_FOREIGN_WORD 0x00010004u /* break 4,8: what a debugger puts there */
 
 #define ARCH_SYS_READ 3

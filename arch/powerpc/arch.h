@@ -49,6 +49,7 @@
 #define ARCH_STUB_BYTES 32
 #define ARCH_STUB_WORD 0
 #define ARCH_STUB_SLOT 24
+#define ARCH_STUB_SLOT_FIXED /* its address is in the instructions: a copy of a stub loads the slot of the original */
 #define ARCH_FOREIGN_WORD 0x7fe00008u /* trap: what a debugger puts there */
 
 #ifdef __powerpc64__

@@ -49,6 +49,7 @@
 #ifdef __arch64__
 #define ARCH_STUB_BYTES 64
 #define ARCH_STUB_SLOT 32
+#define ARCH_STUB_SLOT_FIXED /* its address is in the instructions: a copy of a stub loads the slot of the original */
 #else
 #define ARCH_STUB_BYTES 16 /* a call reaches every address, so there is no slot */
 #endif

@@ -148,9 +148,9 @@ def _instructions(arch_path: tuple[Path, ...], made_by: _Mechanisms) -> list[dic
                 for form in v.call_site:
                     store = _STORES[form.store] if form.store != "never" else f"none: {form.reason}"
                     row(v.name, name, form.instruction, store, _form_reach(form))
-            elif patched := mechanism.at(v).patched:
+            if patched := mechanism.at(v).patched:
                 row(v.name, name, patched.instruction, patched.store, patched.reach)
-            else:
+            elif not mechanism.redirects:
                 far = f"{_distance(v.branch_range)}, then its data slot" if v.branch_range else "everything"
                 row(v.name, name, v.stub_jump, v.stub_store, far)
     return rows

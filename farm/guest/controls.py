@@ -131,6 +131,12 @@ CONTROLS: dict[str, Control] = {
             "falls-short", Defect.WRONG_DISPLACEMENT, "the target is missed by one instruction before it", asm=True
         ),
         Control("no-range-check", Defect.RANGE_TRUNCATION, "a displacement out of range is truncated", slot=True),
+        Control(
+            "pad-half-written",
+            Defect.RANGE_TRUNCATION,
+            "of what stands before an entry, the address of a target out of range is left out",
+            slot=True,
+        ),
         Control("no-flush", Defect.STALE_FETCH, "no cache maintenance after the store", code=True),
         Control("torn-store", Defect.TORN_STORE, "the instruction is stored byte by byte"),
         Control("torn-literal", Defect.TORN_STORE, "a literal is stored in two halves"),
@@ -368,6 +374,11 @@ CONTROLS: dict[str, Control] = {
         Control("execute-only", Defect.WRONG_PROTECTION, "after a patch the text cannot be read"),
         Control("not-executable", Defect.WRONG_PROTECTION, "after a patch the text cannot be executed", code=True),
         Control(
+            "stale-cache",
+            Defect.STALE_CACHE,
+            "after a restore, a patch leads where the one before it did",
+        ),
+        Control(
             "stale-site",
             Defect.STALE_SITE,
             "call sites of text that is gone are still written",
@@ -377,6 +388,11 @@ CONTROLS: dict[str, Control] = {
             Defect.LOST_LINK,
             "a redirected call becomes a jump, and a jump a call",
             file=SITES_FILE,
+        ),
+        Control(
+            "tail-as-call",
+            Defect.TAIL_AS_CALL,
+            "a redirected jump of a tail call becomes a call",
         ),
         Control(
             "lost-condition",

@@ -266,6 +266,22 @@ def _stubs(guest: Linked) -> Iterator[str]:
                 yield f"whatever_{number}: {what} at {at:#x} is not in the stub's own bytes from {block.start:#x} on"
 
 
+def _annex(guest: Linked) -> Iterator[str]:
+    """What code is made in at run time, if anything, is empty, and as near to every stub as its jump reaches."""
+    annex = range(guest.address("patched_end"), guest.address("stub_end"))
+    if not annex:
+        return
+    if annex.start % 16 or any(guest.bytes_at(annex.start, len(annex))):
+        yield f"patched_end at {annex.start:#x} is not a multiple of 16 with zeros alone behind it (link.ld)"
+    reach = guest.variant.branch_range
+    for number in range(len(FUNCTIONS) if reach else 0):
+        if reach and annex[-1] - guest.stub(number) >= reach:
+            yield (
+                f"stub_end at {annex.stop:#x} is not within {reach:#x} bytes of whatever_{number} at "
+                f"{guest.stub(number):#x} (branch_range in arch.toml)"
+            )
+
+
 def _stub_words(guest: Linked) -> Iterator[str]:
     """The word of a stub is replaced in one store."""
     stubs, variant = guest.stubs, guest.variant
@@ -385,6 +401,7 @@ RULES: tuple[Callable[[Linked], Iterator[str]], ...] = (
     _targets,
     _far,
     _stubs,
+    _annex,
     _stub_words,
     _slots,
     _pointers,

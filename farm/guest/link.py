@@ -66,6 +66,8 @@ def fill(path: Path, name: str, variant: Variant, mechanism: Mechanism) -> tuple
         put(f"the table of {len(sites)} call sites", table, "farm_sites", "SITE_CAPACITY in farm/scenario/layout.py")
         count = len(sites).to_bytes(4, variant.byte_order)
         put("their number", count, "farm_site_count", "one word")
+        opcodes = b"".join(guest.bytes_at(site.address - 1, 1) for site in sites)
+        put("the bytes before them", opcodes, "farm_site_opcodes", "SITE_CAPACITY in farm/scenario/layout.py")
         words = b"".join(_words_by_target(site, guest.functions, variant) for site in sites)
         put("what they hold by target", words, "farm_site_words", "SITE_CAPACITY in farm/scenario/layout.py")
     layout.check(replace(guest, content=bytes(content)))

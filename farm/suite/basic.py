@@ -160,7 +160,7 @@ SCENARIOS = (
         "all_transitions",
         "Every ordered pair of default, fast, other, NULL and RET0",
         _transitions(),
-        _PATCH | {Defect.NULL_CALLED, Defect.LOST_RESTORE},
+        _PATCH | {Defect.NULL_CALLED, Defect.LOST_RESTORE, Defect.STALE_CACHE},
     ),
     Scenario(
         "BS-12",

@@ -246,6 +246,30 @@ SCENARIOS = (
         bugs=("B23", "B46"),
     ),
     Scenario(
+        "FB-22",
+        "first_patch_fails_half_way",
+        "The second store of a function's first patch fails: it does what it did, and is as linked",
+        tuple(
+            step
+            for f in (0, 3)
+            for step in (
+                FailPoke(2),
+                patch(f, "fast"),
+                query(f),
+                call(f, 5),
+                code(f),
+                patch(f, "other"),
+                query(f),
+                call(f, 6),
+                restore(f),
+                code(f),
+                call(f, 7),
+            )
+        ),
+        frozenset({Defect.HALF_DONE}),
+        needs=frozenset({Promise.ROLLS_BACK}),
+    ),
+    Scenario(
         "FB-06",
         "foreign_bytes_stop_every_request",
         "A stub that holds foreign bytes is refused whatever is asked for, and its neighbours still work",

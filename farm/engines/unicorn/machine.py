@@ -302,7 +302,7 @@ class Machine:
         for site in self.image.sites:
             at = site.address - place.address
             if 0 <= at < place.size:
-                content[at : at + 4] = pristine[at : at + 4]
+                content[at - site.opcode : at + 4] = pristine[at - site.opcode : at + 4]
         return content != pristine
 
     def rewind(self) -> None:

@@ -85,6 +85,12 @@ enum text_region {
 bool text_open(enum text_region region);
 void text_close(enum text_region region);
 
+/* arena.c: memory for code that is made while the guest runs, `size` bytes at a multiple of 16, all 0; NULL: there is no
+ * more, or none within a near branch of `near` (0: anywhere), an address in the near text, the module, the call sites or
+ * the stubs.  It is executable, and written to as the stubs are: while TEXT_STUBS is open.  Nothing is given back; a
+ * reset takes all. */
+void *farm_exec_alloc(size_t size, uintptr_t near);
+
 /* There is a kernel below, which keeps some of the CPU to itself and does on request what user mode may not. */
 bool has_kernel(void);
 long arch_syscall(long number, uintptr_t a, uintptr_t b, uintptr_t c); /* negative errno on failure */

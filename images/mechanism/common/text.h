@@ -15,7 +15,7 @@ static inline bool is_never_torn(uintptr_t at, size_t n)
     if (at / STORE_WITHIN == (at + n - 1) / STORE_WITHIN)
         return true;
 #endif
-    return at % n == 0;
+    return !(at & (n - 1)); /* asked of powers of 2 alone; a division may be a call */
 }
 
 /* Copy n bytes to the text at `at`, which is open, and make them what this CPU fetches; of literals, which nobody

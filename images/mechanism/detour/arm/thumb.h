@@ -90,7 +90,7 @@ static bool has_base_pc(uint32_t first, uint32_t second)
     uint32_t group = first >> 9, operation = first >> 5 & 0xf;
     bool accesses = group == 0x74 || group == 0x76 || group == 0x7c || group == 0x7e;
     bool processes = (group == 0x75 || ((first & 0xfa00) == 0xf000 && !(second >> 15))) && operation >> 1 != 1;
-    return (accesses || processes) && (first & 0xf) == PC;
+    return ((accesses || processes) && (first & 0xf) == PC) || (group == 0x75 && (second & 0xf) == PC);
 }
 
 static bool loads_pc(uint32_t first, uint32_t second)

@@ -35,8 +35,7 @@ static void put_load(struct annex *annex, uint32_t to, uintptr_t literal)
 
 static void put_address(struct annex *annex, uint32_t to, uintptr_t address)
 {
-    if (to)
-        put_load(annex, to, annex_literal(annex, address));
+    put_load(annex, to, annex_literal(annex, address));
 }
 
 /* No register is free, so a branch is one that reaches 1 MiB. */
@@ -118,7 +117,7 @@ struct moved move_instruction(struct annex *annex, uintptr_t from)
     uint32_t opcode = i & 0x7f, to = bits(i, 7, 5, 0);
     if ((i & 0x1f) == 0x1f || (i & 0x5f) == 0x0b || (i & 0x5f) == 0x5b) { /* longer, or a vendor's own */
         moved.size = 0; /* unreached: no prologue of this guest has one */
-    } else if (opcode == AUIPC) {
+    } else if (opcode == AUIPC && to) { /* of no register it is lpad, a landing pad (Zicfilp) */
         put_address(annex, to, from + sign_extended(i & 0xfffff000u, 32));
     } else if (opcode == JAL) {
         put_call(annex, to, arch_jump_target(from, i), from + 4);
