@@ -105,6 +105,19 @@ def test_a_control_that_a_variant_cannot_have_is_listed_and_not_counted():
     assert f"no-range-check is not applicable to m68k: {reason}\n" in console.file.getvalue()
 
 
+def test_a_control_that_a_mechanism_cannot_have_is_listed_with_what_the_mechanism_says_of_it():
+    controls = ("no-flush", "not-executable", "stale-site", "left-writable", "torn-literal")
+    made = plan.make(plan.Selection(["arm64"], ["literal"], ["unicorn"], (), ["BS-01"]))
+    reason = "literal patches data alone: no instruction changes, so none is stale"
+    console = Console(file=io.StringIO(), width=200)
+    calibration.show(calibration.table([], made, controls), console)
+    assert console.file.getvalue().endswith(
+        f"no-flush, not-executable: not applicable to literal: {reason}\n"
+        "stale-site: not applicable to literal: its sources have nothing to plant it in\n"
+        "0 findings, 0 not as claimed\n"
+    )
+
+
 def test_a_cell_that_fails_without_the_bug_too_proves_nothing(tmp_path, edited_arch):
     """Its red may have any reason: here the stub of the guest is broken to begin with."""
     folder = edited_arch(("variant.arm64", "variant.mine"), name="mine")

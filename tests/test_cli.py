@@ -206,11 +206,11 @@ def test_a_source_that_does_not_compile_is_a_build_error_with_the_compilers_word
         (("run", "--arch", "arm46"), "unknown architecture 'arm46': did you mean arm64"),
         (
             ("run", "--mechanism", "stubs"),
-            "unknown mechanism 'stubs': did you mean stub? valid are pointer, stub, relocated",
+            "unknown mechanism 'stubs': did you mean stub? valid are pointer, stub, relocated, pad, static-call",
         ),
         (
             ("run", "--mechanism", "mine"),
-            "unknown mechanism 'mine': valid are pointer, stub, relocated; mechanism-path adds",
+            "unknown mechanism 'mine': valid are pointer, stub, relocated, pad, static-call; mechanism-path adds",
         ),
         (("run", "--arch", "nosuch"), "unknown architecture 'nosuch': valid are alpha, arm, armeb, thumb, arm64,"),
         (

@@ -67,7 +67,7 @@ def test_a_red_cell_is_reproduced_shown_and_run_again_with_its_path(mine, tmp_pa
     assert farm("report", tmp_path / "out", "--mechanism-path", mine).returncode == 1
     gone = farm("run", "--plan", saved, *out)
     assert gone.returncode == 2
-    assert "unknown mechanism 'mine': valid are pointer, stub, relocated" in gone.stderr
+    assert "unknown mechanism 'mine': valid are pointer, stub, relocated, pad, static-call" in gone.stderr
     assert gone.stderr.endswith("; mechanism-path adds others\n")
 
 

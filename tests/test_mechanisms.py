@@ -7,13 +7,14 @@ import shutil
 
 import pytest
 
+from farm import suite
 from farm.errors import BackendError
 from farm.guest import arch_toml, build, image, mechanisms
 from farm.scenario.promises import NEEDS, Promise
 
 KEYS = (
     "what, sources, architecture, include, flags, warnings, variants, functions, bytes, patches, writes, alias, "
-    "redirects, promises, lacks, patched, environment"
+    "redirects, far, promises, lacks, patched, environment, on"
 )
 PROMISES = ", ".join(f"'{promise}'" for promise in Promise)
 
@@ -21,21 +22,37 @@ PROMISES = ", ".join(f"'{promise}'" for promise in Promise)
 WRONG = {
     "what = 1": "what: 1 found; expected a string",
     'what = " "': "what: ' ' found; expected a string that is not empty",
-    'patches = "heap"': "patches: 'heap' found; expected one of 'stub', 'pointer'",
+    'patches = "heap"': "patches: 'heap' found; expected one of 'stub', 'pointer', 'literal'",
     "source = []": f"source: unknown key; valid are {KEYS}",
     'sources = ["poke.c", "stud.c"]': "sources: 'stud.c' is neither in FOLDER nor in COMMON",
     'sources = "poke.c"': "sources: 'poke.c' found; expected a list, each a string",
     'sources = ["../stub"]': "sources: '../stub' is neither in FOLDER nor in COMMON",
     'include = ["shims"]': "include: 'shims' is no folder in FOLDER",
+    'on = { arm = { patched = { instruction = "b" } } }': "on.arm.patched.store: missing; expected a string",
+    'on = { arm = { patched = "b" } }': "on.arm.patched: 'b' found; expected a table of instruction, store, reach",
     'promises = ["ret1"]': f"promises[0]: 'ret1' found; expected one of {PROMISES}",
     "bytes = 16.5": "bytes: 16.5 found; expected an integer",
     "bytes = 0": "bytes: 0 found; expected a number of bytes greater than 0",
-    'writes = "code"': "writes: 'code' found; expected one of 'stubs', 'all', 'data'",
+    'writes = "code"': "writes: 'code' found; expected one of 'stubs', 'all', 'literals', 'data'",
     'lacks = {ret0 = "no"}': "lacks.ret0: also in promises; expected in one of the two",
     'lacks = {pokes = "no"}': "lacks.pokes: also in what the other keys say; expected in one of the two",
     'lacks = {grace = "no"}': f"lacks.grace: unknown key; valid are {', '.join(NEEDS)}",
     'lacks = {original = ""}': "lacks.original: '' found; expected a string that is not empty",
     "patched = {}": "patched.instruction: missing; expected a string",
+    'lacks = {far = "no"}': "lacks.far: also in what the other keys say; expected in one of the two",
+    "on = 1": "on: 1 found; expected tables, each a table of sources, include, flags, far, lacks, patched",
+    "on = {arm64 = 1}": "on.arm64: 1 found; expected a table of sources, include, flags, far, lacks, patched",
+    "on = {arm64 = {source = []}}": "on.arm64.source: unknown key; "
+    "valid are sources, include, flags, far, lacks, patched",
+    'on = {arm64 = {sources = ["x.c"]}}': "on.arm64.sources: 'x.c' is neither in FOLDER nor in COMMON",
+    'on = {arm64 = {include = ["x"]}}': "on.arm64.include: 'x' is no folder in FOLDER",
+    'on = {arm64 = {flags = ["${X}"]}}': "on.arm64.flags: ${X} is none of [environment]: none",
+    'on = {arm64 = {lacks = {rolls-back = "no"}}}': "on.arm64.lacks.rolls-back: not promised elsewhere; valid are "
+    "refuses-foreign, refuses-reentry, reports-failed-poke, restores-bytes, ret0, null, checks-targets, transparent, "
+    "closes-text, original, queries",
+    'on = {arm64 = {far = false, lacks = {pokes = "no"}}}': "on.arm64.lacks.pokes: not promised elsewhere; valid are "
+    "refuses-foreign, refuses-reentry, reports-failed-poke, restores-bytes, ret0, null, checks-targets, transparent, "
+    "closes-text, original, queries, far",
     'flags = ["-I${KERNEL}"]': "flags: ${KERNEL} is none of [environment]: none",
     "what": "not valid TOML: Expected '=' after a key in a key/value pair (at line 1, column 5)",
 }
@@ -54,8 +71,8 @@ def test_every_mechanism_has_a_folder_that_describes_it():
     assert list(known)[:3] == ["pointer", "stub", "relocated"]
     folder = next(iter(known.values())).folder.parent
     assert set(known) == {path.name for path in folder.iterdir()} - {"common"}
-    assert [name for name, mechanism in known.items() if not mechanism.pokes] == ["pointer"]
-    assert [name for name, mechanism in known.items() if mechanism.redirects] == ["relocated"]
+    assert [name for name, mechanism in known.items() if not mechanism.pokes] == ["pointer", "literal"]
+    assert [name for name, mechanism in known.items() if mechanism.redirects] == ["relocated", "static-call"]
 
 
 def test_every_source_in_the_folders_is_used_and_every_one_that_is_named_is_there():
@@ -151,7 +168,7 @@ def test_code_that_is_not_ours_gets_no_warnings_of_ours(copied, arm64):
     assert "-w" not in made.flags_for(mechanisms.common() / "poke.c", arm64)
 
 
-def test_a_variable_of_the_environment_stands_in_sources_and_flags(copied, tmp_path, monkeypatch):
+def test_a_variable_of_the_environment_stands_in_sources_and_flags(copied, tmp_path, monkeypatch, arm64):
     text = copied.read_text(encoding="utf-8").replace('"poke.c"', '"poke.c", "${THEIRS}/their own.c"')
     copied.write_text(
         f'flags = ["-D${{THEIRS}}"]\n{text}\n[environment]\nTHEIRS = "their tree: git clone it"\n', "utf-8"
@@ -159,13 +176,58 @@ def test_a_variable_of_the_environment_stands_in_sources_and_flags(copied, tmp_p
     monkeypatch.delenv("THEIRS", raising=False)
     with pytest.raises(BackendError, match=r"toml: environment\.THEIRS: THEIRS is not set: their tree: git clone it$"):
         mechanisms.read(copied.parent)
-    monkeypatch.setenv("THEIRS", str(tmp_path))
-    with pytest.raises(BackendError, match=r"toml: sources: '/.*/their own\.c' is neither in"):
+    monkeypatch.setenv("THEIRS", str(tmp_path / "gone"))
+    why = re.escape(
+        f"environment.THEIRS: THEIRS is '{tmp_path / 'gone'}', and nothing is there: their tree: git clone it"
+    )
+    with pytest.raises(BackendError, match=f"toml: {why}$"):
         mechanisms.read(copied.parent)
-    (tmp_path / "their own.c").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("THEIRS", ".")
     made = mechanisms.read(copied.parent)
+    assert made.missing(arm64) == f"arm64 has no stub: no {tmp_path}/their own.c"
+    (tmp_path / "their own.c").touch()
+    assert made.missing(arm64) is None
     assert made.source(made.sources[1]) == tmp_path / "their own.c"
-    assert made.flags == (f"-D{tmp_path}",)
+    assert made.flags == ("-D.",)
+
+
+def test_what_differs_on_a_variant_is_added_to_what_holds_everywhere(copied, arm64):
+    text = copied.read_text(encoding="utf-8").replace('"poke.c", ', "")
+    for name in ("a.c", "b.c"):
+        (copied.parent / name).touch()
+    (copied.parent / "shims").mkdir()
+    copied.write_text(
+        f"""{text}
+[on."arm*"]
+sources = ["a.c"]
+include = ["shims"]
+flags = ["-DA"]
+lacks = {{ queries = "nobody is told" }}
+
+[on.arm64]
+sources = ["b.c"]
+far = false
+lacks = {{ far = "it branches" }}
+""",
+        "utf-8",
+    )
+    made, x86, be = mechanisms.read(copied.parent), arch_toml.load()["x86_64"], arch_toml.load()["arm64be"]
+    assert [path.name for path in made.files(arm64) if path.name in {"a.c", "b.c"}] == ["a.c", "b.c"]
+    assert [path.name for path in made.files(x86) if path.name in {"a.c", "b.c"}] == []
+    flags = made.flags_for(copied.parent / "a.c", arm64)
+    assert flags[-2:] == [f"-I{copied.parent / 'shims'}", "-DA"]
+    assert "-DPROMISES_QUERIES=1" not in flags
+    assert "-DPROMISES_QUERIES=1" in made.flags_for(mechanisms.common() / "layer.c", x86)
+    scenarios = suite.load()
+    assert made.at(arm64).cannot_run(scenarios["query_current"]) == "nobody is told"
+    assert made.at(arm64).cannot_run(scenarios["far_target"]) == "it branches"
+    assert made.at(x86).cannot_run(scenarios["query_current"]) is None
+    assert made.at(be).cannot_run(scenarios["far_target"]) is None  # a variant's name is its own
+    assert made.at(be).cannot_run(scenarios["query_current"]) == "nobody is told"
+    assert made.far_base(x86) == x86.far_base
+    assert made.far_base(arm64) - arm64.text_base < arm64.branch_range
+    assert made.at(arm64).at(arm64) == made.at(arm64)
 
 
 def test_the_architecture_named_folder_of_a_mechanism_comes_before_the_architectures_own(copied, arm64):
@@ -183,3 +245,20 @@ def test_a_mechanism_says_which_variants_have_it(copied, arm64):
     made = mechanisms.read(copied.parent)
     assert made.missing(arm64) is None
     assert made.missing(arch_toml.load()["ppc32"]) == "stub is not made for ppc32: its mechanism.toml names x86, arm6*"
+
+
+def test_what_a_patch_changes_is_said_of_the_variants_that_a_pattern_fits():
+    detour, known = mechanisms.load()["detour"], arch_toml.load()
+    assert detour.at(known["armeb"]).patched == detour.on["arm*"].patched
+    assert detour.at(known["arm64be"]).patched == detour.on["arm64*"].patched
+    assert detour.at(known["thumb"]).patched == detour.on["thumb"].patched
+    assert mechanisms.load()["pointer"].at(known["thumb"]).patched is mechanisms.load()["pointer"].patched
+    assert mechanisms.load()["stub"].at(known["thumb"]).patched is None
+
+
+def test_far_text_lies_near_for_a_mechanism_that_reaches_no_further(copied, arm64):
+    copied.write_text("far = false\n" + copied.read_text(encoding="utf-8"), encoding="utf-8")
+    made = mechanisms.read(copied.parent)
+    near, far = (build.image(image.Spec.of(arm64, mechanism, "zig")) for mechanism in (made, mechanisms.load()["stub"]))
+    assert far.symbols["far_start"] == arm64.far_base
+    assert near.symbols["far_start"] == near.symbols["text_start"] + mechanisms.NEAR_FAR

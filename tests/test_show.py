@@ -267,7 +267,7 @@ def test_a_wrong_name_says_which_part(folder, made, name, words):
 @pytest.mark.parametrize(
     ("part", "words"),
     [
-        ("mechanism", "unknown mechanism 'mine': valid are pointer, stub, relocated"),
+        ("mechanism", "unknown mechanism 'mine': valid are pointer, stub, relocated, pad, static-call"),
         ("toolchain", "unknown toolchain of arm64 'mine': valid are zig, gcc"),
         ("variant", "its architecture is not known here (--arch-path)"),
     ],

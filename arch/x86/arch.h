@@ -47,6 +47,9 @@
 #endif
 #define ARCH_FOREIGN_WORD 0xccccccccu /* int3, as far as the operand goes: what a debugger puts there */
 
+/* A call site's word is an operand: its opcode is the byte before it (of `jcc` the second one). */
+#define ARCH_SITE_OPCODE 1
+
 #define ARCH_CRC_T10DIF /* crc_t10dif.c has a carry-less multiply */
 
 #ifdef __x86_64__

@@ -34,6 +34,7 @@ COMMANDS = [
     "diff",
     "history",
     "list",
+    "new",
     "build",
     "calibrate",
     "cost",
@@ -117,7 +118,7 @@ ScenarioNames = Annotated[list[str] | None, names_option("Scenarios, by id or na
 Tag = Annotated[list[str] | None, names_option("Tags of scenarios", "--tag")]
 ArchPath = Annotated[list[Path] | None, typer.Option(metavar="DIR", help="Folder with an arch.toml, or with several")]
 MechanismPath = Annotated[
-    list[Path] | None, typer.Option(metavar="DIR", help="Folder with a mechanism.toml, or with several")
+    list[Path] | None, typer.Option(metavar="DIR", help="Folder of a mechanism of your own, or of several")
 ]
 ScenarioPath = Annotated[list[Path] | None, typer.Option(metavar="PATH", help="Python file, or folder, of scenarios")]
 CellName = Annotated[str, typer.Argument(metavar="CELL", help="VARIANT/MECHANISM/TOOLCHAIN/ENGINE/SCENARIO")]

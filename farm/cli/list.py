@@ -35,7 +35,7 @@ def list_(
     ] = False,
     json: JsonFlag = False,
 ) -> None:
-    from farm.cli.listing import brief, rows
+    from farm.cli.listing import lines, rows
 
     listed = rows(what, paths_of(arch_path, scenario_path, mechanism_path))
     if controls:
@@ -45,6 +45,5 @@ def list_(
     if json:
         typer.echo(as_json(listed).decode())
         return
-    width = max(len(row["name"]) for row in listed)
-    for row in listed:
-        typer.echo(f"{row['name']:<{width}}  " + "  ".join(brief(v) for k, v in row.items() if k != "name"))
+    for line in lines(what, listed):
+        typer.echo(line)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ from farm.guest.mechanisms import Mechanism
 from farm.guest.toolchain import TOOLCHAINS
 from farm.guest.variant import CallSiteForm, Variant
 from farm.run.plan import Selection
+from farm.scenario.promises import Promise
 from farm.suite.absent import ABSENT
+from farm.text import counted
 
 
 def rows(what: str, known: Selection) -> list[dict[str, Any]]:
@@ -48,6 +50,28 @@ def brief(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key}: {item}" for key, item in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def lines(what: str, listed: list[dict[str, Any]]) -> Iterator[str]:
+    """The rows ``listed``, of the kind ``what``, for people: a line each, or a paragraph each."""
+    width = max(len(row["name"]) for row in listed)
+    for row in listed:
+        values = _paragraph(row) if what == "mechanisms" else ["  ".join(brief(row[k]) for k in row if k != "name")]
+        yield f"{row['name']:<{width}}  {values[0]}"
+        yield from (f"{'':<{width}}  {value}" for value in values[1:])
+
+
+def _paragraph(mechanism: dict[str, Any]) -> list[str]:
+    """What is said of a mechanism, and of what it does not promise."""
+    promises, variants = mechanism["promises"], mechanism["variants"]
+    lacks = sorted(set(map(str, Promise)).difference(promises))
+    return [
+        mechanism["what"],
+        f"on {counted(len(variants), 'variant')}: {', '.join(variants)}",
+        f"promises {', '.join(promises) or 'nothing'}",
+        *([f"does not promise {', '.join(lacks)}"] if lacks else ()),
+        mechanism["folder"],
+    ]
 
 
 _Mechanisms = dict[str, Mechanism]
@@ -124,9 +148,9 @@ def _instructions(arch_path: tuple[Path, ...], made_by: _Mechanisms) -> list[dic
                 for form in v.call_site:
                     store = _STORES[form.store] if form.store != "never" else f"none: {form.reason}"
                     row(v.name, name, form.instruction, store, _form_reach(form))
-            elif patched := mechanism.patched:
+            if patched := mechanism.at(v).patched:
                 row(v.name, name, patched.instruction, patched.store, patched.reach)
-            else:
+            elif not mechanism.redirects:
                 far = f"{_distance(v.branch_range)}, then its data slot" if v.branch_range else "everything"
                 row(v.name, name, v.stub_jump, v.stub_store, far)
     return rows

@@ -109,7 +109,7 @@ def _compile_flags(spec: Spec, source: Path, generated: Path) -> list[str]:
 
 def _link_flags(spec: Spec) -> list[str]:
     v = spec.variant
-    values = {"TEXT_BASE": v.text_base, "FAR_BASE": v.far_base, "PAGE": v.page}
+    values = {"TEXT_BASE": v.text_base, "FAR_BASE": spec.made_by.far_base(v), "PAGE": v.page}
     flags = [f"--defsym={name}={value:#x}" for name, value in values.items()]
     return [*flags, "-T", str(paths.data("images") / "platform" / "link.ld")]
 

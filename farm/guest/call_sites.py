@@ -39,6 +39,7 @@ class CallSite(msgspec.Struct, frozen=True):
     function: int
     instruction: str  #: the form's name in ``arch.toml``
     module: bool  #: it exists only while the module is loaded
+    opcode: int = 0  #: bytes of an opcode that lies just before the word: a mechanism may replace them with it
 
 
 class LeftAlone(msgspec.Struct, frozen=True):
@@ -145,7 +146,9 @@ def survey(path: Path, variant: Variant) -> Survey:
             if refusal:
                 left[place] = LeftAlone(place, reached, form.instruction, refusal)
             else:
-                sites[place] = CallSite(place, word, reached, form.instruction, section == ".module")
+                sites[place] = CallSite(
+                    place, word, reached, form.instruction, section == ".module", _opcode_bytes(form)
+                )
     ordered = tuple(sites[place] for place in sorted(sites))
     return Survey(ordered, tuple(left.values()))
 
@@ -179,6 +182,10 @@ def _not_one_store(form: CallSiteForm, address: int) -> str | None:
     if form.store == "quadword" and address % _QUADWORD > _QUADWORD - 4:
         return "its word crosses an aligned quadword"
     return None
+
+
+def _opcode_bytes(form: CallSiteForm) -> int:
+    return 1 if (form.opcode.at, form.opcode.size) == (-1, 1) else 0
 
 
 def _function_named(symbol: str) -> int | None:

@@ -17,7 +17,7 @@ from farm.guest import arch_toml, mechanisms, sources
 from farm.guest.mechanisms import Mechanism
 from farm.guest.variant import ABI_FILE, SITES_FILE, Variant
 from farm.scenario import Call, Defect, Scenario, Shape, walk
-from farm.scenario.promises import Promise
+from farm.scenario.promises import Fact, Promise
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Control:
     asm: bool = False  #: needs targets written in assembly: only then is it known what lies before one
     aligned: bool = False  #: needs functions aligned to more than two bytes
     transparent: bool = False  #: needs a mechanism that promises not to do the like itself
+    code: bool = False  #: needs a mechanism that stores to code
     slot: bool = False  #: needs the data slot, which a stub has only where its jump does not reach every address
 
     @property
@@ -60,13 +61,17 @@ class Control:
     def impossible(self, variant: Variant, mechanism: Mechanism | str | None = None) -> str | None:
         """Why there is no such bug on ``variant``, or under ``mechanism`` there; None if there is."""
         reason = self._impossible_on(variant)
-        return reason if reason or mechanism is None else self._impossible_under(_named(mechanism), variant)
+        return reason if reason or mechanism is None else self._impossible_under(_named(mechanism).at(variant), variant)
 
     def _impossible_under(self, mechanism: Mechanism, variant: Variant) -> str | None:
         if mechanism.missing(variant) or self.macro not in sources.controls(variant, mechanism):
             return UNPLANTED
         if self.transparent and Promise.TRANSPARENT not in mechanism.promises:
             return mechanism.lacking(Promise.TRANSPARENT)
+        if self.code and not mechanism.pokes:
+            return mechanism.lacking(Fact.POKES)
+        if self.defect is Defect.TORN_STORE and mechanism.pokes and _BYTE_WORD.search(_text(variant.folder / "arch.h")):
+            return "the stub's word is one byte, which no store tears"
         return None
 
     def _impossible_on(self, variant: Variant) -> str | None:
@@ -84,8 +89,6 @@ class Control:
             return "a function may begin at every second byte, so bit 0 is all that there is to look at"
         if self.slot and variant.branch_range is None:
             return "the stub's jump reaches every address, so there is no data slot"
-        if self.defect is Defect.TORN_STORE and _BYTE_WORD.search(_text(variant.folder / "arch.h")):
-            return "the stub's word is one byte, which no store tears"
         return None
 
 
@@ -128,8 +131,15 @@ CONTROLS: dict[str, Control] = {
             "falls-short", Defect.WRONG_DISPLACEMENT, "the target is missed by one instruction before it", asm=True
         ),
         Control("no-range-check", Defect.RANGE_TRUNCATION, "a displacement out of range is truncated", slot=True),
-        Control("no-flush", Defect.STALE_FETCH, "no cache maintenance after the store"),
+        Control(
+            "pad-half-written",
+            Defect.RANGE_TRUNCATION,
+            "of what stands before an entry, the address of a target out of range is left out",
+            slot=True,
+        ),
+        Control("no-flush", Defect.STALE_FETCH, "no cache maintenance after the store", code=True),
         Control("torn-store", Defect.TORN_STORE, "the instruction is stored byte by byte"),
+        Control("torn-literal", Defect.TORN_STORE, "a literal is stored in two halves"),
         Control("no-restore", Defect.LOST_RESTORE, "restore reports success and does nothing"),
         Control(
             "wrong-restore-inside",
@@ -141,6 +151,9 @@ CONTROLS: dict[str, Control] = {
         Control("null-called", Defect.NULL_CALLED, "NULL is called instead of skipped"),
         Control("ret0-minus-one", Defect.RET0_VALUE, "RET0 returns -1"),
         Control("original-is-patched", Defect.WRONG_ORIGINAL, "the way to the original leads to the patched function"),
+        Control("prologue-not-relocated", Defect.UNRELOCATED, "instructions that are moved are copied as they are"),
+        Control("resumes-late", Defect.WRONG_RESUMPTION, "behind instructions that are moved, one is left out"),
+        Control("resumes-in-jump", Defect.WRONG_RESUMPTION, "behind instructions that are moved, it begins anew"),
         Control("query-default", Defect.WRONG_QUERY, "query always answers the default"),
         Control(
             "clobber-saved",
@@ -220,6 +233,7 @@ CONTROLS: dict[str, Control] = {
             Defect.ENTRY_REGISTER,
             "a near jump leads to a target that needs the register which only an indirect entry sets",
             transparent=True,
+            code=True,
             abi="entry-register",
             file="patch.c",
         ),
@@ -323,6 +337,7 @@ CONTROLS: dict[str, Control] = {
             Defect.PAD_OVERWRITTEN,
             "a patch writes over the landing pad",
             abi="landing-pads",
+            code=True,
         ),
         Control("target-for-address", Defect.WRONG_ADDRESS, "the function's address is that of its target"),
         Control("lazy-argument", Defect.LAZY_ARGUMENT, "under NULL the argument is not evaluated"),
@@ -357,7 +372,7 @@ CONTROLS: dict[str, Control] = {
             "the stubs are closed, and the call sites that were opened with them stay writable",
         ),
         Control("execute-only", Defect.WRONG_PROTECTION, "after a patch the text cannot be read"),
-        Control("not-executable", Defect.WRONG_PROTECTION, "after a patch the text cannot be executed"),
+        Control("not-executable", Defect.WRONG_PROTECTION, "after a patch the text cannot be executed", code=True),
         Control(
             "stale-cache",
             Defect.STALE_CACHE,
@@ -373,6 +388,11 @@ CONTROLS: dict[str, Control] = {
             Defect.LOST_LINK,
             "a redirected call becomes a jump, and a jump a call",
             file=SITES_FILE,
+        ),
+        Control(
+            "tail-as-call",
+            Defect.TAIL_AS_CALL,
+            "a redirected jump of a tail call becomes a call",
         ),
         Control(
             "lost-condition",

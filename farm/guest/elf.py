@@ -27,6 +27,8 @@ SYMBOLS = [
     "stub_start",
     "stub_end",
     "patched_end",
+    "literal_start",
+    "literal_end",
     "sites_start",
     "sites_end",
     "module_start",

@@ -47,7 +47,7 @@ class Image(msgspec.Struct, frozen=True):
     symbols: dict[str, int]
     functions: dict[str, int]  #: every function of the guest, for naming addresses
     function_bias: int  #: as in :class:`~farm.guest.variant.Variant`
-    region: Literal["pointer", "stub"]  #: whose bytes a patch changes
+    region: Literal["pointer", "stub", "literal"]  #: whose bytes a patch changes
     sites: tuple[CallSite, ...] = ()  #: that a patch redirects, in the order of their words in a trace
 
     def read(self) -> bytes:
@@ -59,7 +59,7 @@ class Image(msgspec.Struct, frozen=True):
 
     @property
     def patched(self) -> tuple[int, int]:
-        """Start and size in bytes of what patching changes: stubs, or pointers."""
+        """Start and size in bytes of what patching changes: stubs, literals, or pointers."""
         return link.patched(self.symbols, self.region)
 
     @property

@@ -25,7 +25,7 @@ from farm.scenario.layout import SITE_IN_MODULE
 
 _EXECUTE, _WRITE = 1, 2
 _SITE_BYTES = 4
-_DIGESTED = ("text", "sites", "stub", "state")
+_DIGESTED = ("text", "sites", "stub", "literal", "state")
 
 
 class Stubs(NamedTuple):
@@ -173,7 +173,7 @@ def _pages(guest: Linked) -> Iterator[str]:
     """A region that changes its protection has its pages for itself."""
     page = guest.variant.page
     why = f"protection changes by pages, here of {page} bytes (mprotect(2))"
-    for name in ("module", "sites", "stub"):
+    for name in ("module", "sites", "stub", "literal"):
         start = guest.address(f"{name}_start")
         if start % page:
             yield f"{name}_start at {start:#x} is not the beginning of a page: {why}"
@@ -184,9 +184,9 @@ def _pages(guest: Linked) -> Iterator[str]:
 
 
 def _places(guest: Linked) -> Iterator[str]:
-    """Near and far text are where arch.toml wants them."""
+    """Near and far text are where arch.toml wants them; far text is near for a mechanism that reaches no further."""
     variant = guest.variant
-    for name, wanted in (("text", variant.text_base), ("far", variant.far_base)):
+    for name, wanted in (("text", variant.text_base), ("far", guest.mechanism.far_base(variant))):
         start = guest.address(f"{name}_start")
         if start != wanted:
             yield f"{name}_start is at {start:#x}, and {name}_base in arch.toml is {wanted:#x}"
@@ -230,7 +230,8 @@ def _targets(guest: Linked) -> Iterator[str]:
 def _far(guest: Linked) -> Iterator[str]:
     """No stub's jump reaches a far target: else the way through the data slot is never taken."""
     reach, bits = guest.variant.branch_range, guest.variant.bits
-    for number in range(len(FUNCTIONS) if reach and guest.pokes else 0):
+    tried = reach and guest.pokes and guest.mechanism.at(guest.variant).far
+    for number in range(len(FUNCTIONS) if tried else 0):
         name = f"{Target.FAR.name.lower()}_{number}"
         distance = (guest.functions[name] - guest.stub(number) + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1)
         if reach and abs(distance) <= reach:
@@ -310,17 +311,27 @@ def _slots(guest: Linked) -> Iterator[str]:
 
 
 def _pointers(guest: Linked) -> Iterator[str]:
-    """A pointer is loaded, and replaced, as one."""
-    region, variant = guest.region("pointer"), guest.variant
+    """A pointer, or a literal, is loaded, and replaced, as one."""
+    name, variant = guest.mechanism.patches, guest.variant
     if guest.pokes:
         return
-    if len(region) != variant.word_size * len(FUNCTIONS):
-        yield f"pointer_start at {region.start:#x} has {len(region)} bytes, not {len(FUNCTIONS)} pointers"
+    region, size = guest.region(name), variant.word_size * len(FUNCTIONS)
+    if len(region) != size:
+        yield f"{name}_start at {region.start:#x} has {len(region)} bytes, not {len(FUNCTIONS)} {name}s"
     if region.start % variant.word_size:
         yield (
-            f"pointer_start at {region.start:#x} is not a multiple of {variant.word_size} bytes, so a store to a "
-            f"pointer may be seen in parts{_manual(variant.store_manual)}"
+            f"{name}_start at {region.start:#x} is not a multiple of {variant.word_size} bytes, so a store to a "
+            f"{name} may be seen in parts{_manual(variant.store_manual)}"
         )
+
+
+def _literals(guest: Linked) -> Iterator[str]:
+    """Literals are read-only but between text_open and text_close (mechanism.h); `_code` sees them executable."""
+    region = guest.region("literal")
+    for segment in guest.segments if region else ():
+        inside = segment.address < region.stop and region.start < segment.address + segment.size
+        if inside and segment.flags & _WRITE:
+            yield f"literal_start at {region.start:#x} is in a writable segment (images/platform/link.ld, PHDRS)"
 
 
 def _sites(guest: Linked) -> Iterator[str]:
@@ -394,6 +405,7 @@ RULES: tuple[Callable[[Linked], Iterator[str]], ...] = (
     _stub_words,
     _slots,
     _pointers,
+    _literals,
     _sites,
     _branches,
 )

@@ -22,7 +22,7 @@ from farm.scenario.wire import fnv
 
 
 def patched(symbols: dict[str, int], region: str) -> tuple[int, int]:
-    """Start and size in bytes of what patching changes: stubs, or pointers."""
+    """Start and size in bytes of what patching changes: stubs, literals, or pointers."""
     start = symbols[f"{region}_start"]
     end = "patched_end" if region == "stub" else f"{region}_end"  # behind it is what a mechanism makes, if it does
     return start, symbols[end] - start
@@ -46,7 +46,7 @@ def fill(path: Path, name: str, variant: Variant, mechanism: Mechanism) -> tuple
         content[offset : offset + len(data)] = data
 
     start, size = patched({symbol: guest.address(symbol) for symbol in SYMBOLS}, mechanism.patches)
-    what = "section .stub" if mechanism.pokes else "section .data.pointers"
+    what = {"pointer": "section .data.pointers"}.get(mechanism.patches, f"section .{mechanism.patches}")
     put(what, guest.bytes_at(start, size), "farm_pristine", "ARCH_STUB_BYTES for each function")
     module = guest.region("module")
     put(
@@ -66,6 +66,8 @@ def fill(path: Path, name: str, variant: Variant, mechanism: Mechanism) -> tuple
         put(f"the table of {len(sites)} call sites", table, "farm_sites", "SITE_CAPACITY in farm/scenario/layout.py")
         count = len(sites).to_bytes(4, variant.byte_order)
         put("their number", count, "farm_site_count", "one word")
+        opcodes = b"".join(guest.bytes_at(site.address - 1, 1) for site in sites)
+        put("the bytes before them", opcodes, "farm_site_opcodes", "SITE_CAPACITY in farm/scenario/layout.py")
         words = b"".join(_words_by_target(site, guest.functions, variant) for site in sites)
         put("what they hold by target", words, "farm_site_words", "SITE_CAPACITY in farm/scenario/layout.py")
     layout.check(replace(guest, content=bytes(content)))
@@ -87,7 +89,7 @@ def _words_by_target(site: CallSite, functions: dict[str, int], variant: Variant
 def text_digest(content: bytes, segments: tuple[Segment, ...], symbols: dict[str, int], *, big_endian: bool) -> int:
     """The digest of text, stubs and state of the guest whose file is ``content``, as the guest itself computes it."""
     digest = FNV_BASIS
-    for region in ("text", "module", "sites", "stub", "far", "state"):
+    for region in ("text", "module", "sites", "stub", "literal", "far", "state"):
         start, end = symbols[f"{region}_start"], symbols[f"{region}_end"]
         data = bytes_at(content, segments, start, end - start) if end > start else b""
         words = struct.unpack(f"{'>' if big_endian else '<'}{len(data) // 4}I", data)

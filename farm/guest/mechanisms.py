@@ -15,16 +15,19 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from farm import paths
 from farm.errors import BackendError
 from farm.guest.toml_table import Complaint, convert, document_in
 from farm.guest.variant import Variant
 from farm.scenario import Scenario
-from farm.scenario.promises import NEEDS, Fact, Need, Promise
+from farm.scenario.promises import NEEDS, Fact, Need, Promise, ordered
 
 FILE = "mechanism.toml"
+
+#: Bytes from the near text to the far text, where that is to be within reach: behind all else.
+NEAR_FAR = 0x800000
 
 #: Files of ``common`` that every guest has, whatever its mechanism; if it patches text; if it redirects call sites.
 SHARED, SHARED_IF_TEXT, SHARED_IF_SITES = ("layer.c", "target.c"), ("text.c",), ("site_table.c",)
@@ -33,15 +36,28 @@ _FIRST = ("pointer", "stub", "relocated")  # of the farm's own, which come by na
 _OPTIONAL = "?"
 _LIBC = "libc.c"  # among the sources of a mechanism that wants a C library's headers
 _VARIABLE = re.compile(r"\$\{(\w*)\}")
+_Part = TypeVar("_Part", "Mechanism", "On")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Patched:
-    """``[patched]``: what a patch changes on every architecture, in words."""
+    """``[patched]``: what a patch changes, in words."""
 
     instruction: str
     store: str
     reach: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class On:
+    """``[on.PATTERN]``: what differs on the variants that the pattern fits, as :attr:`Mechanism.variants` has them."""
+
+    sources: tuple[str, ...] = ()  #: further ones
+    include: tuple[str, ...] = ()  #: further ones
+    flags: tuple[str, ...] = ()  #: further ones
+    far: bool | None = None  #: in place of the mechanism's own
+    lacks: Mapping[str, str] = field(default_factory=dict, hash=False)  #: promises that are not made there, and why
+    patched: Patched | None = None  #: in place of the mechanism's own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,14 +76,16 @@ class Mechanism:
     variants: tuple[str, ...] = ()  #: that have it: names, architectures or globs; empty: all that have its files
     functions: Literal["stub", "c", "entry"] = "stub"  #: a patchable function: asm, C, or the default target itself
     bytes: int | None = None  #: of a function in the region that a patch changes; None: ``ARCH_STUB_BYTES``
-    patches: Literal["stub", "pointer"] = "stub"  #: the region whose bytes a patch changes; ``pointer`` is data
-    writes: Literal["stubs", "all", "data"] | None = None  #: what a patch has to open; None: by ``patches``
+    patches: Literal["stub", "pointer", "literal"] = "stub"  #: region whose bytes a patch changes; not ``stub``: data
+    writes: Literal["stubs", "all", "literals", "data"] | None = None  #: what a patch opens; None: by ``patches``
     alias: bool = False  #: stores go through a second mapping
     redirects: bool = False  #: a patch redirects call sites besides, those that kept relocations lead to
+    far: bool = True  #: a branch's reach is no limit to it; else the far text is linked within reach
     promises: frozenset[Promise] = frozenset()
     lacks: Mapping[str, str] = field(default_factory=dict, hash=False)  #: why a promise is not made, a fact not so
     patched: Patched | None = None  #: None: what ``arch.toml`` says of the stub
     environment: Mapping[str, str] = field(default_factory=dict, hash=False)  #: variables: what each is, how to get it
+    on: Mapping[str, On] = field(default_factory=dict, hash=False)  #: what differs on some variants, by pattern
 
     @property
     def foreign(self) -> bool:
@@ -87,8 +105,26 @@ class Mechanism:
     @property
     def offers(self) -> frozenset[Need]:
         """The promises, and the facts that follow from the rest."""
-        facts = {Fact.POKES: self.pokes, Fact.REDIRECTS: self.redirects, Fact.VARIADIC: self.functions != "c"}
+        facts = {Fact.POKES: self.pokes, Fact.REDIRECTS: self.redirects, Fact.FAR: self.far}
+        facts |= {Fact.VARIADIC: self.functions != "c"}
         return self.promises | {fact for fact, is_so in facts.items() if is_so}
+
+    def at(self, variant: Variant) -> Mechanism:
+        """The mechanism as it is on ``variant``: with what :attr:`on` says of it."""
+        made = self
+        for part in (part for pattern, part in self.on.items() if fits(pattern, variant)):
+            made = replace(
+                made,
+                sources=(*made.sources, *part.sources),
+                include=(*made.include, *part.include),
+                flags=(*made.flags, *part.flags),
+                far=made.far if part.far is None else part.far,
+                promises=made.promises.difference(part.lacks),
+                lacks={**made.lacks, **part.lacks},
+                patched=part.patched or made.patched,
+                on={},
+            )
+        return made
 
     def cannot_run(self, scenario: Scenario) -> str | None:
         """None if ``scenario`` can be asked of the mechanism, else the reason why not."""
@@ -112,32 +148,39 @@ class Mechanism:
 
     @property
     def region(self) -> str | None:
-        """The region that is opened for a patch, as C has it (``text_open``); None if a patch stores to data alone."""
-        writes = self.writes or ("stubs" if self.pokes else "data")
-        return {"stubs": "TEXT_STUBS", "all": "TEXT_ALL"}.get(writes)
+        """The region that is opened for a patch, as C has it (``text_open``); None if what it stores to is writable."""
+        writes = self.writes or {"stub": "stubs", "literal": "literals", "pointer": "data"}[self.patches]
+        return {"stubs": "TEXT_STUBS", "all": "TEXT_ALL", "literals": "TEXT_LITERALS"}.get(writes)
 
     @property
     def shared(self) -> list[str]:
         """Files of the farm's layer around the mechanism."""
         return [*SHARED, *(SHARED_IF_TEXT if self.region else ()), *(SHARED_IF_SITES if self.redirects else ())]
 
+    def far_base(self, variant: Variant) -> int:
+        """Where the far text lies: further away than a branch reaches, unless the mechanism leads nowhere then."""
+        return variant.far_base if self.at(variant).far else variant.text_base + NEAR_FAR
+
     def files(self, variant: Variant) -> list[Path]:
         """The C and asm files, shared ones and those of the architecture included."""
-        sources = [self.source(name) for name in dict.fromkeys([*self.shared, *self.sources])]
+        sources = [self.source(name) for name in dict.fromkeys([*self.shared, *self.at(variant).sources])]
         supplied = [self._supplied(name.removesuffix(_OPTIONAL), variant) for name in self.architecture]
         return [*sources, *(path for path in supplied if path.is_file())]
 
     def flags_for(self, source: Path, variant: Variant) -> list[str]:
         """Flags that ``source`` is compiled with, besides those of every guest: none unless it is of the mechanism."""
-        if not self._compiles(source):
+        made = self.at(variant)
+        if not made.compiles(source):
             return []
-        flags = [f"-D{name}={value}" for name, value in self.defines().items()]
+        flags = [f"-D{name}={value}" for name, value in made.defines().items()]
+        if variant.store_within:
+            flags.append(f"-DSTORE_WITHIN={variant.store_within}u")
         if source.is_relative_to(common()):
             return flags
-        folders = [self.folder / variant.architecture, self.folder, *(self.folder / name for name in self.include)]
-        folders += [common() / "include"] if _LIBC in self.sources else []
+        folders = [self.folder / variant.architecture, self.folder, *(self.folder / name for name in made.include)]
+        folders += [common() / "include"] if _LIBC in made.sources else []
         flags += [f"-I{folder}" for folder in folders if folder.is_dir()]
-        return [*flags, *(("-w", "-Wno-error") if self.warnings == "foreign" else ()), *self.flags]
+        return [*flags, *(("-w", "-Wno-error") if self.warnings == "foreign" else ()), *made.flags]
 
     def defines(self) -> dict[str, str]:
         """Macros that tell the mechanism's sources, and those in ``common``, what its ``mechanism.toml`` says."""
@@ -153,13 +196,14 @@ class Mechanism:
             return f"{self.name} is not made for {variant.name}: its {FILE} names {', '.join(self.variants)}"
         required = [name for name in self.architecture if not name.endswith(_OPTIONAL)]
         absent = [name for name in required if not self._supplied(name, variant).is_file()]
+        absent += [name for name in self.at(variant).sources if _is_elsewhere(name) and not Path(name).is_file()]
         return f"{variant.architecture} has no {self.name}: no {' or '.join(absent)}" if absent else None
 
     def _supplied(self, name: str, variant: Variant) -> Path:
         own = variant.source(name, self.folder / variant.architecture)
         return own if own.is_file() else variant.source(name)
 
-    def _compiles(self, source: Path) -> bool:
+    def compiles(self, source: Path) -> bool:
         """``source`` is the mechanism's own, or in ``common``."""
         own = (self.folder, common())
         return any(source.is_relative_to(folder) for folder in own) or source in map(self.source, self.sources)
@@ -216,34 +260,52 @@ def read(folder: Path) -> Mechanism:
         if need in made.offers:
             where = "promises" if need in made.promises else "what the other keys say"
             raise wrong(f"lacks.{need}", f"also in {where}; expected in one of the two")
-    made = _expanded(made, wrong)
-    for name in made.sources:
-        if not made.source(name).is_file():
-            raise wrong("sources", f"{name!r} is neither in {folder} nor in {common()}")
-    for name in made.include:
-        if not (folder / name).is_dir():
-            raise wrong("include", f"{name!r} is no folder in {folder}")
+    for pattern, differing in made.on.items():
+        valid = [*ordered(made.promises), *((Fact.FAR,) if differing.far is False else ())]
+        for need in differing.lacks:
+            if need not in valid:
+                promised = ", ".join(valid) or "none, for nothing is promised"
+                raise wrong(f"on.{pattern}.lacks.{need}", f"not promised elsewhere; valid are {promised}")
+    on = {pattern: _expanded(part, f"on.{pattern}.", made.environment, wrong) for pattern, part in made.on.items()}
+    made = replace(_expanded(made, "", made.environment, wrong), on=on)
+    parts: list[tuple[str, Mechanism | On]] = [("", made), *((f"on.{pattern}.", part) for pattern, part in on.items())]
+    for prefix, part in parts:
+        for name in part.sources:
+            if not (_is_elsewhere(name) or made.source(name).is_file()):
+                raise wrong(f"{prefix}sources", f"{name!r} is neither in {folder} nor in {common()}")
+        for name in part.include:
+            if not (_is_elsewhere(name) or (folder / name).is_dir()):
+                raise wrong(f"{prefix}include", f"{name!r} is no folder in {folder}")
     return made
 
 
-def _expanded(made: Mechanism, wrong: Complaint) -> Mechanism:
-    """``made`` with ``${NAME}`` in its sources, folders and flags replaced by the variable's value."""
+def _expanded(part: _Part, prefix: str, environment: Mapping[str, str], wrong: Complaint) -> _Part:
+    """``part`` with ``${NAME}`` in its sources, folders and flags replaced by the variable's value.
 
-    def expand(key: str, text: str) -> str:
-        def value(found: re.Match[str]) -> str:
-            name = found[1]
-            if name not in made.environment:
-                raise wrong(key, f"{found[0]} is none of [environment]: {', '.join(made.environment) or 'none'}")
-            if not os.environ.get(name):
-                raise wrong(f"environment.{name}", f"{name} is not set: {made.environment[name]}")
-            return os.environ[name]
+    In sources and folders it is the path of something that is there, absolute or from the current folder.
+    """
 
-        return _VARIABLE.sub(value, text)
+    def value(key: str, name: str) -> str:
+        if name not in environment:
+            raise wrong(key, f"${{{name}}} is none of [environment]: {', '.join(environment) or 'none'}")
+        if not (text := os.environ.get(name)):
+            raise wrong(f"environment.{name}", f"{name} is not set: {environment[name]}")
+        if key.endswith("flags"):
+            return text
+        if not Path(text).exists():
+            raise wrong(f"environment.{name}", f"{name} is {text!r}, and nothing is there: {environment[name]}")
+        return str(Path(text).resolve())
 
-    sources, include, flags = (
-        tuple(expand(key, text) for text in getattr(made, key)) for key in ("sources", "include", "flags")
-    )
-    return replace(made, sources=sources, include=include, flags=flags)
+    def expanded(field: str) -> tuple[str, ...]:
+        key, texts = f"{prefix}{field}", getattr(part, field)
+        return tuple(_VARIABLE.sub(lambda found: value(key, found[1]), text) for text in texts)
+
+    return replace(part, sources=expanded("sources"), include=expanded("include"), flags=expanded("flags"))
+
+
+def _is_elsewhere(name: str) -> bool:
+    """A variable names the file or folder: it need not be there, and then an architecture lacks the mechanism."""
+    return Path(name).is_absolute()
 
 
 def fits(pattern: str, variant: Variant) -> bool:

@@ -87,6 +87,8 @@ def _value(key: str, value: object, hint: Any, error: Complaint) -> Any:
         return tuple(_value(f"{key}[{number}]", each, table, error) for number, each in enumerate(value))
     if origin is frozenset and isinstance(value, list):
         return frozenset(_value(f"{key}[{number}]", each, arguments[0], error) for number, each in enumerate(value))
+    if origin is Mapping and table and isinstance(value, dict):
+        return {name: _value(f"{key}.{name}", each, table, error) for name, each in value.items()}
     if origin is Mapping and isinstance(value, dict):
         return {name: filled(f"{key}.{name}", each, error) for name, each in value.items()}
     if table and isinstance(value, dict):
@@ -110,8 +112,10 @@ def _describe(hint: Any) -> str:
         return "one of " + ", ".join(repr(member.value) for member in hint)
     if origin in (tuple, frozenset):
         return f"a list, each {_describe(arguments[0])}"
+    if origin is Mapping and is_dataclass(arguments[1]):
+        return f"tables, each {_describe(arguments[1])}"
     if origin is Mapping:
-        return 'a table of NAME = "..."'
+        return f"for each NAME {_describe(arguments[1])}" if is_dataclass(arguments[1]) else 'a table of NAME = "..."'
     if is_dataclass(hint):
         return f"a table of {', '.join(f.name for f in fields(hint))}"
     if arguments:  # X | None

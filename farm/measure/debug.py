@@ -255,7 +255,7 @@ def _functions(scenario: Scenario) -> list[int]:
 def _patched(built: Image, function: int) -> list[str]:
     """Commands that show what patching changes of ``function``."""
     start, _ = built.patched
-    if built.region == "pointer":
+    if built.region != "stub":
         at = start + function * built.word_size
         return [f"echo what whatever_{function} leads to:\\n", f"x/a {at:#x}"]
     at = built.functions[f"whatever_{function}"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from farm.guest.controls import CONTROLS, UNPLANTED
+from farm.guest.controls import CONTROLS
 from farm.guest.mechanisms import Mechanism
 from farm.prove.calibrate import Finding
 from farm.report import uncontrolled
@@ -90,13 +90,17 @@ def _impossible(plan: Plan, names: Sequence[str]) -> list[str]:
                 where.setdefault((name, reason), []).append(variant.name)
     lines = [f"{name} is not applicable to {', '.join(on)}: {reason}" for (name, reason), on in where.items()]
     for mechanism in dict.fromkeys(planned.cell.mechanism for planned in plan.cells):
-        unplanted = [name for name in names if _is_unplanted(name, variants, plan.mechanisms[mechanism])]
-        if unplanted:
-            lines.append(f"{', '.join(unplanted)}: not applicable to {mechanism}: {UNPLANTED}")
+        lacking: dict[str, list[str]] = {}
+        for name in names:
+            reason = _lacking(name, variants, plan.mechanisms[mechanism])
+            if reason:
+                lacking.setdefault(reason, []).append(name)
+        lines += [f"{', '.join(those)}: not applicable to {mechanism}: {reason}" for reason, those in lacking.items()]
     return lines
 
 
-def _is_unplanted(name: str, variants: Sequence[Variant], mechanism: Mechanism) -> bool:
-    """Control ``name`` is nowhere in ``mechanism``, though some of ``variants`` could have it."""
+def _lacking(name: str, variants: Sequence[Variant], mechanism: Mechanism) -> str | None:
+    """The reason why ``mechanism`` has control ``name`` nowhere, though some of ``variants`` could; None if it does."""
     able = [variant for variant in variants if not CONTROLS[name].impossible(variant)]
-    return bool(able) and all(CONTROLS[name].impossible(variant, mechanism) == UNPLANTED for variant in able)
+    reasons = {CONTROLS[name].impossible(variant, mechanism) for variant in able}
+    return reasons.pop() if len(reasons) == 1 else None

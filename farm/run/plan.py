@@ -174,6 +174,13 @@ def choose(
     return [name for name in names if name in chosen]
 
 
+def chosen_variants(selection: Selection, variants: dict[str, Variant]) -> list[str]:
+    """Names of the ``variants`` that ``selection`` names, or whose architectures it names; raises as :func:`choose`."""
+    architectures = _aliases((v.architecture, v.name) for v in variants.values())
+    more = _elsewhere("architecture", selection)
+    return choose(selection.arch, list(variants), "architecture", architectures, more)
+
+
 def _elsewhere(what: str, selection: Selection) -> str:
     """Hint at the option that adds others, where an unknown name may be from a path and no path was given."""
     option, given = {
@@ -201,10 +208,7 @@ def make(selection: Selection) -> Plan:
     scenarios = suite.load(selection.scenario_path)
     known = mechanisms.load(selection.mechanism_path)
     _check_names(variants, scenarios, known, selection)
-    architectures = _aliases((v.architecture, v.name) for v in variants.values())
-    arches = choose(
-        selection.arch, list(variants), "architecture", architectures, _elsewhere("architecture", selection)
-    )
+    arches = chosen_variants(selection, variants)
     profiles = [name for v in variants.values() for name in v.engine if EngineName.of(name).profile]
     engine_names = list(dict.fromkeys([*engines(), *profiles]))
     mechanism_names = choose(selection.mechanism, list(known), "mechanism", more=_elsewhere("mechanism", selection))
@@ -257,11 +261,12 @@ def _check_names(
 ) -> None:
     """Raise :class:`~farm.errors.UsageError` if a mechanism names a variant, or a scenario a mechanism, not there."""
     for mechanism in known.values():
-        for pattern in mechanism.variants:
+        patterns = [("variants", pattern) for pattern in mechanism.variants]
+        for key, pattern in (*patterns, *((f"on.{pattern}", pattern) for pattern in mechanism.on)):
             if not any(mechanisms.fits(pattern, variant) for variant in variants.values()):
                 valid = dict.fromkeys(name for v in variants.values() for name in (v.name, v.architecture))
                 error = UnknownNameError("architecture", pattern, valid, _elsewhere("architecture", selection))
-                raise BackendError(f"{mechanism.folder / mechanisms.FILE}: variants: {error}")
+                raise BackendError(f"{mechanism.folder / mechanisms.FILE}: {key}: {error}")
     for scenario in scenarios.values():
         for name in sorted(scenario.only[0]) if scenario.only else ():
             if name not in known:
@@ -373,7 +378,7 @@ def _needs(scenario: Scenario) -> Hashable:
 
 
 def _scenario_hole(scenario: Scenario, variant: Variant, mechanism: Mechanism) -> Hole | None:
-    if reason := mechanism.cannot_run(scenario):
+    if reason := mechanism.at(variant).cannot_run(scenario):
         return Hole(Verdict.NOT_APPLICABLE, reason)
     if not variant.looks_at_registers and needs_probes(scenario):
         return Hole(Verdict.NOT_APPLICABLE, f"nothing looks at registers: {variant.architecture} has no {ABI_FILE}")

@@ -33,6 +33,7 @@ class Fact(StrEnum):
     POKES = "pokes"
     REDIRECTS = "redirects"
     VARIADIC = "variadic"
+    FAR = "far"
 
 
 #: What a scenario may need of a mechanism.
@@ -55,6 +56,7 @@ NEEDS: dict[Need, str] = {
     Fact.POKES: "a patch stores to code",
     Fact.REDIRECTS: "a patch leads call sites straight to the target",
     Fact.VARIADIC: "the arguments of a variadic function reach the target",
+    Fact.FAR: "a function can be led further than a branch reaches",
 }
 
 

@@ -153,8 +153,8 @@ _Count: TypeAlias = Annotated[int, Number()]
 _Steps: TypeAlias = Annotated[tuple[Step, ...], Nested()]
 
 
-#: Of a step that does what another tool would do to an instruction of the mechanism's.
-_FOREIGN = (Promise.REFUSES_FOREIGN, Fact.POKES)
+#: Of a step that does what another tool would do to what a patch changes.
+_FOREIGN = (Promise.REFUSES_FOREIGN,)
 
 
 # The steps.
@@ -331,7 +331,7 @@ class Sites(Step):
 @declare(6, "Overwrite the patched instruction of {function} as another tool would", needs=_FOREIGN)
 @dataclass(frozen=True, slots=True)
 class Scribble(Step):
-    """Overwrite the patched instruction with one that is not the mechanism's own, as another patching tool would."""
+    """Overwrite the patched instruction, or literal, with what is not the mechanism's, as another tool would."""
 
     function: _Function
 

@@ -24,6 +24,7 @@ from farm.scenario import (
 
 _ALL = EVERYWHERE
 _VOID = FUNCTIONS.index(Kind.VOID)
+_MOVED = frozenset({Defect.WRONG_ORIGINAL, Defect.UNRELOCATED, Defect.WRONG_RESUMPTION})
 _PATCH = frozenset({Defect.LOST_PATCH, Defect.WRONG_DISPLACEMENT})
 
 
@@ -289,6 +290,28 @@ SCENARIOS = (
             *(patch(f, ("fast", "other", "far")[f % 3]) for f in _ALL),
             *(step for f in _ALL for step in (original(f, 0x1_0000_0005), call(f, 0x1_0000_0005))),
         ),
-        frozenset({Defect.WRONG_ORIGINAL, Defect.LOST_PATCH}),
+        _MOVED | {Defect.LOST_PATCH},
+    ),
+    Scenario(
+        "BS-22",
+        "original_of_every_prologue",
+        "Every prologue does as an original what it did, for numbers that take its branch and numbers that do not",
+        (
+            *(
+                step
+                for f in _ALL
+                for step in (
+                    original(f, 0),
+                    patch(f, "far"),
+                    *(original(f, x) for x in (0, 5, 0x1_0000_0001)),
+                    patch(f, "fast"),
+                    original(f, 0x1_0000_0002),
+                    call(f, 7),
+                )
+            ),
+            *(step for f in _ALL for step in (original(f, 0), restore(f), original(f, 5), call(f, 0))),
+            code(),
+        ),
+        _MOVED,
     ),
 )

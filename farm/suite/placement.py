@@ -62,6 +62,7 @@ SCENARIOS = (
         + tuple(restore(f) for f in EVERYWHERE)
         + (code(),),
         frozenset({Defect.RANGE_TRUNCATION, Defect.LOST_PATCH, Defect.LOST_RESTORE}),
+        needs=frozenset({Fact.FAR}),
         bugs=("B50", "B102", "B120", "B152"),
     ),
     Scenario(
@@ -170,6 +171,7 @@ SCENARIOS = (
         + tuple(restore(f) for f in (0, 1, 2, 3))
         + (code(),),
         frozenset({Defect.RANGE_TRUNCATION, Defect.LOST_PATCH, Defect.LOST_RESTORE}),
+        needs=frozenset({Fact.FAR}),
         bugs=("B49", "B62", "B97", "B126"),
     ),
 )

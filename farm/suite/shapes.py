@@ -44,7 +44,7 @@ SCENARIOS = (
         "tail_call",
         "A tail call: the target returns to the caller's caller, before and after the patch",
         _each("tail"),
-        _PATCH | {Defect.LOST_LINK},
+        _PATCH | {Defect.LOST_LINK, Defect.TAIL_AS_CALL},
         bugs=("B05", "B144"),
     ),
     Scenario(

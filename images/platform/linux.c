@@ -10,7 +10,8 @@
 #include "layer.h"
 
 extern uint8_t text_start[], text_end[], module_start[], module_end[], sites_start[], sites_end[];
-extern uint8_t stub_start[], patched_end[], stub_end[], far_start[], far_end[], state_start[], state_end[], state_copy[];
+extern uint8_t stub_start[], patched_end[], stub_end[], literal_start[], literal_end[], far_start[], far_end[];
+extern uint8_t state_start[], state_end[], state_copy[];
 extern uint32_t farm_program[PROGRAM_WORDS];
 extern struct {
     uint32_t magic, wire_hash, machine, identity, events, dropped, text_digest, code_bytes;
@@ -39,8 +40,8 @@ static bool allows(long number, const uint8_t *address)
 static const volatile struct {
     const uint8_t *start, *end;
 } text[] = {
-    {text_start, text_end}, {module_start, module_end}, {sites_start, sites_end}, {stub_start, stub_end},
-    {far_start, far_end},
+    {text_start, text_end}, {module_start, module_end},   {sites_start, sites_end},
+    {stub_start, stub_end}, {literal_start, literal_end}, {far_start, far_end},
 };
 
 /* No system call tells whether memory can be executed: what cannot be is found out by a call. */
@@ -79,16 +80,28 @@ static uintptr_t guarded(void) { return 0; }
 static void guard_text(void) {}
 #endif
 
+/* Literals are data, which nobody executes. */
+static uintptr_t admitted(enum text_region region, uintptr_t protection)
+{
+    return region == TEXT_LITERALS ? protection & ~(uintptr_t)EXECUTE : protection;
+}
+
 bool text_protect(enum text_region region, uintptr_t protection)
 {
-    const uint8_t *start = region == TEXT_STUBS ? stub_start : module_start;
-    const uint8_t *end = region == TEXT_MODULE ? module_end : stub_end;
+    static uint8_t *const regions[][2] = {
+        [TEXT_STUBS] = {stub_start, stub_end},
+        [TEXT_MODULE] = {module_start, module_end},
+        [TEXT_ALL] = {module_start, stub_end},
+        [TEXT_LITERALS] = {literal_start, literal_end},
+    };
+    const uint8_t *start = regions[region][0], *end = regions[region][1];
+    protection = admitted(region, protection);
     if (!has_kernel()) {
         *(volatile uint32_t *)farm_doorbell = (uint32_t)protection | (uint32_t)region << DOORBELL_REGION;
         return true;
     }
     return start == end || arch_syscall(ARCH_SYS_MPROTECT, (uintptr_t)start, (uintptr_t)(end - start),
-                                        protection | guarded()) == 0;
+                                        protection | (protection & EXECUTE ? guarded() : 0)) == 0;
 }
 
 /* While open the stubs stay executable: another thread may be in one of them.  What locks the text does not lock the
@@ -134,11 +147,17 @@ static void reset(uint32_t features)
     farm_doorbell = 0;
     farm_features = features;
     text_locked = 0;
-    if (text_faults())
+    if (text_faults()) {
         text_close(TEXT_ALL);
+        text_close(TEXT_LITERALS);
+    }
     rewrite(TEXT_MODULE, module_start, module_end, farm_module);
-    rewrite(TEXT_STUBS, stub_start, patched_end, farm_pristine);
-    rewrite(TEXT_STUBS, patched_end, stub_end, NULL);
+    if (patched_bytes(0).start < (uintptr_t)literal_start) {
+        rewrite(TEXT_STUBS, stub_start, patched_end, farm_pristine);
+        rewrite(TEXT_STUBS, patched_end, stub_end, NULL);
+    } else {
+        rewrite(TEXT_LITERALS, literal_start, literal_end, farm_pristine); /* none where pointers are patched */
+    }
     if (sites_reset)
         sites_reset();
     if (mechanism_reset)

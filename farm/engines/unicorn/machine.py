@@ -53,8 +53,7 @@ _EXECUTE, _WRITE, _READ = 1, 2, 4  # of an ELF segment; mprotect has them in the
 
 _DOORBELL_SIZE = 4  # bytes of a store
 _ANY_PERMISSION = 7
-_ALL_TEXT = 2  # the region that is all of what is patched
-_READ_EXECUTE = uc_const.UC_PROT_READ | uc_const.UC_PROT_EXEC
+_ALL_TEXT, _LITERALS = 2, 3  # the regions that are all of what is patched
 
 _NOWHERE = (0, 0)  # the block before the first
 
@@ -163,12 +162,17 @@ class Machine:
             size = -(-(s.address + s.size) // self.page) * self.page - start
             data = bytearray(size)
             data[s.address - start : s.address - start + s.file_size] = content[s.offset : s.offset + s.file_size]
-            self._lend(start, data, s.flags)
-        names = ("text", "module", "sites", "stub", "far")
+            # Where the host supplies the TLB, Unicorn cannot divide a mapping that nobody may execute.
+            end = -(-(symbols["literal_end"] - start) // self.page) * self.page
+            apart = end if start == symbols["literal_start"] < symbols["literal_end"] else 0
+            for at, piece in ((start, data[:apart]), (start + apart, data[apart:])):
+                if piece:
+                    self._lend(at, piece, s.flags)
+        names = ("text", "module", "sites", "stub", "far", "literal")
         regions = [self._place(symbols[f"{name}_start"], symbols[f"{name}_end"]) for name in names]
-        self._pristine = [(place, place.read()) for place in regions if place.size]  # what is executable
+        self._pristine = [(place, place.read()) for place in regions if place.size]  # what is not writable
         self._different: list[tuple[_Place, bytes]] | None = None  # of it; None: it is not known
-        self._patched = {symbols["module_start"], symbols["stub_start"]}  # regions that a guest's own reset puts back
+        self._patched = {symbols["module_start"], self.image.patched[0]}  # regions that a guest's own reset puts back
         self._program = self._place(symbols["farm_program"])
         self._trace = self._place(symbols["farm_trace"])
         base = symbols["text_start"]
@@ -177,7 +181,12 @@ class Machine:
         self.uc.mmio_map(self.doorbell.start, self.page, self._on_question, None, self._on_doorbell, None)
         self._opened = [
             (symbols[start], -(-(symbols[end] - symbols[start]) // self.page) * self.page)
-            for start, end in (("stub_start", "stub_end"), ("module_start", "module_end"), ("module_start", "stub_end"))
+            for start, end in (
+                ("stub_start", "stub_end"),
+                ("module_start", "module_end"),
+                ("module_start", "stub_end"),
+                ("literal_start", "literal_end"),
+            )
         ]
         order = ">" if self.image.big_endian else "<"
         word = "Q" if self.image.word_size == 8 else "I"
@@ -195,7 +204,8 @@ class Machine:
 
     def _place(self, start: int, end: int | None = None) -> _Place:
         """Place of ``start`` to ``end`` in the host's memory; without an end, as far as its segment goes."""
-        home = next(m for m in self._memory if m.start <= start <= m.start + len(m.data))
+        homes = (m for m in self._memory if m.start <= start <= m.start + len(m.data))
+        home = max(homes, key=lambda memory: memory.start)  # an empty place may begin where one memory ends
         end = home.start + len(home.data) if end is None else end
         return _Place(start, home.data, start - home.start, end - home.start)
 
@@ -216,7 +226,7 @@ class Machine:
             self._recorder.on_protection(start, length, value & _ANY_PERMISSION)
         permissions = _protection((value & 1) << 2 | value & 2 | value >> 2 & 1)
         self._protect(region, permissions)
-        (self._left_changed.discard if permissions == _READ_EXECUTE else self._left_changed.add)(region)
+        (self._left_changed.discard if permissions == _closed(region) else self._left_changed.add)(region)
 
     def _protect(self, region: int, permissions: int) -> None:
         start, length = self._opened[region]
@@ -229,15 +239,17 @@ class Machine:
         """Faults in the text's protection (:data:`~farm.scenario.layout.TEXT_FAULTS`), as Unicorn has it."""
         del offset, user_data
         text = [range(place.address, place.address + place.size) for place, _ in self._pristine]
+        literals = self.image.symbols["literal_start"]
         present = [
-            permissions
+            (permissions, part.start)
             for first, last, permissions in uc.mem_regions()
-            if any(first < part.stop and part.start <= last for part in text)
+            for part in text
+            if first < part.stop and part.start <= last
         ]
         wrong = {
-            "writable": any(p & uc_const.UC_PROT_WRITE for p in present),
-            "unreadable": not all(p & uc_const.UC_PROT_READ for p in present),
-            "not-executable": not all(p & uc_const.UC_PROT_EXEC for p in present),
+            "writable": any(p & uc_const.UC_PROT_WRITE for p, _ in present),
+            "unreadable": not all(p & uc_const.UC_PROT_READ for p, _ in present),
+            "not-executable": not all(p & uc_const.UC_PROT_EXEC for p, start in present if start != literals),
         }
         value = sum(TEXT_FAULTS[name] for name, is_wrong in wrong.items() if is_wrong)
         return int.from_bytes(value.to_bytes(size, "little"), "big") if self.swaps_devices else value
@@ -262,7 +274,8 @@ class Machine:
     def reset(self) -> None:
         """Back to the pristine image: all code is compared, and what differs is rewritten; all data is as loaded."""
         if self._left_changed:
-            self._protect(_ALL_TEXT, _READ_EXECUTE)
+            for region in (_ALL_TEXT, _LITERALS):
+                self._protect(region, _closed(region))
             self._left_changed.clear()
         for place, pristine in self._compared() if self._different is None else self._different:
             self._rewrite(place, pristine)
@@ -289,7 +302,7 @@ class Machine:
         for site in self.image.sites:
             at = site.address - place.address
             if 0 <= at < place.size:
-                content[at : at + 4] = pristine[at : at + 4]
+                content[at - site.opcode : at + 4] = pristine[at - site.opcode : at + 4]
         return content != pristine
 
     def rewind(self) -> None:
@@ -401,6 +414,11 @@ class Machine:
     def stop(self) -> None:
         """End the run; may be called from another thread."""
         self.uc.emu_stop()
+
+
+def _closed(region: int) -> int:
+    """Permissions of a region that nobody has open."""
+    return _protection(_READ if region == _LITERALS else _READ | _EXECUTE)
 
 
 def _protection(flags: int) -> int:

@@ -28,16 +28,4 @@ static inline bool farm_text_holds(uintptr_t at, const void *expected, size_t n)
     return true;
 }
 
-/* The same of what stays as it is beside what is overwritten. */
-static inline bool farm_text_is_beside(uintptr_t at, const void *expected, size_t n)
-{
-#if defined(CONTROL_UNCHECKED) || defined(CONTROL_SURROUNDINGS_UNCHECKED)
-    n = 0;
-#endif
-    for (size_t i = 0; i < n; i++)
-        if (((const volatile uint8_t *)at)[i] != ((const uint8_t *)expected)[i])
-            return false;
-    return true;
-}
-
 #endif

@@ -5,6 +5,7 @@
 
 #include "compare.h"
 #include "reach.h"
+#include "surroundings.h"
 #include "text.h"
 
 static inline uintptr_t jump_word_at(uintptr_t at) { return at + ARCH_STUB_WORD; }

@@ -54,7 +54,11 @@ static uint32_t pass_on(enum wish wish, uint32_t n, uintptr_t target)
         return mechanism_null(n);
 #endif
     case TO_RET0:
+#ifdef CONTROL_RET0_MINUS_ONE /* in return_zero, which a mechanism need not use */
+        return check(wish, n, target) == PATCH_OK ? mechanism_set(n, (uintptr_t)return_zero) : PATCH_BAD_TARGET;
+#else
         return mechanism_ret0(n);
+#endif
     default:
         return mechanism_restore(n);
     }

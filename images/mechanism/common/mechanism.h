@@ -1,5 +1,12 @@
-/* What a mechanism supplies and what it may use.  Functions are named by number; requests are answered with a PATCH_
- * status of wire.h. */
+/* What a mechanism supplies and what it may use.
+ *
+ * Functions are named by number.  Function n is whatever_n; its address is function_addresses[n], and that of its
+ * default target target_addresses[n][TARGET_DEFAULT] (guest.h).  Addresses of functions are as C has them: ARCH_CODE
+ * makes of one where its code begins, and arch_entry (patch.h) where a jump must lead.
+ *
+ * Services: text.h stores to text, compare.h looks at what is there before, patch.h has each architecture's encoders
+ * and cache maintenance, reach.h asks whether a jump reaches, original.c is one more source that keeps the promise
+ * `original` where default targets are never overwritten. */
 #ifndef MECHANISM_H
 #define MECHANISM_H
 
@@ -7,13 +14,23 @@
 
 #define OPTIONAL __attribute__((weak)) /* a mechanism may leave it out: its address is then NULL */
 
-/* The five that every mechanism has.  layer.c asks for them and nobody else does, so what it does about a request is
- * around each: it passes on what its caller wants, never the default target (that is restored instead), and, to a
- * mechanism that does not promise `checks-targets`, only what may be asked of function n.
+/* The five that every mechanism has; layer.c alone calls them.  The first four answer
  *
- * Lead function n to target. */
+ *     PATCH_OK            it is done
+ *     PATCH_READ_ONLY     the text could not be opened, or a store to it failed
+ *     PATCH_BAD_TARGET, PATCH_MISALIGNED    function n may not be led there (check_target says which)
+ *     PATCH_FOREIGN       what is at the function is neither as linked nor as this mechanism left it
+ *     PATCH_BUSY          another request is being carried out
+ *     PATCH_UNSUPPORTED   there is no such operation
+ *
+ * and change nothing unless it is the first.  Of a mechanism that does not promise `checks-targets`, layer.c has refused
+ * by then what function n may not be led to; of one that does not promise `closes-text`, it has opened the text and
+ * closes it afterwards.
+ *
+ * Lead function n to target: any function of the guest, one out of a jump's reach and another patchable function too;
+ * never its default target, for which mechanism_restore is asked. */
 uint32_t mechanism_set(uint32_t n, uintptr_t target);
-/* Lead function n back to its default, with the bytes that the pristine image has if `restores-bytes` is promised. */
+/* Lead function n back to its default target; with the bytes that the linker left if `restores-bytes` is promised. */
 uint32_t mechanism_restore(uint32_t n);
 /* NULL: the call returns at once; only for void functions.  RET0: the call returns 0 at once.  Where nothing else does
  * it, return_void and return_zero are functions to lead to. */
@@ -62,7 +79,8 @@ bool may_be_zero(uint32_t n);
 enum text_region {
     TEXT_STUBS,
     TEXT_MODULE,
-    TEXT_ALL, /* the module, the call sites and the stubs */
+    TEXT_ALL,      /* the module, the call sites and the stubs */
+    TEXT_LITERALS, /* read-only data that the text loads its targets from: never executable */
 };
 bool text_open(enum text_region region);
 void text_close(enum text_region region);

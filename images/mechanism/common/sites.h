@@ -2,6 +2,7 @@
 #ifndef SITES_H
 #define SITES_H
 
+#include "compare.h"
 #include "reach.h"
 
 struct site {
@@ -11,6 +12,19 @@ struct site {
 };
 extern const volatile struct site farm_sites[SITE_CAPACITY];
 extern const volatile uint32_t farm_site_count;
+
+/* By site: the byte before its word, as linked; where ARCH_SITE_OPCODE is 1, that is the branch's opcode. */
+extern const volatile uint8_t farm_site_opcodes[SITE_CAPACITY];
+
+/* The opcode before the word of site i, if there is one, is the one expected. */
+static inline bool site_opcode_is(uint32_t i, uint8_t opcode)
+{
+#ifdef ARCH_SITE_OPCODE
+    return farm_text_holds(farm_sites[i].at - 1, &opcode, sizeof opcode);
+#else
+    return (void)i, (void)opcode, true;
+#endif
+}
 
 /* The word that leads site i to `entry`.  0, and what it does not reach, leave it as linked: on the stub, which is
  * always right. */

@@ -8,11 +8,23 @@
  * present one comes now. */
 bool store_is_admitted(void);
 
-/* Copy n bytes to the text at `at`, which is open, and make them what this CPU fetches.  false: nothing was stored.
+/* One store of n bytes to `at` is seen whole or not at all. */
+static inline bool is_never_torn(uintptr_t at, size_t n)
+{
+#ifdef STORE_WITHIN
+    if (at / STORE_WITHIN == (at + n - 1) / STORE_WITHIN)
+        return true;
+#endif
+    return !(at & (n - 1)); /* asked of powers of 2 alone; a division may be a call */
+}
+
+/* Copy n bytes to the text at `at`, which is open, and make them what this CPU fetches; of literals, which nobody
+ * fetches, nothing has to be made.  false: nothing was stored.
  *
  * If n is 1, 2, 4 or, on a 64-bit CPU, 8, and `at` a multiple of it, all n are stored by one instruction, which no CPU
- * tears: whoever fetches meanwhile sees the old bytes or the new ones.  Anything else is stored byte by byte in rising
- * order, and is for code that nobody executes meanwhile. */
+ * tears: whoever fetches meanwhile sees the old bytes or the new ones.  So they are anywhere inside an aligned block of
+ * STORE_WITHIN bytes, where the architecture has such (store_within in its arch.toml).  Anything else is stored byte by
+ * byte in rising order, and is for code that nobody executes meanwhile. */
 static inline bool farm_text_write(uintptr_t at, const void *bytes, size_t n)
 {
     const bool admitted = store_is_admitted();
@@ -23,7 +35,7 @@ static inline bool farm_text_write(uintptr_t at, const void *bytes, size_t n)
 #ifdef CONTROL_TORN_STORE
     const bool whole = false;
 #else
-    const bool whole = !(at & (n - 1)); /* asked of powers of 2 alone; a division may be a call */
+    const bool whole = is_never_torn(at, n);
 #endif
     if (whole && n == sizeof(uint8_t))
         *(volatile uint8_t *)at = *(const uint8_t *)bytes;
@@ -36,7 +48,7 @@ static inline bool farm_text_write(uintptr_t at, const void *bytes, size_t n)
     else
         for (size_t i = 0; i < n; i++)
             ((volatile uint8_t *)at)[i] = ((const uint8_t *)bytes)[i];
-#ifndef CONTROL_NO_FLUSH
+#if defined(PATCHES_STUB) && !defined(CONTROL_NO_FLUSH)
     for (size_t i = 0; i < n; i += sizeof(code_word))
         arch_sync_code(at + i);
 #endif

@@ -28,7 +28,9 @@ bool sites_are_ours(uint32_t n)
 {
     for (uint32_t i = 0; i < farm_site_count; i++) {
         uint32_t put = word_now(i);
-        if (follows(i, n) && !farm_text_holds(farm_sites[i].at, &put, sizeof put))
+        if (!follows(i, n))
+            continue;
+        if (!farm_text_holds(farm_sites[i].at, &put, sizeof put) || !site_opcode_is(i, farm_site_opcodes[i]))
             return false;
     }
     return true;

@@ -1,0 +1,2 @@
+/* Stand-in. */
+#include <linux/types.h>

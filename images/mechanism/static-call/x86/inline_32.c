@@ -1,0 +1,16 @@
+/* i386: what a call site becomes.  Its opcode stays, and NULL and RET0 are led to like any target: there is no plain store
+ * that would replace five bytes at once, and a result of 64 bits is cleared by two instructions. */
+#include "sites.h"
+#include "static_call.h"
+#include "text.h"
+
+struct site_code site_code(uint32_t i, uintptr_t to)
+{
+    return (struct site_code){site_word(i, to), farm_site_opcodes[i]};
+}
+
+bool site_store(uint32_t i, struct site_code now, struct site_code code)
+{
+    (void)now;
+    return farm_text_write(farm_sites[i].at, &code.word, sizeof code.word);
+}
