@@ -6,6 +6,7 @@
  * reachable, and only then.  Call sites follow the stub, which is right by itself at every moment. */
 #include "poke.h"
 #include "jump.h"
+#include "redirect.h"
 
 /* Last word written XOR linked word; zero: unpatched.  Any word may be a jump, 0 too. */
 static code_word changed[FUNCTION_COUNT];
@@ -63,51 +64,18 @@ static void undo(uint32_t n, struct stub_state state)
         changed[n] = state.word ^ linked(n);
 }
 
-static bool busy; /* a stub and its call sites change as one: nobody else may come between */
+bool mechanism_is_intact(uint32_t n) { return is_ours(n) && (!sites_are_ours || sites_are_ours(n)); }
 
-/* Lead the stub of function n, and the call sites with it, to target, which has been checked. */
-static uint32_t redirect(uint32_t n, uintptr_t target)
+/* A stub and its call sites change as one. */
+uint32_t mechanism_lead(uint32_t n, uintptr_t target)
 {
-    if (busy)
-        return PATCH_BUSY;
-    if (!is_ours(n) || (sites_are_ours && !sites_are_ours(n)))
-        return PATCH_FOREIGN;
-    if (!text_open(MECHANISM_TEXT))
-        return PATCH_READ_ONLY;
-    busy = true;
     struct stub_state before = save(n);
-    bool done = lead_stub(n, target);
-    if (done && sites_follow && !sites_follow(n, target == default_of(n) ? 0 : arch_entry(target))) {
-        undo(n, before); /* unreached on alpha, sh4: no call site can fail after the stub */
-        done = false; /* unreached on alpha, sh4: no call site can fail after the stub */
-    }
-    busy = false;
-    text_close(MECHANISM_TEXT);
-    return done ? PATCH_OK : PATCH_READ_ONLY;
-}
-
-uint32_t mechanism_set(uint32_t n, uintptr_t target)
-{
-    uint32_t status = check_target(n, target);
-    return status == PATCH_OK ? redirect(n, target) : status;
-}
-
-/* The address that is patched is the stub's word and nothing else. */
-uint32_t mechanism_set_at(uint32_t n, uintptr_t target, uint32_t offset)
-{
-    return offset ? PATCH_MISALIGNED : mechanism_set(n, target);
-}
-
-uint32_t mechanism_restore(uint32_t n) { return redirect(n, default_of(n)); }
-
-uint32_t mechanism_null(uint32_t n)
-{
-    return may_be_null(n) ? redirect(n, (uintptr_t)return_void) : PATCH_BAD_TARGET;
-}
-
-uint32_t mechanism_ret0(uint32_t n)
-{
-    return may_be_zero(n) ? redirect(n, (uintptr_t)return_zero) : PATCH_BAD_TARGET;
+    if (!lead_stub(n, target))
+        return PATCH_READ_ONLY;
+    if (!sites_follow || sites_follow(n, target == default_of(n) ? 0 : arch_entry(target)))
+        return PATCH_OK;
+    undo(n, before); /* unreached on alpha, sh4: no call site can fail after the stub */
+    return PATCH_READ_ONLY; /* unreached on alpha, sh4: no call site can fail after the stub */
 }
 
 uintptr_t mechanism_query(uint32_t n)

@@ -12,6 +12,7 @@
 #include "compare.h"
 #include "detour.h"
 #include "reach.h"
+#include "redirect.h"
 #include "surroundings.h"
 #include "text.h"
 
@@ -68,7 +69,7 @@ static bool holds(uint32_t n, const uint8_t *head)
                                ENTRY_BYTES - ENTRY_JUMP_BYTES);
 }
 
-static bool is_ours(uint32_t n)
+bool mechanism_is_intact(uint32_t n)
 {
     uint8_t head[ENTRY_JUMP_BYTES];
     head_of(n, state[n].leads, head);
@@ -193,47 +194,11 @@ static bool lead(uint32_t n, uintptr_t target)
     return lead_entry(n, arch_entry(target));
 }
 
-static bool busy; /* an entry may take several stores, and has an annex: nobody else may come between */
-
-static uint32_t redirect(uint32_t n, uintptr_t target)
+/* An entry may take several stores, and has an annex. */
+uint32_t mechanism_lead(uint32_t n, uintptr_t target)
 {
-    if (busy)
-        return PATCH_BUSY;
-    if (!is_ours(n))
-        return PATCH_FOREIGN;
-    if (!text_open(MECHANISM_TEXT))
-        return PATCH_READ_ONLY;
-    busy = true;
     uint32_t status = state[n].has_annex ? PATCH_OK : write_annex(n);
-    if (status == PATCH_OK && !lead(n, target))
-        status = PATCH_READ_ONLY;
-    busy = false;
-    text_close(MECHANISM_TEXT);
-    return status;
-}
-
-uint32_t mechanism_set(uint32_t n, uintptr_t target)
-{
-    uint32_t status = check_target(n, target);
-    return status == PATCH_OK ? redirect(n, target) : status;
-}
-
-/* An entry is where a function begins and nowhere else. */
-uint32_t mechanism_set_at(uint32_t n, uintptr_t target, uint32_t offset)
-{
-    return offset ? PATCH_MISALIGNED : mechanism_set(n, target);
-}
-
-uint32_t mechanism_restore(uint32_t n) { return redirect(n, default_of(n)); }
-
-uint32_t mechanism_null(uint32_t n)
-{
-    return may_be_null(n) ? redirect(n, (uintptr_t)return_void) : PATCH_BAD_TARGET;
-}
-
-uint32_t mechanism_ret0(uint32_t n)
-{
-    return may_be_zero(n) ? redirect(n, (uintptr_t)return_zero) : PATCH_BAD_TARGET;
+    return status == PATCH_OK && !lead(n, target) ? PATCH_READ_ONLY : status;
 }
 
 /* Decodes the jump; an entry as linked has none. */

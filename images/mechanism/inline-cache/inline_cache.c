@@ -8,6 +8,7 @@
  *
  * The cache is complete before the store that links the site to it, and only then is it executed. */
 #include "jump.h"
+#include "redirect.h"
 
 static struct cache {
     uintptr_t block;  /* ARCH_STUB_BYTES of the arena; 0: none yet */
@@ -36,7 +37,7 @@ static volatile uintptr_t *slot_of(uint32_t n)
 static uintptr_t entry_of(uint32_t n) { return code_of(n) + ARCH_FUNCTION_BIAS; }
 
 /* Site and cache hold what was put there, by the linker or by this mechanism. */
-static bool is_ours(uint32_t n)
+bool mechanism_is_intact(uint32_t n)
 {
     struct cache *cache = &caches[n];
     uintptr_t site = site_of(n), leads_to = cache->is_linked ? entry_of(n) : arch_entry(default_of(n));
@@ -114,41 +115,11 @@ static bool lead_by_cache(uint32_t n, uintptr_t target)
     return (caches[n].target ? change(n, target) : make(n, target)) && link(n);
 }
 
-static bool busy; /* site and cache change as one: nobody else may come between */
-
-/* Lead function n to target, which has been checked. */
-static uint32_t lead(uint32_t n, uintptr_t target)
+/* A site and its cache change as one. */
+uint32_t mechanism_lead(uint32_t n, uintptr_t target)
 {
-    if (busy)
-        return PATCH_BUSY;
-    if (!is_ours(n))
-        return PATCH_FOREIGN;
-    if (!text_open(MECHANISM_TEXT))
-        return PATCH_READ_ONLY;
-    busy = true;
-    bool done = target == default_of(n) ? unlink(n) : lead_by_cache(n, target);
-    busy = false;
-    text_close(MECHANISM_TEXT);
-    return done ? PATCH_OK : PATCH_READ_ONLY;
+    return (target == default_of(n) ? unlink(n) : lead_by_cache(n, target)) ? PATCH_OK : PATCH_READ_ONLY;
 }
-
-uint32_t mechanism_set(uint32_t n, uintptr_t target)
-{
-    uint32_t status = check_target(n, target);
-    return status == PATCH_OK ? lead(n, target) : status;
-}
-
-/* The address that is patched is that of the site, or of the cache, and nothing else. */
-uint32_t mechanism_set_at(uint32_t n, uintptr_t target, uint32_t offset)
-{
-    return offset ? PATCH_MISALIGNED : mechanism_set(n, target);
-}
-
-uint32_t mechanism_restore(uint32_t n) { return lead(n, default_of(n)); }
-
-uint32_t mechanism_null(uint32_t n) { return may_be_null(n) ? lead(n, (uintptr_t)return_void) : PATCH_BAD_TARGET; }
-
-uint32_t mechanism_ret0(uint32_t n) { return may_be_zero(n) ? lead(n, (uintptr_t)return_zero) : PATCH_BAD_TARGET; }
 
 /* The code that the jump at `at` leads to. */
 static uintptr_t led_to(uintptr_t at, const volatile uintptr_t *slot)

@@ -6,6 +6,7 @@
  * it.  So the text is never written, and what is written is never executable. */
 #include "compare.h"
 #include "initial.h"
+#include "redirect.h"
 #include "text.h"
 
 /* Volatile: it is const for whoever calls, and none of them may know what it was linked with. */
@@ -19,7 +20,7 @@ static uintptr_t put[FUNCTION_COUNT]; /* where the literal was last led; 0: as l
 static uintptr_t default_of(uint32_t n) { return target_addresses[n][TARGET_DEFAULT]; }
 
 /* The literal is the one that was put there, by the linker or by this mechanism. */
-static bool is_ours(uint32_t n)
+bool mechanism_is_intact(uint32_t n)
 {
     uintptr_t expected = put[n] ? put[n] : default_of(n);
     return farm_text_holds((uintptr_t)&literals[n], &expected, sizeof expected);
@@ -42,35 +43,7 @@ static bool store(uint32_t n, uintptr_t target)
     return true;
 }
 
-static bool busy; /* between the look at the literal and the store nobody else may come */
-
-/* Lead function n to target, which has been checked. */
-static uint32_t lead(uint32_t n, uintptr_t target)
-{
-    if (busy)
-        return PATCH_BUSY;
-    if (!is_ours(n))
-        return PATCH_FOREIGN;
-    if (!text_open(MECHANISM_TEXT))
-        return PATCH_READ_ONLY;
-    busy = true;
-    bool done = store(n, target);
-    busy = false;
-    text_close(MECHANISM_TEXT);
-    return done ? PATCH_OK : PATCH_READ_ONLY;
-}
-
-uint32_t mechanism_set(uint32_t n, uintptr_t target)
-{
-    uint32_t status = check_target(n, target);
-    return status == PATCH_OK ? lead(n, target) : status;
-}
-
-uint32_t mechanism_restore(uint32_t n) { return lead(n, default_of(n)); }
-
-uint32_t mechanism_null(uint32_t n) { return may_be_null(n) ? lead(n, (uintptr_t)return_void) : PATCH_BAD_TARGET; }
-
-uint32_t mechanism_ret0(uint32_t n) { return may_be_zero(n) ? lead(n, (uintptr_t)return_zero) : PATCH_BAD_TARGET; }
+uint32_t mechanism_lead(uint32_t n, uintptr_t target) { return store(n, target) ? PATCH_OK : PATCH_READ_ONLY; }
 
 uintptr_t mechanism_query(uint32_t n) { return ARCH_CODE(literals[n]); }
 

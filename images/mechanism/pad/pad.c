@@ -9,6 +9,7 @@
  * bytes at the entry, between two of those (ftrace waits for every task to have been elsewhere). */
 #include "pad.h"
 #include "compare.h"
+#include "redirect.h"
 #include "surroundings.h"
 #include "text.h"
 
@@ -36,7 +37,7 @@ static void head_of(uint32_t n, uint8_t *head)
         head[i] = pristine_of(n)[i] ^ changed[n][i];
 }
 
-static bool is_ours(uint32_t n)
+bool mechanism_is_intact(uint32_t n)
 {
     uint8_t head[PAD_HEAD];
     head_of(n, head);
@@ -77,57 +78,21 @@ static bool put_all(uint32_t n, const uint8_t *head, bool back)
     return true;
 }
 
-static bool busy;
-
-/* Lead function n to target, which has been checked. */
-static uint32_t redirect(uint32_t n, uintptr_t target)
+uint32_t mechanism_lead(uint32_t n, uintptr_t target)
 {
     uint8_t before[PAD_HEAD], head[PAD_HEAD];
-    bool back = target == default_of(n), done = true;
-    if (busy)
-        return PATCH_BUSY;
-    if (!is_ours(n))
-        return PATCH_FOREIGN;
-    if (!text_open(MECHANISM_TEXT))
-        return PATCH_READ_ONLY;
-    busy = true;
+    bool back = target == default_of(n), same = true;
     head_of(n, before);
     for (uint32_t i = 0; i < PAD_HEAD; i++)
         head[i] = back ? pristine_of(n)[i] : before[i];
     if (!back)
         pad_lead(n, head, arch_entry(target));
-    bool same = true;
     for (uint32_t i = 0; i < PAD_HEAD; i++)
         same = same && head[i] == before[i];
-    done = same ? put(n, PIECES - 1, head) : put_all(n, head, back); /* the same once more: a store tells if it may be */
-    if (!done)
-        put_all(n, before, !back);
-    busy = false;
-    text_close(MECHANISM_TEXT);
-    return done ? PATCH_OK : PATCH_READ_ONLY;
-}
-
-uint32_t mechanism_set(uint32_t n, uintptr_t target)
-{
-    uint32_t status = check_target(n, target);
-    return status == PATCH_OK ? redirect(n, target) : status;
-}
-
-uint32_t mechanism_set_at(uint32_t n, uintptr_t target, uint32_t offset)
-{
-    return offset ? PATCH_MISALIGNED : mechanism_set(n, target);
-}
-
-uint32_t mechanism_restore(uint32_t n) { return redirect(n, default_of(n)); }
-
-uint32_t mechanism_null(uint32_t n)
-{
-    return may_be_null(n) ? redirect(n, (uintptr_t)return_void) : PATCH_BAD_TARGET;
-}
-
-uint32_t mechanism_ret0(uint32_t n)
-{
-    return may_be_zero(n) ? redirect(n, (uintptr_t)return_zero) : PATCH_BAD_TARGET;
+    if (same ? put(n, PIECES - 1, head) : put_all(n, head, back)) /* the same once more: a store tells if it may be */
+        return PATCH_OK;
+    put_all(n, before, !back);
+    return PATCH_READ_ONLY;
 }
 
 uintptr_t mechanism_query(uint32_t n)

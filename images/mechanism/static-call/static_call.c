@@ -9,6 +9,7 @@
  * several CPUs still needs is what the architecture says of an instruction that is fetched while it is stored to. */
 #include "static_call.h"
 #include "compare.h"
+#include "redirect.h"
 #include "sites.h"
 #include "surroundings.h"
 #include "text.h"
@@ -74,50 +75,18 @@ static bool sites_follow(uint32_t n, uintptr_t to)
     return true;
 }
 
-static bool busy; /* a trampoline and its call sites change as one: nobody else may come between */
+bool mechanism_is_intact(uint32_t n) { return trampoline_holds(n) && is_trampoline(n) && sites_are_ours(n); }
 
-/* Lead function n to target, which has been checked. */
-static uint32_t transform(uint32_t n, uintptr_t target)
+/* A trampoline and its call sites change as one. */
+uint32_t mechanism_lead(uint32_t n, uintptr_t target)
 {
-    if (busy)
-        return PATCH_BUSY;
-    if (!trampoline_holds(n) || !is_trampoline(n) || !sites_are_ours(n))
-        return PATCH_FOREIGN;
-    if (!text_open(MECHANISM_TEXT))
-        return PATCH_READ_ONLY;
-    busy = true;
     uintptr_t before = trampoline_target(n);
-    bool done = trampoline_lead(n, arch_entry(target));
-    if (done && !sites_follow(n, target == default_of(n) ? 0 : arch_entry(target))) {
-        trampoline_lead(n, before);
-        done = false;
-    }
-    busy = false;
-    text_close(MECHANISM_TEXT);
-    return done ? PATCH_OK : PATCH_READ_ONLY;
-}
-
-uint32_t mechanism_set(uint32_t n, uintptr_t target)
-{
-    uint32_t status = check_target(n, target);
-    return status == PATCH_OK ? transform(n, target) : status;
-}
-
-uint32_t mechanism_set_at(uint32_t n, uintptr_t target, uint32_t offset)
-{
-    return offset ? PATCH_MISALIGNED : mechanism_set(n, target);
-}
-
-uint32_t mechanism_restore(uint32_t n) { return transform(n, default_of(n)); }
-
-uint32_t mechanism_null(uint32_t n)
-{
-    return may_be_null(n) ? transform(n, (uintptr_t)return_void) : PATCH_BAD_TARGET;
-}
-
-uint32_t mechanism_ret0(uint32_t n)
-{
-    return may_be_zero(n) ? transform(n, (uintptr_t)return_zero) : PATCH_BAD_TARGET;
+    if (!trampoline_lead(n, arch_entry(target)))
+        return PATCH_READ_ONLY;
+    if (sites_follow(n, target == default_of(n) ? 0 : arch_entry(target)))
+        return PATCH_OK;
+    trampoline_lead(n, before);
+    return PATCH_READ_ONLY;
 }
 
 uintptr_t mechanism_query(uint32_t n) { return trampoline_target(n); }
