@@ -117,8 +117,10 @@ class Cost(msgspec.Struct, frozen=True):
 
 
 def measured_ways(costs: Iterable[Cost]) -> list[str]:
-    """Names of the ways to call that any of ``costs`` has a number for."""
-    return list(dict.fromkeys(way for cost in costs for way, count in cost.instructions.items() if count is not None))
+    """Names of the ways to call that any of ``costs`` has a number for, in the order of :func:`ways`."""
+    costs = list(costs)
+    every = dict.fromkeys(way for cost in costs for way in cost.instructions)
+    return [way for way in every if any(cost.instructions.get(way) is not None for cost in costs)]
 
 
 def per_call(path: Iterable[int], built: Image, variant: Variant, way: Way) -> int:
