@@ -120,7 +120,7 @@ _CHOICE = 1000  # and the place of one of them: what the first call of a program
 
 MISBEHAVING = """
 extern uintptr_t farm_doorbell;
-extern uint32_t farm_program[];
+extern uint32_t farm_program[], text_locked;
 extern uint8_t sites_end[], module_end[];
 enum { CLOSE = 57, WRITE = 64, KILL = 129, GETPID = 172 };
 #define say(descriptor, text, size) arch_syscall(WRITE, descriptor, (uintptr_t)(text), size)
