@@ -19,6 +19,7 @@ from farm.errors import MissingToolError
 from farm.guest import arch_toml, bodies, build, disassemble, elf, mechanisms
 from farm.guest.image import Spec
 from farm.run.bench import Bench
+from farm.run.plan import Selection
 from farm.scenario import EVERYWHERE, FUNCTIONS, Kind, Shape, call, code, has_call_site, restore
 
 VARIANTS = arch_toml.load()
@@ -240,7 +241,7 @@ def test_what_cannot_assemble_bodies_is_said_in_their_place(monkeypatch):
         raise MissingToolError(f"{toolchain} for {variant.name}", "pip install it")
 
     monkeypatch.setattr(bodies, "of", missing)
-    rows = listing.rows("bodies")
+    rows = listing.rows("bodies", Selection())
     assert [row["name"] for row in rows] == [v.name for v in VARIANTS.values() if bodies.exist(v)]
     assert all("pip install it" in row["reason"] for row in rows)
 

@@ -109,7 +109,7 @@ MISDEEDS = {
         work.crc = work.counter = work.position = 0x5a;
         abi_bare = abi_frame = call_count = 0x5a;""",
     "doorbell word": "*(volatile uint32_t *)farm_doorbell = 0xffffffffu;",
-    "doorbell region": "*(volatile uint32_t *)farm_doorbell = 0x35;",
+    "doorbell region": "*(volatile uint32_t *)farm_doorbell = 0x45;",
     "doorbell permission": "*(volatile uint32_t *)farm_doorbell = 0xf;",
     "doorbell half": "*(volatile uint16_t *)farm_doorbell = 5;",
     "doorbell beside": "*(volatile uint32_t *)(farm_doorbell + 8) = 5;",
@@ -120,7 +120,7 @@ _CHOICE = 1000  # and the place of one of them: what the first call of a program
 
 MISBEHAVING = """
 extern uintptr_t farm_doorbell;
-extern uint32_t farm_program[];
+extern uint32_t farm_program[], text_locked;
 extern uint8_t sites_end[], module_end[];
 enum { CLOSE = 57, WRITE = 64, KILL = 129, GETPID = 172 };
 #define say(descriptor, text, size) arch_syscall(WRITE, descriptor, (uintptr_t)(text), size)
@@ -225,7 +225,7 @@ def test_a_live_guest_does_not_inherit_what_another_could_not_put_back(broken):
     ("misdeed", "store"),
     [
         ("doorbell word", "0xffffffff (4 bytes)"),
-        ("doorbell region", "0x35 (4 bytes)"),
+        ("doorbell region", "0x45 (4 bytes)"),
         ("doorbell permission", "0xf (4 bytes)"),
         ("doorbell half", "0x5 (2 bytes)"),
         ("doorbell beside", "0x5 (4 bytes)"),

@@ -548,7 +548,7 @@ def test_a_crash_names_the_signal_and_the_place(name, arm64, scenario, cell, req
     (result,) = run_batch(Batch(spec, name, (cell,), (scenario(null(6), call(6, 1)),)))
     assert result.verdict is Verdict.CRASH
     assert "(pc 0x" in result.reason
-    assert "SIGSEGV" in result.reason if name == "qemu-user" else "jump to unmapped memory at 0x0" in result.reason
+    assert "SIGSEGV" in result.reason if name == "qemu-user" else "jump to unmapped memory at 0x8" in result.reason
 
 
 def test_a_planted_bug_is_a_mismatch_with_its_first_event(arm64, scenario, cell):

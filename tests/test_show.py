@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from farm import suite
 from farm.cell import Cell, Planned, Verdict
 from farm.cli import app
-from farm.guest import arch_toml, build, image
+from farm.guest import arch_toml, build, image, mechanisms
 from farm.report import show as reports
 from farm.run import plan
 from farm.run.journal import Run
@@ -267,7 +267,7 @@ def test_a_wrong_name_says_which_part(folder, made, name, words):
 @pytest.mark.parametrize(
     ("part", "words"),
     [
-        ("mechanism", "unknown mechanism 'mine': valid are pointer, stub, relocated, pad, static-call"),
+        ("mechanism", f"unknown mechanism 'mine': valid are {', '.join(mechanisms.load())}"),
         ("toolchain", "unknown toolchain of arm64 'mine': valid are zig, gcc"),
         ("variant", "its architecture is not known here (--arch-path)"),
     ],

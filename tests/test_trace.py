@@ -161,7 +161,7 @@ def test_call_sites_are_redirected_in_sight():
 
 def test_the_encoders_word_is_the_one_that_is_stored():
     made = recorded(f"arm64/stub/zig/unicorn/{SCENARIO}")
-    makes = {f"{item.word:08x}": item.text for item in of_kind(made, Encoded)}
+    makes = {f"{item.word:08x}": item.text for item in of_kind(made, Encoded) if item.function == "arch_jump"}
     assert len(makes) == 3
     for _, store in code_stores(made):
         if store.symbol == "whatever_0+0x4":
@@ -200,7 +200,7 @@ def test_a_trace_goes_up_to_the_crash():
     assert made.result.verdict is Verdict.CRASH
     last = of_kind(made, Instruction)[-1]
     assert last.symbol.startswith("whatever_")
-    assert last.text == "b 0"
+    assert last.text == "b 8"  # an instruction into what would be a function at 4
 
 
 def test_a_cell_of_another_engine_is_traced_on_unicorn_and_says_so():
@@ -298,7 +298,7 @@ def test_a_step_of_an_engine_that_does_not_tell_steps_is_a_sentence():
 
 def test_a_loop_of_patches_is_folded():
     made = recorded("arm64/stub/zig/unicorn/patch_storm")
-    assert len(made.items) < 3000 < made.recording.count
+    assert 30 * len(made.items) < made.recording.count
     assert sum(_executed(made.items)) == made.recording.count
 
 
@@ -359,7 +359,7 @@ def test_the_listing_names_the_steps_and_marks_stores_into_code():
     assert "=> STORES INTO CODE, 4 bytes at 0x1030004 (whatever_0+0x4): " in said.output
     assert "was  b " in said.output
     assert "=> PROTECTION of " in said.output
-    assert "instructions in run, abi_call" in said.output
+    assert "instructions in run, call_at, abi_call" in said.output
     assert "PASS  arm64/stub/zig/unicorn/supersede_then_restore" in said.output
     assert "(stack)" not in said.output
 
@@ -393,11 +393,11 @@ def test_a_guest_that_died_is_not_said_to_have_events():
 
 
 def test_the_json_is_one_document():
-    said = invoke(f"arm64/stub/zig/unicorn/{SCENARIO}", "--json", "--limit", "300")
+    said = invoke(f"arm64/stub/zig/unicorn/{SCENARIO}", "--json", "--limit", "900")
     document = json.loads(said.output)
     assert document["result"]["verdict"] == "pass"
     assert document["more"]
-    assert len(document["items"]) == 300
+    assert len(document["items"]) == 900
     stores = [s for item in document["items"] for s in item.get("stores", ()) if s["into_code"]]
     assert stores[0]["symbol"] == "whatever_0+0x4"
     kinds = {item["what"] for item in document["items"]}
@@ -425,7 +425,7 @@ def test_styles_are_for_what_matters():
         ("arm64/stub/zig/unicron/BS-03", "unknown engine 'unicron': did you mean unicorn"),
         ("arm64/stub/zig/unicorn/supercede_then_restore", "unknown scenario .* did you mean supersede_then_restore"),
         ("arm64be/stub/gcc/unicorn/BS-03", "unknown toolchain of arm64be 'gcc': valid are zig"),
-        ("arm64/*/zig/unicorn/BS-03", "names 3 cells where one is wanted"),
+        ("arm64/*/zig/unicorn/BS-03", rf"names {len(mechanisms.load())} cells where one is wanted"),
         ("arm64/stub/zig/unicorn/BS\n<b>", r"unknown scenario 'BS\\n<b>'"),
     ],
 )
