@@ -137,12 +137,12 @@ def state(page):
 
 def test_the_first_screen_shows_the_outcome_and_a_square_leads_to_its_cells(opened, small, suite):
     page = opened(small)
-    assert page.locator("h1").inner_text() == f"2 of {len(suite.cells)} cells are not as expected"
+    assert page.locator("h1").inner_text() == f"2 of {len(suite.cells):,} cells are not as expected"
     assert page.locator("#grid .square.fail").count() == 2
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.locator("#grid .square.fail").first.click()
     assert state(page) == "#variant=arm64&mechanism=stub&engine=unicorn"
-    assert tally(page) == f"{sum(at(p.cell, variant='arm64') for p in suite.cells)} of {len(suite.cells)} cells"
+    assert tally(page) == f"{sum(at(p.cell, variant='arm64') for p in suite.cells):,} of {len(suite.cells):,} cells"
     assert "✗ mismatch" in rows(page).first.inner_text()
 
 
@@ -209,20 +209,20 @@ def test_filters_are_in_the_address_and_come_back_from_it(opened, small, suite):
     facet = page.locator('[data-facet="verdict"]')
     facet.locator("summary").click()
     facet.get_by_label("crash").check()
-    assert (state(page), tally(page)) == ("#verdict=crash", f"1 of {len(suite.cells)} cells")
+    assert (state(page), tally(page)) == ("#verdict=crash", f"1 of {len(suite.cells):,} cells")
     facet.get_by_label("mismatch").check()
-    assert (state(page), tally(page)) == ("#verdict=crash,mismatch", f"2 of {len(suite.cells)} cells")
+    assert (state(page), tally(page)) == ("#verdict=crash,mismatch", f"2 of {len(suite.cells):,} cells")
     page.locator('[data-facet="variant"] summary').click()
     page.locator('[data-facet="variant"]').get_by_label("arm64").check()
-    assert tally(page) == f"1 of {len(suite.cells)} cells"
+    assert tally(page) == f"1 of {len(suite.cells):,} cells"
     # A menu counts what the others leave.
     assert [text.split()[-1] for text in page.locator('[data-facet="variant"] label').all_inner_texts()] == ["1", "1"]
     page.reload()
-    assert (state(page), tally(page)) == ("#verdict=crash,mismatch&variant=arm64", f"1 of {len(suite.cells)} cells")
+    assert (state(page), tally(page)) == ("#verdict=crash,mismatch&variant=arm64", f"1 of {len(suite.cells):,} cells")
     page.go_back()
-    assert tally(page) == f"2 of {len(suite.cells)} cells"
+    assert tally(page) == f"2 of {len(suite.cells):,} cells"
     page.locator("#clear").click()
-    assert (state(page), tally(page)) == ("#view=cells", f"{len(suite.cells)} cells")
+    assert (state(page), tally(page)) == ("#view=cells", f"{len(suite.cells):,} cells")
 
 
 def at(cell, *, variant="ppc64", mechanism="stub", engine="unicorn"):
@@ -253,7 +253,7 @@ def test_links_lead_to_the_cells_that_they_name(opened, small, suite):
     for hash_, wanted in LINKS:
         page.goto(small.as_uri() + hash_)
         number = sum(wanted(p.cell, suite.scenarios[p.cell.scenario]) for p in suite.cells)
-        assert tally(page) == f"{number} of {len(suite.cells)} cells", hash_
+        assert tally(page) == f"{number:,} of {len(suite.cells):,} cells", hash_
         assert (number == 0) == page.get_by_text("No cell is like that").is_visible()
 
 
@@ -323,7 +323,7 @@ def test_the_command_can_be_copied(opened, small):
 def test_the_pages_of_other_cells_say_what_there_is(opened, small):
     page = opened(small, f"#cell={DIED}")
     expect(page.locator(".page .banner")).to_contain_text("illegal instruction")
-    assert page.title() == f"{DIED} - patchfarm: 2 of {page.evaluate('count')} cells are not as expected"
+    assert page.title() == f"{DIED} - patchfarm: 2 of {page.evaluate('count'):,} cells are not as expected"
     assert "Run twice. The first attempt: it hung" in page.locator(".page .notice").first.inner_text()
     assert page.locator(".trace thead").count() == 0  # nothing was seen
     page.goto(page.url.partition("#")[0] + f"#cell=ppc64/stub/zig/unicorn/{NAME}")

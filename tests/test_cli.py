@@ -19,6 +19,9 @@ from farm.cli import SPELLED
 from farm.report import history
 from farm.report.grid import LEGEND, MARKS
 
+#: For what is about the command line, not about the mechanisms: fewer guests make it quick.
+ONE_VARIANT = ("--arch", "arm64", "--mechanism", "pointer,stub,relocated", "--engine", "unicorn")
+
 
 def cell_id(line):
     cell = line["cell"]
@@ -29,7 +32,7 @@ def cell_id(line):
 def default_run(tmp_path_factory):
     """One run of everything, from a folder that is not the checkout."""
     folder = tmp_path_factory.mktemp("default")
-    done = farm("run", "--output", folder / "out", cwd=folder)
+    done = farm("run", "--output", folder / "out", cwd=folder, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "out", done
 
@@ -69,9 +72,9 @@ def test_the_grid_names_every_variant_and_what_the_marks_mean(default_run):
         assert word in text
 
 
-def test_a_second_run_differs_in_times_alone(default_run, tmp_path):
-    folder, _ = default_run
-    assert farm("run", "--output", tmp_path).returncode == 0
+def test_a_second_run_differs_in_times_alone(tmp_path):
+    for name in ("first", "second"):
+        assert farm("run", *ONE_VARIANT, "--output", tmp_path / name).returncode == 0
 
     def without_times(path):
         run, lines = lines_of(path)
@@ -79,7 +82,7 @@ def test_a_second_run_differs_in_times_alone(default_run, tmp_path):
         run.pop("phases")
         return run, [{key: value for key, value in line.items() if key not in ("seconds", "began")} for line in lines]
 
-    assert without_times(tmp_path) == without_times(folder)
+    assert without_times(tmp_path / "first") == without_times(tmp_path / "second")
 
 
 def test_reports_can_be_made_again_from_the_results(default_run, tmp_path):
@@ -93,20 +96,19 @@ def test_reports_can_be_made_again_from_the_results(default_run, tmp_path):
 def test_the_header_says_how_long_planning_building_and_running_took(default_run):
     phases = lines_of(default_run[0])[0]["phases"]
     assert list(phases) == ["plan", "build", "run"]
-    assert all(0 < seconds < 300 for seconds in phases.values())
+    assert all(0 < seconds < 900 for seconds in phases.values())
 
 
 def test_two_shards_together_are_the_whole(tmp_path):
-    select = ("--arch", "arm64", "--engine", "unicorn")
-    whole = farm("run", *select, "--output", tmp_path / "whole")
-    parts = [farm("run", *select, "--shard", f"{k}/2", "--output", tmp_path / str(k)) for k in (1, 2)]
+    whole = farm("run", *ONE_VARIANT, "--output", tmp_path / "whole")
+    parts = [farm("run", *ONE_VARIANT, "--shard", f"{k}/2", "--output", tmp_path / str(k)) for k in (1, 2)]
     assert [done.returncode for done in (whole, *parts)] == [0, 0, 0]
     cells = sorted(cell_id(line) for k in (1, 2) for line in lines_of(tmp_path / str(k))[1])
     assert cells == sorted(cell_id(line) for line in lines_of(tmp_path / "whole")[1])
 
 
 def test_a_saved_plan_runs_as_it_was_made(tmp_path):
-    made = farm("plan", "--arch", "arm64", "--scenario", "BS-0*", "--engine", "unicorn", "--json")
+    made = farm("plan", *ONE_VARIANT, "--scenario", "BS-0*", "--json")
     (tmp_path / "plan.json").write_text(made.stdout)
     done = farm("run", "--plan", tmp_path / "plan.json", "--output", tmp_path / "out")
     assert done.returncode == 0
@@ -114,7 +116,7 @@ def test_a_saved_plan_runs_as_it_was_made(tmp_path):
 
 
 def test_resume_runs_only_what_has_no_result(tmp_path):
-    select = ("--arch", "arm64", "--engine", "unicorn", "--output", tmp_path)
+    select = (*ONE_VARIANT, "--output", tmp_path)
     assert farm("run", *select).returncode == 0
     path = tmp_path / "results.jsonl"
     whole = path.read_text().splitlines(keepends=True)
@@ -512,7 +514,7 @@ def test_a_shuffled_saved_plan_gives_the_same_traces(tmp_path, default_run):
 
     from farm.run import plan
 
-    made = plan.make(plan.Selection(arch=["arm64"]))
+    made = plan.make(plan.Selection(arch=["arm64"], mechanism=["pointer", "stub", "relocated"]))
     cells = list(made.cells)
     random.Random(7).shuffle(cells)
     shuffled = plan.Plan(tuple(cells), made.scenarios, made.variants)

@@ -302,12 +302,14 @@ def test_shrinking_that_is_interrupted_has_come_to_something():
 
 @pytest.fixture(scope="module")
 def ground():
-    return hunt.survey(hunt.select(Selection(arch=("arm64",))), jobs=2)
+    return hunt.survey(hunt.select(Selection(arch=("arm64",), mechanism=("pointer", "stub", "relocated"))), jobs=2)
 
 
 @pytest.fixture(scope="module")
 def planted():
-    return hunt.survey(hunt.select(Selection(arch=("arm64", "ppc32"))), PLANTED, jobs=2)
+    return hunt.survey(
+        hunt.select(Selection(arch=("arm64", "ppc32"), mechanism=("pointer", "stub", "relocated"))), PLANTED, jobs=2
+    )
 
 
 def hunted(benches, *, programs=64, seed=1, jobs=2):

@@ -151,7 +151,7 @@ def test_an_option_for_one_thing_leaves_profiles_alone(project):
         ("--farm-arch=arm65", "ERROR: --farm-arch: unknown architecture 'arm65': did you mean arm64*"),
         (
             "--farm-mechanism=x",
-            "ERROR: --farm-mechanism: unknown mechanism 'x': valid are pointer, stub, relocated, pad, static-call; *",
+            "ERROR: --farm-mechanism: unknown mechanism 'x': valid are pointer, stub, relocated, *; *",
         ),
         ("--farm-arch=", "ERROR: --farm-arch: no architecture is named by '': *"),
         ("--farm-engine=gem5", "ERROR: --farm-engine: unknown engine 'gem5'*"),

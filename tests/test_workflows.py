@@ -358,6 +358,7 @@ class GitHub:
 MINE = {
     "arch-path": "arch",
     "mechanism-path": "mechanisms",
+    "mechanism": "pointer,stub,relocated,ours",
     "arch": "mine",
     "scenario-path": "mine.py",
     "scenario": "BS-0*,BS-90",
