@@ -528,7 +528,18 @@ def test_a_clean_end_is_status_0_and_leaves_no_file(tmp_path):
 
 
 def test_a_finding_is_status_1_and_a_scenario_to_paste(tmp_path, guest):
-    select = ("--arch", "arm64", "--seed", "1", "--control", PLANTED, "--output", tmp_path)
+    select = (
+        "--arch",
+        "arm64",
+        "--mechanism",
+        "pointer,stub",
+        "--seed",
+        "1",
+        "--control",
+        PLANTED,
+        "--output",
+        tmp_path,
+    )
     done = farm(*select)
     assert done.returncode == 1, done.stderr
     (file,) = tmp_path.glob("fuzz_1_*.py")
@@ -582,7 +593,18 @@ def test_programs_that_no_selected_guest_can_run_are_no_success():
 
 
 def test_ctrl_c_ends_it_soon_and_says_how_far_it_came(launch):
-    arguments = [*helpers.FARM, "fuzz", "--arch", "arm64", "--seconds", "120", "--seed", "5"]
+    arguments = [
+        *helpers.FARM,
+        "fuzz",
+        "--arch",
+        "arm64",
+        "--mechanism",
+        "pointer,stub,relocated",
+        "--seconds",
+        "120",
+        "--seed",
+        "5",
+    ]
     process = launch(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "seed 5, 3 guests\n"
     time.sleep(0.5)

@@ -13,7 +13,7 @@ import itertools
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
 from farm.cell import Hole, Verdict
@@ -225,11 +225,11 @@ class Hunt:
         self._benches = benches
         self._seed = seed
         self._jobs = jobs
-        self._able: dict[frozenset[str], tuple[Bench, ...]] = {}
+        self._able: dict[Hashable, tuple[Bench, ...]] = {}
 
     def able(self, scenario: Scenario) -> tuple[Bench, ...]:
         """The benches that have what ``scenario`` needs."""
-        needs = generate.needs_of(scenario.steps)
+        needs = generate.needs_of(scenario.steps), scenario.all_needs
         if needs not in self._able:
             self._able[needs] = tuple(bench for bench in self._benches if bench.can_run(scenario))
         return self._able[needs]
