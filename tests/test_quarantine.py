@@ -109,7 +109,8 @@ def test_cells_that_cannot_run_are_not_in_effect_and_the_entry_says_why(listing,
 def test_of_cells_that_cannot_run_those_that_an_install_would_run_decide(listing, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     known = listing({**GOOD, "cells": "arm64/*/zig/qemu-user/flags_intact"})
-    cells = make(Selection(arch=["arm64"], engine=["qemu-user"], scenario=["flags_intact"])).cells
+    three = ["pointer", "stub", "relocated"]
+    cells = make(Selection(arch=["arm64"], mechanism=three, engine=["qemu-user"], scenario=["flags_intact"])).cells
     assert [planned.verdict for planned in cells] == [Verdict.NOT_APPLICABLE, Verdict.NOT_RUN, Verdict.NOT_RUN]
     assert known.entries[0].idle.verdict is Verdict.NOT_RUN
 
