@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from farm.report.table import Table
     from farm.run.journal import Run
     from farm.run.plan import Plan
+    from farm.scenario import Defect
 
 _ORDER = list(Verdict)
 
@@ -114,11 +116,15 @@ def comparable(results: Iterable[Result]) -> dict[tuple[str, str | None], list[R
 def uncontrolled(results: Iterable[Result], plan: Plan) -> list[str]:
     """A line for each scenario that ran with no negative control: none has ever shown that it can fail."""
     ran = {(r.cell.scenario, r.cell.mechanism) for r in results if r.verdict not in SKIPPED}
-    variants, known = plan.variants.values(), plan.mechanisms
+
+    @functools.cache  # many scenarios are about the same
+    def is_controlled(defects: frozenset[Defect], mechanism: str) -> bool:
+        return has_control(defects, plan.variants.values(), plan.mechanisms[mechanism])
+
     return [
         f"{name} has no negative control under {mechanism}: nothing shows that it can fail"
         for name, mechanism in sorted(ran)
         if name in plan.scenarios
-        and mechanism in known
-        and not has_control(plan.scenarios[name].detects, variants, known[mechanism])
+        and mechanism in plan.mechanisms
+        and not is_controlled(plan.scenarios[name].detects, mechanism)
     ]
