@@ -6,6 +6,7 @@ valid.
 
 from __future__ import annotations
 
+import functools
 import tomllib
 import typing
 from collections.abc import Callable, Mapping
@@ -39,6 +40,12 @@ def document_in(path: Path, expected: str) -> dict[str, Any]:
         raise BackendError(f"{path}: not valid TOML: {error}") from None
 
 
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    """Types of the fields of ``cls``; evaluated once, for that takes longer than all the rest."""
+    return typing.get_type_hints(cls)
+
+
 def convert(
     table: dict[str, Any],
     cls: type[_Record],
@@ -51,7 +58,7 @@ def convert(
     Raises what ``error`` makes.
     """
     derived, prefix = derived or {}, f"{key}." if key else ""
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     expected = {f.name: f for f in fields(cls) if f.name not in derived}  # type: ignore[arg-type]
     for name in table:
         if name not in expected:
