@@ -58,7 +58,7 @@ def convert(
     Raises what ``error`` makes.
     """
     derived, prefix = derived or {}, f"{key}." if key else ""
-    hints = _hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]  # a class can be hashed
     expected = {f.name: f for f in fields(cls) if f.name not in derived}  # type: ignore[arg-type]
     for name in table:
         if name not in expected:
