@@ -465,9 +465,11 @@ def test_a_command_that_fails_leaves_no_child_behind(work, tmp_path, monkeypatch
     assert closed == list(engines())
 
 
-def test_lists_are_a_line_a_thing_with_its_name_first():
-    names = [row["name"] for row in json.loads(farm("list", "mechanisms", "--json").stdout)]
-    assert [line.split()[0] for line in farm("list", "mechanisms").stdout.splitlines()] == names
+@pytest.mark.parametrize("what", ["mechanisms", "variants"])
+def test_each_thing_of_a_list_begins_with_its_name_and_no_other_line_is_at_the_margin(what):
+    names = [row["name"] for row in json.loads(farm("list", what, "--json").stdout)]
+    lines = farm("list", what).stdout.splitlines()
+    assert [line.split()[0] for line in lines if not line.startswith(" ")] == names
 
 
 def test_the_controls_of_scenarios_are_listed_and_of_nothing_else():
