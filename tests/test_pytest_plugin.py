@@ -209,7 +209,8 @@ def test_a_missing_engine_is_a_failure_in_ci(project, without_qemu, monkeypatch)
 @pytest.mark.parametrize("ci", ["true", ""])
 def test_what_nothing_could_run_is_a_skip_everywhere(project, monkeypatch, ci):
     monkeypatch.setenv("CI", ci)
-    result = project('@pytest.mark.patchable(arch="ppc64le", engine="unicorn:no-clmul")\ndef test_a(patchable): pass')
+    marker = '@pytest.mark.patchable(arch="ppc64le", mechanism="pointer,stub,relocated", engine="unicorn:no-clmul")'
+    result = project(f"{marker}\ndef test_a(patchable): pass")
     result.assert_outcomes(skipped=3)
 
 
