@@ -26,9 +26,7 @@ from farm.run.verdict import Result, skipped
 
 
 def test_cost_is_written_as_it_is_printed_where_it_is_asked_for(tmp_path):
-    done = farm(
-        "cost", "--arch", "arm64", "--engine", "unicorn", "--json", "--output", tmp_path / "out"
-    )
+    done = farm("cost", "--arch", "arm64", "--engine", "unicorn", "--json", "--output", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["cost.json"]
     assert json.loads((tmp_path / "out" / "cost.json").read_text()) == json.loads(done.stdout)
