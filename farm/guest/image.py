@@ -27,6 +27,14 @@ from farm.scenario import wire
 #: The files of an image in its folder.
 DESCRIPTION, ELF = "image.json", "guest.elf"
 
+#: Symbols around each region that is opened for a patch, as C has it (``text_region``), in the order of its numbers.
+REGIONS = {
+    "TEXT_STUBS": ("stub_start", "stub_end"),
+    "TEXT_MODULE": ("module_start", "module_end"),
+    "TEXT_ALL": ("module_start", "stub_end"),
+    "TEXT_LITERALS": ("literal_start", "literal_end"),
+}
+
 
 class Image(msgspec.Struct, frozen=True):
     """A built guest."""
@@ -48,6 +56,7 @@ class Image(msgspec.Struct, frozen=True):
     functions: dict[str, int]  #: every function of the guest, for naming addresses
     function_bias: int  #: as in :class:`~farm.guest.variant.Variant`
     region: Literal["pointer", "stub", "literal"]  #: whose bytes a patch changes
+    alias: str | None = None  #: the region (:data:`REGIONS`) that is stored to through a second mapping
     sites: tuple[CallSite, ...] = ()  #: that a patch redirects, in the order of their words in a trace
 
     def read(self) -> bytes:
@@ -61,6 +70,12 @@ class Image(msgspec.Struct, frozen=True):
     def patched(self) -> tuple[int, int]:
         """Start and size in bytes of what patching changes: stubs, literals, or pointers."""
         return link.patched(self.symbols, self.region)
+
+    @property
+    def mapped_twice(self) -> range:
+        """Addresses of :attr:`alias`; of the second mapping, they begin at ``alias_start``.  Empty if there is none."""
+        start, end = REGIONS[self.alias] if self.alias else ("alias_start", "alias_start")
+        return range(self.symbols[start], self.symbols[end])
 
     @property
     def stubs(self) -> Stubs:
@@ -153,4 +168,5 @@ def describe(path: Path, spec: Spec, identity: str, sites: tuple[CallSite, ...] 
         sites=sites,
         function_bias=spec.variant.function_bias,
         region=spec.made_by.patches,
+        alias=spec.made_by.region if spec.made_by.alias else None,
     )

@@ -34,6 +34,7 @@ SHARED, SHARED_IF_TEXT, SHARED_IF_SITES = ("layer.c", "target.c"), ("text.c",), 
 
 _FIRST = ("pointer", "stub", "relocated")  # of the farm's own, which come by name
 _OPTIONAL = "?"
+_TWICE = "ARCH_SYS_MEMFD_CREATE"  # in arch.h: memory that can be mapped twice
 _LIBC = "libc.c"  # among the sources of a mechanism that wants a C library's headers
 _VARIABLE = re.compile(r"\$\{(\w*)\}")
 _Part = TypeVar("_Part", "Mechanism", "On")
@@ -78,7 +79,7 @@ class Mechanism:
     bytes: int | None = None  #: of a function in the region that a patch changes; None: ``ARCH_STUB_BYTES``
     patches: Literal["stub", "pointer", "literal"] = "stub"  #: region whose bytes a patch changes; not ``stub``: data
     writes: Literal["stubs", "all", "literals", "data"] | None = None  #: what a patch opens; None: by ``patches``
-    alias: bool = False  #: stores go through a second mapping
+    alias: bool = False  #: stores go through a second mapping of what is opened for a patch, which the platform makes
     redirects: bool = False  #: a patch redirects call sites besides, those that kept relocations lead to
     far: bool = True  #: a branch's reach is no limit to it; else the far text is linked within reach
     promises: frozenset[Promise] = frozenset()
@@ -187,8 +188,7 @@ class Mechanism:
         defines = {"MECHANISM_IDENTITY": f"{self.identity:#06x}"}
         defines |= {f"PROMISES_{_macro(promise)}": "1" for promise in sorted(self.promises)}
         defines |= {f"FUNCTIONS_{_macro(self.functions)}": "1", f"PATCHES_{_macro(self.patches)}": "1"}
-        defines |= {"MECHANISM_TEXT": self.region} if self.region else {}
-        return defines | ({"MECHANISM_ALIAS": "1"} if self.alias else {})
+        return defines | ({"MECHANISM_TEXT": self.region} if self.region else {})
 
     def missing(self, variant: Variant) -> str | None:
         """None if the mechanism exists on ``variant``, else the reason why not."""
@@ -197,6 +197,8 @@ class Mechanism:
         required = [name for name in self.architecture if not name.endswith(_OPTIONAL)]
         absent = [name for name in required if not self._supplied(name, variant).is_file()]
         absent += [name for name in self.at(variant).sources if _is_elsewhere(name) and not Path(name).is_file()]
+        if self.alias and _TWICE not in variant.source("arch.h").read_text(encoding="utf-8"):
+            return f"{variant.architecture} has no {self.name}: no {_TWICE} in arch.h, and memory is to be mapped twice"
         return f"{variant.architecture} has no {self.name}: no {' or '.join(absent)}" if absent else None
 
     def _supplied(self, name: str, variant: Variant) -> Path:
@@ -254,6 +256,8 @@ def read(folder: Path) -> Mechanism:
     made = convert(document, Mechanism, wrong, derived=derived)
     if made.bytes is not None and made.bytes < 1:
         raise wrong("bytes", f"{made.bytes} found; expected a number of bytes greater than 0")
+    if made.alias and not made.region:
+        raise wrong("alias", "true found, but a patch writes data; expected only with writes = stubs, all or literals")
     for need in sorted(made.lacks):
         if need not in NEEDS:
             raise wrong(f"lacks.{need}", f"unknown key; valid are {', '.join(NEEDS)}")

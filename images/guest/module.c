@@ -37,7 +37,7 @@ static void fill(bool load)
     if (!text_open(TEXT_MODULE))
         return;
     for (volatile uint32_t *word = (volatile uint32_t *)module_start; word < (volatile uint32_t *)module_end; word++)
-        *word = load ? *from++ : OTHERS;
+        *(volatile uint32_t *)farm_text_alias((uintptr_t)word) = load ? *from++ : OTHERS;
     text_close(TEXT_MODULE);
 }
 
