@@ -188,6 +188,12 @@ PLANTED = [
         lambda g: moved(g, literal_start=4, literal_end=4),
         r"literal_start at .* beginning of a page",
     ),
+    (
+        "arm64",
+        "literal",
+        lambda g: another_segment(g, g.address("alias_start") + 128),
+        r"the second mapping of 144 bytes at 0x11d0000 is also the segment at 0x11d0080 \(images/platform/link\.ld",
+    ),
     ("arm64", "literal", lambda g: segment(g, 2, flags=5), r"section \.literal at 0x\w+ holds code, and nobody"),
     ("arm64", "literal", lambda g: segment(g, 2, flags=6), r"literal_start at 0x\w+ is in a writable segment"),
     ("arm64", "relocated", lambda g: site(g, 9, function=64), r"call site of whatever_\d+ at 0x\w+: there is no such"),

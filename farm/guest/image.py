@@ -19,21 +19,13 @@ from farm.errors import UNREADABLE, ImageError
 from farm.guest import link, mechanisms
 from farm.guest.call_sites import CallSite
 from farm.guest.elf import Segment, bytes_at, inspect
-from farm.guest.layout import Stubs
+from farm.guest.layout import REGIONS, Stubs
 from farm.guest.mechanisms import Mechanism
 from farm.guest.variant import Variant
 from farm.scenario import wire
 
 #: The files of an image in its folder.
 DESCRIPTION, ELF = "image.json", "guest.elf"
-
-#: Symbols around each region that is opened for a patch, as C has it (``text_region``), in the order of its numbers.
-REGIONS = {
-    "TEXT_STUBS": ("stub_start", "stub_end"),
-    "TEXT_MODULE": ("module_start", "module_end"),
-    "TEXT_ALL": ("module_start", "stub_end"),
-    "TEXT_LITERALS": ("literal_start", "literal_end"),
-}
 
 
 class Image(msgspec.Struct, frozen=True):

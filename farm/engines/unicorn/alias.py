@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, NamedTuple
 
-from farm.guest.image import REGIONS
+from farm.guest.layout import REGIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

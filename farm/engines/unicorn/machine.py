@@ -37,7 +37,7 @@ from farm.engines.unicorn.alias import SECOND, Alias
 from farm.engines.unicorn.memory import PAGE, Memory, Place, differences
 from farm.engines.unicorn.quirks import QUIRKS
 from farm.engines.unicorn.recorder import Recorder, with_skipped
-from farm.guest.image import REGIONS
+from farm.guest.layout import REGIONS
 from farm.guest.variant import REGISTER_MODULES, UnicornSettings
 from farm.scenario.layout import DOORBELL_REGION, EVENT_WORDS, FEATURES, HEADER_WORDS, TEXT_FAULTS
 
