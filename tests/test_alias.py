@@ -144,7 +144,6 @@ def test_what_is_recorded_of_it_is_told_by_where_it_executes(machine, program):
         (first.start, 8 | 3),  # readable and writable, in the second mapping
         (first.start, 8),
     ]
-    into = [(address, before, after) for _, address, before, after in steps.stores if address in first]
-    assert into
-    assert all(guest.image.bytes_at(address, len(before)) == before for address, before, _ in into[:1])
+    address, before = next((address, before) for _, address, before, _ in steps.stores if address in first)
+    assert guest.image.bytes_at(address, len(before)) == before
     assert not [address for _, address, _, _ in steps.stores if second <= address < second + len(first)]
