@@ -41,7 +41,7 @@ def test_template_that_was_changed_is_compiled_anew(fill):
     assert fill("{{ x }} more") == ("1 more", True)
 
 
-@pytest.mark.parametrize("spoil", [lambda old: b"", lambda old: old[:-1], lambda old: old[:-1] + bytes([old[-1] ^ 1])])
+@pytest.mark.parametrize("spoil", [lambda _: b"", lambda old: old[:-1], lambda old: old[:-1] + bytes([old[-1] ^ 1])])
 def test_kept_code_that_is_broken_is_not_run(fill, tmp_path, spoil):
     fill()
     (kept,) = (tmp_path / "cache" / "templates").iterdir()
