@@ -141,6 +141,9 @@ static void rewrite(enum text_region region, uint8_t *start, const uint8_t *end,
         text_close(region);
 }
 
+/* Asked once: a reset runs none of the mechanism's code but its own mechanism_reset. */
+static bool patches_stubs;
+
 /* Everything becomes what it was at the start, as far as a guest that is not broken can have changed it. */
 static void reset(uint32_t features)
 {
@@ -152,7 +155,7 @@ static void reset(uint32_t features)
         text_close(TEXT_LITERALS);
     }
     rewrite(TEXT_MODULE, module_start, module_end, farm_module);
-    if (patched_bytes(0).start < (uintptr_t)literal_start) {
+    if (patches_stubs) {
         rewrite(TEXT_STUBS, stub_start, patched_end, farm_pristine);
         rewrite(TEXT_STUBS, patched_end, stub_end, NULL);
     } else {
@@ -209,6 +212,7 @@ void linux_main(const uintptr_t *stack)
 {
     uint32_t length, head[2], features = FEATURE_FLOAT; /* the kernel lets every process have what it was compiled for */
     bool dirty = false; /* the last program was not undone */
+    patches_stubs = patched_bytes(0).start < (uintptr_t)literal_start;
     copy(state_copy, state_start, (size_t)(state_end - state_start));
 #ifdef ARCH_CRC_T10DIF
     features |= arch_features(auxiliary_vector(stack));
