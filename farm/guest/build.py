@@ -63,7 +63,8 @@ _ATTEMPTS = 3  # to build from sources that hold still
 
 
 def sources(spec: Spec, files: Files | None = None) -> list[Path]:
-    """The C and asm files of the guest."""
+    """The C and asm files of the guest.  Raises as :meth:`~farm.guest.mechanisms.Mechanism.check_ready`."""
+    spec.made_by.check_ready()
     own = [spec.source] if spec.source else []
     if spec.baselines:
         cost = paths.data("images") / "cost"
