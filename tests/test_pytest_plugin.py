@@ -69,9 +69,7 @@ def test_without_a_marker_everything_is_booted(project):
         ),
         (
             'mechanism="stab"',
-            [
-                ["*unknown mechanism 'stab': *valid are pointer, stub, relocated, *; mechanism-path adds*"],
-            ],
+            ["*unknown mechanism 'stab': *valid are pointer, stub, relocated, *; mechanism-path adds*"],
         ),
         ('engine="unicron"', ["*unknown engine 'unicron': *valid are unicorn, qemu-user, *:no-clmul*"]),
         (

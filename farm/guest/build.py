@@ -102,8 +102,6 @@ def _compile_flags(spec: Spec, source: Path, generated: Path) -> list[str]:
     if place := TOOLCHAINS[spec.toolchain].place():
         flags.append(f"-ffile-prefix-map={place}={spec.toolchain}")
     flags += [f"-I{generated}", f"-I{spec.variant.folder}", f"-I{data / 'guest'}", f"-I{mechanisms.common()}", *own]
-    if spec.made_by.bytes:
-        flags.append(f"-DMECHANISM_BYTES={spec.made_by.bytes}")
     if spec.foreign and own:
         flags.append(f"-ffile-prefix-map={spec.foreign.folder}={FOREIGN}")
     if spec.source:

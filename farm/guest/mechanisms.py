@@ -35,6 +35,7 @@ SHARED, SHARED_IF_TEXT, SHARED_IF_SITES = ("layer.c", "target.c"), ("text.c",), 
 _FIRST = ("pointer", "stub", "relocated")  # of the farm's own, which come by name
 _OPTIONAL = "?"
 _LIBC = "libc.c"  # among the sources of a mechanism that wants a C library's headers
+_WORD = re.compile(r"\w+")
 _VARIABLE = re.compile(r"\$\{(\w*)\}")
 _EXPANDED = ("sources", "include", "flags")  # keys in which variables stand
 _Part = TypeVar("_Part", "Mechanism", "On")
@@ -170,15 +171,18 @@ class Mechanism:
         return [*sources, *(path for path in supplied if path.is_file())]
 
     def flags_for(self, source: Path, variant: Variant) -> list[str]:
-        """Flags that ``source`` is compiled with, besides those of every guest: none unless it is of the mechanism."""
-        made = self.at(variant)
-        if not made.compiles(source):
-            return []
-        flags = [f"-D{name}={value}" for name, value in made.defines().items()]
-        if variant.store_within:
-            flags.append(f"-DSTORE_WITHIN={variant.store_within}u")
-        if source.is_relative_to(common()):
-            return flags
+        """Flags that ``source`` is compiled with, besides those of every guest.
+
+        What is not the mechanism's own is told only what it asks, so that one object serves several mechanisms.
+        """
+        made, shared = self.at(variant), source.is_relative_to(common())
+        told = made.defines() | ({"STORE_WITHIN": f"{variant.store_within}u"} if variant.store_within else {})
+        if shared or not made.compiles(source):
+            asked = _words(source, *(common().glob("*.h") if shared else ()))
+            if "ARCH_STUB_BYTES" in asked:  # which are MECHANISM_BYTES, if there are such (guest.h)
+                asked.add("MECHANISM_BYTES")
+            return [f"-D{name}={value}" for name, value in told.items() if name in asked]
+        flags = [f"-D{name}={value}" for name, value in told.items()]
         folders = [self.folder / variant.architecture, self.folder, *(self.folder / name for name in made.include)]
         folders += [common() / "include"] if _LIBC in made.sources else []
         flags += [f"-I{folder}" for folder in folders if folder.is_dir()]
@@ -190,6 +194,7 @@ class Mechanism:
         defines |= {f"PROMISES_{_macro(promise)}": "1" for promise in sorted(self.promises)}
         defines |= {f"FUNCTIONS_{_macro(self.functions)}": "1", f"PATCHES_{_macro(self.patches)}": "1"}
         defines |= {"MECHANISM_TEXT": self.region} if self.region else {}
+        defines |= {"MECHANISM_BYTES": str(self.bytes)} if self.bytes else {}
         return defines | ({"MECHANISM_ALIAS": "1"} if self.alias else {})
 
     def missing(self, variant: Variant) -> str | None:
@@ -215,6 +220,10 @@ class Mechanism:
         """``source`` is the mechanism's own, or in ``common``."""
         own = (self.folder, common())
         return any(source.is_relative_to(folder) for folder in own) or source in map(self.source, self.sources)
+
+
+def _words(*files: Path) -> set[str]:
+    return {word for path in files for word in _WORD.findall(path.read_text(encoding="utf-8", errors="replace"))}
 
 
 def common() -> Path:
