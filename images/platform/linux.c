@@ -128,6 +128,9 @@ void text_close(enum text_region region)
         text_protect(region, READ | EXECUTE);
 }
 
+/* In its second mapping, of a mechanism that has one (MECHANISM_ALIAS). */
+void text_put(uintptr_t at, uint32_t word) { *(volatile uint32_t *)farm_text_alias(at) = word; }
+
 static void copy(uint8_t *to, const uint8_t *from, size_t size)
 {
     for (size_t i = 0; i < size / sizeof(uintptr_t); i++)
@@ -148,7 +151,7 @@ static void rewrite(enum text_region region, uint8_t *start, const uint8_t *end,
             continue;
         if (!open)
             open = text_open(region);
-        *(volatile uint32_t *)farm_text_alias((uintptr_t)word) = was;
+        text_put((uintptr_t)word, was);
         if (arch_sync_code)
             arch_sync_code((uintptr_t)word);
     }
@@ -156,12 +159,20 @@ static void rewrite(enum text_region region, uint8_t *start, const uint8_t *end,
         text_close(region);
 }
 
-/* Everything becomes what it was at the start, as far as a guest that is not broken can have changed it. */
-static void reset(uint32_t features, long twice)
+/* What a process finds out as it starts.  No static: the host digests those. */
+struct process {
+    uint32_t features;
+    bool patches_stubs;
+    long alias; /* as alias_make answered */
+};
+
+/* Everything becomes what it was at the start, as far as a guest that is not broken can have changed it.  Whether stubs
+ * are what is patched is told, for a reset runs none of the mechanism's code but its own mechanism_reset. */
+static void reset(const struct process process)
 {
     farm_doorbell = 0;
-    farm_features = features;
-    alias_keep(twice);
+    farm_features = process.features;
+    alias_keep(process.alias);
     text_locked = 0;
     if (text_faults()) {
         text_protect(TEXT_ALL, READ | EXECUTE);
@@ -169,7 +180,7 @@ static void reset(uint32_t features, long twice)
         alias_reset();
     }
     rewrite(TEXT_MODULE, module_start, module_end, farm_module);
-    if (patched_bytes(0).start < (uintptr_t)literal_start) {
+    if (process.patches_stubs) {
         rewrite(TEXT_STUBS, stub_start, patched_end, farm_pristine);
         rewrite(TEXT_STUBS, patched_end, stub_end, NULL);
     } else {
@@ -234,8 +245,12 @@ void linux_main(const uintptr_t *stack)
 #endif
     farm_features = features;
     guard_text();
-    const long twice = alias_make();
-    if (twice < 0) {
+    const struct process process = {
+        .features = features,
+        .patches_stubs = patched_bytes(0).start < (uintptr_t)literal_start,
+        .alias = alias_make(),
+    };
+    if (process.alias < 0) {
         static const char why[] = "memory cannot be mapped twice: no memfd_create, or no mmap of it";
         arch_syscall(ARCH_SYS_WRITE, 2, (uintptr_t)why, sizeof why - 1);
         arch_syscall(ARCH_SYS_EXIT_GROUP, 5, 0, 0);
@@ -246,11 +261,11 @@ void linux_main(const uintptr_t *stack)
         if (length > sizeof farm_program || !transfer(ARCH_SYS_READ, 0, (uint8_t *)farm_program, length))
             arch_syscall(ARCH_SYS_EXIT_GROUP, 3, 0, 0);
         if (dirty && !keep)
-            reset(features, twice);
+            reset(process);
         farm_run();
         dirty = keep;
         if (!keep) {
-            reset(features, twice);
+            reset(process);
             farm_trace.text_digest = digest_of_all();
         }
         size_t size = 4 * HEADER_WORDS + 4 * EVENT_WORDS * farm_trace.events + farm_trace.code_bytes;

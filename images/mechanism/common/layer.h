@@ -50,6 +50,9 @@ OPTIONAL uint32_t patched_text_after(uint32_t n, uint32_t status);
 enum { READ = 1, WRITE = 2, EXECUTE = 4 };
 bool text_protect(enum text_region region, uintptr_t protection);
 
+/* The platform: a word of text that is open becomes `word`. */
+void text_put(uintptr_t at, uint32_t word);
+
 /* The platform: what is wrong with the protection of text while nobody has it open, as TEXT_ bits of wire.h.  It asks
  * whoever keeps the memory, not what was asked for last. */
 uint32_t text_faults(void);
