@@ -172,9 +172,12 @@ def test_what_several_mechanisms_share_is_told_only_what_it_asks_so_that_one_obj
     def told(source, *by):
         return {tuple(known[mechanism].flags_for(source, arm64)) for mechanism in by}
 
-    assert told(common / "text.c", "stub", "inline-cache") == {("-DPATCHES_STUB=1", "-DMECHANISM_TEXT=TEXT_STUBS")}
+    text = ("-DPATCHES_STUB=1", "-DMECHANISM_TEXT=TEXT_STUBS")
+    assert told(common / "text.c", "stub", "inline-cache") == {text, (*text, "-DMECHANISM_ALIAS=TEXT_STUBS")}
     assert len(told(common / "text.c", "stub", "literal")) == 2
     assert told(common / "target.c", "stub", "relocated") == {("-DPATCHES_STUB=1",)}
+    platform = paths.data("images") / "platform"
+    assert told(platform / "linux.c", "stub", "literal") == {(), ("-DMECHANISM_ALIAS=TEXT_LITERALS",)}
     guest = paths.data("images") / "guest"
     assert told(guest / "interp.c", "stub", "detour", "pad") == {
         (),
