@@ -15,12 +15,13 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from farm.cli import app
-from farm.engines import engines
+from farm.engines import Reply, engines
 from farm.guest import arch_toml
 from farm.guest.controls import CONTROLS
 from farm.prove import calibrate
 from farm.report import calibration
 from farm.run import plan
+from farm.run.batch import run_batch
 
 WHOLE = ("arm64", "x86_64")
 FEW = ("no-patch", "off-by-one", "falls-short", "clobber-saved")
@@ -98,6 +99,16 @@ def test_a_control_that_a_variant_cannot_have_says_why():
         for opcode_beside_the_word in ("x86_64", "s390x", "m68k"):
             assert "opcode lies beside the word" in CONTROLS[name].impossible(known[opcode_beside_the_word])
     assert CONTROLS["lost-condition"].impossible(known["ppc64"]) == "sites.c has nothing to plant it in"
+
+
+def test_an_emulator_that_dies_once_is_asked_again(monkeypatch, fake_engine):
+    made = plan.make(plan.Selection(["arm64"], ["stub"], ["unicorn"], ("zig",), ["BS-03"]))
+    ((_, batch),) = calibrate.work(made, ["no-patch"])
+    engine = fake_engine([Reply(failure="engine-error", detail="it died")], [Reply(failure="crash", detail="bad")])
+    monkeypatch.setattr("farm.engines.engines", lambda: {"unicorn": engine})
+    (result,) = run_batch(batch)
+    assert result.verdict in calibrate.NOTICED
+    assert engine.asked == [(1, False), (1, True)]
 
 
 def test_a_control_that_a_variant_cannot_have_is_listed_and_not_counted():
