@@ -350,7 +350,7 @@ def test_who_runs_too_long_is_stopped_before_anything_else_runs():
     machine, served = Endless(), server.Server()
     current = SimpleNamespace(machine=machine, timeout=0.0, digest=b"")
     served.current = current
-    status, _ = served._guarded(current, machine, lambda: (0, machine.run(b"")))
+    status, _ = served._guarded(current, machine, messages.TRACE, machine.run, b"")
     answered.set()
     assert status == messages.TIMEOUT
     assert machine.is_late is False
