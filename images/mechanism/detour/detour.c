@@ -32,6 +32,7 @@ static uintptr_t annex_of(uint32_t n) { return (uintptr_t)detour_annexes + (size
 static uintptr_t default_of(uint32_t n) { return target_addresses[n][TARGET_DEFAULT]; }
 
 #ifdef ARCH_STUB_SLOT
+_Static_assert(ANNEX_BYTES % 16 == 0 && ANNEX_SLOT % sizeof(uintptr_t) == 0, "a slot is stored and loaded as one");
 static volatile uintptr_t *slot_of(uint32_t n) { return (volatile uintptr_t *)(annex_of(n) + ANNEX_SLOT); }
 #endif
 
