@@ -47,7 +47,7 @@ WRONG = {
     "on = 1": "on: 1 found; expected tables, each a table of sources, include, flags, far, lacks, patched",
     "on = {arm64 = 1}": "on.arm64: 1 found; expected a table of sources, include, flags, far, lacks, patched",
     "on = {arm64 = {source = []}}": "on.arm64.source: unknown key; "
-    "valid are sources, include, flags, far, lacks, patched",
+    "valid are what, sources, include, flags, far, lacks, patched",
     'on = {arm64 = {sources = ["x.c"]}}': "on.arm64.sources: 'x.c' is neither in FOLDER nor in COMMON",
     'on = {arm64 = {include = ["x"]}}': "on.arm64.include: 'x' is no folder in FOLDER",
     'on = {arm64 = {flags = ["${X}"]}}': "on.arm64.flags: ${X} is none of [environment]: none",

@@ -68,6 +68,7 @@ def _paragraph(mechanism: dict[str, Any]) -> list[str]:
     return [
         mechanism["what"],
         f"on {counted(len(variants), 'variant')}: {', '.join(variants)}",
+        *(f"on {pattern}: {what}" for pattern, what in mechanism["on"].items()),
         *(f"not on {', '.join(names)}: {reason}" for reason, names in mechanism["absent"].items()),
         f"promises {', '.join(promises) or 'nothing'}",
         *([f"does not promise {', '.join(lacks)}"] if lacks else ()),
@@ -121,6 +122,7 @@ def _mechanisms(arch_path: tuple[Path, ...], made_by: _Mechanisms) -> list[dict[
             "what": mechanism.what,
             "promises": sorted(map(str, mechanism.promises)),
             "variants": [v.name for v in variants if not mechanism.missing(v)],
+            "on": {pattern: part.what for pattern, part in mechanism.on.items() if part.what},
             "absent": _absent(mechanism, variants),
             "folder": str(mechanism.folder),
         }

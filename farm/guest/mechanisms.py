@@ -52,6 +52,7 @@ class Patched:
 class On:
     """``[on.PATTERN]``: what differs on the variants that the pattern fits, as :attr:`Mechanism.variants` has them."""
 
+    what: str = ""  #: one line, if it is not quite the same there
     sources: tuple[str, ...] = ()  #: further ones
     include: tuple[str, ...] = ()  #: further ones
     flags: tuple[str, ...] = ()  #: further ones
