@@ -44,8 +44,8 @@ WRONG = {
     'lacks = {original = ""}': "lacks.original: '' found; expected a string that is not empty",
     "patched = {}": "patched.instruction: missing; expected a string",
     'lacks = {far = "no"}': "lacks.far: also in what the other keys say; expected in one of the two",
-    "on = 1": "on: 1 found; expected tables, each a table of sources, include, flags, far, lacks, patched",
-    "on = {arm64 = 1}": "on.arm64: 1 found; expected a table of sources, include, flags, far, lacks, patched",
+    "on = 1": "on: 1 found; expected tables, each a table of what, sources, include, flags, far, lacks, patched",
+    "on = {arm64 = 1}": "on.arm64: 1 found; expected a table of what, sources, include, flags, far, lacks, patched",
     "on = {arm64 = {source = []}}": "on.arm64.source: unknown key; "
     "valid are what, sources, include, flags, far, lacks, patched",
     'on = {arm64 = {sources = ["x.c"]}}': "on.arm64.sources: 'x.c' is neither in FOLDER nor in COMMON",
