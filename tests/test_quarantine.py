@@ -652,7 +652,7 @@ def test_a_verification_runs_what_no_default_run_has_and_names_what_matches_noth
     assert "entry 2 (https://example.org/17, ada): matches nothing here: not-applicable: it is about" in done.stdout
     done = farm("run", "--arch", "ppc32", "--quarantine-verify", cwd=tmp_path)
     assert done.returncode == 0
-    assert "matches nothing that is selected: it lists 1 other cells" in done.stdout
+    assert "matches nothing that is selected: it lists 1 other cell\n" in done.stdout
 
 
 def test_in_ci_a_verification_that_lacks_an_engine_fails(tmp_path):

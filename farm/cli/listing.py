@@ -73,6 +73,7 @@ def _paragraph(mechanism: dict[str, Any]) -> list[str]:
         f"promises {', '.join(promises) or 'nothing'}",
         *([f"does not promise {', '.join(lacks)}"] if lacks else ()),
         mechanism["folder"],
+        *([mechanism["unready"]] if mechanism["unready"] else ()),
     ]
 
 
@@ -125,6 +126,7 @@ def _mechanisms(arch_path: tuple[Path, ...], made_by: _Mechanisms) -> list[dict[
             "on": {pattern: part.what for pattern, part in mechanism.on.items() if part.what},
             "absent": _absent(mechanism, variants),
             "folder": str(mechanism.folder),
+            "unready": mechanism.unready,
         }
         for name, mechanism in made_by.items()
     ]
