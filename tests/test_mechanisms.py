@@ -193,14 +193,18 @@ def test_a_variable_of_the_environment_stands_in_sources_and_flags(copied, tmp_p
         f'flags = ["-D${{THEIRS}}"]\n{text}\n[environment]\nTHEIRS = "their tree: git clone it"\n', "utf-8"
     )
     monkeypatch.delenv("THEIRS", raising=False)
+    made = mechanisms.read(copied.parent)
     with pytest.raises(BackendError, match=r"toml: environment\.THEIRS: THEIRS is not set: their tree: git clone it$"):
-        mechanisms.read(copied.parent)
+        made.check_ready()
+    assert made.missing(arm64) is None  # as far as anybody can tell
+    with pytest.raises(BackendError, match="THEIRS is not set"):
+        build.image(image.Spec(arm64, "stub", foreign=made))
     monkeypatch.setenv("THEIRS", str(tmp_path / "gone"))
     why = re.escape(
         f"environment.THEIRS: THEIRS is '{tmp_path / 'gone'}', and nothing is there: their tree: git clone it"
     )
     with pytest.raises(BackendError, match=f"toml: {why}$"):
-        mechanisms.read(copied.parent)
+        mechanisms.read(copied.parent).check_ready()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("THEIRS", ".")
     made = mechanisms.read(copied.parent)

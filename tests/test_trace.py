@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from farm.cell import Verdict
-from farm.cli import app
+from farm.cli import load
 from farm.engines.qemu_user import QEMU_USER
 from farm.engines.unicorn import UNICORN
 from farm.errors import FarmError, MissingToolError, UsageError
@@ -349,7 +349,7 @@ def test_folding_folds():
 
 
 def invoke(*arguments):
-    return CliRunner().invoke(app, ["trace", *arguments])
+    return CliRunner().invoke(load(), ["trace", *arguments])
 
 
 def test_the_listing_names_the_steps_and_marks_stores_into_code():

@@ -43,7 +43,9 @@ from farm.scenario.layout import KEEP
 from farm.scenario.wire import attested
 
 _TICK = 0.05  # seconds
+_FLAGS = OPEN | KEEP | PATH_OF | STEPS_OF  # in a frame's length
 _NO_DIGEST = bytes(4)
+_LENGTH, _HEAD = struct.Struct("<I"), struct.Struct("<2I")  #: of a frame; length and status of a reply
 
 
 class Opened:
@@ -110,7 +112,7 @@ class Server:
         current = self.current
         assert current
         machine = current.boot()
-        answer = self._guarded(current, machine, lambda: (PATH, encode_path(machine.path(program, RECORDED))))
+        answer = self._guarded(current, machine, PATH, lambda path: encode_path(machine.path(path, RECORDED)), program)
         current.machine = None
         return answer
 
@@ -126,16 +128,19 @@ class Server:
 
     def _traced(self, current: Opened, machine: Machine, program: bytes, *, keep: bool) -> tuple[int, bytes]:
         """Status and payload for ``program``; with a digest, as from a guest that resets itself, unless it goes on."""
-        status, payload = self._guarded(current, machine, lambda: (TRACE, machine.run(program)))
+        status, payload = self._guarded(current, machine, TRACE, machine.run, program)
         if status == TRACE and not keep:
             payload = attested(payload, _NO_DIGEST if machine.left_changed() else current.digest)
         return status, payload
 
-    def _guarded(self, current: Opened, machine: Machine, run: Callable[[], tuple[int, bytes]]) -> tuple[int, bytes]:
+    def _guarded(
+        self, current: Opened, machine: Machine, status: int, run: Callable[[bytes], bytes], program: bytes
+    ) -> tuple[int, bytes]:
+        """``status`` and what ``run`` makes of ``program``, or how it failed."""
         self.timed_out = False
         self.started = time.monotonic()
         try:
-            answer = run()
+            payload = run(program)
         except GuestFault as fault:
             self.started = 0.0
             current.machine = None  # may be unusable after an error
@@ -146,18 +151,20 @@ class Server:
             current.machine = None
             detail = f"still running after {current.timeout:g} s"
             return TIMEOUT, Failure(detail, machine.pc, machine.code()).encode()
-        return answer
+        return status, payload
 
     def answer(self, head: int, frame: bytes) -> tuple[int, bytes]:
         """Status and payload for one frame."""
         try:
+            if not head & _FLAGS:  # as almost always
+                return self.run(frame, keep=False)
             if head & OPEN:
                 return self.open(frame)
             if head & PATH_OF:
                 return self.path(frame)
             if head & STEPS_OF:
                 return self.steps(frame)
-            return self.run(frame, keep=bool(head & KEEP))
+            return self.run(frame, keep=True)
         except Exception as error:  # noqa: BLE001 - whatever it is, the parent is owed an answer, and the guest a new machine
             if self.current:
                 self.current.machine = None
@@ -167,12 +174,13 @@ class Server:
 def main() -> None:
     """Answer frames until standard input ends."""
     server = Server()
-    stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
+    stdin, stdout = sys.stdin.buffer, sys.stdout.fileno()
     while head := stdin.read(4):
-        (length,) = struct.unpack("<I", head)
-        status, payload = server.answer(length, stdin.read(length & ~(OPEN | KEEP | PATH_OF | STEPS_OF)))
-        stdout.write(struct.pack("<2I", len(payload) + 4, status) + payload)
-        stdout.flush()
+        (length,) = _LENGTH.unpack(head)
+        status, payload = server.answer(length, stdin.read(length & ~_FLAGS))
+        frame = _HEAD.pack(len(payload) + 4, status) + payload
+        while frame:  # at once but for the largest
+            frame = frame[os.write(stdout, frame) :]
     os._exit(0)  # no time for destructors of emulators
 
 
