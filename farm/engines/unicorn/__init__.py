@@ -1,8 +1,9 @@
 """``unicorn``: the guest on a bare CPU in a child process (:mod:`farm.engines.unicorn.server`).
 
 The embedded default: it comes from pip with everything else.  One child serves many images, one after the other, since
-starting Python costs more than opening a guest.  Unicorn invalidates translated code on every store of the guest, so
-it cannot show a missing cache flush, and one CPU has no one to see a torn store.
+starting Python costs more than opening a guest.  Unicorn invalidates translated code on every store of the guest to
+where it executes, and the farm for it what is stored elsewhere (:mod:`farm.engines.unicorn.alias`), so it cannot show a
+missing cache flush, and one CPU has no one to see a torn store.
 """
 
 from __future__ import annotations
