@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from farm import paths, suite
+from farm.cell import Verdict
 from farm.errors import BackendError
 from farm.guest import arch_toml, build, image, mechanisms
+from farm.run import plan
+from farm.run.plan import Selection
 from farm.scenario.promises import NEEDS, Promise
 
 KEYS = (
     "what, sources, architecture, include, flags, warnings, variants, functions, bytes, patches, writes, alias, "
-    "redirects, far, promises, lacks, patched, environment, on"
+    "redirects, far, promises, absent, lacks, patched, environment, on"
 )
 PROMISES = ", ".join(f"'{promise}'" for promise in Promise)
 
@@ -42,10 +46,10 @@ WRONG = {
     'lacks = {original = ""}': "lacks.original: '' found; expected a string that is not empty",
     "patched = {}": "patched.instruction: missing; expected a string",
     'lacks = {far = "no"}': "lacks.far: also in what the other keys say; expected in one of the two",
-    "on = 1": "on: 1 found; expected tables, each a table of sources, include, flags, far, lacks, patched",
-    "on = {arm64 = 1}": "on.arm64: 1 found; expected a table of sources, include, flags, far, lacks, patched",
+    "on = 1": "on: 1 found; expected tables, each a table of what, sources, include, flags, far, lacks, patched",
+    "on = {arm64 = 1}": "on.arm64: 1 found; expected a table of what, sources, include, flags, far, lacks, patched",
     "on = {arm64 = {source = []}}": "on.arm64.source: unknown key; "
-    "valid are sources, include, flags, far, lacks, patched",
+    "valid are what, sources, include, flags, far, lacks, patched",
     'on = {arm64 = {sources = ["x.c"]}}': "on.arm64.sources: 'x.c' is neither in FOLDER nor in COMMON",
     'on = {arm64 = {include = ["x"]}}': "on.arm64.include: 'x' is no folder in FOLDER",
     'on = {arm64 = {flags = ["${X}"]}}': "on.arm64.flags: ${X} is none of [environment]: none",
@@ -284,6 +288,37 @@ def test_a_mechanism_says_which_variants_have_it(copied, arm64):
     made = mechanisms.read(copied.parent)
     assert made.missing(arm64) is None
     assert made.missing(arch_toml.load()["ppc32"]) == "stub is not made for ppc32: its mechanism.toml names x86, arm6*"
+
+
+def test_a_mechanism_says_why_variants_lack_it_or_toolchains_cannot_build_it(copied, arm64):
+    text, variants = copied.read_text(encoding="utf-8"), arch_toml.load()
+    copied.write_text(text + '[absent]\nsh = "no NOPs"\n"arm64/zig" = "no attribute"\n"armeb/zig" = "none"\n', "utf-8")
+    made = mechanisms.read(copied.parent)
+    assert made.missing(variants["sh4"]) == made.missing(variants["sh4"], "gcc") == "no NOPs"
+    assert made.missing(variants["armeb"]) == "none", "which no other toolchain builds"
+    assert (made.missing(arm64), made.missing(arm64, "gcc")) == (None, None)
+    assert made.missing(arm64, "zig") == "no attribute"
+
+
+def test_a_toolchain_that_cannot_build_a_mechanism_is_not_chosen_and_its_cells_say_why():
+    chosen = Selection(arch=("thumb",), mechanism=("pad",), scenario=("BS-01",), engine=("unicorn",))
+    assert {p.cell.toolchain: p.verdict for p in plan.make(chosen).cells} == {"gcc": None}
+    (hole,) = plan.make(replace(chosen, toolchain=("zig",))).cells
+    assert (hole.verdict, hole.reason) == (
+        Verdict.NOT_APPLICABLE,
+        "clang has no attribute patchable_function_entry there",
+    )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "complaint"), [("arm65", "unknown architecture"), ("arm64/rust", "unknown toolchain")]
+)
+def test_what_lacks_a_mechanism_must_be_there(copied, pattern, complaint):
+    text = copied.read_text(encoding="utf-8")
+    (theirs := copied.parent.with_name("theirs")).mkdir()
+    (theirs / "mechanism.toml").write_text(f'{text}[absent]\n"{pattern}" = "why"\n', encoding="utf-8")
+    with pytest.raises(BackendError, match=rf"theirs/mechanism\.toml: absent\.{pattern}: {complaint}"):
+        plan.make(Selection(arch=("arm64",), mechanism_path=(theirs,)))
 
 
 def test_what_a_patch_changes_is_said_of_the_variants_that_a_pattern_fits():

@@ -9,6 +9,7 @@
 #define ARCH_MACHINE 8 /* EM_MIPS */
 
 #define ARCH_CALLEE_SAVED 9       /* $16-$23, $30 */
+#define ARCH_LOSE_SAVED "move $19, $0" /* loses one of them: a bug */
 #define ARCH_HIDDEN_REGISTERS 1   /* $15 (static chain) */
 #define ARCH_HAS_ENTRY_REGISTER 0 /* $25 would be one with abicalls */
 #define ARCH_DOUBLES_ANNOUNCED(entry) 8 /* in registers of a variadic call: nothing is said of them */

@@ -74,7 +74,7 @@ class Image(msgspec.Struct, frozen=True):
         """Layout of a stub, its word and its slot, as the guest was compiled."""
         size = 4 * len(Stubs._fields)
         content = self.bytes_at(self.symbols["farm_layout"], size)
-        return Stubs(*struct.unpack(f"{'>' if self.big_endian else '<'}{size // 4}I", content))
+        return Stubs(*struct.unpack(f"{'>' if self.big_endian else '<'}{size // 4}i", content))
 
     def decoder(self) -> wire.Decoder:
         """Decoder of the guest's traces."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from farm.errors import ImageError
 from farm.guest import elf
@@ -46,7 +46,7 @@ class Stubs(NamedTuple):
     size: int  #: of one
     word: int  #: from the stub's first instruction
     word_size: int
-    slot: int  #: likewise; 0: it has none
+    slot: int  #: likewise, before it if it is negative; 0: it has none
 
 
 class Entry(NamedTuple):
@@ -91,13 +91,13 @@ class Linked:
     def bytes_at(self, address: int, size: int) -> bytes:
         return bytes_at(self.content, self.segments, address, size)
 
-    def words(self, name: str, count: int) -> tuple[int, ...]:
-        """``count`` words of 32 bits at symbol ``name``."""
-        return struct.unpack(f"{self._order}{count}I", self.bytes_at(self.address(name), 4 * count))
+    def words(self, name: str, count: int, kind: Literal["I", "i"] = "I") -> tuple[int, ...]:
+        """``count`` words of 32 bits at symbol ``name``: without a sign or, of ``kind`` ``i``, with one."""
+        return struct.unpack(f"{self._order}{count}{kind}", self.bytes_at(self.address(name), 4 * count))
 
     @property
     def stubs(self) -> Stubs:
-        return Stubs(*self.words("farm_layout", len(Stubs._fields)))
+        return Stubs(*self.words("farm_layout", len(Stubs._fields), "i"))
 
     @property
     def entry(self) -> struct.Struct:
@@ -288,6 +288,18 @@ def _stubs(guest: Linked) -> Iterator[str]:
                 yield f"whatever_{number}: {what} at {at:#x} is not in the stub's own bytes from {block.start:#x} on"
 
 
+def _entries(guest: Linked) -> Iterator[str]:
+    """An entry that is overwritten begins its function's bytes, so what is stored there is aligned as these are."""
+    stubs, start = guest.stubs, guest.address("stub_start")
+    for number in range(len(FUNCTIONS) if guest.mechanism.functions == "entry" else 0):
+        at, wanted = guest.stub(number), start + number * stubs.size
+        if at != wanted:
+            yield (
+                f"whatever_{number}: its entry at {at:#x} is not at {wanted:#x}, where its {stubs.size} bytes begin: a "
+                f"store to it may be seen in parts{_manual(guest.variant.store_manual)}"
+            )
+
+
 def _annex(guest: Linked) -> Iterator[str]:
     """What code is made in at run time, if anything, is empty, and as near to every stub as its jump reaches."""
     annex = range(guest.address("patched_end"), guest.address("stub_end"))
@@ -338,12 +350,13 @@ def _pointers(guest: Linked) -> Iterator[str]:
     if guest.pokes:
         return
     region, size = guest.region(name), variant.word_size * len(FUNCTIONS)
+    manual = variant.slot_manual if name == "literal" else ""
     if len(region) != size:
         yield f"{name}_start at {region.start:#x} has {len(region)} bytes, not {len(FUNCTIONS)} {name}s"
     if region.start % variant.word_size:
         yield (
             f"{name}_start at {region.start:#x} is not a multiple of {variant.word_size} bytes, so a store to a "
-            f"{name} may be seen in parts{_manual(variant.store_manual)}"
+            f"{name} may be seen in parts{_manual(manual or variant.store_manual)}"
         )
 
 
@@ -424,6 +437,7 @@ RULES: tuple[Callable[[Linked], Iterator[str]], ...] = (
     _targets,
     _far,
     _stubs,
+    _entries,
     _annex,
     _stub_words,
     _slots,

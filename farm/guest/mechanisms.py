@@ -55,6 +55,7 @@ class Patched:
 class On:
     """``[on.PATTERN]``: what differs on the variants that the pattern fits, as :attr:`Mechanism.variants` has them."""
 
+    what: str = ""  #: one line, if it is not quite the same there
     sources: tuple[str, ...] = ()  #: further ones
     include: tuple[str, ...] = ()  #: further ones
     flags: tuple[str, ...] = ()  #: further ones
@@ -86,6 +87,7 @@ class Mechanism:
     redirects: bool = False  #: a patch redirects call sites besides, those that kept relocations lead to
     far: bool = True  #: a branch's reach is no limit to it; else the far text is linked within reach
     promises: frozenset[Promise] = frozenset()
+    absent: Mapping[str, str] = field(default_factory=dict, hash=False)  #: why some lack it, by PATTERN[/TOOLCHAIN]
     lacks: Mapping[str, str] = field(default_factory=dict, hash=False)  #: why a promise is not made, a fact not so
     patched: Patched | None = None  #: None: what ``arch.toml`` says of the stub
     environment: Mapping[str, str] = field(default_factory=dict, hash=False)  #: variables: what each is, how to get it
@@ -198,8 +200,11 @@ class Mechanism:
         defines |= {"MECHANISM_BYTES": str(self.bytes)} if self.bytes else {}
         return defines | ({"MECHANISM_ALIAS": self.region} if self.alias and self.region else {})
 
-    def missing(self, variant: Variant) -> str | None:
-        """None if the mechanism exists on ``variant``, else the reason why not."""
+    def missing(self, variant: Variant, toolchain: str | None = None) -> str | None:
+        """None if the mechanism exists on ``variant``, built by ``toolchain`` or by any, else the reason why not."""
+        reasons = [self.why_absent(variant, tool) for tool in ([toolchain] if toolchain else variant.toolchain)]
+        if reasons and all(reasons):
+            return "; ".join(dict.fromkeys(filter(None, reasons)))
         if self.variants and not any(fits(pattern, variant) for pattern in self.variants):
             return f"{self.name} is not made for {variant.name}: its {FILE} names {', '.join(self.variants)}"
         required = [name for name in self.architecture if not name.endswith(_OPTIONAL)]
@@ -209,6 +214,14 @@ class Mechanism:
         elsewhere = [] if self.unready else [name for name in self.at(variant).sources if _is_elsewhere(name)]
         absent += [name for name in elsewhere if not Path(name).is_file()]
         return f"{variant.architecture} has no {self.name}: no {' or '.join(absent)}" if absent else None
+
+    def why_absent(self, variant: Variant, toolchain: str) -> str | None:
+        """The reason in :attr:`absent` why ``toolchain`` builds no such guest of ``variant``; None: it does."""
+        for pattern, reason in self.absent.items():
+            of, _, tool = pattern.partition("/")
+            if fits(of, variant) and tool in ("", toolchain):
+                return reason
+        return None
 
     def check_ready(self) -> None:
         """Raise :class:`~farm.errors.BackendError` if a variable is missing that its sources need."""

@@ -14,6 +14,11 @@ const bool mechanism_is_transparent = true;
 #else
 const bool mechanism_is_transparent = false;
 #endif
+#ifdef PATCHES_STUB
+const bool mechanism_patches_code = true;
+#else
+const bool mechanism_patches_code = false;
+#endif
 #ifdef PROMISES_CHECKS_TARGETS
 static const bool checks_targets = true;
 #else

@@ -22,6 +22,9 @@ extern const uint32_t mechanism_number;
 /* Nothing but what the ABI leaves to linkage changes between a call site and its target. */
 extern const bool mechanism_is_transparent;
 
+/* A patch changes code, where a jump may name the target; else data, which is loaded. */
+extern const bool mechanism_patches_code;
+
 /* Fault injection: text_open fails, but for the module alone; the number of the store to text from now that fails (0:
  * none). */
 extern uint32_t text_locked, failing_poke;
