@@ -14,7 +14,7 @@ from farm.scenario.promises import NEEDS, Promise
 
 KEYS = (
     "what, sources, architecture, include, flags, warnings, variants, functions, bytes, patches, writes, alias, "
-    "redirects, far, promises, lacks, patched, environment, on"
+    "redirects, far, patching, promises, lacks, patched, environment, on"
 )
 PROMISES = ", ".join(f"'{promise}'" for promise in Promise)
 
@@ -40,10 +40,10 @@ WRONG = {
     'lacks = {original = ""}': "lacks.original: '' found; expected a string that is not empty",
     "patched = {}": "patched.instruction: missing; expected a string",
     'lacks = {far = "no"}': "lacks.far: also in what the other keys say; expected in one of the two",
-    "on = 1": "on: 1 found; expected tables, each a table of sources, include, flags, far, lacks, patched",
-    "on = {arm64 = 1}": "on.arm64: 1 found; expected a table of sources, include, flags, far, lacks, patched",
+    "on = 1": "on: 1 found; expected tables, each a table of sources, include, flags, far, patching, lacks, patched",
+    "on = {arm64 = 1}": "on.arm64: 1 found; expected a table of sources, include, flags, far, patching, lacks, patched",
     "on = {arm64 = {source = []}}": "on.arm64.source: unknown key; "
-    "valid are sources, include, flags, far, lacks, patched",
+    "valid are sources, include, flags, far, patching, lacks, patched",
     'on = {arm64 = {sources = ["x.c"]}}': "on.arm64.sources: 'x.c' is neither in FOLDER nor in COMMON",
     'on = {arm64 = {include = ["x"]}}': "on.arm64.include: 'x' is no folder in FOLDER",
     'on = {arm64 = {flags = ["${X}"]}}': "on.arm64.flags: ${X} is none of [environment]: none",
@@ -90,6 +90,8 @@ def test_what_is_wrong_in_a_file_is_said_with_its_name(copied, line, complaint):
     text = re.sub(rf"^(\[{key}\]|{key} = )([^\n]*|\[\n[^\]]*\])\n(?=\n|#|\w|$)", "", text, flags=re.MULTILINE)
     if key == "lacks":
         text = re.sub(r"^(rolls-back|redirects) = .*\n", "", text, flags=re.MULTILINE)
+    if key == "on":
+        text = re.sub(r"^\[on\.\w+\]\n(?:.+\n)*", "", text, flags=re.MULTILINE)
     copied.write_text(f"{line}\n{text}", "utf-8")
     with pytest.raises(BackendError) as caught:
         mechanisms.read(copied.parent)

@@ -19,6 +19,7 @@ from typing import Literal, TypeVar
 
 from farm import paths
 from farm.errors import BackendError
+from farm.guest.rules import Patching
 from farm.guest.toml_table import Complaint, convert, document_in
 from farm.guest.variant import Variant
 from farm.scenario import Scenario
@@ -56,6 +57,7 @@ class On:
     include: tuple[str, ...] = ()  #: further ones
     flags: tuple[str, ...] = ()  #: further ones
     far: bool | None = None  #: in place of the mechanism's own
+    patching: Patching | None = None  #: likewise
     lacks: Mapping[str, str] = field(default_factory=dict, hash=False)  #: promises that are not made there, and why
     patched: Patched | None = None  #: in place of the mechanism's own
 
@@ -81,6 +83,7 @@ class Mechanism:
     alias: bool = False  #: stores go through a second mapping
     redirects: bool = False  #: a patch redirects call sites besides, those that kept relocations lead to
     far: bool = True  #: a branch's reach is no limit to it; else the far text is linked within reach
+    patching: Patching = "quiesced"  #: what it promises of other CPUs
     promises: frozenset[Promise] = frozenset()
     lacks: Mapping[str, str] = field(default_factory=dict, hash=False)  #: why a promise is not made, a fact not so
     patched: Patched | None = None  #: None: what ``arch.toml`` says of the stub
@@ -119,6 +122,7 @@ class Mechanism:
                 include=(*made.include, *part.include),
                 flags=(*made.flags, *part.flags),
                 far=made.far if part.far is None else part.far,
+                patching=part.patching or made.patching,
                 promises=made.promises.difference(part.lacks),
                 lacks={**made.lacks, **part.lacks},
                 patched=part.patched or made.patched,
@@ -173,8 +177,8 @@ class Mechanism:
         if not made.compiles(source):
             return []
         flags = [f"-D{name}={value}" for name, value in made.defines().items()]
-        if variant.store_within:
-            flags.append(f"-DSTORE_WITHIN={variant.store_within}u")
+        if variant.atomicity.within:
+            flags.append(f"-DSTORE_WITHIN={variant.atomicity.within}u")
         if source.is_relative_to(common()):
             return flags
         folders = [self.folder / variant.architecture, self.folder, *(self.folder / name for name in made.include)]
