@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import concurrent.futures
 import io
+import re
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from farm.cli import app
 from farm.engines import engines
 from farm.guest import arch_toml
 from farm.guest.controls import CONTROLS
@@ -27,7 +30,7 @@ OTHERS = [name for name in arch_toml.load() if name not in WHOLE]
 def measure(variant, names=tuple(CONTROLS), **selection):
     made = plan.make(plan.Selection(arch=[variant], **selection))
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        return made, calibrate.calibrate(made, names, pool, lambda _: None)
+        return made, calibrate.calibrate(made, names, pool, lambda _findings, _total: None)
 
 
 @pytest.fixture(scope="module", params=WHOLE)
@@ -130,5 +133,26 @@ def test_a_cell_that_fails_without_the_bug_too_proves_nothing(tmp_path, edited_a
         plan.Selection(arch=["mine"], mechanism=["stub"], engine=["unicorn"], scenario=["BS-02"], arch_path=(folder,))
     )
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        found = calibrate.calibrate(made, ("no-patch",), pool, lambda _: None)
+        found = calibrate.calibrate(made, ("no-patch",), pool, lambda _findings, _total: None)
     assert [(finding.noticed, finding.sound, finding.as_claimed) for finding in found] == [(True, False, False)]
+
+
+def test_what_was_found_before_an_interrupt_is_shown_and_written(tmp_path, monkeypatch):
+    original = calibrate.calibrate
+
+    def until_the_first(made, names, pool, on_findings):
+        def end(findings, total):
+            on_findings(findings, total)
+            raise KeyboardInterrupt
+
+        return original(made, names, pool, end)
+
+    monkeypatch.setattr(calibrate, "calibrate", until_the_first)
+    select = ["--arch", "arm64", "--mechanism", "stub", "--engine", "unicorn", "--control", "no-patch,off-by-one"]
+    done = CliRunner().invoke(app, ["calibrate", *select, "--output", str(tmp_path)])
+    assert done.exit_code == 130
+    tally = re.search(r"^interrupted: ([\d,]+) of ([\d,]+) findings, 0 not as claimed$", done.stderr, re.MULTILINE)
+    kept, total = (int(number.replace(",", "")) for number in tally.groups())
+    assert 0 < kept < total
+    assert f"{kept} findings, 0 not as claimed" in done.stdout
+    assert f"{kept} findings, 0 not as claimed" in (tmp_path / "calibration.json").read_text()

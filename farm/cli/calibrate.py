@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -53,6 +54,7 @@ def calibrate(
 ) -> None:
     from farm.guest.controls import CONTROLS
     from farm.processes import workers
+    from farm.prove.calibrate import Finding
     from farm.prove.calibrate import calibrate as measure
     from farm.report import calibration
     from farm.run import plan as plans
@@ -62,12 +64,29 @@ def calibrate(
     )
     names = plans.choose(control or (), list(CONTROLS), "control")
     folder = output_folder(output) if output else None
-    with closing_engines(), workers(jobs) as pool:
-        findings = measure(plan, names, pool, lambda _: None)
+    findings: list[Finding] = []
+
+    def say() -> None:
+        table = calibration.table(findings, plan, names)
+        if folder:
+            write(folder / f"{table.name}.json", as_json(table))
+        calibration.show(table, console_for())
+
+    with calibration.Progress(console_for(stderr=True)) as progress:
+
+        def keep(of_batch: Sequence[Finding], total: int) -> None:
+            findings.extend(of_batch)
+            progress.show(findings, total)
+
+        try:
+            with closing_engines(), workers(jobs) as pool:
+                measure(plan, names, pool, keep)
+        except KeyboardInterrupt:
+            typer.echo(f"interrupted: {progress.tally}", err=True)
+            if findings:
+                say()
+            raise
     if not findings:
         raise FarmError("nothing to calibrate: no selected scenario claims to detect what the selected controls plant")
-    table = calibration.table(findings, plan, names)
-    if folder:
-        write(folder / f"{table.name}.json", as_json(table))
-    calibration.show(table, console_for())
+    say()
     raise typer.Exit(0 if all(finding.as_claimed for finding in findings) else 1)

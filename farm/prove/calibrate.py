@@ -88,14 +88,15 @@ def calibrate(
     plan: Plan,
     names: Sequence[str],
     executor: concurrent.futures.Executor,
-    on_findings: Callable[[Sequence[Finding]], None],
+    on_findings: Callable[[Sequence[Finding], int], None],
 ) -> list[Finding]:
     """A finding for every control and every cell that claims to notice it.
 
-    The cells are run without any bug first.
+    The cells are run without any bug first.  ``on_findings`` hears of those of a batch, and of how many all are.
     """
     findings: list[Finding] = []
     planted = work(plan, names)
+    total = sum(len(batch.cells) for _, batch in planted)
     sound = _sound({cell for _, batch in planted for cell in batch.cells}, plan, executor)
     futures = {executor.submit(run_batch, batch): (control, batch) for control, batch in planted}
     for future in concurrent.futures.as_completed(futures):
@@ -103,5 +104,5 @@ def calibrate(
         blind = control.defect in engine_named(batch.engine).blind_to
         of_batch = [Finding(control, result.cell, result, blind, result.cell in sound) for result in future.result()]
         findings += of_batch
-        on_findings(of_batch)
+        on_findings(of_batch, total)
     return findings

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from farm.guest.controls import CONTROLS
 from farm.guest.mechanisms import Mechanism
 from farm.prove.calibrate import Finding
 from farm.report import uncontrolled
+from farm.report.progress import bar
 from farm.report.table import Field, Table
 from farm.report.text import printable
 from farm.text import counted
@@ -22,6 +23,37 @@ if TYPE_CHECKING:
 
 NAME = "calibration"
 _STYLES = {"good": "green", "weak": "yellow", "bad": "red", "none": ""}
+
+
+class Progress:
+    """Progress of a calibration: a bar on a terminal, elsewhere a line at each tenth."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = console.is_interactive and console.file.isatty()
+        self._bar = bar(console) if self._live else None
+        self._task = self._bar.add_task("without bugs", total=None) if self._bar else None
+        self._tenths = 0
+        self.tally = "no finding yet"  #: in words
+
+    def __enter__(self) -> Self:
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def show(self, findings: Sequence[Finding], total: int) -> None:
+        """Show that there are ``findings`` now, of ``total``."""
+        wrong = sum(not finding.as_claimed for finding in findings)
+        self.tally = f"{len(findings):,} of {counted(total, 'finding')}, {wrong:,} not as claimed"
+        if self._bar and self._task is not None:
+            self._bar.update(self._task, completed=len(findings), total=total, description=f"{wrong:,} not as claimed")
+        elif (tenths := len(findings) * 10 // total) > self._tenths:
+            self._tenths = tenths
+            self._console.print(self.tally, highlight=False)
 
 
 def table(findings: Sequence[Finding], plan: Plan, names: Sequence[str]) -> Table:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from farm.run.plan import Plan
 
 
-def _bar(console: Console) -> Bar:
-    """The progress bar, which only a terminal shows."""
+def bar(console: Console) -> Bar:
+    """A progress bar, which only a terminal shows."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -38,7 +38,7 @@ class Progress:
         self._said = 0
         # Colour alone (FORCE_COLOR, as CI servers have it) makes no terminal, and a dumb one cannot go back.
         self._live = console.is_interactive and console.file.isatty()
-        self._bar = _bar(console) if self._live else None
+        self._bar = bar(console) if self._live else None
         self._task = self._bar.add_task("building guests", total=self._total) if self._bar else None
 
     def __enter__(self) -> Self:
