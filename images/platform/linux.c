@@ -141,11 +141,9 @@ static void rewrite(enum text_region region, uint8_t *start, const uint8_t *end,
         text_close(region);
 }
 
-/* Asked once: a reset runs none of the mechanism's code but its own mechanism_reset. */
-static bool patches_stubs;
-
-/* Everything becomes what it was at the start, as far as a guest that is not broken can have changed it. */
-static void reset(uint32_t features)
+/* Everything becomes what it was at the start, as far as a guest that is not broken can have changed it.  Whether stubs
+ * are what is patched is told, for a reset runs none of the mechanism's code but its own mechanism_reset. */
+static void reset(uint32_t features, bool patches_stubs)
 {
     farm_doorbell = 0;
     farm_features = features;
@@ -212,7 +210,7 @@ void linux_main(const uintptr_t *stack)
 {
     uint32_t length, head[2], features = FEATURE_FLOAT; /* the kernel lets every process have what it was compiled for */
     bool dirty = false; /* the last program was not undone */
-    patches_stubs = patched_bytes(0).start < (uintptr_t)literal_start;
+    const bool patches_stubs = patched_bytes(0).start < (uintptr_t)literal_start; /* no static: the host digests those */
     copy(state_copy, state_start, (size_t)(state_end - state_start));
 #ifdef ARCH_CRC_T10DIF
     features |= arch_features(auxiliary_vector(stack));
@@ -227,11 +225,11 @@ void linux_main(const uintptr_t *stack)
         if (length > sizeof farm_program || !transfer(ARCH_SYS_READ, 0, (uint8_t *)farm_program, length))
             arch_syscall(ARCH_SYS_EXIT_GROUP, 3, 0, 0);
         if (dirty && !keep)
-            reset(features);
+            reset(features, patches_stubs);
         farm_run();
         dirty = keep;
         if (!keep) {
-            reset(features);
+            reset(features, patches_stubs);
             farm_trace.text_digest = digest_of_all();
         }
         size_t size = 4 * HEADER_WORDS + 4 * EVENT_WORDS * farm_trace.events + farm_trace.code_bytes;
