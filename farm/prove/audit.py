@@ -60,7 +60,7 @@ class Findings:
     requests: int = 0
     stores: Counter[str] = field(default_factory=Counter)  #: that were judged, by what they are to: code, fresh, data
     relied_on: Counter[str] = field(default_factory=Counter)  #: stores that no manual promises, by who relies on them
-    unaudited: Counter[str] = field(default_factory=Counter)  #: what could not be judged, and why
+    unaudited: Counter[str] = field(default_factory=Counter)  #: stores that are not, or not wholly, judged, and why
 
     def add(self, other: Findings) -> None:
         """Count what ``other`` found, too."""
@@ -179,6 +179,7 @@ class _Run:
         for i, byte in enumerate(store.after):
             self._bytes[store.address + i] = byte
         if not self._depth:
+            self.findings.unaudited["made outside of requests"] += 1
             return
         demands = self.demands
         if not demands.is_declared(store):
@@ -214,6 +215,8 @@ class _Run:
             self.findings.stores["code"] += 1
             if demands.concurrent:
                 self._on_live(store)
+        for why in demands.unseen:
+            self.findings.unaudited[f"without a step of the maintenance: {why}"] += 1
         if demands.steps:
             for block in range(store.changed.start // demands.block, (store.changed.stop - 1) // demands.block + 1):
                 self._pending[block] = _Pending(store)

@@ -80,7 +80,7 @@ class Demands:
         self._known: dict[tuple[int, bytes], tuple[int, str]] = {}  # the same patches are made again and again
         steps = variant.coherence.maintenance
         self.steps = [step for step in steps if not step.unaudited]  #: of the maintenance, that an audit sees
-        self._number = {steps.index(step): place for place, step in enumerate(self.steps)}
+        self.unseen = [step.unaudited for step in steps if step.unaudited]  #: why no audit sees the other ones
         self._meant = [self._places(meaning.steps) for meaning in watched.meanings]
         self.block = variant.coherence.block.least if variant.coherence.block else variant.alignment
         barrier = variant.coherence.barrier

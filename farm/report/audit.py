@@ -62,6 +62,7 @@ def _summary(made: Image) -> str:
         f"stores {', '.join(stores) or 'none'}",
         f"{counted(len(found.breaches), 'breach', 'breaches')}" if found.breaches else "no breach",
     ]
+    parts += [f"{number:,} not audited, {why}" for why, number in sorted(found.unaudited.items())]
     parts += [f"{number:,} that no manual promises: {who}" for who, number in sorted(found.relied_on.items())]
     return "; ".join(parts)
 
@@ -110,5 +111,6 @@ def _cell(cell: Audited) -> dict[str, Any]:
         "requests": found.requests,
         "stores": found.stores,
         "relied_on": found.relied_on,
+        "unaudited": found.unaudited,
         "breaches": found.breaches,
     }
