@@ -91,7 +91,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
             only: dict[str, Any] = {name: value}
             try:
-                made = plan.make(plan.Selection(scenario=live.ANY_SCENARIO, **paths_of(config), **only))
+                made = plan.possible(plan.Selection(scenario=live.ANY_SCENARIO, **paths_of(config), **only))
             except FarmError as error:
                 raise pytest.UsageError(f"--farm-{name}: {error}") from None
             allowed[attribute] = {getattr(planned.cell, attribute) for planned in made.cells}
@@ -193,7 +193,7 @@ def _boots(metafunc: pytest.Metafunc) -> list[Boot]:
     here = metafunc.definition.path.parent
     own = tuple(here / path for path in _names("mechanism_path", named.get("mechanism_path", ())))
     folders["mechanism_path"] = tuple(dict.fromkeys([*folders["mechanism_path"], *own]))
-    made = plan.make(plan.Selection(scenario=live.ANY_SCENARIO, **folders, **selectors))
+    made = plan.possible(plan.Selection(scenario=live.ANY_SCENARIO, **folders, **selectors))
     timeout = timeout_of(named.get("timeout", live.TIMEOUT), "timeout")
     return [
         Boot(dataclasses.replace(made.spec(planned.cell), source=source), planned, timeout) for planned in made.cells

@@ -13,6 +13,7 @@ import re
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 from helpers import farm
 from rich.console import Console
@@ -277,9 +278,10 @@ SAMPLE = [
 
 def test_a_plain_table_has_what_there_is_and_says_what_there_is_not():
     assert report.plain(SAMPLE).splitlines() == [
-        "variant  toolchain  direct  dispatch  stub",
-        "one      zig             7      9 +2  8 +1",
-        "two      gcc            10     12 +2     –",
+        "call      one/zig  two/gcc",
+        "direct          7       10",
+        "dispatch     9 +2    12 +2",
+        "stub         8 +1        –",
         report.CAPTION,
         "two/gcc: it stays",
         "three/zig: nothing runs it",
@@ -289,11 +291,35 @@ def test_a_plain_table_has_what_there_is_and_says_what_there_is_not():
 
 def test_a_markdown_table():
     assert report.markdown(SAMPLE).splitlines()[:4] == [
-        "| variant | toolchain | direct | dispatch | stub |",
-        "| --- | --- | ---: | ---: | ---: |",
-        "| `one` | `zig` | 7 | 9 +2 | 8 +1 |",
-        "| `two` | `gcc` | 10 | 12 +2 | – |",
+        "| call | `one/zig` | `two/gcc` |",
+        "| --- | ---: | ---: |",
+        "| `direct` | 7 | 10 |",
+        "| `dispatch` | 9 +2 | 12 +2 |",
     ]
+
+
+def test_with_as_many_guests_as_ways_a_guest_is_a_row():
+    assert report.plain([*SAMPLE, *SAMPLE]).splitlines()[:3] == [
+        "variant  toolchain  direct  dispatch  stub",
+        "one      zig             7      9 +2  8 +1",
+        "two      gcc            10     12 +2     –",
+    ]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize("guests", [5, len(GOLDEN)])
+@pytest.mark.parametrize("width", [80, 100])
+def test_a_table_that_is_wider_than_the_terminal_is_folded(terminal, guests, width):
+    costs = [Cost(**row) for row in list(GOLDEN.values())[:guests]]
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=width, color_system=None)
+    report.show(costs, console)
+    table = console.file.getvalue().partition(report.CAPTION)[0]
+    assert max(map(len, table.splitlines())) <= width
+    assert "…" not in table
+    told = sum(count is not None for each in costs for count in each.instructions.values())
+    ways = cost.measured_ways(costs)
+    assert len(re.findall(r"(?<!\S)\d+(?: [+-]\d+)?(?!\S)", table)) == told
+    assert [way for way in ways if not re.search(rf"(?<!\S){way}(?!\S)", table)] == []
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -309,6 +335,9 @@ def test_no_name_and_no_reason_breaks_the_markdown_table():
     costs = [Cost("a|b\n# c", "<i>", "1", "unicorn", {"direct": 7}), Cost("d", "e", reason="x\n\n# y\n```\n@z")]
     table = report.markdown(costs).splitlines()
     assert table[2] == "| `a¦b # c` | `<i>` | 7 |"
+    assert report.markdown([msgspec.structs.replace(costs[0], instructions={"direct": 7, "stub": 8})]).startswith(
+        "| call | `a¦b # c/<i>` |"
+    )
     assert table[-1] == "- ````d/e: x # y ``` @z````"
 
 

@@ -427,6 +427,26 @@ def test_a_cell_that_fails_is_said():
     assert set(unit.failed) <= set(coverage.complaints(found))
 
 
+def test_a_mechanism_of_ones_own_is_measured_and_its_files_are_told_apart(mine):
+    twin = mine / "twin" / "mechanism" / "pointer.c"  # as compilers write them, both end in mechanism/pointer.c
+    twin.parent.mkdir(parents=True)
+    twin.write_text("\n" * 500 + "unsigned mine(void);\nunsigned mine(void) { return 7; }\n", encoding="utf-8")
+    toml = mine / "mechanism.toml"
+    toml.write_text(
+        toml.read_text(encoding="utf-8").replace('"pointer.c"', '"pointer.c", "twin/mechanism/pointer.c"'), "utf-8"
+    )
+    selection = {"arch": ["arm64"], "mechanism": ["mine"], "engine": ["unicorn"], "scenario": ["BS-*"]}
+    (batch,) = batches(selected(**selection, mechanism_path=(mine,)))
+    built = build.image(batch.spec)
+    unit = coverage.measure(batch, built, coverage.Guest(batch.spec, built))
+    lines = {source.path: source.lines for source in unit.sources}
+    assert lines[str(twin)] == {502: 0}
+    own = lines[str(mine / "pointer.c")]
+    assert all(own.values())
+    assert 0 < max(own) < 500
+    assert not unit.failed
+
+
 def test_on_an_engine_that_counts_no_blocks_nothing_is_measured(guest, monkeypatch, fake_engine):
     (batch, *_) = batches(selected(arch=["arm64"], mechanism=["stub"], engine=["unicorn"], scenario=["BS-01"]))
     monkeypatch.setattr("farm.engines.engines", lambda: {"unicorn": fake_engine([])})

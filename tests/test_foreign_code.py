@@ -46,7 +46,7 @@ def test_without_a_checkout_it_is_said_what_is_wanted_and_where_it_is(name, monk
     assert done.stderr == f"farm: {toml}: environment.{variable}: {variable} is not set: {what}\n"
     monkeypatch.setenv(variable, "/gone")
     with pytest.raises(BackendError, match=f"{variable} is '/gone', and nothing is there: {what[:9]}"):
-        mechanisms.load((EXAMPLES / name,))
+        mechanisms.read(EXAMPLES / name).check_ready()
 
 
 @everyone

@@ -204,14 +204,62 @@ def test_a_variant_that_does_not_exist_is_said_with_those_that_do(mine):
     assert str(caught.value).endswith("; arch-path adds others")
 
 
-def test_a_variable_that_is_not_set_ends_every_command_with_a_sentence(mine):
+@pytest.fixture
+def theirs(mine):
+    """The sentence about the variable that the mechanism ``mine`` needs, and that is not set."""
     edit(mine, ("[patched]", '[environment]\nTHEIRS = "the tree of theirs: git clone it"\n\n[patched]'))
     edit(mine, ('what = "', 'flags = ["-D${THEIRS}"]\nwhat = "'))
-    done = farm("plan", "--mechanism-path", mine, THEIRS=None)
-    assert done.returncode == 2
-    assert done.stderr == (
-        f"farm: {mine}/mechanism.toml: environment.THEIRS: THEIRS is not set: the tree of theirs: git clone it\n"
+    return f"{mine}/mechanism.toml: environment.THEIRS: THEIRS is not set: the tree of theirs: git clone it"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["run", "--scenario", "BS-01"],
+        ["calibrate", "--arch", "arm64", "--scenario", "BS-03"],
+        ["cost", "--arch", "arm64"],
+        ["trace", "arm64/mine/zig/unicorn/BS-01"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_variable_that_is_not_set_ends_a_command_that_would_use_it(mine, theirs, command, tmp_path):
+    done = farm(*command, "--mechanism-path", mine, cwd=tmp_path, THEIRS=None)
+    assert (done.returncode, done.stderr) == (2, f"farm: {theirs}\n")
+    assert not list(tmp_path.glob("farm-*"))
+
+
+@pytest.mark.usefixtures("theirs")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["run", "--mechanism", "pointer", "--arch", "arm64", "--engine", "unicorn", "--scenario", "BS-01"],
+        ["list", "instructions"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_variable_that_is_not_set_does_not_matter_where_another_mechanism_is_selected(mine, command, tmp_path):
+    done = farm(*command, "--mechanism-path", mine, cwd=tmp_path, THEIRS=None)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_variable_that_is_not_set_is_said_beside_what_needs_it(mine, theirs):
+    done = farm("list", "mechanisms", "--mechanism-path", mine, THEIRS=None)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].strip() == theirs
+    rows = msgspec.json.decode(farm("list", "mechanisms", "--json", "--mechanism-path", mine, THEIRS=None).stdout)
+    assert {row["name"]: row["unready"] for row in rows if row["unready"]} == {"mine": theirs}
+
+
+def test_a_list_of_known_bad_cells_may_be_about_a_mechanism_that_needs_a_variable(mine, theirs, tmp_path):
+    (tmp_path / "quarantine.toml").write_text(
+        '[[known-bad]]\ncells = "arm64/*/*/unicorn/BS-01"\nverdict = "flaky"\nissue = "https://example.org/1"\n'
+        'owner = "ada"\nreview = 2099-01-01\n',
+        encoding="utf-8",
     )
+    select = ("--mechanism", "pointer", "--arch", "arm64", "--engine", "unicorn", "--scenario", "BS-01")
+    done = farm("run", *select, "--mechanism-path", mine, cwd=tmp_path, THEIRS=None)
+    assert done.returncode == 0, done.stderr
+    assert theirs not in done.stdout + done.stderr
 
 
 def test_code_that_does_not_compile_is_a_build_error_in_the_compilers_words_once(mine, tmp_path):

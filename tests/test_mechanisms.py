@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from farm import suite
+from farm import paths, suite
 from farm.errors import BackendError
 from farm.guest import arch_toml, build, image, mechanisms
 from farm.scenario.promises import NEEDS, Promise
@@ -142,15 +142,34 @@ def test_what_an_architecture_need_not_have_is_left_out(arm64, edited_arch):
 
 def test_what_a_file_says_reaches_its_own_sources_and_the_shared_ones_alone(arm64):
     stub, relocated = mechanisms.load()["stub"], mechanisms.load()["relocated"]
-    poke, patch = mechanisms.common() / "poke.c", arm64.folder / "patch.c"
-    shared = stub.flags_for(poke, arm64)
-    told = {f"-DMECHANISM_IDENTITY={stub.identity:#06x}", "-DPROMISES_CLOSES_TEXT=1", "-DMECHANISM_TEXT=TEXT_STUBS"}
-    assert told < set(shared)
-    assert stub.flags_for(stub.folder / "stub.c", arm64) == [*shared, f"-I{stub.folder}"]
-    assert set(relocated.flags_for(poke, arm64)) - set(shared) > {"-DPROMISES_ROLLS_BACK=1"}
+    layer, patch = mechanisms.common() / "layer.c", arm64.folder / "patch.c"
+    told = {f"-DMECHANISM_IDENTITY={stub.identity:#06x}", "-DPROMISES_CLOSES_TEXT=1"}
+    assert told < set(stub.flags_for(layer, arm64))
+    own = stub.flags_for(stub.folder / "stub.c", arm64)
+    assert own == [*(f"-D{name}={value}" for name, value in stub.defines().items()), f"-I{stub.folder}"]
+    assert {*told, "-DMECHANISM_TEXT=TEXT_STUBS"} < set(own)
+    relocated_own = set(relocated.flags_for(relocated.folder / "relocated.c", arm64))
+    assert relocated_own - set(own) > {"-DPROMISES_ROLLS_BACK=1"}
     others = set(build.sources(image.Spec(arm64, "stub"))) - set(stub.files(arm64))
     assert len(others) > 10
     assert [flags for path in (*others, patch) if (flags := stub.flags_for(path, arm64))] == []
+
+
+def test_what_several_mechanisms_share_is_told_only_what_it_asks_so_that_one_object_serves_them_all(arm64):
+    known, common = mechanisms.load(), mechanisms.common()
+
+    def told(source, *by):
+        return {tuple(known[mechanism].flags_for(source, arm64)) for mechanism in by}
+
+    assert told(common / "text.c", "stub", "inline-cache") == {("-DPATCHES_STUB=1", "-DMECHANISM_TEXT=TEXT_STUBS")}
+    assert len(told(common / "text.c", "stub", "literal")) == 2
+    assert told(common / "target.c", "stub", "relocated") == {("-DPATCHES_STUB=1",)}
+    guest = paths.data("images") / "guest"
+    assert told(guest / "interp.c", "stub", "detour", "pad") == {
+        (),
+        *((f"-DMECHANISM_BYTES={known[name].bytes}",) for name in ("detour", "pad")),
+    }
+    assert told(guest / "calls.c", "stub", "detour", "pad") == {()}
 
 
 def test_a_changed_file_is_another_identity(copied):
@@ -176,14 +195,18 @@ def test_a_variable_of_the_environment_stands_in_sources_and_flags(copied, tmp_p
         f'flags = ["-D${{THEIRS}}"]\n{text}\n[environment]\nTHEIRS = "their tree: git clone it"\n', "utf-8"
     )
     monkeypatch.delenv("THEIRS", raising=False)
+    made = mechanisms.read(copied.parent)
     with pytest.raises(BackendError, match=r"toml: environment\.THEIRS: THEIRS is not set: their tree: git clone it$"):
-        mechanisms.read(copied.parent)
+        made.check_ready()
+    assert made.missing(arm64) is None  # as far as anybody can tell
+    with pytest.raises(BackendError, match="THEIRS is not set"):
+        build.image(image.Spec(arm64, "stub", foreign=made))
     monkeypatch.setenv("THEIRS", str(tmp_path / "gone"))
     why = re.escape(
         f"environment.THEIRS: THEIRS is '{tmp_path / 'gone'}', and nothing is there: their tree: git clone it"
     )
     with pytest.raises(BackendError, match=f"toml: {why}$"):
-        mechanisms.read(copied.parent)
+        mechanisms.read(copied.parent).check_ready()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("THEIRS", ".")
     made = mechanisms.read(copied.parent)
@@ -220,7 +243,7 @@ lacks = {{ far = "it branches" }}
     flags = made.flags_for(copied.parent / "a.c", arm64)
     assert flags[-2:] == [f"-I{copied.parent / 'shims'}", "-DA"]
     assert "-DPROMISES_QUERIES=1" not in flags
-    assert "-DPROMISES_QUERIES=1" in made.flags_for(mechanisms.common() / "layer.c", x86)
+    assert "-DPROMISES_QUERIES=1" in made.flags_for(copied.parent / "stub.c", x86)
     scenarios = suite.load()
     assert made.at(arm64).cannot_run(scenarios["query_current"]) == "nobody is told"
     assert made.at(arm64).cannot_run(scenarios["far_target"]) == "it branches"

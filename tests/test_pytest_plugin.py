@@ -179,6 +179,21 @@ def test_a_mechanism_of_ones_own(project, mine):
         result.stdout.fnmatch_lines(["*test_a?arm64/mine/zig/unicorn? PASSED*"])
 
 
+def test_a_variable_that_is_not_set_is_the_error_of_the_tests_that_need_it(project, mine, monkeypatch):
+    monkeypatch.delenv("THEIRS", raising=False)
+    toml = mine / "mechanism.toml"
+    text = toml.read_text(encoding="utf-8").replace("[patched]", '[environment]\nTHEIRS = "git clone it"\n\n[patched]')
+    toml.write_text(f'flags = ["-D${{THEIRS}}"]\n{text}', encoding="utf-8")
+    source = '@pytest.mark.patchable(arch="arm64", mechanism="mine,pointer", engine="unicorn")\n'
+    source += "def test_a(patchable): pass\n"
+    result = project(source, f"--farm-mechanism-path={mine}", "--farm-arch=arm64")
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines([f"{toml}: environment.THEIRS: THEIRS is not set: git clone it"])
+    result.stdout.no_fnmatch_line("*pytest_plugin.py:*")
+    result = project(source, f"--farm-mechanism-path={mine}", "--farm-mechanism=pointer")
+    result.assert_outcomes(passed=1, deselected=1)
+
+
 # What cannot run.
 
 QEMU = '@pytest.mark.patchable(arch="arm64", mechanism="stub", engine="qemu-user")\ndef test_a(patchable): pass'

@@ -29,6 +29,7 @@ from farm.cli.app import (
     write,
 )
 from farm.errors import FarmError
+from farm.text import counted
 
 
 @app.command(
@@ -75,7 +76,7 @@ def fuzz(
         with reports.Progress(console, programs, seconds, quiet=quiet) as progress:
             ground = hunt.survey(selection, control, jobs, timeout)
             hunter = hunt.Hunt(ground.benches, seed, jobs)
-            progress.say(f"seed {seed}, {len(ground.benches)} guests")
+            progress.say(f"seed {seed}, {counted(len(ground.benches), 'guest')}")
             try:
                 finding = hunter.run(first, programs, seconds, progress.tell)
             except KeyboardInterrupt:
@@ -91,7 +92,7 @@ def fuzz(
         close_engines()
     if not quiet:
         for hole, count in ground.holes.items():
-            guests = f"{count} guest{'s' * (count != 1)}"
+            guests = counted(count, "guest")
             console.print(f"{guests} {hole.verdict}: {hole.reason}", highlight=False, soft_wrap=True)
     if finding is None and not hunter.tally.runs:
         raise FarmError(f"nothing was run: seed {seed}: {hunter.tally}")

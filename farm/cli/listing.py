@@ -76,6 +76,7 @@ def _paragraph(mechanism: dict[str, Any]) -> list[str]:
         f"promises {', '.join(promises) or 'nothing'}",
         *([f"does not promise {', '.join(lacks)}"] if lacks else ()),
         mechanism["folder"],
+        *([mechanism["unready"]] if mechanism["unready"] else ()),
     ]
 
 
@@ -154,6 +155,7 @@ def _mechanisms(arch_path: tuple[Path, ...], made_by: _Mechanisms) -> list[dict[
             "promises": sorted(map(str, mechanism.promises)),
             "variants": [v.name for v in variants if not mechanism.missing(v)],
             "folder": str(mechanism.folder),
+            "unready": mechanism.unready,
         }
         for name, mechanism in made_by.items()
     ]

@@ -145,7 +145,7 @@ def run(
         selection = _everywhere(selection, known)
     if executor == "local" and not verbose:  # which tells of each command, but of none so early
         _load_emulator(selection, min(jobs, CPUS))
-    plan = plans.read(plan_file, selection) if plan_file else plans.make(selection)
+    plan = plans.read(plan_file, selection) if plan_file else plans.possible(selection)
     plan = shard_of(plan, shard)
     console = console_for()
     if known.entries or quarantine_verify:
@@ -156,6 +156,7 @@ def run(
             raise typer.Exit(_verified(known, [], console))
     if not plan.cells:
         raise FarmError("nothing to run: the plan has no cell")
+    plan.check_ready()
     _require(plan, require or [])
     with contextlib.ExitStack() as stack:
         pool = stack.enter_context(_executor(executor, jobs))

@@ -50,6 +50,9 @@ HOST_MODULES = (
     *("scenario", "scenario.functions", "scenario.layout", "scenario.promises", "scenario.wire"),
 )
 
+#: Name that compilers write for the folder of a mechanism that is none of the farm's own.
+FOREIGN = "mechanism"
+
 #: Variables of the environment that compilers see.  Others could change what they make, and are in no key.
 _ENVIRONMENT = ("PATH", "HOME", "LD_LIBRARY_PATH")
 
@@ -63,7 +66,8 @@ _ATTEMPTS = 3  # to build from sources that hold still
 
 
 def sources(spec: Spec, files: Files | None = None) -> list[Path]:
-    """The C and asm files of the guest."""
+    """The C and asm files of the guest.  Raises as :meth:`~farm.guest.mechanisms.Mechanism.check_ready`."""
+    spec.made_by.check_ready()
     own = [spec.source] if spec.source else []
     if spec.baselines:
         cost = paths.data("images") / "cost"
@@ -98,10 +102,8 @@ def _compile_flags(spec: Spec, source: Path, generated: Path) -> list[str]:
     if place := TOOLCHAINS[spec.toolchain].place():
         flags.append(f"-ffile-prefix-map={place}={spec.toolchain}")
     flags += [f"-I{generated}", f"-I{spec.variant.folder}", f"-I{data / 'guest'}", f"-I{mechanisms.common()}", *own]
-    if spec.made_by.bytes:
-        flags.append(f"-DMECHANISM_BYTES={spec.made_by.bytes}")
     if spec.foreign and own:
-        flags.append(f"-ffile-prefix-map={spec.foreign.folder}=mechanism")
+        flags.append(f"-ffile-prefix-map={spec.foreign.folder}={FOREIGN}")
     if spec.source:
         flags.append(f"-ffile-prefix-map={spec.source.parent}=source")
     return flags

@@ -47,6 +47,7 @@ SYMBOLS = [
 _DESCRIPTORS = ("descriptors_start", "descriptors_end")
 
 _LOADED = 2  # SHF_ALLOC
+_EXECUTE = 1  # of a segment's flags
 
 _MILLICODE = "STT_LOPROC"  # STT_PARISC_MILLI
 
@@ -104,7 +105,8 @@ def inspect(path: Path, variant: Variant) -> tuple[tuple[Segment, ...], dict[str
 def read(path: Path, variant: Variant) -> tuple[tuple[Segment, ...], dict[str, int], dict[str, int]]:
     """Segments, all symbols and functions of the ELF file in ``path``.
 
-    A function is where its first instruction is (:attr:`~farm.guest.variant.Variant.function_bias`).
+    A function is where its first instruction is (:attr:`~farm.guest.variant.Variant.function_bias`).  An object among
+    code counts as one: the memory in which a mechanism makes code while the guest runs.
 
     Raises :class:`~farm.errors.ImageError` if it is truncated, foreign, or of the wrong byte order.
     """
@@ -131,10 +133,15 @@ def read(path: Path, variant: Variant) -> tuple[tuple[Segment, ...], dict[str, i
             raise ImageError(f"image {path} is truncated: {size} bytes")
         table = elf.get_section_by_name(".symtab")
         values = {s.name: s["st_value"] for s in table.iter_symbols()} if table else {}
+        code = [range(s.address, s.address + s.size) for s in segments if s.flags & _EXECUTE]
         functions = {
             s.name: s["st_value"] & ~variant.function_bias
             for s in (table.iter_symbols() if table else ())
-            if s["st_info"]["type"] == "STT_FUNC" and s.name
+            if s.name
+            and (
+                s["st_info"]["type"] == "STT_FUNC"
+                or (s["st_info"]["type"] == "STT_OBJECT" and any(s["st_value"] in span for span in code))
+            )
         }
     start, end = (values.get(name, 0) for name in _DESCRIPTORS)
     descriptors = bytes_at(path.read_bytes(), segments, start, end - start) if end > start else b""

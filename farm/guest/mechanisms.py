@@ -36,7 +36,9 @@ SHARED, SHARED_IF_TEXT, SHARED_IF_SITES = ("layer.c", "target.c"), ("text.c",), 
 _FIRST = ("pointer", "stub", "relocated")  # of the farm's own, which come by name
 _OPTIONAL = "?"
 _LIBC = "libc.c"  # among the sources of a mechanism that wants a C library's headers
+_WORD = re.compile(r"\w+")
 _VARIABLE = re.compile(r"\$\{(\w*)\}")
+_EXPANDED = ("sources", "include", "flags")  # keys in which variables stand
 _Part = TypeVar("_Part", "Mechanism", "On")
 
 
@@ -69,6 +71,7 @@ class Mechanism:
     name: str  #: of its folder
     folder: Path
     digest: str  #: SHA-256 of its name and its ``mechanism.toml``, hexadecimal
+    unready: str | None  #: why it cannot be built: a variable that is not set, what that is; None: it can
     what: str  #: one line
     sources: tuple[str, ...]  #: C and asm, in the folder or in ``common``
     architecture: tuple[str, ...] = ()  #: what an architecture supplies; ``?`` behind a file that it need not have
@@ -172,15 +175,18 @@ class Mechanism:
         return [*sources, *(path for path in supplied if path.is_file())]
 
     def flags_for(self, source: Path, variant: Variant) -> list[str]:
-        """Flags that ``source`` is compiled with, besides those of every guest: none unless it is of the mechanism."""
-        made = self.at(variant)
-        if not made.compiles(source):
-            return []
-        flags = [f"-D{name}={value}" for name, value in made.defines().items()]
-        if variant.atomicity.within:
-            flags.append(f"-DSTORE_WITHIN={variant.atomicity.within}u")
-        if source.is_relative_to(common()):
-            return flags
+        """Flags that ``source`` is compiled with, besides those of every guest.
+
+        What is not the mechanism's own is told only what it asks, so that one object serves several mechanisms.
+        """
+        made, shared = self.at(variant), source.is_relative_to(common())
+        told = made.defines() | ({"STORE_WITHIN": f"{within}u"} if (within := variant.atomicity.within) else {})
+        if shared or not made.compiles(source):
+            asked = _words(source, *(common().glob("*.h") if shared else ()))
+            if "ARCH_STUB_BYTES" in asked:  # which are MECHANISM_BYTES, if there are such (guest.h)
+                asked.add("MECHANISM_BYTES")
+            return [f"-D{name}={value}" for name, value in told.items() if name in asked]
+        flags = [f"-D{name}={value}" for name, value in told.items()]
         folders = [self.folder / variant.architecture, self.folder, *(self.folder / name for name in made.include)]
         folders += [common() / "include"] if _LIBC in made.sources else []
         flags += [f"-I{folder}" for folder in folders if folder.is_dir()]
@@ -192,6 +198,7 @@ class Mechanism:
         defines |= {f"PROMISES_{_macro(promise)}": "1" for promise in sorted(self.promises)}
         defines |= {f"FUNCTIONS_{_macro(self.functions)}": "1", f"PATCHES_{_macro(self.patches)}": "1"}
         defines |= {"MECHANISM_TEXT": self.region} if self.region else {}
+        defines |= {"MECHANISM_BYTES": str(self.bytes)} if self.bytes else {}
         return defines | ({"MECHANISM_ALIAS": "1"} if self.alias else {})
 
     def missing(self, variant: Variant) -> str | None:
@@ -200,8 +207,14 @@ class Mechanism:
             return f"{self.name} is not made for {variant.name}: its {FILE} names {', '.join(self.variants)}"
         required = [name for name in self.architecture if not name.endswith(_OPTIONAL)]
         absent = [name for name in required if not self._supplied(name, variant).is_file()]
-        absent += [name for name in self.at(variant).sources if _is_elsewhere(name) and not Path(name).is_file()]
+        elsewhere = [] if self.unready else [name for name in self.at(variant).sources if _is_elsewhere(name)]
+        absent += [name for name in elsewhere if not Path(name).is_file()]
         return f"{variant.architecture} has no {self.name}: no {' or '.join(absent)}" if absent else None
+
+    def check_ready(self) -> None:
+        """Raise :class:`~farm.errors.BackendError` if a variable is missing that its sources need."""
+        if self.unready:
+            raise BackendError(self.unready)
 
     def _supplied(self, name: str, variant: Variant) -> Path:
         own = variant.source(name, self.folder / variant.architecture)
@@ -213,6 +226,10 @@ class Mechanism:
         return any(source.is_relative_to(folder) for folder in own) or source in map(self.source, self.sources)
 
 
+def _words(*files: Path) -> set[str]:
+    return {word for path in files for word in _WORD.findall(path.read_text(encoding="utf-8", errors="replace"))}
+
+
 def common() -> Path:
     """Folder of what several mechanisms share, those out of the tree too."""
     return paths.data("images") / "mechanism" / "common"
@@ -222,7 +239,8 @@ def common() -> Path:
 def load(extra: tuple[Path, ...] = ()) -> dict[str, Mechanism]:
     """Every mechanism by name: the farm's own, then those in ``extra`` folders.
 
-    An extra folder is one mechanism, or holds several.
+    An extra folder is one mechanism, or holds several.  One that needs a variable which is not set is here too, and
+    :attr:`~Mechanism.unready`.
 
     Raises :class:`~farm.errors.BackendError` with file and key if one cannot be used.
     """
@@ -254,7 +272,7 @@ def read(folder: Path) -> Mechanism:
 
     document = document_in(path, f"a mechanism is a folder with a {FILE}")
     digest = hashlib.sha256(folder.name.encode() + b"\0" + path.read_bytes()).hexdigest()
-    derived = {"name": folder.name, "folder": folder, "digest": digest}
+    derived = {"name": folder.name, "folder": folder, "digest": digest, "unready": None}
     made = convert(document, Mechanism, wrong, derived=derived)
     if made.bytes is not None and made.bytes < 1:
         raise wrong("bytes", f"{made.bytes} found; expected a number of bytes greater than 0")
@@ -270,10 +288,8 @@ def read(folder: Path) -> Mechanism:
             if need not in valid:
                 promised = ", ".join(valid) or "none, for nothing is promised"
                 raise wrong(f"on.{pattern}.lacks.{need}", f"not promised elsewhere; valid are {promised}")
-    on = {pattern: _expanded(part, f"on.{pattern}.", made.environment, wrong) for pattern, part in made.on.items()}
-    made = replace(_expanded(made, "", made.environment, wrong), on=on)
-    parts: list[tuple[str, Mechanism | On]] = [("", made), *((f"on.{pattern}.", part) for pattern, part in on.items())]
-    for prefix, part in parts:
+    made = _expanded(made, wrong)
+    for prefix, part in _parts(made):
         for name in part.sources:
             if not (_is_elsewhere(name) or made.source(name).is_file()):
                 raise wrong(f"{prefix}sources", f"{name!r} is neither in {folder} nor in {common()}")
@@ -283,33 +299,49 @@ def read(folder: Path) -> Mechanism:
     return made
 
 
-def _expanded(part: _Part, prefix: str, environment: Mapping[str, str], wrong: Complaint) -> _Part:
-    """``part`` with ``${NAME}`` in its sources, folders and flags replaced by the variable's value.
+def _parts(made: Mechanism) -> list[tuple[str, Mechanism | On]]:
+    """The mechanism and what differs on some variants, each with the prefix of its keys."""
+    return [("", made), *((f"on.{pattern}.", part) for pattern, part in made.on.items())]
 
-    In sources and folders it is the path of something that is there, absolute or from the current folder.
+
+def _expanded(made: Mechanism, wrong: Complaint) -> Mechanism:
+    """``made`` with ``${NAME}`` in its sources, folders and flags replaced by the variable's value.
+
+    In sources and folders it is the path of something that is there, absolute or from the current folder.  If one is
+    not set, or nothing is there, all stay as they are and ``made`` is unready.
     """
+    values: dict[tuple[bool, str], str] = {}
+    for prefix, part in _parts(made):
+        for field_name in _EXPANDED:
+            names = {name for text in getattr(part, field_name) for name in _VARIABLE.findall(text)}
+            for name in sorted(names):
+                if name not in made.environment:
+                    declared = ", ".join(made.environment) or "none"
+                    raise wrong(f"{prefix}{field_name}", f"${{{name}}} is none of [environment]: {declared}")
+                text, is_path = os.environ.get(name), field_name != "flags"
+                if not text or (is_path and not Path(text).exists()):
+                    why = f"is {text!r}, and nothing is there" if text else "is not set"
+                    complaint = wrong(f"environment.{name}", f"{name} {why}: {made.environment[name]}")
+                    made = made if made.unready else replace(made, unready=str(complaint))
+                else:
+                    values[is_path, name] = str(Path(text).resolve()) if is_path else text
+    if made.unready:
+        return made
 
-    def value(key: str, name: str) -> str:
-        if name not in environment:
-            raise wrong(key, f"${{{name}}} is none of [environment]: {', '.join(environment) or 'none'}")
-        if not (text := os.environ.get(name)):
-            raise wrong(f"environment.{name}", f"{name} is not set: {environment[name]}")
-        if key.endswith("flags"):
-            return text
-        if not Path(text).exists():
-            raise wrong(f"environment.{name}", f"{name} is {text!r}, and nothing is there: {environment[name]}")
-        return str(Path(text).resolve())
+    def expanded(part: _Part) -> _Part:
+        def of(field_name: str) -> tuple[str, ...]:
+            is_path = field_name != "flags"
+            texts = getattr(part, field_name)
+            return tuple(_VARIABLE.sub(lambda found: values[is_path, found[1]], text) for text in texts)
 
-    def expanded(field: str) -> tuple[str, ...]:
-        key, texts = f"{prefix}{field}", getattr(part, field)
-        return tuple(_VARIABLE.sub(lambda found: value(key, found[1]), text) for text in texts)
+        return replace(part, sources=of("sources"), include=of("include"), flags=of("flags"))
 
-    return replace(part, sources=expanded("sources"), include=expanded("include"), flags=expanded("flags"))
+    return replace(expanded(made), on={pattern: expanded(part) for pattern, part in made.on.items()})
 
 
 def _is_elsewhere(name: str) -> bool:
     """A variable names the file or folder: it need not be there, and then an architecture lacks the mechanism."""
-    return Path(name).is_absolute()
+    return Path(name).is_absolute() or bool(_VARIABLE.search(name))
 
 
 def fits(pattern: str, variant: Variant) -> bool:

@@ -197,7 +197,12 @@ def _tells_path(variant: Variant, name: str) -> bool:
 
 
 def measure_all(plan: Plan, jobs: int) -> list[Cost]:
-    """The costs of every variant and toolchain of ``plan``, each by the first of its engines that can tell."""
+    """The costs of every variant and toolchain of ``plan``, each by the first of its engines that can tell.
+
+    Raises :class:`~farm.errors.BackendError` if a mechanism needs a variable that is not set.
+    """
+    for mechanism in plan.mechanisms.values():
+        mechanism.check_ready()
     chosen: dict[tuple[str, str], str] = {}
     holes: dict[tuple[str, str], list[str]] = {}
     for planned in plan.cells:

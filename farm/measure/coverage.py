@@ -15,6 +15,7 @@ the kernel's, and a guest that resets itself does so by code of its own.
 from __future__ import annotations
 
 import bisect
+import functools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -100,7 +101,32 @@ def sources(spec: Spec) -> dict[str, Path]:
 
 def _is_measured(path: Path, spec: Spec) -> bool:
     own = [spec.variant.source(name) for name in ("patch.c", "stub.S", "sites.c")]
-    return path in own or path.is_relative_to(paths.data("images") / "mechanism")
+    return path in own or spec.made_by.at(spec.variant).compiles(path)
+
+
+def _by_end(files: Mapping[str, Path], spec: Spec) -> dict[str, str]:
+    """The names of ``files`` by the ends of their paths, as compilers write them.
+
+    What a compiler writes depends on how it was called, but for the name of the file and of its folder.  Where two
+    files share these, further folders tell them apart.
+    """
+    folder = spec.foreign.folder if spec.foreign else None  # compilers write another name for it
+    told = {
+        name: (build.FOREIGN, *path.relative_to(folder).parts) if folder and folder in path.parents else path.parts
+        for name, path in files.items()
+    }
+    ends = {}
+    for name, parts in told.items():
+        others = [other for other in told.values() if other != parts]
+        lengths = (n for n in range(2, len(parts)) if all(other[-n:] != parts[-n:] for other in others))
+        ends[printable("/".join(parts[-next(lengths, len(parts)) :]))] = name
+    return ends
+
+
+def _named(path: str, ends: Mapping[str, str]) -> str | None:
+    """The name of the file whose path a compiler wrote, by :func:`_by_end`."""
+    parts = printable(path).split("/")
+    return next((ends[end] for n in range(len(parts), 1, -1) if (end := "/".join(parts[-n:])) in ends), None)
 
 
 class Guest:
@@ -109,16 +135,15 @@ class Guest:
     def __init__(self, spec: Spec, built: Image) -> None:
         files = sources(spec)
         self._excuses = {name: excuses(path, spec.variant.name) for name, path in files.items()}
-        # What a compiler writes depends on how it was called, but for the name of the file and of its folder.
-        names = {_end(str(path)): name for name, path in files.items()}
-        table = dwarf.read(Path(built.path), lambda path: _end(path) in names)
+        named = functools.cache(functools.partial(_named, ends=_by_end(files, spec)))
+        table = dwarf.read(Path(built.path), lambda path: named(path) is not None)
         functions = sorted(set(built.functions.values()))
         self.watched = table.spans
         #: By address: of C where a statement begins, of asm an instruction, at the same place in every expansion.
         self._places: list[tuple[int, _Place]] = [
             (row.address, (name, row.line, _offset(functions, row.address) if name.endswith(".S") else 0))
             for row in table.rows
-            if row.begins and (name := names.get(_end(row.path)))
+            if row.begins and (name := named(row.path))
         ]
         self._places = list(self._without_copies(functions))
         self._addresses = [address for address, _ in self._places]
@@ -129,7 +154,7 @@ class Guest:
         self.conditional = dict(self._conditional(spec.variant, built, table)) if self.tells_branches else {}
         #: Source file and line of each conditional branch.
         begun = {place[:2] for _, place in self._places}
-        of_line = [(row.address, names.get(_end(row.path)), row.line) for row in table.rows]
+        of_line = [(row.address, named(row.path), row.line) for row in table.rows]
         of_line = [row for row in of_line if row[1] is None or row[1:] in begun]
         starts = [address for address, _, _ in of_line]
         self.whose = {
@@ -189,11 +214,6 @@ class Guest:
             for name, of_file in counts.items()
             if of_file
         )
-
-
-def _end(path: str) -> str:
-    """The last two parts of a path, file and folder, printable: compilers are given some paths in that form."""
-    return printable("/" + "/".join(path.rsplit("/", 2)[-2:]))
 
 
 def _offset(functions: list[int], address: int) -> int:

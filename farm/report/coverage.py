@@ -110,4 +110,5 @@ def show(coverage: Coverage, console: Console) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     for line in complaints(coverage):
         console.print(f"✗ {line}", markup=False, highlight=False, soft_wrap=True)
-    console.print(totals(coverage), markup=False, highlight=False, soft_wrap=True)
+    if body:
+        console.print(totals(coverage), markup=False, highlight=False, soft_wrap=True)

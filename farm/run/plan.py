@@ -93,6 +93,11 @@ class Plan:
         """The mechanisms that the selection knows, by name."""
         return mechanisms.load(self.selection.mechanism_path)
 
+    def check_ready(self) -> None:
+        """Raise :class:`~farm.errors.BackendError` if a mechanism of the cells needs a variable that is not set."""
+        for name in dict.fromkeys(planned.cell.mechanism for planned in self.cells):
+            self.mechanisms[name].check_ready()
+
     def spec(self, cell: Cell, control: str | None = None) -> image.Spec:
         """The specification of the guest of ``cell``, with a negative control if one is named."""
         variant, mechanism = self.variants[cell.variant], self.mechanisms[cell.mechanism]
@@ -199,7 +204,17 @@ def _aliases(pairs: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
 
 
 def make(selection: Selection) -> Plan:
-    """The plan for ``selection``.
+    """The plan for ``selection``, ready to run.
+
+    Raises as :func:`possible` and :meth:`Plan.check_ready`.
+    """
+    plan = possible(selection)
+    plan.check_ready()
+    return plan
+
+
+def possible(selection: Selection) -> Plan:
+    """The plan for ``selection``, though variables may not be set that its mechanisms need.
 
     Raises :class:`~farm.errors.UnknownNameError` for names that select nothing, :class:`~farm.errors.UsageError` if
     the whole selects no cell.
@@ -305,7 +320,7 @@ def named(name: str, known: Selection | None = None) -> Plan:
         scenario=(scenario,),
     )
     try:
-        return make(selection)
+        return possible(selection)
     except NothingSelectedError:  # all parts exist, and only a toolchain can be absent from what another part names
         variants = arch_toml.load(selection.arch_path)
         able = sorted(
@@ -315,14 +330,15 @@ def named(name: str, known: Selection | None = None) -> Plan:
 
 
 def one(name: str, known: Selection | None = None) -> tuple[Plan, Planned]:
-    """The plan of one cell, and the cell, as :func:`named`.
+    """The plan of one cell, and the cell, as :func:`named`, ready to run.
 
-    Raises :class:`~farm.errors.UsageError` unless ``name`` names just one.
+    Raises :class:`~farm.errors.UsageError` unless ``name`` names just one, and as :meth:`Plan.check_ready`.
     """
     plan = named(name, known)
     if len(plan.cells) > 1:
         few = ", ".join(str(planned.cell) for planned in plan.cells[:3])
         raise UsageError(f"cell {name!r}: names {len(plan.cells)} cells where one is wanted: {few}, ...")
+    plan.check_ready()
     return plan, plan.cells[0]
 
 

@@ -228,7 +228,7 @@ def _cells(pattern: str, selection: Selection) -> Plan:
         )
     asked: dict[str, Any] = {part: (names,) for part, names in zip(_PARTS, parts, strict=True)}
     try:
-        return plans.make(replace(selection, tag=(), **asked))
+        return plans.possible(replace(selection, tag=(), **asked))
     except UsageError as error:
         raise UsageError(f"cells: {pattern!r} matches no cell: {error}") from None
 

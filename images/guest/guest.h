@@ -102,7 +102,7 @@ FOR_EACH_FUNCTION(DECLARE)
 
 /* interp.c: the bytes that patching changes, as linked, filled in by the host after linking, so that they do not depend
  * on the encoder under test. */
-extern const uint8_t farm_pristine[ARCH_STUB_BYTES * FUNCTION_COUNT];
+extern const uint8_t farm_pristine[]; /* ARCH_STUB_BYTES for each function */
 
 extern const uint8_t function_kinds[FUNCTION_COUNT];
 extern const uintptr_t function_addresses[FUNCTION_COUNT];

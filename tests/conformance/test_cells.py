@@ -24,7 +24,7 @@ _PLAN = pytest.StashKey()
 def pytest_generate_tests(metafunc):
     if "planned" in metafunc.fixturenames:
         config = metafunc.config
-        config.stash[_PLAN] = made = plan.make(plan.Selection(**paths_of(config)))
+        config.stash[_PLAN] = made = plan.possible(plan.Selection(**paths_of(config)))
         cells = [p for p in made.cells if not is_left_out(p.cell, config)]
         metafunc.parametrize("planned", [parameter(planned, planned, str(planned.cell)) for planned in cells])
 
@@ -38,6 +38,8 @@ def images():
 def test_cell(planned, pytestconfig, images):
     fail_if_hole(planned)
     made, cell = pytestconfig.stash[_PLAN], planned.cell
+    if why := made.mechanisms[cell.mechanism].unready:
+        pytest.fail(why, pytrace=False)
     spec = made.spec(cell)
     if spec not in images:
         with contextlib.suppress(FarmError):

@@ -1,5 +1,5 @@
-/* A jump as arch/NAME/stub.S lays it out, in a stub or in a copy of one: ARCH_STUB_BYTES, of which one word leads to a
- * target, or to a data slot for a target out of its reach.  `at` is where its first instruction is. */
+/* A jump as arch/NAME/stub.S lays it out, in a stub or in a copy of one: one word of it leads to a target, or to a
+ * data slot for a target out of its reach.  `at` is where its first instruction is. */
 #ifndef JUMP_H
 #define JUMP_H
 

@@ -60,7 +60,7 @@ OPTIONAL void mechanism_reset(void);
 OPTIONAL uintptr_t mechanism_original(uint32_t n);
 
 /* What a patch of function n changes, for comparison with the pristine image.  layer.c has a weak one: the n-th piece
- * of the section .stub, ARCH_STUB_BYTES each. */
+ * of the section .stub, each as large as a stub. */
 struct patched_bytes {
     uintptr_t start;
     size_t size;
@@ -76,7 +76,7 @@ bool may_be_zero(uint32_t n);
 
 /* The platform's part: text is executable and read-only but between these two.  text_open returns false, and changes
  * nothing, if the text cannot be made writable.  A mechanism that does not promise `closes-text` leaves them to
- * layer.c, which opens MECHANISM_TEXT around every request. */
+ * layer.c, which opens what the mechanism writes to around every request. */
 enum text_region {
     TEXT_STUBS,
     TEXT_MODULE,

@@ -5,5 +5,6 @@
     .section .stub.annex, "ax"
     .balign ANNEX_BYTES
     .globl detour_annexes
+    .type detour_annexes, %object
 detour_annexes:
     .space  ANNEX_BYTES * FUNCTION_COUNT

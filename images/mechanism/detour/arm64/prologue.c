@@ -88,8 +88,8 @@ static bool move_load(struct annex *annex, uintptr_t from, uint32_t i)
         put(annex, (i & ~(0x7ffffu << 5)) | ((uint32_t)distance >> 2 & 0x7ffff) << 5); /* unreached: likewise */
         return distance >= -(1 << 20) && distance < 1 << 20; /* unreached: likewise */
     }
-    if (size == 3 || to == 31) /* unreached: no prologue of this guest has one */
-        return true;
+    if (size == 3 || to == 31)
+        return true; /* unreached: no prologue of this guest has one */
     put_address(annex, to, literal);
     put(annex, loads[size] | to << 5 | to);
     return true;
