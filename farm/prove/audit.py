@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from farm.engines import Note, Noted
-from farm.prove.demands import Demands, Store, around
+from farm.prove.demands import Demands, Memory, Store, around
 
 _PAGE = 0x1000  # bytes; protection changes by so many at least
 _WRITE = 2
@@ -84,6 +84,33 @@ class _Pending:
     step: int = 0  #: the next one
 
 
+class _Memory:
+    """Code as it is now: of what a program has stored to, pages of its own."""
+
+    def __init__(self, pristine: Memory) -> None:
+        self._pristine = pristine
+        self._pages: dict[int, bytearray] = {}
+
+    def read(self, address: int, size: int) -> bytes:
+        number, first = divmod(address, _PAGE)
+        if first + size > _PAGE:
+            here = _PAGE - first
+            return self.read(address, here) + self.read(address + here, size - here)
+        page = self._pages.get(number)
+        return self._pristine(address, size) if page is None else bytes(page[first : first + size])
+
+    def write(self, address: int, data: bytes) -> None:
+        number, first = divmod(address, _PAGE)
+        if first + len(data) > _PAGE:
+            here = _PAGE - first
+            self.write(address, data[:here])
+            self.write(address + here, data[here:])
+            return
+        if number not in self._pages:
+            self._pages[number] = bytearray(self._pristine(number * _PAGE, _PAGE))
+        self._pages[number][first : first + len(data)] = data
+
+
 def judge(demands: Demands, notes: Sequence[Note]) -> Findings:
     """What a program did of which these are all notes."""
     return _Run(demands).judge(notes)
@@ -95,7 +122,7 @@ class _Run:
     def __init__(self, demands: Demands) -> None:
         self.demands = demands
         self.findings = Findings()
-        self._bytes: dict[int, int] = {}  # that are not as linked
+        self._memory = _Memory(demands.pristine)
         self._depth: list[int] = []  # stack pointers of the requests that are under way
         self._open: set[int] = set()  # numbers of pages that can be written
         self._open_before: set[int] = set()
@@ -176,8 +203,7 @@ class _Run:
                 del self._pending[block]
 
     def _on_store(self, store: Store) -> None:
-        for i, byte in enumerate(store.after):
-            self._bytes[store.address + i] = byte
+        self._memory.write(store.address, store.after)
         if not self._depth:
             self.findings.unaudited["made outside of requests"] += 1
             return
@@ -267,7 +293,7 @@ class _Run:
         if manual is not None:
             self._breach("whole", f"a store of {store.size} bytes there is seen in parts", manual, store, store.address)
             return
-        promised = demands.promised(store, self._memory)
+        promised = demands.promised(store, self._memory.read)
         basis, source, start = promised.basis, promised.source, promised.instruction.start
         if basis == "none" or (demands.strict and basis == "practice"):
             old, new = self._instructions(store, start)
@@ -280,7 +306,7 @@ class _Run:
         self._changed[promised.instruction] = store
         if any(self._is_part(store, promised.instruction, other) for other in self._live):
             return
-        if demands.leads_to_slot(self._target(promised.instruction, store), self._memory):
+        if demands.leads_to_slot(self._target(promised.instruction, store), self._memory.read):
             self._on_lead(store)
         else:
             self._leading.pop(self._stub(store.address), None)
@@ -291,7 +317,7 @@ class _Run:
 
     def _target(self, instruction: range, store: Store) -> int:
         """Where execution goes from the ``instruction`` that was stored: if it does not say, to itself."""
-        after = around(store, instruction.start, self._memory)[1]
+        after = around(store, instruction.start, self._memory.read)[1]
         return self.demands.destination(instruction.start, after)
 
     def _on_lead(self, store: Store) -> None:
@@ -342,18 +368,10 @@ class _Run:
         )
 
     def _stub(self, address: int) -> int:
-        """Number of the stub that the address is in, or of the piece of code."""
-        size = self.demands.image.stubs.size or _ANNEX
-        return address // size
-
-    def _memory(self, address: int, size: int) -> bytes:
-        held = bytearray(self.demands.pristine(address, size))
-        for i in range(size):
-            if address + i in self._bytes:
-                held[i] = self._bytes[address + i]
-        return bytes(held)
+        """Number of the stub that the address is in."""
+        return address // self.demands.stub_size
 
     def _instructions(self, store: Store, start: int) -> tuple[str, str]:
         """The instruction at ``start`` before the store and after it."""
-        (_, old), (_, new) = (self.demands.instruction(start, code) for code in around(store, start, self._memory))
+        (_, old), (_, new) = (self.demands.instruction(start, code) for code in around(store, start, self._memory.read))
         return old, new

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ class Store:
     def end(self) -> int:
         return self.address + self.size
 
-    @property
+    @functools.cached_property
     def changed(self) -> range:
         """The addresses from the first to the last byte that differs."""
         places = [i for i, (old, new) in enumerate(zip(self.before, self.after, strict=True)) if old != new]
@@ -77,6 +78,8 @@ class Demands:
         self._stubs = range(image.symbols["stub_start"], image.symbols["stub_end"])
         self._segments = [range(s.address, s.address + s.size) for s in image.segments]
         self._content = image.read()
+        self.stub_size = image.stubs.size or 1  #: bytes
+        self._promised: dict[tuple[int, bytes, bytes], Promised] = {}
         self._known: dict[tuple[int, bytes], tuple[int, str]] = {}  # the same patches are made again and again
         steps = variant.coherence.maintenance
         self.steps = [step for step in steps if not step.unaudited]  #: of the maintenance, that an audit sees
@@ -100,13 +103,13 @@ class Demands:
 
     def pristine(self, address: int, size: int) -> bytes:
         """Bytes of the image as linked; zeros where it has none."""
+        held = bytearray(size)
         for s in self.image.segments:
-            if s.address <= address < s.address + s.size:
-                held = self._content[s.offset : s.offset + s.file_size][
-                    address - s.address : address - s.address + size
-                ]
-                return held.ljust(size, b"\0")
-        return bytes(size)
+            first, end = max(address, s.address), min(address + size, s.address + s.file_size)
+            if first < end:
+                at = s.offset - s.address
+                held[first - address : end - address] = self._content[at + first : at + end]
+        return bytes(held)
 
     def is_code(self, address: int) -> bool:
         return any(address in span for span in self.watched.code)
@@ -171,6 +174,12 @@ class Demands:
 
     def promised(self, store: Store, memory: Memory) -> Promised:
         """What is promised of the instruction that ``store`` changes."""
+        key = (store.address, store.before, memory(store.address - _LONGEST, 3 * _LONGEST))
+        if key not in self._promised:
+            self._promised[key] = self._promised_of(store, memory)
+        return self._promised[key]
+
+    def _promised_of(self, store: Store, memory: Memory) -> Promised:
         rules = self.variant.atomicity.fetch
         nothing = Promised("none", self.variant.atomicity.unpromised, range(store.address & -self.variant.alignment, 0))
         if not rules:
