@@ -152,6 +152,8 @@ class _Run:
                 self._on_begin(note.value)
             elif kind is Noted.END:
                 self._on_end()
+                while self._depth and note.place in self.demands.watched.outside:
+                    self._on_end()
         self._unfinished()
         if self._open:
             self._breach(

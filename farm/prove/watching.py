@@ -24,9 +24,11 @@ from farm.guest.variant import Variant
 #: Functions of the farm's layer with which a request begins (layer.h); a mechanism is also told of late call sites.
 BEGINS = ("patch_set", "patch_restore", "patch_null", "patch_ret0", "mechanism_sites_loaded")
 
-#: Functions that are entered when a request is over: one of the layer's, and the loader of modules, which is no part of
-#: a request and stores to code itself.
-ENDS = ("patched_text_after", "module_load", "module_unload")
+#: The function of the layer's that a request reaches when it is over.
+ENDS = ("patched_text_after",)
+
+#: The loader of modules, which is no part of any request and stores to code itself.
+OUTSIDE = ("module_load", "module_unload")
 
 #: Regions that a guest's own code never writes to but to patch it; those of data that a patch changes come first.
 _DATA, _CODE = ("pointer", "literal"), ("text", "module", "sites", "stub", "far")
@@ -53,6 +55,7 @@ class Watching:
     watch: Watch
     meanings: tuple[Meaning, ...]  #: of its instructions
     code: tuple[range, ...]  #: executable memory
+    outside: tuple[int, ...]  #: functions among its ends that no request enters
     undecoded: int  #: bytes of functions that are no instructions to the disassembler
 
 
@@ -75,10 +78,12 @@ def watching(variant: Variant, image: Image, engine: Watches) -> Watching:
             meaning, operand = meant
             instructions.append(_watched(variant, address, operand, names))
             meanings.append(meaning)
-    begins, ends = (tuple(_entries(variant, image, wanted)) for wanted in (BEGINS, ENDS))
+    begins, ends, outside = (tuple(_entries(variant, image, wanted)) for wanted in (BEGINS, ENDS, OUTSIDE))
     code = tuple(_regions(image, _CODE))
     stores = tuple((span.start, span.stop) for span in (*_regions(image, _DATA), *code))
-    return Watching(Watch(stores, tuple(instructions), begins, ends), tuple(meanings), code, undecoded)
+    return Watching(
+        Watch(stores, tuple(instructions), begins, (*ends, *outside)), tuple(meanings), code, outside, undecoded
+    )
 
 
 def _meaning(coherence: Coherence, text: str) -> tuple[Meaning, str] | None:
