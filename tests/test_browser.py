@@ -104,7 +104,7 @@ def large(suite, tmp_path_factory):
     results = []
     while len(results) < MANY:
         variant = f"variant{len(results) // (8 * len(suite.scenarios))}"
-        for mechanism in ("pointer", "stub", "relocated", "other"):
+        for mechanism in ("pointer", "stub", "relocated", "inline-cache"):
             for engine in ("unicorn", "qemu-user"):
                 for name, known in suite.scenarios.items():
                     digest = verdict.digest(model.predict(known))
@@ -442,6 +442,14 @@ def test_no_view_is_wider_than_the_window(opened, small, width):
             box = page.locator(".facet[open] .menu").bounding_box()
             assert 0 <= box["x"] <= box["x"] + box["width"] <= width
         assert max(page.evaluate(widths)) <= width, view
+
+
+@pytest.mark.parametrize("width", [700, 1280])
+def test_the_longest_name_of_a_mechanism_is_not_cut(opened, large, width):
+    page = opened(large, "#view=cells&mechanism=inline-cache")
+    page.set_viewport_size({"width": width, "height": 900})
+    name = rows(page).first.locator("> *", has_text=re.compile("^inline-cache$"))
+    assert name.evaluate("e => e.scrollWidth <= e.clientWidth")
 
 
 def right(box):

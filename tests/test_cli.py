@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -395,26 +396,34 @@ def test_help_says_of_every_command_what_it_does_in_a_line(group):
 def test_a_command_is_a_module_of_its_name():
     from typer.main import get_command
 
-    from farm.cli import app
+    from farm.cli import load
 
     def functions(command):
         yield from (inner for part in getattr(command, "commands", {}).values() for inner in functions(part))
         if not hasattr(command, "commands"):
             yield command.callback.__module__
 
-    modules = {name: set(functions(command)) for name, command in get_command(app).commands.items()}
+    modules = {name: set(functions(command)) for name, command in get_command(load()).commands.items()}
     assert modules == {name: {f"farm.cli.{name}"} for name in modules}
     assert len(modules) >= 16
+
+
+def test_a_command_makes_no_other():
+    """To make all of them takes longer than many a command itself."""
+    program = "import sys; from farm.cli import load; load('list'); print(*(m for m in sys.modules if 'cli.' in m))"
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert "farm.cli.list" in said.split()
+    assert "farm.cli.run" not in said.split()
 
 
 def test_help_names_values_in_words():
     """Not as the types that they have in Python."""
     from typer.testing import CliRunner
 
-    from farm.cli import app
+    from farm.cli import load
 
     def helps(*command):
-        text = CliRunner().invoke(app, [*command, "--help"]).stdout
+        text = CliRunner().invoke(load(), [*command, "--help"]).stdout
         yield text
         for name in re.findall(r"^  ([a-z]+)  ", text.partition("Commands:")[2], re.MULTILINE):
             yield from helps(*command, name)
@@ -448,7 +457,7 @@ def test_lists_have_a_line_for_each_and_nothing_of_python_s(what):
 def test_a_command_that_fails_leaves_no_child_behind(work, tmp_path, monkeypatch):
     from typer.testing import CliRunner
 
-    from farm.cli import app
+    from farm.cli import load
     from farm.engines import engines
     from farm.errors import FarmError
 
@@ -460,7 +469,7 @@ def test_a_command_that_fails_leaves_no_child_behind(work, tmp_path, monkeypatch
     for engine in engines().values():
         monkeypatch.setattr(engine, "close", lambda name=engine.name: closed.append(name))
     monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(app, [work.split(".")[1], "--arch", "arm64"])
+    done = CliRunner().invoke(load(), [work.split(".")[1], "--arch", "arm64"])
     assert str(done.exception) == "the disk is full"
     assert closed == list(engines())
 

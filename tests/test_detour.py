@@ -5,14 +5,13 @@ from __future__ import annotations
 import functools
 import random
 import struct
-from pathlib import Path
 
 import capstone
 import pytest
 import unicorn
 
 from farm.engines.unicorn.machine import Machine
-from farm.guest import arch_toml, build, disassemble, elf, mechanisms
+from farm.guest import arch_toml, build, disassemble, mechanisms
 from farm.guest.image import Spec
 from farm.scenario import FUNCTIONS, Defect, FailPoke, Scenario, Status, Target, code, patch, query, restore, wire
 
@@ -40,8 +39,8 @@ def guest(name):
 
 @functools.cache
 def annexes(name):
-    """Where the annex of ``whatever_0`` lies, and behind it those of the others."""
-    return elf.parts(Path(guest(name).path))[1]["detour_annexes"].address
+    """Where annexes lie, in the order of first patches."""
+    return guest(name).symbols["patched_end"]
 
 
 def machine_of(name, *steps):

@@ -192,10 +192,10 @@ def test_a_terminal_that_is_closed_ends_a_run(hanging, left, tmp_path):
 def test_handlers_are_as_they_were_after_a_command():
     from typer.testing import CliRunner
 
-    from farm.cli import app
+    from farm.cli import load
 
     before = [signal.getsignal(number) for number in ALL]
-    assert CliRunner().invoke(app, ["list", "controls"]).exit_code == 0
+    assert CliRunner().invoke(load(), ["list", "controls"]).exit_code == 0
     assert [signal.getsignal(number) for number in ALL] == before
 
 

@@ -25,7 +25,7 @@ from farm.engines import Reply
 from farm.engines.unicorn import UNICORN
 from farm.errors import ImageError, UsageError
 from farm.guest import arch_toml, build, image
-from farm.run.batch import Batch, batches, run_batch
+from farm.run.batch import Batch, Waiting, batches, run_batch
 from farm.run.execute import execute
 from farm.run.journal import Journal, NoHeaderError, Run, describe, make_way, read
 from farm.run.plan import Selection, make
@@ -53,6 +53,25 @@ def doubtful(result, verdict=Verdict.TIMEOUT):
 
 def lines_of(path):
     return [json.loads(line) for line in path.read_bytes().split(b"\n")[1:-1]]
+
+
+# Who runs what.
+
+
+def test_thread_goes_on_with_its_guest_and_another_takes_one_of_its_own(plan, monkeypatch):
+    (batch,) = batches(plan)
+    guests = [dataclasses.replace(batch.spec, control=name) for name in ("a", "b", "c")]
+    work = [dataclasses.replace(batch, spec=spec, retries=n) for spec in guests for n in range(3)]
+    waiting = Waiting(work)
+
+    def of(thread):
+        monkeypatch.setattr("farm.run.batch.threading.get_ident", lambda: thread)
+        taken = waiting.next()
+        return f"{taken.spec.control}{taken.retries}"
+
+    assert [of(1), of(2), of(2), of(1), of(2)] == ["a0", "b0", "b1", "a1", "b2"]
+    assert [of(2), of(2), of(1)] == ["c0", "c1", "a2"], "the next that nobody has"
+    assert of(1) == "c2", "what is left of another's"
 
 
 # Growing.

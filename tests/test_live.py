@@ -155,6 +155,39 @@ def test_every_guest_shows_its_code_before_and_after(patchable):
     assert patchable.code(0)[-1] == "whatever_0 now: the same"
 
 
+@pytest.mark.parametrize(
+    ("variant", "mechanism"),
+    [
+        ("x86_64", "detour"),
+        ("arm64", "pad"),
+        ("riscv64", "literal"),
+        ("arm64", "inline-cache"),
+        ("i386", "static-call"),
+    ],
+)
+def test_a_guest_is_driven_alike_whatever_makes_its_functions_patchable(variant, mechanism):
+    with farm.boot(variant, mechanism=mechanism, engine="unicorn") as guest:
+        for target, answer in (("fast", 2 * 5 + 1), ("far", 3 * 5 + 7)):
+            guest.patch(target)
+            assert (guest.call(5, shape="tail"), guest.entered, guest.query()) == (answer, target, target)
+            assert (guest.original(5), guest.entered) == (1005, "default")
+            assert "whatever_0 now:" in guest.code(0)
+        guest.null(6)
+        guest.call(1, function=6)
+        assert (guest.entered, guest.query(6)) == (None, "null")
+        guest.ret0(1)
+        assert (guest.call(7, function=1, shape="tail"), guest.entered, guest.query(1)) == (0, None, "ret0")
+        guest.run(LockText())
+        with pytest.raises(live.PatchRefused, match="whatever_0 -> other: read-only"):
+            guest.patch("other")
+        guest.run(LockText(locked=False))
+        assert guest.query() == "far"
+        for function in (0, 1, 6):
+            guest.restore(function)
+        assert guest.call(5, shape="tail") == 1005
+        assert guest.code(0)[-1] == "whatever_0 now: the same"
+
+
 @pytest.mark.patchable(mechanism="stub", engine="unicorn", source="own.c")
 def test_every_guest_takes_targets_of_a_users_own(patchable):
     assert patchable.call(4, shape="tail") == 1004

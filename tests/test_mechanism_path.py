@@ -87,6 +87,13 @@ def test_it_is_listed_with_what_it_promises_and_where_it_comes_from(mine):
     assert list(rows) == [*ours, "mine"]
     assert rows["mine"]["folder"] == str(mine)
     assert rows["mine"]["variants"] == ["arm64", "x86_64", "i386"]
+    assert rows["mine"]["absent"] == rows["pointer"]["absent"] == {}
+    assert rows["pad"]["absent"]["clang has no attribute patchable_function_entry there"] == [
+        "arm by zig",
+        "armeb",
+        "thumb by zig",
+    ]
+    assert list(rows["static-call"]["on"]) == ["i386"]
     assert set(rows["pointer"]["promises"]) - set(rows["mine"]["promises"]) == {"queries"}
     (variant,) = (row for row in msgspec.json.decode(_listed("variants", mine)) if row["name"] == "ppc32")
     assert "mine" not in variant["mechanisms"]

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from farm import paths, suite
+from farm.cell import Verdict
 from farm.errors import BackendError
 from farm.guest import arch_toml, build, image, mechanisms
+from farm.run import plan
+from farm.run.plan import Selection
 from farm.scenario.promises import NEEDS, Promise
 
 KEYS = (
     "what, sources, architecture, include, flags, warnings, variants, functions, bytes, patches, writes, alias, "
-    "redirects, far, patching, promises, lacks, patched, environment, on"
+    "redirects, far, patching, promises, absent, lacks, patched, environment, on"
 )
+ON_KEYS = "what, sources, include, flags, far, patching, lacks, patched"
 PROMISES = ", ".join(f"'{promise}'" for promise in Promise)
 
 #: A line that takes the place of the key's own, or is added, and what is said of it.
@@ -34,16 +39,17 @@ WRONG = {
     "bytes = 16.5": "bytes: 16.5 found; expected an integer",
     "bytes = 0": "bytes: 0 found; expected a number of bytes greater than 0",
     'writes = "code"': "writes: 'code' found; expected one of 'stubs', 'all', 'literals', 'data'",
+    'alias = true\nwrites = "data"': "alias: true found, but a patch writes data; expected only with writes = "
+    "stubs, all or literals",
     'lacks = {ret0 = "no"}': "lacks.ret0: also in promises; expected in one of the two",
     'lacks = {pokes = "no"}': "lacks.pokes: also in what the other keys say; expected in one of the two",
     'lacks = {grace = "no"}': f"lacks.grace: unknown key; valid are {', '.join(NEEDS)}",
     'lacks = {original = ""}': "lacks.original: '' found; expected a string that is not empty",
     "patched = {}": "patched.instruction: missing; expected a string",
     'lacks = {far = "no"}': "lacks.far: also in what the other keys say; expected in one of the two",
-    "on = 1": "on: 1 found; expected tables, each a table of sources, include, flags, far, patching, lacks, patched",
-    "on = {arm64 = 1}": "on.arm64: 1 found; expected a table of sources, include, flags, far, patching, lacks, patched",
-    "on = {arm64 = {source = []}}": "on.arm64.source: unknown key; "
-    "valid are sources, include, flags, far, patching, lacks, patched",
+    "on = 1": f"on: 1 found; expected tables, each a table of {ON_KEYS}",
+    "on = {arm64 = 1}": f"on.arm64: 1 found; expected a table of {ON_KEYS}",
+    "on = {arm64 = {source = []}}": f"on.arm64.source: unknown key; valid are {ON_KEYS}",
     'on = {arm64 = {sources = ["x.c"]}}': "on.arm64.sources: 'x.c' is neither in FOLDER nor in COMMON",
     'on = {arm64 = {include = ["x"]}}': "on.arm64.include: 'x' is no folder in FOLDER",
     'on = {arm64 = {flags = ["${X}"]}}': "on.arm64.flags: ${X} is none of [environment]: none",
@@ -128,6 +134,17 @@ def test_an_architecture_without_a_file_cannot_have_the_mechanism(arm64, edited_
     (variant,) = arch_toml.load_folder(folder)
     assert mechanisms.load()["relocated"].missing(arm64) is None
     assert mechanisms.load()["relocated"].missing(variant) == "arm64 has no relocated: no sites.c"
+    assert mechanisms.load()["stub"].missing(variant) is None
+
+
+def test_an_architecture_whose_memory_cannot_be_mapped_twice_has_no_such_mechanism(arm64, edited_arch):
+    folder = edited_arch()
+    header = folder / "arch.h"
+    header.write_text(header.read_text(encoding="utf-8").replace("ARCH_SYS_MEMFD_CREATE", "ARCH_SYS_X"), "utf-8")
+    (variant,) = arch_toml.load_folder(folder)
+    why = "arm64 has no literal: no ARCH_SYS_MEMFD_CREATE in arch.h, and memory is to be mapped twice"
+    assert mechanisms.load()["literal"].missing(variant) == why
+    assert mechanisms.load()["literal"].missing(arm64) is None
     assert mechanisms.load()["stub"].missing(variant) is None
 
 
@@ -270,6 +287,37 @@ def test_a_mechanism_says_which_variants_have_it(copied, arm64):
     made = mechanisms.read(copied.parent)
     assert made.missing(arm64) is None
     assert made.missing(arch_toml.load()["ppc32"]) == "stub is not made for ppc32: its mechanism.toml names x86, arm6*"
+
+
+def test_a_mechanism_says_why_variants_lack_it_or_toolchains_cannot_build_it(copied, arm64):
+    text, variants = copied.read_text(encoding="utf-8"), arch_toml.load()
+    copied.write_text(text + '[absent]\nsh = "no NOPs"\n"arm64/zig" = "no attribute"\n"armeb/zig" = "none"\n', "utf-8")
+    made = mechanisms.read(copied.parent)
+    assert made.missing(variants["sh4"]) == made.missing(variants["sh4"], "gcc") == "no NOPs"
+    assert made.missing(variants["armeb"]) == "none", "which no other toolchain builds"
+    assert (made.missing(arm64), made.missing(arm64, "gcc")) == (None, None)
+    assert made.missing(arm64, "zig") == "no attribute"
+
+
+def test_a_toolchain_that_cannot_build_a_mechanism_is_not_chosen_and_its_cells_say_why():
+    chosen = Selection(arch=("thumb",), mechanism=("pad",), scenario=("BS-01",), engine=("unicorn",))
+    assert {p.cell.toolchain: p.verdict for p in plan.make(chosen).cells} == {"gcc": None}
+    (hole,) = plan.make(replace(chosen, toolchain=("zig",))).cells
+    assert (hole.verdict, hole.reason) == (
+        Verdict.NOT_APPLICABLE,
+        "clang has no attribute patchable_function_entry there",
+    )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "complaint"), [("arm65", "unknown architecture"), ("arm64/rust", "unknown toolchain")]
+)
+def test_what_lacks_a_mechanism_must_be_there(copied, pattern, complaint):
+    text = copied.read_text(encoding="utf-8")
+    (theirs := copied.parent.with_name("theirs")).mkdir()
+    (theirs / "mechanism.toml").write_text(f'{text}[absent]\n"{pattern}" = "why"\n', encoding="utf-8")
+    with pytest.raises(BackendError, match=rf"theirs/mechanism\.toml: absent\.{pattern}: {complaint}"):
+        plan.make(Selection(arch=("arm64",), mechanism_path=(theirs,)))
 
 
 def test_what_a_patch_changes_is_said_of_the_variants_that_a_pattern_fits():

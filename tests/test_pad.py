@@ -22,7 +22,8 @@ VARIANTS = [
 
 @functools.cache
 def guest(variant):
-    return build.image(Spec(variant, "pad", next(iter(variant.toolchain))))
+    toolchain = next(name for name in variant.toolchain if not mechanisms.load()["pad"].missing(variant, name))
+    return build.image(Spec(variant, "pad", toolchain))
 
 
 def after(variant, *steps):
@@ -66,10 +67,10 @@ def test_a_jump_that_does_not_reach_goes_by_an_address_before_the_entry(variant)
     if variant.branch_range is None:
         assert near == far
     else:
-        address = far[0]
-        assert address == (address[0], variant.word_size), "first the address, whole"
+        address = (guest(variant).stubs.slot, variant.word_size)
         assert address[0] < 0
-        assert address not in near
+        assert far[0] == address, "first the address, whole"
+        assert (address in near) == (variant.name == "s390x"), "whose jump at the entry leads there alone"
 
 
 @each_variant

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from farm import suite
 from farm.cell import Cell, Planned, Verdict
-from farm.cli import app
+from farm.cli import load
 from farm.guest import arch_toml, build, image, mechanisms
 from farm.report import show as reports
 from farm.run import plan
@@ -192,7 +192,7 @@ def folder(tmp_path, made):
 
 
 def invoke(*arguments):
-    return CliRunner().invoke(app, ["show", *arguments])
+    return CliRunner().invoke(load(), ["show", *arguments])
 
 
 def failure(*arguments):
@@ -297,12 +297,12 @@ def test_a_broken_encoder_is_seen_by_whoever_looks(arm64, tmp_path, monkeypatch)
     monkeypatch.setenv("COLUMNS", "160")
     name, options = "mine/stub/zig/unicorn/supersede_then_restore", ["--arch-path", str(mine)]
     CliRunner().invoke(
-        app, ["run", *options, "--arch", "mine", "--mechanism", "stub", "--engine", "unicorn", "--scenario", "BS-03"]
+        load(), ["run", *options, "--arch", "mine", "--mechanism", "stub", "--engine", "unicorn", "--scenario", "BS-03"]
     )
     said = invoke(name, *options)
     assert said.exit_code == 1
     assert ">>   2 step 1: patch whatever_0 -> fast, ok" in said.output
     assert f"  farm trace {name} --arch-path 'their work/mine'\n" in said.output
-    traced = CliRunner().invoke(app, ["trace", name, *options])
+    traced = CliRunner().invoke(load(), ["trace", name, *options])
     assert traced.exit_code == 1
     assert re.search(r"=> arch_jump makes 0x17\w{6}, b 0x\w+ <default_0\+0x8>", traced.output)

@@ -12,6 +12,7 @@
 #define ARCH_EXTENDED_BITS ~(uintptr_t)0 /* of a narrow argument, valid in its register: all */
 #define ARCH_REGISTER(value) ((uintptr_t)(intptr_t)(int32_t)(value)) /* 32 bits, unsigned ones too, are sign-extended */
 #define ARCH_CALLEE_SAVED 7       /* $9-$15 */
+#define ARCH_LOSE_SAVED "clr $11" /* loses one of them: a bug */
 #define ARCH_HIDDEN_REGISTERS 1   /* $1 (static chain) */
 #define ARCH_HAS_ENTRY_REGISTER 1 /* $27, the procedure value: C makes its global pointer from it */
 #define ARCH_ENTERED_INDIRECTLY(target) ((target) == TARGET_FAR || (target) == TARGET_OTHER) /* abi.S: as C begins */
@@ -36,6 +37,9 @@
 #define ARCH_SYS_WRITE 4
 #define ARCH_SYS_MPROTECT 74
 #define ARCH_SYS_EXIT_GROUP 405
+#define ARCH_SYS_MMAP 71
+#define ARCH_SYS_MEMFD_CREATE 512
+#define ARCH_MAP_FIXED 0x100
 
 #ifdef __ASSEMBLER__
 

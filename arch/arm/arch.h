@@ -11,6 +11,7 @@
 #define ARCH_ARGUMENT_REGISTERS 4 /* r0-r3; a WIDE call has four words on the stack */
 #define ARCH_EXTENDED_BITS ~(uintptr_t)0 /* of a narrow argument, valid in its register (AAPCS32, 6.5: a whole word) */
 #define ARCH_CALLEE_SAVED 8       /* r4-r11 */
+#define ARCH_LOSE_SAVED "mov r8, #0" /* loses one of them: a bug */
 #define ARCH_HIDDEN_REGISTERS 1   /* ip (veneers, and GCC's static chain) */
 #define ARCH_HAS_ENTRY_REGISTER 0
 #define ARCH_DOUBLES_ANNOUNCED(entry) 8 /* those of a variadic call go where integers do (AAPCS32, 7.1.1) */
@@ -58,6 +59,8 @@
 #define ARCH_SYS_WRITE 4
 #define ARCH_SYS_MPROTECT 125
 #define ARCH_SYS_EXIT_GROUP 248
+#define ARCH_SYS_MMAP 192
+#define ARCH_SYS_MEMFD_CREATE 385
 
 #ifdef __ASSEMBLER__
 

@@ -11,6 +11,7 @@
 #define ARCH_ARGUMENT_REGISTERS 8 /* x0-x7 */
 #define ARCH_EXTENDED_BITS 0 /* of a narrow argument, valid in its register (AAPCS64, 6.8.2: the callee extends) */
 #define ARCH_CALLEE_SAVED 11      /* x19-x29 */
+#define ARCH_LOSE_SAVED "mov x21, #0" /* loses one of them: a bug */
 #define ARCH_HIDDEN_REGISTERS 2   /* x8 (struct result), x18 (platform register, and GCC's static chain) */
 #define ARCH_HAS_ENTRY_REGISTER 0
 #define ARCH_DOUBLES_ANNOUNCED(entry) 8 /* in registers of a variadic call: nothing is said of them */
@@ -51,5 +52,7 @@
 #define ARCH_SYS_WRITE 64
 #define ARCH_SYS_MPROTECT 226
 #define ARCH_SYS_EXIT_GROUP 94
+#define ARCH_SYS_MMAP 222
+#define ARCH_SYS_MEMFD_CREATE 279
 
 #endif

@@ -13,6 +13,7 @@
 #define ARCH_EXTENDED_BITS ~(uintptr_t)0
 #define ARCH_REGISTER(value) ((uintptr_t)(intptr_t)(int32_t)(value))
 #define ARCH_CALLEE_SAVED 12            /* s0-s8, fp, and tp and r21, which nobody may write */
+#define ARCH_LOSE_SAVED "move $s5, $zero" /* loses one of them: a bug */
 #define ARCH_HIDDEN_REGISTERS 1         /* t8 (GCC's static chain) */
 #define ARCH_HAS_ENTRY_REGISTER 0
 #define ARCH_DOUBLES_ANNOUNCED(entry) 8 /* in registers of a variadic call: nothing is said of them */
@@ -37,5 +38,7 @@
 #define ARCH_SYS_WRITE 64
 #define ARCH_SYS_MPROTECT 226
 #define ARCH_SYS_EXIT_GROUP 94
+#define ARCH_SYS_MMAP 222
+#define ARCH_SYS_MEMFD_CREATE 279
 
 #endif

@@ -11,6 +11,7 @@
 #define ARCH_ARGUMENT_REGISTERS 8 /* none: in their place the first words of the stack */
 #define ARCH_EXTENDED_BITS ~(uintptr_t)0 /* of a narrow argument, valid in its word (what GCC does: all 32) */
 #define ARCH_CALLEE_SAVED 11    /* d2-d7, a2-a6 */
+#define ARCH_LOSE_SAVED "moveq #0, %d5" /* loses one of them: a bug */
 #define ARCH_HIDDEN_REGISTERS 2 /* a0 (static chain), a1 (struct result) */
 #define ARCH_HAS_ENTRY_REGISTER 0
 #define ARCH_DOUBLES_ANNOUNCED(entry) 8 /* on the stack, as everything: nothing is said of them */
@@ -36,5 +37,7 @@
 #define ARCH_SYS_WRITE 4
 #define ARCH_SYS_MPROTECT 125
 #define ARCH_SYS_EXIT_GROUP 247
+#define ARCH_SYS_MMAP 192
+#define ARCH_SYS_MEMFD_CREATE 353
 
 #endif

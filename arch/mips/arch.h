@@ -9,6 +9,7 @@
 #define ARCH_MACHINE 8 /* EM_MIPS */
 
 #define ARCH_CALLEE_SAVED 9       /* $16-$23, $30 */
+#define ARCH_LOSE_SAVED "move $19, $0" /* loses one of them: a bug */
 #define ARCH_HIDDEN_REGISTERS 1   /* $15 (static chain) */
 #define ARCH_HAS_ENTRY_REGISTER 0 /* $25 would be one with abicalls */
 #define ARCH_DOUBLES_ANNOUNCED(entry) 8 /* in registers of a variadic call: nothing is said of them */
@@ -49,11 +50,15 @@
 #define ARCH_SYS_WRITE 5001
 #define ARCH_SYS_MPROTECT 5010
 #define ARCH_SYS_EXIT_GROUP 5205
+#define ARCH_SYS_MMAP 5009
+#define ARCH_SYS_MEMFD_CREATE 5314
 #else
 #define ARCH_SYS_READ 4003
 #define ARCH_SYS_WRITE 4004
 #define ARCH_SYS_MPROTECT 4125
 #define ARCH_SYS_EXIT_GROUP 4246
+#define ARCH_SYS_MMAP 4210
+#define ARCH_SYS_MEMFD_CREATE 4354
 #endif
 
 #ifdef __ASSEMBLER__

@@ -15,6 +15,7 @@
 #define ARCH_ARGUMENT_REGISTERS 4 /* r26, r25, r24, r23; a WIDE call has four words on the stack */
 #define ARCH_EXTENDED_BITS ~(uintptr_t)0 /* of a narrow argument, valid in its register: what GCC does and relies on */
 #define ARCH_CALLEE_SAVED 16      /* r3-r18 */
+#define ARCH_LOSE_SAVED "ldi 0, %r8" /* loses one of them: a bug */
 #define ARCH_HIDDEN_REGISTERS 2   /* r28 (address of a struct result), r29 (static chain) */
 #define ARCH_HAS_ENTRY_REGISTER 0
 #define ARCH_DOUBLES_ANNOUNCED(entry) 8 /* in registers of a variadic call: general ones, so there is nothing to say */
@@ -41,6 +42,9 @@
 #define ARCH_SYS_WRITE 4
 #define ARCH_SYS_MPROTECT 125
 #define ARCH_SYS_EXIT_GROUP 222
+#define ARCH_SYS_MMAP 89
+#define ARCH_SYS_MEMFD_CREATE 340
+#define ARCH_MAP_FIXED 4
 
 #ifdef __ASSEMBLER__
 

@@ -14,6 +14,7 @@
 /* Of a narrow argument, valid in its register (all three ABIs, "Parameter Passing": to a whole register). */
 #define ARCH_EXTENDED_BITS ~(uintptr_t)0
 #define ARCH_CALLEE_SAVED 18      /* r14-r31 */
+#define ARCH_LOSE_SAVED "li 21, 0" /* loses one of them: a bug */
 #define ARCH_HIDDEN_REGISTERS 1   /* r11 (static chain) */
 #if defined(__powerpc64__) && _CALL_ELF == 2
 #define ARCH_HAS_ENTRY_REGISTER 1 /* r12, on entry at the global entry point (ELFv2 ABI, "Function Prologue") */
@@ -60,6 +61,8 @@
 #define ARCH_SYS_WRITE 4
 #define ARCH_SYS_MPROTECT 125
 #define ARCH_SYS_EXIT_GROUP 234
+#define ARCH_SYS_MMAP 90
+#define ARCH_SYS_MEMFD_CREATE 360
 
 #ifdef __ASSEMBLER__
 

@@ -14,6 +14,7 @@
 #define ARCH_EXTENDED_BITS ~(uintptr_t)0
 #define ARCH_REGISTER(value) ((uintptr_t)(intptr_t)(int32_t)(value))
 #define ARCH_CALLEE_SAVED 14            /* s0-s11, and gp and tp, which nobody may write */
+#define ARCH_LOSE_SAVED "li s5, 0" /* loses one of them: a bug */
 #define ARCH_HIDDEN_REGISTERS 1         /* t2 (static chain) */
 #define ARCH_HAS_ENTRY_REGISTER 0
 #define ARCH_DOUBLES_ANNOUNCED(entry) 8 /* in registers of a variadic call: nothing is said of them */
@@ -40,6 +41,8 @@
 #define ARCH_SYS_WRITE 64
 #define ARCH_SYS_MPROTECT 226
 #define ARCH_SYS_EXIT_GROUP 94
+#define ARCH_SYS_MMAP 222
+#define ARCH_SYS_MEMFD_CREATE 279
 
 #ifdef __ASSEMBLER__
 

@@ -12,6 +12,7 @@
 /* Of a narrow argument, valid in its register: the caller extends it to all of it (Supplement, "Parameter Passing"). */
 #define ARCH_EXTENDED_BITS ~(uintptr_t)0
 #define ARCH_CALLEE_SAVED 8     /* r6-r13 */
+#define ARCH_LOSE_SAVED "lghi %r8, 0" /* loses one of them: a bug */
 #define ARCH_HIDDEN_REGISTERS 1 /* r0 (static chain) */
 #define ARCH_HAS_ENTRY_REGISTER 0
 #define ARCH_DOUBLES_ANNOUNCED(entry) 8 /* in registers of a variadic call: nothing is said of them */
@@ -46,5 +47,8 @@
 #define ARCH_SYS_WRITE 4
 #define ARCH_SYS_MPROTECT 125
 #define ARCH_SYS_EXIT_GROUP 248
+#define ARCH_SYS_MMAP 90
+#define ARCH_MMAP_BY_ADDRESS /* of its six arguments */
+#define ARCH_SYS_MEMFD_CREATE 350
 
 #endif

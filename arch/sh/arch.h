@@ -11,6 +11,7 @@
 #define ARCH_ARGUMENT_REGISTERS 4 /* r4-r7; a WIDE call has four words on the stack */
 #define ARCH_EXTENDED_BITS ~(uintptr_t)0 /* of a narrow argument, valid in its register: GCC's callers extend it */
 #define ARCH_CALLEE_SAVED 7       /* r8-r14 */
+#define ARCH_LOSE_SAVED "mov #0, r10" /* loses one of them: a bug */
 #define ARCH_HIDDEN_REGISTERS 2   /* r2 (struct result), r3 (static chain) */
 #define ARCH_HAS_ENTRY_REGISTER 0
 #define ARCH_DOUBLES_ANNOUNCED(entry) 8 /* in registers of a variadic call: nothing is said of them */
@@ -39,5 +40,7 @@
 #define ARCH_SYS_WRITE 4
 #define ARCH_SYS_MPROTECT 125
 #define ARCH_SYS_EXIT_GROUP 252
+#define ARCH_SYS_MMAP 192
+#define ARCH_SYS_MEMFD_CREATE 374
 
 #endif

@@ -18,6 +18,7 @@
 
 /* l0-l7 and i0-i7, which a flat function keeps as a window does for others; g6 and g7, which are the system's. */
 #define ARCH_CALLEE_SAVED 18
+#define ARCH_LOSE_SAVED "clr %l3" /* loses one of them: a bug */
 
 /* The static chain (g5, on 32 bits g2); and the address of a struct: o1 if it is the second argument and passed by
  * value, on 32 bits the stack's word for one that is returned. */
@@ -60,6 +61,8 @@
 #define ARCH_SYS_WRITE 4
 #define ARCH_SYS_MPROTECT 74
 #define ARCH_SYS_EXIT_GROUP 188
+#define ARCH_SYS_MMAP 71
+#define ARCH_SYS_MEMFD_CREATE 348
 
 #ifdef __ASSEMBLER__
 

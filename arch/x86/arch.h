@@ -15,12 +15,14 @@
 /* Of a narrow argument, valid in its register: what compilers do and rely on; psABI 3.2.3 speaks of _Bool only. */
 #define ARCH_EXTENDED_BITS 0xffffffffu
 #define ARCH_CALLEE_SAVED 6       /* rbx, rbp, r12-r15 */
+#define ARCH_LOSE_SAVED "movl $0, %r13d" /* loses one of them: a bug */
 #define ARCH_HIDDEN_REGISTERS 2   /* rax (al: vector registers of a variadic call), r10 (static chain) */
 #define ARCH_DOUBLES_ANNOUNCED(entry) ((entry).hidden[0] & 0xff) /* of a variadic call, in al (psABI, 3.5.7) */
 #else
 #define ARCH_ARGUMENT_REGISTERS 8 /* none: in their place the first words of the stack (i386 psABI, 2.2.3) */
 #define ARCH_EXTENDED_BITS 0      /* of a narrow argument, valid in its word: the psABI promises none */
 #define ARCH_CALLEE_SAVED 4       /* ebx, ebp, esi, edi */
+#define ARCH_LOSE_SAVED "movl $0, %esi" /* loses one of them: a bug */
 #define ARCH_HIDDEN_REGISTERS 2   /* ecx (static chain), ebx (GOT, where the target is an entry of a PLT) */
 #define ARCH_DOUBLES_ANNOUNCED(entry) 8 /* on the stack, as everything: nothing is said of them */
 #endif
@@ -58,12 +60,16 @@
 #define ARCH_SYS_WRITE 1
 #define ARCH_SYS_MPROTECT 10
 #define ARCH_SYS_EXIT_GROUP 231
+#define ARCH_SYS_MMAP 9
+#define ARCH_SYS_MEMFD_CREATE 319
 #else
 #define ARCH_ENTRY_INSTRUCTION 5
 #define ARCH_SYS_READ 3
 #define ARCH_SYS_WRITE 4
 #define ARCH_SYS_MPROTECT 125
 #define ARCH_SYS_EXIT_GROUP 252
+#define ARCH_SYS_MMAP 192
+#define ARCH_SYS_MEMFD_CREATE 356
 #endif
 
 #endif

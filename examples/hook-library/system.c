@@ -48,8 +48,8 @@ int mprotect(void *address, size_t size, int protection)
 #endif
 }
 
-/* Memory for originals: bistro asks for it once.  Here it lies behind the functions, is open as they are, and is put back
- * with them. */
+/* Memory for originals: bistro asks once, for four times what farm_exec_alloc has, and takes no less.  So it has memory of
+ * its own that lies where that lies: behind the functions, open as they are, and put back with them. */
 #define STRING(x) STRING_OF(x)
 #define STRING_OF(x) #x
 #define CODE_BYTES 16384

@@ -25,14 +25,18 @@ from farm.cli.app import COMMANDS, app, flush_or_drop
 from farm.errors import FarmError, OutputError, exhausted
 from farm.text import printable
 
-for _name in COMMANDS:
-    importlib.import_module(f"farm.cli.{_name}")  # which adds it to the app
-
 #: The signs of the reports and the plots where there is but ASCII.
 SPELLED = {**dict(zip("✓≈–○✗▁▂▃▄▅▆▇█", "+~-oX_.:-=+*#", strict=True)), "…": "..."}
 
 #: Sizes of a terminal that something can be shown on; any other is an unknown one, and what then is taken.
 _USABLE = {"COLUMNS": (range(40, 1001), "80"), "LINES": (range(10, 1001), "25")}
+
+
+def load(named: str = "") -> typer.Typer:
+    """The app with the command that is ``named``; with all of them if it is none, since to make them all takes time."""
+    for name in (named,) if named in COMMANDS else COMMANDS:
+        importlib.import_module(f"farm.cli.{name}")  # which adds it to the app
+    return app
 
 
 def _fail(error: FarmError) -> NoReturn:
@@ -84,7 +88,7 @@ def main() -> None:
     gc.set_threshold(1_000_000)  # there are many results and no cycles: looking for some took a tenth of a run
     atexit.register(gc.freeze)  # nor are some looked for at the end, when everything goes
     try:
-        app()
+        load(*sys.argv[1:2])()
     except FarmError as error:
         _fail(error)
     except KeyboardInterrupt:

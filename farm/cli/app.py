@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from farm.errors import OutputError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rich.console import Console
 
@@ -347,11 +347,20 @@ def closing_engines() -> Iterator[None]:
         close_engines()
 
 
-def write_reports(results: list[Result], plan: Plan, run: Run, folder: Path, complaints: Sequence[str] = ()) -> None:
+def write_reports(
+    results: list[Result],
+    plan: Plan,
+    run: Run,
+    folder: Path,
+    complaints: Sequence[str] = (),
+    *,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> None:
     """Every file that is derived from results, and from what other commands left in ``folder``.
 
-    ``complaints`` are what could not be used of the results.  Raises :class:`~farm.errors.OutputError` if one cannot
-    be written; then there are none, for a part of a report may look like a whole one.
+    ``complaints`` are what could not be used of the results.  ``meanwhile`` is done too, while another process makes
+    the pages.  Raises :class:`~farm.errors.OutputError` if a file cannot be written; then there are none, for a part of
+    a report may look like a whole one.
     """
     from farm.processes import beside
     from farm.report import Material, badge, chrome, html, junit, ktap, markdown
@@ -361,7 +370,7 @@ def write_reports(results: list[Result], plan: Plan, run: Run, folder: Path, com
     material = Material(run, results, plan, all_complaints, measured.costs, measured.coverage, measured.tables)
 
     def write_pages() -> None:
-        """What jinja2 makes: it takes as long as all the others together."""
+        """What jinja2 makes: it takes longer than all the others together."""
         write(folder / "badge.svg", badge.render(results, plan).encode())
         write(folder / "report.html", html.render(material))
 
@@ -371,6 +380,7 @@ def write_reports(results: list[Result], plan: Plan, run: Run, folder: Path, com
             write(folder / "summary.md", markdown.render(results, plan, run, complaints).encode())
             write(folder / "results.ktap", ktap.render(results, plan).encode())
             write(folder / "trace.json", chrome.render(results, run))
+            meanwhile()
     except OutputError as error:
         with contextlib.suppress(OutputError):
             remove_reports(folder)

@@ -39,7 +39,7 @@ def build(
     specs = dict.fromkeys(
         plan.spec(p.cell, control)
         for p in plan.cells
-        if not plan.mechanisms[p.cell.mechanism].missing(plan.variants[p.cell.variant])
+        if not plan.mechanisms[p.cell.mechanism].missing(plan.variants[p.cell.variant], p.cell.toolchain)
     )
     failures: list[FarmError] = []
     for spec, built in builds.images(list(specs), jobs).items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,8 @@ def _paragraph(mechanism: dict[str, Any]) -> list[str]:
     return [
         mechanism["what"],
         f"on {counted(len(variants), 'variant')}: {', '.join(variants)}",
+        *(f"on {pattern}: {what}" for pattern, what in mechanism["on"].items()),
+        *(f"not on {', '.join(names)}: {reason}" for reason, names in mechanism["absent"].items()),
         f"patching is {mechanism['patching']}{_elsewhere(mechanism['patching_on'])}",
         f"promises {', '.join(promises) or 'nothing'}",
         *([f"does not promise {', '.join(lacks)}"] if lacks else ()),
@@ -154,6 +156,8 @@ def _mechanisms(arch_path: tuple[Path, ...], made_by: _Mechanisms) -> list[dict[
             },
             "promises": sorted(map(str, mechanism.promises)),
             "variants": [v.name for v in variants if not mechanism.missing(v)],
+            "on": {pattern: part.what for pattern, part in mechanism.on.items() if part.what},
+            "absent": _absent(mechanism, variants),
             "folder": str(mechanism.folder),
             "unready": mechanism.unready,
         }
@@ -169,6 +173,18 @@ def _rules(arch_path: tuple[Path, ...]) -> list[dict[str, Any]]:
         for v in arch_toml.load(arch_path).values()
         for rule in rules.rows(v.atomicity, v.coherence)
     ]
+
+
+def _absent(mechanism: Mechanism, variants: Iterable[Variant]) -> dict[str, list[str]]:
+    """The variants that lack ``mechanism``, or do with one of their toolchains, by the reason that it gives."""
+    by_reason: dict[str, list[str]] = {}
+    for v in variants:
+        whole = mechanism.missing(v)
+        for toolchain in v.toolchain:
+            if reason := mechanism.why_absent(v, toolchain):
+                names = by_reason.setdefault(reason, [])
+                names += [v.name if whole else f"{v.name} by {toolchain}"] if v.name not in names else []
+    return by_reason
 
 
 def _baselines() -> list[dict[str, Any]]:

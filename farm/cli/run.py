@@ -166,10 +166,20 @@ def run(
                 telling(lambda said: console.print(f"$ {said}", markup=False, highlight=False, soft_wrap=True))
             )
         ran, results, left_out = _execute(
-            plan, folder, console, pool, jobs, timeout, retries, known, began, limit, resume=resume, verbose=verbose
+            plan,
+            folder,
+            console,
+            pool,
+            jobs,
+            timeout,
+            retries,
+            known,
+            began,
+            limit,
+            resume=resume,
+            verbose=verbose,
+            remembered=history and not quarantine_verify,
         )
-    if history and not quarantine_verify and not left_out:
-        remember(folder, ran, results)
     terminal.show(results, plan, console, verbose=verbose)
     console.print(f"results in {folder}", highlight=False)
     if left_out:
@@ -221,8 +231,12 @@ def _execute(
     *,
     resume: bool,
     verbose: bool,
+    remembered: bool,
 ) -> tuple[Run, list[Result], str]:
-    """The run, its results, and what is to be said of cells that were left out after ``max_failures``."""
+    """The run, its results, and what is to be said of cells that were left out after ``max_failures``.
+
+    A whole run is added to the history if it is to be ``remembered``.
+    """
     import concurrent.futures
 
     from farm.engines import warm_up
@@ -286,7 +300,12 @@ def _execute(
         else:
             journal.finish(plan)
         results = [journal.results[planned.cell] for planned in plan.cells]
-        write_reports(results, plan, journal.run, folder, [left_out] if left_out else [])
+
+        def meanwhile() -> None:
+            if remembered and not left_out:
+                remember(folder, journal.run, results)
+
+        write_reports(results, plan, journal.run, folder, [left_out] if left_out else [], meanwhile=meanwhile)
     except KeyboardInterrupt:
         typer.echo(f"interrupted: {_kept(journal, plan, folder)}", err=True)
         raise

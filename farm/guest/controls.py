@@ -34,6 +34,7 @@ class Control:
     asm: bool = False  #: needs targets written in assembly: only then is it known what lies before one
     aligned: bool = False  #: needs functions aligned to more than two bytes
     transparent: bool = False  #: needs a mechanism that promises not to do the like itself
+    original: bool = False  #: needs a mechanism that promises a way to the original
     code: bool = False  #: needs a mechanism that stores to code
     slot: bool = False  #: needs the data slot, which a stub has only where its jump does not reach every address
 
@@ -68,6 +69,8 @@ class Control:
             return UNPLANTED
         if self.transparent and Promise.TRANSPARENT not in mechanism.promises:
             return mechanism.lacking(Promise.TRANSPARENT)
+        if self.original and Promise.ORIGINAL not in mechanism.promises:
+            return mechanism.lacking(Promise.ORIGINAL)
         if self.code and not mechanism.pokes:
             return mechanism.lacking(Fact.POKES)
         if self.defect is Defect.TORN_STORE and mechanism.pokes and _BYTE_WORD.search(_text(variant.folder / "arch.h")):
@@ -151,6 +154,25 @@ CONTROLS: dict[str, Control] = {
         Control("null-called", Defect.NULL_CALLED, "NULL is called instead of skipped"),
         Control("ret0-minus-one", Defect.RET0_VALUE, "RET0 returns -1"),
         Control("original-is-patched", Defect.WRONG_ORIGINAL, "the way to the original leads to the patched function"),
+        Control(
+            "original-loses-argument",
+            Defect.ORIGINAL_ARGUMENT,
+            "an argument is lost on the way to the original",
+            original=True,
+        ),
+        Control(
+            "original-loses-saved",
+            Defect.ORIGINAL_REGISTER,
+            "a callee-saved register is lost on the way to the original",
+            original=True,
+            asm=True,
+        ),
+        Control(
+            "original-loses-float",
+            Defect.ORIGINAL_FLOAT,
+            "a floating-point argument is lost on the way to the original",
+            original=True,
+        ),
         Control("prologue-not-relocated", Defect.UNRELOCATED, "instructions that are moved are copied as they are"),
         Control("resumes-late", Defect.WRONG_RESUMPTION, "behind instructions that are moved, one is left out"),
         Control("resumes-in-jump", Defect.WRONG_RESUMPTION, "behind instructions that are moved, it begins anew"),
@@ -371,6 +393,7 @@ CONTROLS: dict[str, Control] = {
             Defect.LEFT_WRITABLE,
             "the stubs are closed, and the call sites that were opened with them stay writable",
         ),
+        Control("in-place", Defect.LEFT_WRITABLE, "text is stored to where it executes, not in its second mapping"),
         Control("execute-only", Defect.WRONG_PROTECTION, "after a patch the text cannot be read"),
         Control("not-executable", Defect.WRONG_PROTECTION, "after a patch the text cannot be executed", code=True),
         Control(

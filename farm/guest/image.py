@@ -19,7 +19,7 @@ from farm.errors import UNREADABLE, ImageError
 from farm.guest import link, mechanisms
 from farm.guest.call_sites import CallSite
 from farm.guest.elf import Segment, bytes_at, inspect
-from farm.guest.layout import Stubs
+from farm.guest.layout import REGIONS, Stubs
 from farm.guest.mechanisms import Mechanism
 from farm.guest.variant import Variant
 from farm.scenario import wire
@@ -48,6 +48,7 @@ class Image(msgspec.Struct, frozen=True):
     functions: dict[str, int]  #: every function of the guest, for naming addresses
     function_bias: int  #: as in :class:`~farm.guest.variant.Variant`
     region: Literal["pointer", "stub", "literal"]  #: whose bytes a patch changes
+    alias: str | None = None  #: the region (:data:`REGIONS`) that is stored to through a second mapping
     sites: tuple[CallSite, ...] = ()  #: that a patch redirects, in the order of their words in a trace
 
     def read(self) -> bytes:
@@ -63,11 +64,17 @@ class Image(msgspec.Struct, frozen=True):
         return link.patched(self.symbols, self.region)
 
     @property
+    def mapped_twice(self) -> range:
+        """Addresses of :attr:`alias`; of the second mapping, they begin at ``alias_start``.  Empty if there is none."""
+        start, end = REGIONS[self.alias] if self.alias else ("alias_start", "alias_start")
+        return range(self.symbols[start], self.symbols[end])
+
+    @property
     def stubs(self) -> Stubs:
         """Layout of a stub, its word and its slot, as the guest was compiled."""
         size = 4 * len(Stubs._fields)
         content = self.bytes_at(self.symbols["farm_layout"], size)
-        return Stubs(*struct.unpack(f"{'>' if self.big_endian else '<'}{size // 4}I", content))
+        return Stubs(*struct.unpack(f"{'>' if self.big_endian else '<'}{size // 4}i", content))
 
     def decoder(self) -> wire.Decoder:
         """Decoder of the guest's traces."""
@@ -153,4 +160,5 @@ def describe(path: Path, spec: Spec, identity: str, sites: tuple[CallSite, ...] 
         sites=sites,
         function_bias=spec.variant.function_bias,
         region=spec.made_by.patches,
+        alias=spec.made_by.region if spec.made_by.alias else None,
     )

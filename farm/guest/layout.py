@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from farm.errors import ImageError
 from farm.guest import elf
@@ -22,6 +22,14 @@ from farm.guest.mechanisms import Mechanism
 from farm.guest.variant import Variant
 from farm.scenario import FUNCTIONS, REAL_TARGETS, Target
 from farm.scenario.layout import SITE_IN_MODULE
+
+#: Symbols around each region that is opened for a patch, as C has it (``text_region``), in the order of its numbers.
+REGIONS = {
+    "TEXT_STUBS": ("stub_start", "stub_end"),
+    "TEXT_MODULE": ("module_start", "module_end"),
+    "TEXT_ALL": ("module_start", "stub_end"),
+    "TEXT_LITERALS": ("literal_start", "literal_end"),
+}
 
 _EXECUTE, _WRITE = 1, 2
 _SITE_BYTES = 4
@@ -38,7 +46,7 @@ class Stubs(NamedTuple):
     size: int  #: of one
     word: int  #: from the stub's first instruction
     word_size: int
-    slot: int  #: likewise; 0: it has none
+    slot: int  #: likewise, before it if it is negative; 0: it has none
 
 
 class Entry(NamedTuple):
@@ -83,13 +91,13 @@ class Linked:
     def bytes_at(self, address: int, size: int) -> bytes:
         return bytes_at(self.content, self.segments, address, size)
 
-    def words(self, name: str, count: int) -> tuple[int, ...]:
-        """``count`` words of 32 bits at symbol ``name``."""
-        return struct.unpack(f"{self._order}{count}I", self.bytes_at(self.address(name), 4 * count))
+    def words(self, name: str, count: int, kind: Literal["I", "i"] = "I") -> tuple[int, ...]:
+        """``count`` words of 32 bits at symbol ``name``: without a sign or, of ``kind`` ``i``, with one."""
+        return struct.unpack(f"{self._order}{count}{kind}", self.bytes_at(self.address(name), 4 * count))
 
     @property
     def stubs(self) -> Stubs:
-        return Stubs(*self.words("farm_layout", len(Stubs._fields)))
+        return Stubs(*self.words("farm_layout", len(Stubs._fields), "i"))
 
     @property
     def entry(self) -> struct.Struct:
@@ -183,6 +191,20 @@ def _pages(guest: Linked) -> Iterator[str]:
             yield f"the segments at {first.address:#x} and {second.address:#x} share a page: {why}"
 
 
+def _alias(guest: Linked) -> Iterator[str]:
+    """What a mechanism stores to through a second mapping has room for one, where nothing else is."""
+    if not guest.mechanism.alias:
+        return
+    start, end = (guest.address(name) for name in REGIONS[guest.mechanism.region or ""])
+    second = guest.address("alias_start")
+    for segment in guest.segments:
+        if segment.address < second + end - start and second < segment.address + segment.size:
+            yield (
+                f"the second mapping of {end - start} bytes at {second:#x} is also the segment at {segment.address:#x} "
+                "(images/platform/link.ld, alias_start)"
+            )
+
+
 def _places(guest: Linked) -> Iterator[str]:
     """Near and far text are where arch.toml wants them; far text is near for a mechanism that reaches no further."""
     variant = guest.variant
@@ -266,6 +288,18 @@ def _stubs(guest: Linked) -> Iterator[str]:
                 yield f"whatever_{number}: {what} at {at:#x} is not in the stub's own bytes from {block.start:#x} on"
 
 
+def _entries(guest: Linked) -> Iterator[str]:
+    """An entry that is overwritten begins its function's bytes, so what is stored there is aligned as these are."""
+    stubs, start = guest.stubs, guest.address("stub_start")
+    for number in range(len(FUNCTIONS) if guest.mechanism.functions == "entry" else 0):
+        at, wanted = guest.stub(number), start + number * stubs.size
+        if at != wanted:
+            yield (
+                f"whatever_{number}: its entry at {at:#x} is not at {wanted:#x}, where its {stubs.size} bytes begin: a "
+                f"store to it may be seen in parts{_manual(guest.variant.atomicity.manual)}"
+            )
+
+
 def _annex(guest: Linked) -> Iterator[str]:
     """What code is made in at run time, if anything, is empty, and as near to every stub as its jump reaches."""
     annex = range(guest.address("patched_end"), guest.address("stub_end"))
@@ -316,12 +350,13 @@ def _pointers(guest: Linked) -> Iterator[str]:
     if guest.pokes:
         return
     region, size = guest.region(name), variant.word_size * len(FUNCTIONS)
+    manual = variant.atomicity.slot_manual if name == "literal" else ""
     if len(region) != size:
         yield f"{name}_start at {region.start:#x} has {len(region)} bytes, not {len(FUNCTIONS)} {name}s"
     if region.start % variant.word_size:
         yield (
             f"{name}_start at {region.start:#x} is not a multiple of {variant.word_size} bytes, so a store to a "
-            f"{name} may be seen in parts{_manual(variant.atomicity.manual)}"
+            f"{name} may be seen in parts{_manual(manual or variant.atomicity.manual)}"
         )
 
 
@@ -395,12 +430,14 @@ RULES: tuple[Callable[[Linked], Iterator[str]], ...] = (
     _code,
     _protection,
     _pages,
+    _alias,
     _places,
     _words,
     _edge,
     _targets,
     _far,
     _stubs,
+    _entries,
     _annex,
     _stub_words,
     _slots,

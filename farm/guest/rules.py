@@ -178,8 +178,7 @@ class Executor:
 class Coherence:
     """``[coherence]``."""
 
-    #: with stores, by itself; ``unchanged``: nothing that is fetched changes, for what is patched is data
-    fetch: Literal["coherent", "incoherent", "unchanged"]
+    fetch: Literal["coherent", "incoherent"]  #: with stores, by itself
     manual: str = ""
     maintenance: tuple[Step, ...] = ()  #: after a store, in this order
     block: Block | None = None
@@ -209,8 +208,7 @@ def rows(atomicity: Atomicity, coherence: Coherence) -> Iterator[tuple[str, str,
         yield about, says, protocol.basis, _source(protocol)
     if atomicity.unpromised:
         yield "fetch", "no instruction may change while another CPU executes it", "none", atomicity.unpromised
-    says = "nothing that is fetched changes" if coherence.fetch == "unchanged" else f"fetches are {coherence.fetch}"
-    yield "coherence", says, "manual" if coherence.manual else "", coherence.manual
+    yield "coherence", f"fetches are {coherence.fetch}", "manual" if coherence.manual else "", coherence.manual
     for number, step in enumerate(coherence.maintenance, 1):
         notes = [f"by the kernel: {step.kernel}" if step.kernel else "", step.unaudited]
         says = "; ".join(filter(None, (f"{step.instruction} ({', '.join(step.does)}; {step.reach})", *notes)))

@@ -78,7 +78,7 @@ class Way:
             return build.has_retpoline(variant, toolchain)
         if self.target == "far" and variant.branch_range is None:
             return False
-        return self.mechanism.missing(variant) is None
+        return self.mechanism.missing(variant, toolchain) is None
 
     def spec(self, variant: Variant, toolchain: str) -> image.Spec:
         return replace(image.Spec.of(variant, self.mechanism, toolchain), baselines=self.baseline is not None)

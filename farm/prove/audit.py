@@ -198,7 +198,7 @@ class _Run:
         for block, pending in list(self._pending.items()):
             if pending.step not in steps:
                 continue
-            if demands.steps[pending.step].has_address and operand // demands.block != block:
+            if not demands.is_for(demands.steps[pending.step], operand, block):
                 continue
             pending.step += 1
             if pending.step == len(demands.steps):

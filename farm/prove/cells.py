@@ -78,8 +78,6 @@ def unwatchable(bench: Bench) -> str:
         return f"{engine.name} notes no stores"
     if not engine.watches(variant):
         return f"{engine.name} calls no hook for an instruction of {variant.name}"
-    if bench.spec.made_by.alias:
-        return "stores through a second mapping are not followed"
     return ""
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from farm.guest.disassemble import texts
 from farm.guest.image import Image
 from farm.guest.mechanisms import Mechanism
-from farm.guest.rules import Basis, FetchRule
+from farm.guest.rules import Basis, FetchRule, Step
 from farm.guest.variant import Variant
 from farm.prove.watching import Watching, declared
 
@@ -82,6 +82,8 @@ class Demands:
         self._promised: dict[tuple[int, bytes, bytes], Promised] = {}
         self._known: dict[tuple[int, bytes], tuple[int, str]] = {}  # the same patches are made again and again
         steps = variant.coherence.maintenance
+        self._twice = image.mapped_twice
+        self._distance = image.symbols["alias_start"] - self._twice.start
         self.steps = [step for step in steps if not step.unaudited]  #: of the maintenance, that an audit sees
         self.unseen = [step.unaudited for step in steps if step.unaudited]  #: why no audit sees the other ones
         self._meant = [self._places(meaning.steps) for meaning in watched.meanings]
@@ -167,6 +169,17 @@ class Demands:
             if not any(rule.allows(store.address, store.size, self.variant.word_size) for rule in own):
                 return "; ".join(rule.manual for rule in own)
         return None
+
+    def is_for(self, step: Step, operand: int, block: int) -> bool:
+        """The step, executed with this operand, is for the block of this number.
+
+        Clean is what lies in memory, by whatever mapping it is named.
+        """
+        if not step.has_address:
+            return True
+        if "clean" in step.does and operand - self._distance in self._twice:
+            operand -= self._distance
+        return operand // self.block == block
 
     def steps_for(self, instruction: int) -> frozenset[int]:
         """Places among :attr:`steps` that the watched instruction may have."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -106,10 +106,11 @@ def comparable(results: Iterable[Result]) -> dict[tuple[str, str | None], list[R
 
     A cell that never ran, as its guest does not compile or its result is missing, agrees with none and is left out.
     """
-    by_expectation: dict[tuple[str, str | None], list[Result]] = {}
+    by_expectation: defaultdict[tuple[str, str | None], list[Result]] = defaultdict(list)
     for result in results:
-        if result.verdict not in SKIPPED and (result.trace, result.expected) != (None, None):
-            by_expectation.setdefault((result.cell.scenario, result.expected), []).append(result)
+        expected = result.expected
+        if result.verdict not in SKIPPED and (expected is not None or result.trace is not None):
+            by_expectation[result.cell.scenario, expected].append(result)
     return by_expectation
 
 

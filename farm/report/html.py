@@ -24,7 +24,7 @@ from farm.cell import FAILED, PASSED, SKIPPED, EngineName, Verdict
 from farm.errors import UNREADABLE, FarmError, UsageError
 from farm.measure import cost as costs
 from farm.measure import coverage as coverages
-from farm.report import Material, by_verdict, comparable, number_of, payload, table, uncontrolled
+from farm.report import Material, by_verdict, comparable, compiled, number_of, payload, table, uncontrolled
 from farm.report.grid import ALL, Grid, folded
 from farm.report.payload import LOOKS, mark
 from farm.run.verdict import Result
@@ -78,20 +78,10 @@ def _read(path: Path, kind: Any, otherwise: Any) -> Any:
 
 def render(material: Material) -> bytes:
     """The report."""
-    import jinja2
-
     script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["links"] = lambda parts: link(**parts)
-    environment.filters["thousands"] = lambda number: f"{number:,}"
-    text = environment.get_template("report.html.j2").render(
+    filters = {"links": lambda parts: link(**parts), "thousands": lambda number: f"{number:,}"}
+    text = compiled.template(_TEMPLATES / "report.html.j2", filters, trim_blocks=True).render(
         policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'",
         style=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),
         script=script,

@@ -48,6 +48,10 @@ class Table(dict[Any, int]):
         self[key] = len(self)
         return self[key]
 
+    def numbers(self, things: Iterable[Any]) -> list[int]:
+        """The number of each of ``things``; quicker than one by one, as most of them are new."""
+        return [self.setdefault(thing, len(self)) for thing in things]
+
     @classmethod
     def of(cls, things: Iterable[Any]) -> Table:
         """``things``, numbered."""
@@ -128,7 +132,7 @@ def _scenarios(names: Iterable[str], results: Sequence[Result], plan: Plan, text
         if name in plan.scenarios:
             events, predicted = explain.expectation(result, plan)
             if digest in (None, predicted):
-                traces.setdefault(name, {})[predicted] = [texts[str(event)] for event in events]
+                traces.setdefault(name, {})[predicted] = texts.numbers(map(prose.event, events))
     return [
         _described(plan.scenarios[name], traces.get(name, {}), texts) if name in plan.scenarios else {"name": name}
         for name in names
@@ -136,6 +140,7 @@ def _scenarios(names: Iterable[str], results: Sequence[Result], plan: Plan, text
 
 
 def _described(scenario: Scenario, traces: dict[str, list[int]], texts: Table) -> dict[str, Any]:
+    steps = list(prose.lines(scenario.steps))
     return {
         "name": scenario.name,
         "id": scenario.id,
@@ -143,7 +148,7 @@ def _described(scenario: Scenario, traces: dict[str, list[int]], texts: Table) -
         "group": Scenario.GROUPS[scenario.id.partition("-")[0]],
         "tags": sorted(scenario.tags),
         "detects": sorted(map(str, scenario.detects)),
-        "steps": [(level, texts[text]) for level, text in prose.lines(scenario.steps)],
+        "steps": list(zip((level for level, _ in steps), texts.numbers(text for _, text in steps), strict=True)),
         "traces": traces,
     }
 

@@ -90,7 +90,7 @@ def blocks(cell_grid: Grid, width: int) -> list[list[Column]]:
     return found
 
 
-def _legend(width: int) -> str:
+def legend(width: int) -> str:
     """What the signs mean, in lines that end between two of them."""
     lines = [LEGEND[0]]
     for meaning in LEGEND[1:]:
@@ -121,7 +121,7 @@ def _show_grid(results: Sequence[Result], console: Console, *, verbose: bool) ->
             tables(failed)
     else:
         tables(ran, "patchfarm")
-    console.print(_legend(console.width), markup=False, highlight=False)
+    console.print(legend(console.width), markup=False, highlight=False)
     if adds:
         note = f"engines are added up ({', '.join(ran.engines)}): -v shows each, and so does report.html"
         console.print(line(note), markup=False, highlight=False, soft_wrap=True)

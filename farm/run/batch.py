@@ -7,8 +7,10 @@ engine's child, so any :class:`concurrent.futures.Executor` will do.
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 import zlib
+from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -79,6 +81,40 @@ def batches(
         for spec in (plan.spec(cells[0]),)
         for part in (cells[i : i + size] for i in range(0, len(cells), size))
     ]
+
+
+class Waiting:
+    """Batches that wait for the threads of this process.
+
+    A thread goes on with the guest that it has run last, for another has to be opened, and its code translated anew:
+    that takes as long as a hundred cells.
+    """
+
+    def __init__(self, work: Iterable[Batch]) -> None:
+        self._lock = threading.Lock()
+        self._left: dict[str, deque[Batch]] = {}  # by guest and engine, in the order of the plan
+        self._last: dict[int, str] = {}  # guest and engine of each thread
+        for batch in work:
+            self._left.setdefault(f"{batch.spec}/{batch.engine}", deque()).append(batch)
+
+    def next(self) -> Batch:
+        """The batch that the calling thread runs next; there must be one.
+
+        It is of the thread's own guest, else of the first that no other thread has, else of that with most left.
+        """
+        thread = threading.get_ident()
+        with self._lock:
+            guest = self._last.get(thread, "")
+            if guest not in self._left:
+                taken = set(self._last.values())
+                free = (one for one in self._left if one not in taken)
+                guest = next(free, None) or max(self._left, key=lambda one: len(self._left[one]))
+                self._last[thread] = guest
+            batches = self._left[guest]
+            batch = batches.popleft()
+            if not batches:
+                del self._left[guest]
+            return batch
 
 
 def run_batch(

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from farm.cell import SKIPPED, Cell
 from farm.guest import build, image
 from farm.processes import kill_all
-from farm.run.batch import RETRIES, TIMEOUT, batches, run_batch
+from farm.run.batch import RETRIES, TIMEOUT, Waiting, batches, run_batch
 from farm.run.journal import Journal
 from farm.run.plan import Plan
 from farm.run.quarantine import Quarantine
@@ -96,9 +96,14 @@ def execute(
         """Run all that has no result, or as much of it as is enough; whether there was anything."""
         work = batches(plan, journal.results, timeout, retries)
         begun = len(futures)
+        waiting = Waiting(work)
+
+        def run_next() -> list[Result]:
+            batch = waiting.next()
+            return run_batch(batch, (images or {}).get(batch.spec), hear, enough.is_set)
+
         for batch in work:
-            here = ((images or {}).get(batch.spec), hear, enough.is_set) if shared else ()
-            futures.append(executor.submit(run_batch, batch, *here))
+            futures.append(executor.submit(run_next) if shared else executor.submit(run_batch, batch))
             futures[-1].add_done_callback(ended.put)
         left = len(work)
         # It is this thread that writes, for it has nothing else to do: no worker waits for the disk, and none that

@@ -243,7 +243,7 @@ def possible(selection: Selection) -> Plan:
         variant = variants[arch]
         for mechanism in (known[name] for name in mechanism_names):
             holes = {kind: _scenario_hole(scenarios[name], variant, mechanism) for kind, name in kinds.items()}
-            for toolchain in _toolchains(variant, selection.toolchain):
+            for toolchain in _toolchains(variant, mechanism, selection.toolchain):
                 for engine in chosen_engines:
                     profile = bool(EngineName.of(engine).profile) and not selection.engine  # nobody asked for it
                     if profile and engine not in variant.engine:
@@ -277,11 +277,17 @@ def _check_names(
     """Raise :class:`~farm.errors.UsageError` if a mechanism names a variant, or a scenario a mechanism, not there."""
     for mechanism in known.values():
         patterns = [("variants", pattern) for pattern in mechanism.variants]
+        patterns += [(f"absent.{pattern}", pattern.partition("/")[0]) for pattern in mechanism.absent]
         for key, pattern in (*patterns, *((f"on.{pattern}", pattern) for pattern in mechanism.on)):
             if not any(mechanisms.fits(pattern, variant) for variant in variants.values()):
                 valid = dict.fromkeys(name for v in variants.values() for name in (v.name, v.architecture))
                 error = UnknownNameError("architecture", pattern, valid, _elsewhere("architecture", selection))
                 raise BackendError(f"{mechanism.folder / mechanisms.FILE}: {key}: {error}")
+        for pattern in mechanism.absent:
+            toolchain = pattern.partition("/")[2]
+            if toolchain and toolchain not in TOOLCHAINS:
+                error = UnknownNameError("toolchain", toolchain, TOOLCHAINS)
+                raise BackendError(f"{mechanism.folder / mechanisms.FILE}: absent.{pattern}: {error}")
     for scenario in scenarios.values():
         for name in sorted(scenario.only[0]) if scenario.only else ():
             if name not in known:
@@ -361,16 +367,16 @@ def hole_of(plan: Plan, cell: Cell) -> Hole | None:
     )
 
 
-def _toolchains(variant: Variant, patterns: Sequence[str]) -> list[str]:
-    """Toolchains asked for that can build the variant; by default the first that can."""
+def _toolchains(variant: Variant, mechanism: Mechanism, patterns: Sequence[str]) -> list[str]:
+    """Toolchains asked for that can build the variant; by default the first that can, the mechanism too if any can."""
     able = [name for name in TOOLCHAINS if name in variant.toolchain]
     if not patterns:
-        return able[:1]
+        return [name for name in able if not mechanism.missing(variant, name)][:1] or able[:1]
     return [name for name in choose(patterns, list(TOOLCHAINS), "toolchain") if name in able]
 
 
 def _hole(variant: Variant, mechanism: Mechanism, toolchain: str, engine: Engine) -> Hole | None:
-    reason = mechanism.missing(variant)
+    reason = mechanism.missing(variant, toolchain)
     if reason:
         return Hole(Verdict.NOT_APPLICABLE, reason)
     hole = engine.hole(variant)
@@ -493,4 +499,4 @@ def _cannot_be(planned: Planned, variant: Variant, mechanism: Mechanism) -> str 
     settings = variant.engine.get(cell.engine)
     if settings is None or isinstance(settings, Unavailable):
         return settings.unavailable if settings else f"{variant.name} has no engine {cell.engine}"
-    return mechanism.missing(variant)
+    return mechanism.missing(variant, cell.toolchain)

@@ -222,10 +222,12 @@ def decode_events(trace: bytes, count: int, *, big_endian: bool) -> list[Event]:
     return events
 
 
+_DIGEST_AT = 4 * Header._fields.index("text_digest")
+
+
 def attested(trace: bytes, digest: bytes) -> bytes:
     """``trace`` with the 4 bytes ``digest`` for its digest of text, from an engine that resets the guest itself."""
-    at = 4 * Header._fields.index("text_digest")
-    return trace[:at] + digest + trace[at + 4 :]
+    return trace[:_DIGEST_AT] + digest + trace[_DIGEST_AT + 4 :]
 
 
 class Trace(NamedTuple):

@@ -290,14 +290,15 @@ SCENARIOS = (
         "original_keeps_registers",
         "The original gets every argument, and keeps what a call keeps",
         _originals(0, _LONG, _WIDE, _MANY, _NARROW, _SMALL, _LARGE),
-        frozenset({Defect.WRONG_ORIGINAL, Defect.CLOBBERED_REGISTER, Defect.CLOBBERED_ARGUMENT, Defect.STACK_ARGUMENT}),
+        frozenset({Defect.WRONG_ORIGINAL, Defect.CLOBBERED_REGISTER, Defect.CLOBBERED_ARGUMENT, Defect.STACK_ARGUMENT})
+        | frozenset({Defect.ORIGINAL_ARGUMENT, Defect.ORIGINAL_REGISTER}),
     ),
     Scenario(
         "AB-27",
         "original_keeps_floats",
         "The original gets every floating-point argument, and keeps what a call keeps",
         _originals(_DOUBLES, _MIXED, _VARIADIC),
-        frozenset({Defect.WRONG_ORIGINAL, Defect.FLOAT_ARGUMENT}),
+        frozenset({Defect.WRONG_ORIGINAL, Defect.FLOAT_ARGUMENT, Defect.ORIGINAL_FLOAT}),
         requires=_FLOAT,
     ),
 )

@@ -6,8 +6,32 @@
 
 #include "guest.h"
 
-/* What an `original` step calls: a call site of its own has the address from memory. */
-#define ORIGINAL(kind) ((PROTOTYPE_##kind((*)))original_address)
+/* What an `original` step calls: a call site of its own has the address from memory.  lossy_kind is the bug of a way that
+ * loses something: it stands between the two, whatever mechanism made the way (calls.c, calls_float.c). */
+#define WAY_TO_ORIGINAL(kind) ((PROTOTYPE_##kind((*)))original_address)
+#define ORIGINAL(kind) ORIGINAL_##kind
+#if defined(CONTROL_ORIGINAL_LOSES_ARGUMENT) || defined(CONTROL_ORIGINAL_LOSES_SAVED)
+#define ORIGINAL_INT lossy_int
+#else
+#define ORIGINAL_INT WAY_TO_ORIGINAL(INT)
+#endif
+#ifdef CONTROL_ORIGINAL_LOSES_FLOAT
+#define ORIGINAL_DOUBLES lossy_doubles
+#else
+#define ORIGINAL_DOUBLES WAY_TO_ORIGINAL(DOUBLES)
+#endif
+#define ORIGINAL_LONG WAY_TO_ORIGINAL(LONG)
+#define ORIGINAL_WIDE WAY_TO_ORIGINAL(WIDE)
+#define ORIGINAL_VOID WAY_TO_ORIGINAL(VOID)
+#define ORIGINAL_CRC WAY_TO_ORIGINAL(CRC)
+#define ORIGINAL_CHACHA WAY_TO_ORIGINAL(CHACHA)
+#define ORIGINAL_MANY WAY_TO_ORIGINAL(MANY)
+#define ORIGINAL_NARROW WAY_TO_ORIGINAL(NARROW)
+#define ORIGINAL_SMALL WAY_TO_ORIGINAL(SMALL)
+#define ORIGINAL_LARGE WAY_TO_ORIGINAL(LARGE)
+#define ORIGINAL_INT128 WAY_TO_ORIGINAL(INT128)
+#define ORIGINAL_MIXED WAY_TO_ORIGINAL(MIXED)
+#define ORIGINAL_VARIADIC WAY_TO_ORIGINAL(VARIADIC)
 
 #define DERIVED_SHAPES(n, kind, type, relay)                                                                                \
     CALL_SITE PROTOTYPE_LONG(used_##n)                                                                                 \

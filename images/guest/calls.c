@@ -18,6 +18,16 @@ volatile uintptr_t original_address;
 #define UNUSED_WIDE (void)a
 #define UNUSED_VOID (void)x
 
+#if defined(CONTROL_ORIGINAL_LOSES_ARGUMENT)
+static __attribute__((noinline)) PROTOTYPE_INT(lossy_int) { return WAY_TO_ORIGINAL(INT)(~x); }
+#elif defined(CONTROL_ORIGINAL_LOSES_SAVED)
+static __attribute__((noinline)) PROTOTYPE_INT(lossy_int)
+{
+    __asm__ volatile(ARCH_LOSE_SAVED); /* of which the compiler is not told */
+    return WAY_TO_ORIGINAL(INT)(x);
+}
+#endif
+
 #define VALUE_SHAPES(n, kind, type)                                                                                    \
     CALL_SITE PROTOTYPE_##kind(used_##n) { return whatever_##n(SAME_##kind) + 1u; }                                    \
     CALL_SITE PROTOTYPE_##kind(ignored_##n)                                                                            \

@@ -5,14 +5,15 @@
 
 static uint32_t violation(bool found, uint32_t bit) { return found ? 1u << bit : 0; }
 
-/* A target that is entered indirectly finds its own address in a register: always under a mechanism that is not
- * transparent, else where the near jump may not lead. */
+/* A target that is entered indirectly finds its own address in a register: always under a mechanism that patches data,
+ * else where the near jump may not lead. */
 static bool entry_address_is_wrong(void)
 {
     uint32_t n = abi_entry.target >> 8, target = abi_entry.target & 0xff;
     if (!ARCH_HAS_ENTRY_REGISTER || n >= FUNCTION_COUNT || target >= TARGET_COUNT)
         return false;
-    return (!mechanism_is_transparent || ARCH_ENTERED_INDIRECTLY(target)) && abi_entry.entry_address != target_addresses[n][target];
+    bool indirectly = !mechanism_patches_code || ARCH_ENTERED_INDIRECTLY(target);
+    return indirectly && abi_entry.entry_address != target_addresses[n][target];
 }
 
 uint32_t entry_violations(void)

@@ -45,7 +45,9 @@ from farm.scenario.layout import KEEP
 from farm.scenario.wire import attested
 
 _TICK = 0.05  # seconds
+_FLAGS = OPEN | KEEP | PATH_OF | STEPS_OF  # in a frame's length
 _NO_DIGEST = bytes(4)
+_LENGTH, _HEAD = struct.Struct("<I"), struct.Struct("<2I")  #: of a frame; length and status of a reply
 
 
 class Opened:
@@ -76,17 +78,18 @@ class Server:
     def __init__(self) -> None:
         self.kept: dict[bytes, Opened] = {}  # by request, the last used at the end
         self.current: Opened | None = None
-        self.started = 0.0  # when the current run began; 0 when none
+        self.running: tuple[Machine, float] | None = None  # and when it is to be stopped, as of time.monotonic()
         self.timed_out = False
+        self.lock = threading.Lock()  #: whoever is stopped is still running, and is not the next one
         threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:
         while True:
             time.sleep(_TICK)
-            started, current = self.started, self.current
-            if started and current and current.machine and time.monotonic() - started > current.timeout:
-                self.timed_out = True
-                current.machine.stop()
+            with self.lock:
+                if self.running and time.monotonic() > self.running[1]:
+                    self.timed_out = True
+                    self.running[0].stop()
 
     def open(self, request: bytes) -> tuple[int, bytes]:
         """Load the image of ``request`` (:class:`~farm.engines.unicorn.messages.Open`), unless it is still there."""
@@ -118,7 +121,7 @@ class Server:
         current = self.current
         assert current
         machine = current.boot()
-        answer = self._guarded(current, machine, lambda: (PATH, encode_path(machine.path(program, RECORDED))))
+        answer = self._guarded(current, machine, PATH, lambda path: encode_path(machine.path(path, RECORDED)), program)
         current.machine = None
         return answer
 
@@ -134,38 +137,45 @@ class Server:
 
     def _traced(self, current: Opened, machine: Machine, program: bytes, *, keep: bool) -> tuple[int, bytes]:
         """Status and payload for ``program``; with a digest, as from a guest that resets itself, unless it goes on."""
-        status, payload = self._guarded(current, machine, lambda: (TRACE, machine.run(program)))
+        status, payload = self._guarded(current, machine, TRACE, machine.run, program)
         if status == TRACE and not keep:
             payload = attested(payload, _NO_DIGEST if machine.left_changed() else current.digest)
         return status, payload
 
-    def _guarded(self, current: Opened, machine: Machine, run: Callable[[], tuple[int, bytes]]) -> tuple[int, bytes]:
+    def _guarded(
+        self, current: Opened, machine: Machine, status: int, run: Callable[[bytes], bytes], program: bytes
+    ) -> tuple[int, bytes]:
+        """``status`` and what ``run`` makes of ``program``, or how it failed."""
         self.timed_out = False
-        self.started = time.monotonic()
+        self.running = machine, time.monotonic() + current.timeout
         try:
-            answer = run()
+            try:
+                payload = run(program)
+            finally:
+                with self.lock:  # not while it is being stopped
+                    self.running = None
         except GuestFault as fault:
-            self.started = 0.0
             current.machine = None  # may be unusable after an error
             where = f" at {fault.address:#x}" if fault.address is not None else ""
             return CRASH, Failure(fault.what + where, fault.pc, machine.code()).encode()
-        self.started = 0.0
         if self.timed_out:
             current.machine = None
             detail = f"still running after {current.timeout:g} s"
             return TIMEOUT, Failure(detail, machine.pc, machine.code()).encode()
-        return answer
+        return status, payload
 
     def answer(self, head: int, frame: bytes) -> tuple[int, bytes]:
         """Status and payload for one frame."""
         try:
+            if not head & _FLAGS:  # as almost always
+                return self.run(frame, keep=False)
             if head & OPEN:
                 return self.open(frame)
             if head & PATH_OF:
                 return self.path(frame)
             if head & STEPS_OF:
                 return self.steps(frame)
-            return self.run(frame, keep=bool(head & KEEP))
+            return self.run(frame, keep=True)
         except Exception as error:  # noqa: BLE001 - whatever it is, the parent is owed an answer, and the guest a new machine
             if self.current:
                 self.current.machine = None
@@ -175,12 +185,13 @@ class Server:
 def main() -> None:
     """Answer frames until standard input ends."""
     server = Server()
-    stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
+    stdin, stdout = sys.stdin.buffer, sys.stdout.fileno()
     while head := stdin.read(4):
-        (length,) = struct.unpack("<I", head)
-        status, payload = server.answer(length, stdin.read(length & ~(OPEN | KEEP | PATH_OF | STEPS_OF)))
-        stdout.write(struct.pack("<2I", len(payload) + 4, status) + payload)
-        stdout.flush()
+        (length,) = _LENGTH.unpack(head)
+        status, payload = server.answer(length, stdin.read(length & ~_FLAGS))
+        frame = _HEAD.pack(len(payload) + 4, status) + payload
+        while frame:  # at once but for the largest
+            frame = frame[os.write(stdout, frame) :]
     os._exit(0)  # no time for destructors of emulators
 
 

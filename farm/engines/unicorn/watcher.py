@@ -1,7 +1,8 @@
 """The watch over a guest's code: stores to it, and what makes it fetched (:class:`~farm.engines.Watch`).
 
 Unlike the recorder (:mod:`farm.engines.unicorn.recorder`) it looks at a few addresses alone, so a guest runs nearly as
-fast as without it; and it stays with its machine, which runs program after program.
+fast as without it; and it stays with its machine, which runs program after program.  A store through a second mapping
+is noted as one to the first.
 """
 
 from __future__ import annotations
@@ -31,8 +32,12 @@ class Watcher:
             ([machine.register(name) for name in watched.registers], watched.constant) for watched in watch.instructions
         ]
         add = machine.uc.hook_add
+        alias = machine.alias
         for start, end in watch.stores:
             add(uc_const.UC_HOOK_MEM_WRITE, self._on_store, None, start, end - 1)
+            first, last = max(start, alias.first.start), min(end, alias.first.stop) - 1
+            if first <= last:
+                add(uc_const.UC_HOOK_MEM_WRITE, self._on_store, None, first + alias.distance, last + alias.distance)
         for number, watched in enumerate(watch.instructions):
             add(uc_const.UC_HOOK_CODE, self._on_instruction, number, watched.address, watched.address)
         for kind, addresses in ((Noted.BEGIN, watch.begins), (Noted.END, watch.ends)):
@@ -60,7 +65,7 @@ class Watcher:
             address, before, pc = self._pending
             self._pending = None
             after = bytes(self._machine.uc.mem_read(address, len(before)))
-            self._notes.append(Note(Noted.STORE, address, pc, before, after))
+            self._notes.append(Note(Noted.STORE, self._machine.alias.origin(address), pc, before, after))
 
     def _on_instruction(self, uc: Any, address: int, size: int, number: int) -> None:
         del address, size

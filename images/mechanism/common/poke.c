@@ -33,7 +33,7 @@ static bool lead_stub(uint32_t n, uintptr_t target)
     changed[n] = jump_word(at, entry) ^ linked(n);
 #ifdef ARCH_STUB_SLOT
     if (target == default_of(n))
-        *slot_of(n) = target; /* as in the pristine image; whoever still comes through the slot gets the default */
+        farm_slot_write(slot_of(n), target); /* as linked; whoever still comes through the slot gets the default */
 #endif
     return true;
 }
@@ -61,7 +61,7 @@ static void undo(uint32_t n, struct stub_state state)
 #ifdef ARCH_STUB_SLOT
     const bool through = jump_is_through_slot(stub_of(n), state.word);
     if (through) {
-        *slot_of(n) = state.slot;
+        farm_slot_write(slot_of(n), state.slot);
         arch_store_barrier();
     }
 #endif
@@ -69,7 +69,7 @@ static void undo(uint32_t n, struct stub_state state)
         changed[n] = state.word ^ linked(n);
 #ifdef ARCH_STUB_SLOT
     if (!through)
-        *slot_of(n) = state.slot;
+        farm_slot_write(slot_of(n), state.slot);
 #endif
 }
 

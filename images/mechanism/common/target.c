@@ -11,8 +11,8 @@ extern const uint8_t text_start[], text_end[], far_start[], far_end[];
 /* What the host checks of the finished image (farm/guest/layout.py): where functions begin; of stubs, if there are any, how
  * many bytes one has; and where the word and the data slot are, and how large the word, of stubs of arch/NAME/stub.S.
  * A mechanism with others of which the host may know as much has a table of its own. */
-extern const uint32_t farm_layout[5];
-__attribute__((weak)) const uint32_t farm_layout[5] = {
+extern const int32_t farm_layout[5];
+__attribute__((weak)) const int32_t farm_layout[5] = {
     ARCH_FUNCTION_ALIGNMENT,
 #if defined(MECHANISM_BYTES)
     MECHANISM_BYTES,

@@ -1,5 +1,6 @@
-/* An annex: executable memory beside a patchable function, within reach of its entry's jump.  It holds a jump to
- * wherever the slot says, the slot, the instructions that stood at the entry, and the literals that these load. */
+/* An annex: executable memory that a patchable function is given with its first patch (farm_exec_alloc), within reach of
+ * its entry's jump.  It holds a jump to wherever the slot says, the slot, the instructions that stood at the entry, and
+ * the literals that these load. */
 #ifndef ANNEX_H
 #define ANNEX_H
 

@@ -16,10 +16,9 @@
 #include "surroundings.h"
 #include "text.h"
 
-extern const uint8_t detour_annexes[];
-
 static struct {
     uintptr_t leads; /* where the jump at the entry leads; 0: there is none */
+    uintptr_t annex; /* ANNEX_BYTES of the arena; 0: none yet */
     bool has_annex;  /* what it holds stays right, also when there is no jump: somebody may be in it */
 } state[FUNCTION_COUNT];
 
@@ -27,11 +26,12 @@ static uintptr_t entry_of(uint32_t n) { return ARCH_CODE(function_addresses[n]);
 
 static const uint8_t *linked(uint32_t n) { return farm_pristine + (size_t)n * ENTRY_BYTES; }
 
-static uintptr_t annex_of(uint32_t n) { return (uintptr_t)detour_annexes + (size_t)n * ANNEX_BYTES; }
+static uintptr_t annex_of(uint32_t n) { return state[n].annex; }
 
 static uintptr_t default_of(uint32_t n) { return target_addresses[n][TARGET_DEFAULT]; }
 
 #ifdef ARCH_STUB_SLOT
+_Static_assert(ANNEX_BYTES % 16 == 0 && ANNEX_SLOT % sizeof(uintptr_t) == 0, "a slot is stored and loaded as one");
 static volatile uintptr_t *slot_of(uint32_t n) { return (volatile uintptr_t *)(annex_of(n) + ANNEX_SLOT); }
 #endif
 
@@ -110,6 +110,10 @@ static uint32_t overwritten(uint32_t n) { return (uint32_t)(word_of(n) + sizeof(
 static uint32_t write_annex(uint32_t n)
 {
     static struct annex annex; /* no other is being written, and no compiler calls memset for it */
+    if (!state[n].annex)
+        state[n].annex = (uintptr_t)farm_exec_alloc(ANNEX_BYTES, entry_of(n));
+    if (!state[n].annex)
+        return PATCH_READ_ONLY; /* unreached: the arena has room for all */
     annex.at = annex_of(n);
     annex.entry = entry_of(n);
     annex.overwritten = overwritten(n);
@@ -183,11 +187,11 @@ static bool lead(uint32_t n, uintptr_t target)
 #ifdef ARCH_STUB_SLOT
     uintptr_t slot = *slot_of(n);
     if (!stub_reaches(stub_of(n), arch_entry(target))) {
-        *slot_of(n) = target;
+        farm_slot_write(slot_of(n), target);
         arch_store_barrier(); /* the slot is visible before the jump that leads to it */
         if (lead_entry(n, annex_of(n) + ARCH_FUNCTION_BIAS))
             return true;
-        *slot_of(n) = slot;
+        farm_slot_write(slot_of(n), slot);
         return false;
     }
 #endif

@@ -15,9 +15,14 @@
 
 FOR_EACH_INTEGER_FUNCTION(FUNCTION)
 
-/* As in target.c: the word is what replaces the NOPs that are executed first; the rest is for this file alone. */
-extern const uint32_t farm_layout[5];
-const uint32_t farm_layout[5] = {ARCH_FUNCTION_ALIGNMENT, ARCH_STUB_BYTES, PAD_JUMP - PAD_ENTRY, PAD_JUMP_BYTES};
+/* As in target.c: the word is what replaces the NOPs that are executed first, and the slot lies before the entry. */
+#ifdef PAD_SLOT
+#define SLOT (PAD_SLOT - PAD_ENTRY)
+#else
+#define SLOT 0
+#endif
+extern const int32_t farm_layout[5];
+const int32_t farm_layout[5] = {ARCH_FUNCTION_ALIGNMENT, ARCH_STUB_BYTES, PAD_JUMP - PAD_ENTRY, PAD_JUMP_BYTES, SLOT};
 
 static const struct piece pieces[] = {PAD_PIECES};
 enum { PIECES = sizeof pieces / sizeof *pieces };
@@ -95,10 +100,20 @@ uint32_t mechanism_lead(uint32_t n, uintptr_t target)
     return PATCH_READ_ONLY;
 }
 
+/* Where the function begins that a jump to `to` leads to: past its beginning, if it is another patchable one that makes
+ * of a register there what the jump leaves alone (arch_entry). */
+static uintptr_t beginning_of(uintptr_t to)
+{
+    for (uint32_t n = 0; n < FUNCTION_COUNT; n++)
+        if (arch_entry(function_addresses[n]) == to)
+            return ARCH_CODE(function_addresses[n]);
+    return to;
+}
+
 uintptr_t mechanism_query(uint32_t n)
 {
     uintptr_t target = pad_target(n);
-    return target ? target : ARCH_CODE(default_of(n));
+    return target ? beginning_of(target) : ARCH_CODE(default_of(n));
 }
 
 /* The code behind the NOPs; of a variadic function that is not the default target's (pad.h). */

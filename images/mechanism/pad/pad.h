@@ -31,6 +31,11 @@ uintptr_t pad_behind(uint32_t n);
 __asm__(".option norelax");
 #endif
 
+/* NOPs before the first entry of a file are assembled before the compiler says that it is Thumb. */
+#ifdef __thumb__
+__asm__(".thumb");
+#endif
+
 /* Function n is in section .stub.function.n, which the linker puts into this order, the NOPs before its entry first. */
 #define PAD(n)                                                                                                         \
     __attribute__((patchable_function_entry(NOPS_BEFORE + NOPS_AT, NOPS_BEFORE), section(".stub.function." #n),        \
@@ -56,7 +61,7 @@ __asm__(".option norelax");
 
 /* C cannot forward `...`: the name is there to be linked, and no scenario calls it under this mechanism. */
 #define FUNCTION_VARIADIC(n)                                                                                           \
-    PAD(n) PROTOTYPE_VARIADIC(whatever_##n) { return count; }
+    PAD(n) PROTOTYPE_VARIADIC(whatever_##n) { return LINKED_TARGET(n)(count); }
 
 #define FUNCTION(n, kind) FUNCTION_##kind(n)
 

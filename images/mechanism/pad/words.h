@@ -49,7 +49,7 @@ uintptr_t pad_target(uint32_t n)
     if (!is_led(n))
         return 0;
     uintptr_t to = arch_jump_target(jump_of(n), word_at(block_of(n) + PAD_JUMP));
-    return to == block_of(n) ? *(const volatile uintptr_t *)(block_of(n) + PAD_SLOT) : to;
+    return to == block_of(n) ? *(const volatile uintptr_t *)(block_of(n) + PAD_SLOT) & ~(uintptr_t)ARCH_FUNCTION_BIAS : to;
 }
 
 uintptr_t pad_behind(uint32_t n)
@@ -58,5 +58,14 @@ uintptr_t pad_behind(uint32_t n)
     if (!is_led(n))
         return function_addresses[n]; /* which has its own */
 #endif
-    return block_of(n) + PAD_JUMP + sizeof(uint32_t);
+    uintptr_t code = block_of(n) + PAD_JUMP + sizeof(uint32_t);
+#ifdef ARCH_DESCRIPTORS
+    static uintptr_t descriptors[FUNCTION_COUNT][3];
+    for (uint32_t i = 1; i < 3; i++) /* TOC and environment are the function's */
+        descriptors[n][i] = ((const uintptr_t *)function_addresses[n])[i];
+    descriptors[n][0] = code;
+    return (uintptr_t)descriptors[n];
+#else
+    return code + ARCH_FUNCTION_BIAS;
+#endif
 }

@@ -8,9 +8,12 @@
 #define PAD_ENTRY 32
 #define PAD_JUMP 32
 #define PAD_JUMP_BYTES 2
+#define PAD_BACK 0xf9ebu /* jmp .-5 */
+#define PAD_BEHIND 34
 #define PAD_HEAD 34
 #ifdef __x86_64__
-#define PAD_PIECES {0, 8}, {8, 8}, {27, 1}, {28, 4}, {32, 2}
+#define PAD_SLOT 0
+#define PAD_PIECES {PAD_SLOT, 8}, {8, 8}, {27, 1}, {28, 4}, {32, 2}
 #else
 #define PAD_PIECES {27, 1}, {28, 4}, {32, 2}
 #endif

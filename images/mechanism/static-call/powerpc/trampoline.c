@@ -12,8 +12,8 @@
 #define DATA 28
 
 /* As in target.c: the data is not where arch/powerpc/stub.S has its slot. */
-extern const uint32_t farm_layout[5];
-const uint32_t farm_layout[5] = {ARCH_FUNCTION_ALIGNMENT, ARCH_STUB_BYTES, 0, sizeof(uint32_t), DATA};
+extern const int32_t farm_layout[5];
+const int32_t farm_layout[5] = {ARCH_FUNCTION_ALIGNMENT, ARCH_STUB_BYTES, 0, sizeof(uint32_t), DATA};
 
 /* What the first word is XOR what the linker left there. */
 static uint32_t changed[FUNCTION_COUNT];

@@ -1,5 +1,7 @@
-/* i386: what a call site becomes.  Its opcode stays, and NULL and RET0 are led to like any target: there is no plain store
- * that would replace five bytes at once, and a result of 64 bits is cleared by two instructions. */
+/* i386: what a call site becomes.  Linux rewrites none here, for HAVE_STATIC_CALL_INLINE needs objtool, and that X86_64
+ * (arch/x86/Kconfig): all calls go by the trampoline.  So nothing is done in place as on x86-64: the opcode stays, and
+ * NULL and RET0 are led to like any target.  There is no plain store that would replace five bytes at once, and a result
+ * of 64 bits is cleared by two instructions. */
 #include "sites.h"
 #include "static_call.h"
 #include "text.h"
