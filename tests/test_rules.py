@@ -8,7 +8,7 @@ import re
 import pytest
 from typer.testing import CliRunner
 
-from farm.cli import app
+from farm.cli import load
 from farm.errors import BackendError
 from farm.guest import arch_toml, mechanisms
 from farm.guest.disassemble import decoded
@@ -212,7 +212,7 @@ def test_nobody_promises_to_patch_concurrently_where_nothing_is_promised_of_fetc
 
 
 def listed(*arguments):
-    done = CliRunner().invoke(app, ["list", *arguments])
+    done = CliRunner().invoke(load(), ["list", *arguments])
     assert done.exit_code == 0, done.output
     return done.output
 
