@@ -23,6 +23,7 @@ class Verdict(enum.Enum):
     FLAKY = "flaky"  #: failed, and not in the same way when run again
     TIMEOUT = "timeout"
     CRASH = "crash"  #: the guest's fault
+    RULE_BROKEN = "rule-broken"  #: as the model says, but a store to code, or what follows it, breaks a rule
     MISMATCH = "mismatch"
     BUILD_ERROR = "build-error"
     ENGINE_ERROR = "engine-error"  #: the emulator died or misbehaved

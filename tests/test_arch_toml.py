@@ -72,9 +72,9 @@ def test_a_variant_without_a_file_of_the_stub_has_no_stub(edited_arch):
         pytest.param("machine = 183", "machine = 183.5", "common.machine: 183.5 found", id="fraction"),
         pytest.param("machine = 183", "machine = true", "common.machine: True found", id="bool"),
         pytest.param(
-            'coherence = "clean-invalidate-sync"',
-            'coherence = "hope"',
-            "common.coherence: 'hope' found; expected one of 'coherent', 'clean-invalidate-sync'",
+            'fetch = "incoherent"',
+            'fetch = "hope"',
+            "common.coherence.fetch: 'hope' found; expected one of 'coherent', 'incoherent'",
             id="coherence",
         ),
         pytest.param(
@@ -188,7 +188,7 @@ page = 8192
 text_base = 0x1000000
 far_base = 0x20000000
 alignment = 4
-coherence = "coherent"
+coherence = { fetch = "coherent" }
 
 [common.engine.qemu-user]
 cpu = "any"

@@ -59,7 +59,7 @@ def test_every_guest_satisfies_every_rule(variant, mechanism, toolchain):
 
 @pytest.mark.parametrize("variant", arch_toml.load().values(), ids=lambda variant: variant.name)
 def test_every_variant_names_the_manual_that_promises_whole_stores(variant):
-    assert re.search(r'"[A-Z].*"', variant.store_manual), "a manual, and the title of its section"
+    assert re.search(r'"[A-Z].*"', variant.atomicity.manual), "a manual, and the title of its section"
 
 
 # Planted: each changes one thing of a sound guest.

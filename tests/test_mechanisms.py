@@ -18,8 +18,9 @@ from farm.scenario.promises import NEEDS, Promise
 
 KEYS = (
     "what, sources, architecture, include, flags, warnings, variants, functions, bytes, patches, writes, alias, "
-    "redirects, far, promises, absent, lacks, patched, environment, on"
+    "redirects, far, patching, promises, absent, lacks, patched, environment, on"
 )
+ON_KEYS = "what, sources, include, flags, far, patching, lacks, patched"
 PROMISES = ", ".join(f"'{promise}'" for promise in Promise)
 
 #: A line that takes the place of the key's own, or is added, and what is said of it.
@@ -46,10 +47,9 @@ WRONG = {
     'lacks = {original = ""}': "lacks.original: '' found; expected a string that is not empty",
     "patched = {}": "patched.instruction: missing; expected a string",
     'lacks = {far = "no"}': "lacks.far: also in what the other keys say; expected in one of the two",
-    "on = 1": "on: 1 found; expected tables, each a table of what, sources, include, flags, far, lacks, patched",
-    "on = {arm64 = 1}": "on.arm64: 1 found; expected a table of what, sources, include, flags, far, lacks, patched",
-    "on = {arm64 = {source = []}}": "on.arm64.source: unknown key; "
-    "valid are what, sources, include, flags, far, lacks, patched",
+    "on = 1": f"on: 1 found; expected tables, each a table of {ON_KEYS}",
+    "on = {arm64 = 1}": f"on.arm64: 1 found; expected a table of {ON_KEYS}",
+    "on = {arm64 = {source = []}}": f"on.arm64.source: unknown key; valid are {ON_KEYS}",
     'on = {arm64 = {sources = ["x.c"]}}': "on.arm64.sources: 'x.c' is neither in FOLDER nor in COMMON",
     'on = {arm64 = {include = ["x"]}}': "on.arm64.include: 'x' is no folder in FOLDER",
     'on = {arm64 = {flags = ["${X}"]}}': "on.arm64.flags: ${X} is none of [environment]: none",
@@ -96,6 +96,8 @@ def test_what_is_wrong_in_a_file_is_said_with_its_name(copied, line, complaint):
     text = re.sub(rf"^(\[{key}\]|{key} = )([^\n]*|\[\n[^\]]*\])\n(?=\n|#|\w|$)", "", text, flags=re.MULTILINE)
     if key == "lacks":
         text = re.sub(r"^(rolls-back|redirects) = .*\n", "", text, flags=re.MULTILINE)
+    if key == "on":
+        text = re.sub(r"^\[on\.\w+\]\n(?:.+\n)*", "", text, flags=re.MULTILINE)
     copied.write_text(f"{line}\n{text}", "utf-8")
     with pytest.raises(BackendError) as caught:
         mechanisms.read(copied.parent)

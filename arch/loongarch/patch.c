@@ -1,7 +1,7 @@
 /* loongarch: encoding of the jump and cache maintenance.
  *
  * The word is `b target` or `nop`, naturally aligned like every instruction, and one store replaces it.  The reference
- * manual does not say what another core fetches meanwhile; Linux stops the others to patch (larch_insn_text_copy). */
+ * manual does not say what another core fetches meanwhile; Linux's jump labels rely on it (arch.toml, atomicity). */
 #include "patch.h"
 
 #define B 0x50000000u

@@ -37,6 +37,7 @@ COMMANDS = [
     "new",
     "build",
     "calibrate",
+    "prove",
     "cost",
     "coverage",
     "fuzz",

@@ -24,7 +24,9 @@ def list_(
         str,
         typer.Argument(
             metavar="WHAT",
-            help="variants, mechanisms, instructions, bodies, baselines, engines, toolchains, scenarios or controls",
+            help=(
+                "variants, mechanisms, instructions, rules, bodies, baselines, engines, toolchains, scenarios, controls"
+            ),
         ),
     ],
     arch_path: ArchPath = None,

@@ -9,7 +9,7 @@ from typing import Any
 from farm import suite
 from farm.engines import Engine, engines
 from farm.errors import MissingToolError, UnknownNameError
-from farm.guest import arch_toml, bodies, mechanisms
+from farm.guest import arch_toml, bodies, mechanisms, rules
 from farm.guest.call_sites import width
 from farm.guest.controls import CONTROLS
 from farm.guest.mechanisms import Mechanism
@@ -37,6 +37,7 @@ def rows(what: str, known: Selection) -> list[dict[str, Any]]:
         "controls": _controls,
         "instructions": lambda: _instructions(known.arch_path, made_by),
         "bodies": lambda: _bodies(known.arch_path),
+        "rules": lambda: _rules(known.arch_path),
     }
     if what not in makers:
         raise UnknownNameError("list", what, makers)
@@ -54,6 +55,9 @@ def brief(value: object) -> str:
 
 def lines(what: str, listed: list[dict[str, Any]]) -> Iterator[str]:
     """The rows ``listed``, of the kind ``what``, for people: a line each, or a paragraph each."""
+    if what == "rules":
+        yield from _rule_lines(listed)
+        return
     width = max(len(row["name"]) for row in listed)
     for row in listed:
         values = _paragraph(row) if what == "mechanisms" else ["  ".join(brief(row[k]) for k in row if k != "name")]
@@ -70,11 +74,34 @@ def _paragraph(mechanism: dict[str, Any]) -> list[str]:
         f"on {counted(len(variants), 'variant')}: {', '.join(variants)}",
         *(f"on {pattern}: {what}" for pattern, what in mechanism["on"].items()),
         *(f"not on {', '.join(names)}: {reason}" for reason, names in mechanism["absent"].items()),
+        f"patching is {mechanism['patching']}{_elsewhere(mechanism['patching_on'])}",
         f"promises {', '.join(promises) or 'nothing'}",
         *([f"does not promise {', '.join(lacks)}"] if lacks else ()),
         mechanism["folder"],
         *([mechanism["unready"]] if mechanism["unready"] else ()),
     ]
+
+
+def _elsewhere(on: dict[str, str]) -> str:
+    return f", on {', '.join(f'{name} {patching}' for name, patching in on.items())}" if on else ""
+
+
+def _rule_lines(listed: list[dict[str, Any]]) -> Iterator[str]:
+    """A paragraph for all variants whose rules are the same, and two lines a rule: what it says, what it stands on."""
+    by_variant: dict[str, tuple[tuple[str, ...], ...]] = {}
+    for row in listed:
+        rule = (row["rule"], row["says"], row["basis"], row["source"])
+        by_variant[row["name"]] = (*by_variant.get(row["name"], ()), rule)
+    alike: dict[tuple[tuple[str, ...], ...], list[str]] = {}
+    for name, own in by_variant.items():
+        alike.setdefault(own, []).append(name)
+    for own, names in alike.items():
+        yield ", ".join(names)
+        width = max(len(about) for about, *_ in own)
+        for about, says, basis, source in own:
+            yield f"  {about:<{width}}  {says}"
+            yield f"  {'':<{width}}  {': '.join(filter(None, (basis, source))) or 'no source'}"
+        yield ""
 
 
 _Mechanisms = dict[str, Mechanism]
@@ -121,6 +148,12 @@ def _mechanisms(arch_path: tuple[Path, ...], made_by: _Mechanisms) -> list[dict[
         {
             "name": name,
             "what": mechanism.what,
+            "patching": mechanism.patching,
+            "patching_on": {
+                v.name: mechanism.at(v).patching
+                for v in variants
+                if not mechanism.missing(v) and mechanism.at(v).patching != mechanism.patching
+            },
             "promises": sorted(map(str, mechanism.promises)),
             "variants": [v.name for v in variants if not mechanism.missing(v)],
             "on": {pattern: part.what for pattern, part in mechanism.on.items() if part.what},
@@ -129,6 +162,16 @@ def _mechanisms(arch_path: tuple[Path, ...], made_by: _Mechanisms) -> list[dict[
             "unready": mechanism.unready,
         }
         for name, mechanism in made_by.items()
+    ]
+
+
+def _rules(arch_path: tuple[Path, ...]) -> list[dict[str, Any]]:
+    """What each architecture demands of a store to code, and where its manual says so."""
+    names = ("name", "rule", "says", "basis", "source")
+    return [
+        dict(zip(names, (v.name, *rule), strict=True))
+        for v in arch_toml.load(arch_path).values()
+        for rule in rules.rows(v.atomicity, v.coherence)
     ]
 
 

@@ -7,6 +7,7 @@ one cell and never the run.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -49,6 +50,46 @@ class Block(NamedTuple):
     next: int  #: where the next watched block begins; 0: none does
 
 
+class Watched(msgspec.Struct, frozen=True):
+    """An instruction to be noted when it is executed, with the sum of registers and a constant: its operand, say."""
+
+    address: int
+    registers: tuple[str, ...] = ()  #: as the engine names them
+    constant: int = 0
+
+
+class Watch(msgspec.Struct, frozen=True):
+    """What an engine is to note of a program as it runs."""
+
+    stores: tuple[tuple[int, int], ...]  #: to these addresses, each from the first to behind the last
+    instructions: tuple[Watched, ...]
+    begins: tuple[int, ...]  #: functions whose entry is noted as the beginning of something
+    ends: tuple[int, ...]  #: and as the end of it
+
+
+class Noted(enum.IntEnum):
+    """Kind of a note."""
+
+    STORE = 0
+    INSTRUCTION = 1
+    BEGIN = 2
+    END = 3
+    PROTECTION = 4
+
+
+class Note(NamedTuple):
+    """A note of something that a program did, as a :class:`Watch` wanted it."""
+
+    kind: int  #: of :class:`Noted`
+    #: the address of a store, a function, or the memory whose protection changes; the number of an instruction
+    place: int
+    #: of a store, the instruction that makes it; of an instruction, its operand; of a function, the stack pointer; of a
+    #: protection, the size
+    value: int
+    before: bytes = b""  #: the bytes that a store replaces; of a protection one: 1 read, 2 write, 4 execute
+    after: bytes = b""
+
+
 class Reply(msgspec.Struct, frozen=True):
     """Reply to one program: a trace, or how it failed.
 
@@ -63,6 +104,7 @@ class Reply(msgspec.Struct, frozen=True):
     spoils: bool = False  #: the child that sent it is not to be believed any more
     path: Sequence[int] = ()  #: the address of every instruction executed, in order, where that was asked for
     blocks: Mapping[Block, int] = {}  #: and how often, where that was asked for
+    notes: Sequence[Note] = ()  #: in order, where a watch was asked for
 
 
 #: An address, a size, a word, a place in an array: JSON and msgpack have no larger one than 64 bits.
@@ -178,6 +220,22 @@ class CountsBlocks(Protocol):
 
         Of a program that fails, what it executed may be missing.
         """
+
+
+@runtime_checkable
+class Watches(Protocol):
+    """An engine that can note what a program does to its code."""
+
+    def watches(self, variant: Variant) -> bool:
+        """Tell whether the engine can for ``variant``."""
+
+    def registers(self, variant: Variant) -> frozenset[str]:
+        """Names of the registers of ``variant`` that can be asked for."""
+
+    def watch(
+        self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float, watch: Watch
+    ) -> Iterator[Reply]:
+        """Replies as of :meth:`Engine.run`, each with its notes.  Of a program that fails there are none."""
 
 
 def settings_or_hole(variant: Variant, name: str) -> QemuUserSettings | UnicornSettings | Hole:

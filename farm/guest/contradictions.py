@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from farm.cell import EngineName
+from farm.guest import rules
 
 if TYPE_CHECKING:
     from farm.guest.variant import BitPattern, CallSiteForm, EngineSettings, Opcode, ToolchainSettings, Variant
@@ -49,6 +50,7 @@ def contradictions(variant: Variant) -> Iterator[tuple[str, str]]:
     for number, form in enumerate(v.call_site):
         for key, why in _form(form, v):
             yield f"call_site[{number}].{key}", why
+    yield from rules.contradictions(v.atomicity, v.coherence)
     # Only those that are sound can be compared.
     if not any(why for form in v.call_site for why in _form(form, v)):
         yield from _ambiguous(v)

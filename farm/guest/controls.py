@@ -86,7 +86,7 @@ class Control:
             return _unplanted(variant, self.file)
         if self.asm and not variant.looks_at_registers:
             return f"{variant.architecture} has no {ABI_FILE}, so what lies before a target is the compiler's"
-        if self.defect is Defect.STALE_FETCH and variant.coherence == "coherent":
+        if self.defect is Defect.STALE_FETCH and not variant.coherence.maintenance:
             return "caches are coherent, so there is no maintenance to leave out"
         if self.aligned and variant.alignment == 2:
             return "a function may begin at every second byte, so bit 0 is all that there is to look at"

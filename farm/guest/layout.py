@@ -296,7 +296,7 @@ def _entries(guest: Linked) -> Iterator[str]:
         if at != wanted:
             yield (
                 f"whatever_{number}: its entry at {at:#x} is not at {wanted:#x}, where its {stubs.size} bytes begin: a "
-                f"store to it may be seen in parts{_manual(guest.variant.store_manual)}"
+                f"store to it may be seen in parts{_manual(guest.variant.atomicity.manual)}"
             )
 
 
@@ -328,7 +328,7 @@ def _stub_words(guest: Linked) -> Iterator[str]:
         if at % stubs.word_size:
             yield (
                 f"whatever_{number}: the word of its stub at {at:#x} is not a multiple of its {stubs.word_size} bytes, "
-                f"so a store may be seen in parts{_manual(variant.store_manual)}"
+                f"so a store may be seen in parts{_manual(variant.atomicity.manual)}"
             )
 
 
@@ -340,7 +340,7 @@ def _slots(guest: Linked) -> Iterator[str]:
         if at % variant.word_size:
             yield (
                 f"whatever_{number}: the data slot of its stub at {at:#x} is not a multiple of its {variant.word_size} "
-                f"bytes{_manual(variant.slot_manual or variant.store_manual)}"
+                f"bytes{_manual(variant.atomicity.slot_manual)}"
             )
 
 
@@ -350,13 +350,13 @@ def _pointers(guest: Linked) -> Iterator[str]:
     if guest.pokes:
         return
     region, size = guest.region(name), variant.word_size * len(FUNCTIONS)
-    manual = variant.slot_manual if name == "literal" else ""
+    manual = variant.atomicity.slot_manual if name == "literal" else ""
     if len(region) != size:
         yield f"{name}_start at {region.start:#x} has {len(region)} bytes, not {len(FUNCTIONS)} {name}s"
     if region.start % variant.word_size:
         yield (
             f"{name}_start at {region.start:#x} is not a multiple of {variant.word_size} bytes, so a store to a "
-            f"{name} may be seen in parts{_manual(manual or variant.store_manual)}"
+            f"{name} may be seen in parts{_manual(manual or variant.atomicity.manual)}"
         )
 
 
@@ -389,11 +389,11 @@ def _sites(guest: Linked) -> Iterator[str]:
         elif int.from_bytes(guest.bytes_at(site.address, _SITE_BYTES), guest.variant.byte_order) != site.linked:
             yield f"{name}: the table has {site.linked:#010x}, and the linker left something else there"
         if may_tear(guest.variant, site.address):
-            block = guest.variant.store_within
+            block = guest.variant.atomicity.within
             within = f", nor within {block} aligned bytes" if block else ""
             yield (
                 f"{name} is not a multiple of {_SITE_BYTES}{within}, so a store may be seen "
-                f"in parts{_manual(guest.variant.store_manual)}"
+                f"in parts{_manual(guest.variant.atomicity.manual)}"
             )
 
 
@@ -415,7 +415,7 @@ def _branches(guest: Linked) -> Iterator[str]:
 
 def may_tear(variant: Variant, address: int) -> bool:
     """A store of 32 bits to ``address`` may be seen in parts."""
-    block = variant.store_within
+    block = variant.atomicity.within
     inside = block is not None and address // block == (address + _SITE_BYTES - 1) // block
     return bool(address % _SITE_BYTES) and not inside
 

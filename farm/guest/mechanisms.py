@@ -19,6 +19,7 @@ from typing import Literal, TypeVar
 
 from farm import paths
 from farm.errors import BackendError
+from farm.guest.rules import Patching
 from farm.guest.toml_table import Complaint, convert, document_in
 from farm.guest.variant import Variant
 from farm.scenario import Scenario
@@ -60,6 +61,7 @@ class On:
     include: tuple[str, ...] = ()  #: further ones
     flags: tuple[str, ...] = ()  #: further ones
     far: bool | None = None  #: in place of the mechanism's own
+    patching: Patching | None = None  #: likewise
     lacks: Mapping[str, str] = field(default_factory=dict, hash=False)  #: promises that are not made there, and why
     patched: Patched | None = None  #: in place of the mechanism's own
 
@@ -86,6 +88,7 @@ class Mechanism:
     alias: bool = False  #: stores go through a second mapping of what is opened for a patch, which the platform makes
     redirects: bool = False  #: a patch redirects call sites besides, those that kept relocations lead to
     far: bool = True  #: a branch's reach is no limit to it; else the far text is linked within reach
+    patching: Patching = "quiesced"  #: what it promises of other CPUs
     promises: frozenset[Promise] = frozenset()
     absent: Mapping[str, str] = field(default_factory=dict, hash=False)  #: why some lack it, by PATTERN[/TOOLCHAIN]
     lacks: Mapping[str, str] = field(default_factory=dict, hash=False)  #: why a promise is not made, a fact not so
@@ -125,6 +128,7 @@ class Mechanism:
                 include=(*made.include, *part.include),
                 flags=(*made.flags, *part.flags),
                 far=made.far if part.far is None else part.far,
+                patching=part.patching or made.patching,
                 promises=made.promises.difference(part.lacks),
                 lacks={**made.lacks, **part.lacks},
                 patched=part.patched or made.patched,
@@ -179,7 +183,7 @@ class Mechanism:
         What is not the mechanism's own is told only what it asks, so that one object serves several mechanisms.
         """
         made, shared = self.at(variant), source.is_relative_to(common())
-        told = made.defines() | ({"STORE_WITHIN": f"{variant.store_within}u"} if variant.store_within else {})
+        told = made.defines() | ({"STORE_WITHIN": f"{within}u"} if (within := variant.atomicity.within) else {})
         if shared or not made.compiles(source):
             asked = _words(source, *(common().glob("*.h") if shared else ()))
             if "ARCH_STUB_BYTES" in asked:  # which are MECHANISM_BYTES, if there are such (guest.h)

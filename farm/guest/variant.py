@@ -12,11 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from farm.cell import EngineName
+from farm.guest.rules import Atomicity, Coherence
 from farm.scenario import AbiFeature, Feature
-
-#: Maintenance by which a store to code becomes what is fetched.  ``coherent``: none (x86); ``clean-invalidate-sync``:
-#: clean the data cache, invalidate the instruction cache, synchronise (arm64, powerpc).
-Coherence = Literal["coherent", "clean-invalidate-sync"]
 
 #: Ways round limits of Unicorn on a variant, each a function of :mod:`farm.engines.unicorn.quirks`.
 UnicornQuirk = Literal[
@@ -196,13 +193,11 @@ class Variant:
     branch_range: int | None = None  #: bytes that the stub's near jump reaches in either direction; None: everything
     stub_jump: str = ""  #: what the stub's patched instruction may be, for people
     stub_store: str = ""  #: how that instruction changes
-    store_manual: str = ""  #: where the manual says that a store to a naturally aligned word is never seen in parts
-    store_within: int | None = None  #: bytes; within an aligned block of so many, no other 32-bit store is either
-    slot_manual: str = ""  #: where it says that the stub's load needs its data slot aligned; empty: ``store_manual``
     call_site: tuple[CallSiteForm, ...] = ()
     alignment: int  #: bytes; of instructions
     function_bias: int = 0  #: bits set in a function pointer but not in its code address (thumb: 1)
     coherence: Coherence
+    atomicity: Atomicity = field(default_factory=Atomicity)
     abi: tuple[AbiFeature, ...] = ()
     #: capstone's architecture and modes, names without ``CS_ARCH_``/``CS_MODE_``; empty: it has none
     disassembler: tuple[str, ...] = ()

@@ -26,6 +26,7 @@ MARKS = {
     Verdict.FLAKY: "? flaky",
     Verdict.TIMEOUT: "✗ timeout",
     Verdict.CRASH: "✗ crash",
+    Verdict.RULE_BROKEN: "✗ rule-broken",
     Verdict.MISMATCH: "✗ mismatch",
     Verdict.BUILD_ERROR: "✗ build-error",
     Verdict.ENGINE_ERROR: "! engine-error",

@@ -55,6 +55,7 @@ LETTERS = {
     Verdict.FLAKY: "f",
     Verdict.TIMEOUT: "t",
     Verdict.CRASH: "c",
+    Verdict.RULE_BROKEN: "r",
     Verdict.MISMATCH: "m",
     Verdict.BUILD_ERROR: "b",
     Verdict.ENGINE_ERROR: "e",

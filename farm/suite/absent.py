@@ -22,13 +22,14 @@ _NO_SIGNALS = (
     "nothing interrupts a guest: it has no signals, and an engine without an operating system has none to give"
 )
 _NOTHING_BETWEEN = (
-    "a guest has one CPU and no signals, so nothing executes between two stores: their order waits for an audit of the "
-    "stores that a patch makes, and for preemption between them"
+    "a guest has one CPU and no signals, so nothing executes between two stores: what another CPU would do there waits "
+    "for preemption between them"
 )
 _NO_CACHE = (
-    "no emulator here keeps an instruction cache, so what is stored is fetched, whatever maintenance is made: it waits "
-    "for a model of caches that judges stores, maintenance and fetches"
+    "no emulator here keeps an instruction cache, so what is stored is fetched, whatever maintenance is made: a stale "
+    "fetch waits for a model of caches"
 )
+_AUDITED = "`farm prove rules`: each step that is not executed for a block of what was stored is a breach"
 _NO_API = "the mechanisms have no such operation, so there is no answer to expect"
 
 ABSENT = (
@@ -54,7 +55,7 @@ ABSENT = (
         "CC-01",
         "a store that is seen in parts, as two halves of a slot of 64 bits",
         _NOTHING_BETWEEN,
-        "farm/guest/layout.py refuses what no one store replaces; tests/test_poke.py sees one store to each place",
+        "`farm prove rules` audits every store; farm/guest/layout.py refuses what no one store replaces",
     ),
     Absent(
         "CC-03",
@@ -66,7 +67,7 @@ ABSENT = (
         "CC-05",
         "the data slot is written, and a barrier made, before the word that leads to it",
         _NOTHING_BETWEEN,
-        "tests/test_poke.py sees the order of the stores; that the barrier is there is for the audit",
+        "`farm prove rules`: a word that leads to a slot without a barrier between, or before the slot, is a breach",
     ),
     Absent(
         "CC-15",
@@ -74,8 +75,8 @@ ABSENT = (
         _NOTHING_BETWEEN,
         "tests/test_poke.py: the stub leads to the target before any of its call sites does",
     ),
-    Absent("CO-01", "a step of the cache maintenance left out, or all of it at call sites alone", _NO_CACHE),
-    Absent("CO-04", "cache maintenance at the wrong address, or of the wrong length", _NO_CACHE),
+    Absent("CO-01", "a step of the cache maintenance left out, or all of it at call sites alone", _NO_CACHE, _AUDITED),
+    Absent("CO-04", "cache maintenance at the wrong address, or of the wrong length", _NO_CACHE, _AUDITED),
     Absent(
         "RP-03",
         "the exact edges of every displacement",

@@ -238,6 +238,11 @@ SCENARIOS = (
             query(0),
             sites(0, "fast"),
             *(call(0, 7, shape) for shape in ("used", "tail", "bare")),
+            patch(0, "far"),
+            FailPoke(2),
+            patch(0, "fast"),  # back through the slot
+            query(0),
+            *(call(0, 8, shape) for shape in ("used", "tail", "bare")),
             restore(0),
             code(),
         ),

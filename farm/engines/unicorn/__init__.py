@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from farm.cell import Hole, Verdict
-from farm.engines import Block, Reply, Steps, settings_or_hole
+from farm.engines import Block, Reply, Steps, Watch, settings_or_hole
 from farm.engines.child import Child, ChildDied, Pool, Session, converse
 from farm.engines.unicorn.messages import KEPT, OPEN, PATH_OF, STEPS_OF, TRACE, Open, decode_reply, decode_steps
 from farm.errors import BackendError, ImageError, Missing
@@ -127,6 +127,21 @@ class Unicorn:
             blocks.update(reply.blocks)
         return replies, blocks
 
+    def watches(self, variant: Variant) -> bool:
+        return self.tells_path(variant)
+
+    def registers(self, variant: Variant) -> frozenset[str]:
+        settings = variant.engine[self.name]
+        assert isinstance(settings, UnicornSettings)
+        module = REGISTER_MODULES[settings.arch]
+        prefix = f"UC_{module.removesuffix('_const').upper()}_REG_"
+        return frozenset(name.removeprefix(prefix) for name in _constants(module) if name.startswith(prefix))
+
+    def watch(
+        self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float, watch: Watch
+    ) -> Iterator[Reply]:
+        return self._converse(image, variant, programs, timeout, watch=watch)
+
     def _converse(
         self,
         image: Image,
@@ -136,12 +151,13 @@ class Unicorn:
         *,
         fresh: bool = False,
         watched: Sequence[range] = (),
+        watch: Watch | None = None,
     ) -> Iterator[Reply]:
         def start() -> Child:
-            return self._start(image, variant, timeout, fresh=fresh, watched=watched)
+            return self._start(image, variant, timeout, fresh=fresh, watched=watched, watch=watch)
 
         def finish(child: Child) -> None:
-            self.pool.give(_key(image, variant, timeout, watched), child)
+            self.pool.give(_key(image, variant, timeout, watched, watch), child)
 
         answered = 0
         try:
@@ -169,18 +185,26 @@ class Unicorn:
         return Session(child, timeout + _GRACE, interpret, _explain, lambda child: self.pool.give(key, child))
 
     def _start(
-        self, image: Image, variant: Variant, timeout: float, *, fresh: bool, watched: Sequence[range] = ()
+        self,
+        image: Image,
+        variant: Variant,
+        timeout: float,
+        *,
+        fresh: bool,
+        watched: Sequence[range] = (),
+        watch: Watch | None = None,
     ) -> Child:
         """A child with ``image`` open.  Raises :class:`CannotOpenError` or :class:`ChildDied`."""
         settings = variant.engine[self.name]
         assert isinstance(settings, UnicornSettings)
-        key = _key(image, variant, timeout, watched)
+        key = _key(image, variant, timeout, watched, watch)
         idle = None if fresh else self.pool.take(key, any_other=True)
         if idle and idle[0] == key:
             return idle[1]
         child = idle[1] if idle else Child(_COMMAND)
         description = image.path.removesuffix("guest.elf") + "image.json"
-        request = Open(os.fsencode(description), settings, timeout, tuple((span.start, span.stop) for span in watched))
+        spans = tuple((span.start, span.stop) for span in watched)
+        request = Open(os.fsencode(description), settings, timeout, spans, watch)
         try:
             child.send(request.encode(), OPEN)
             status, payload = child.receive(time.monotonic() + _OPENING)
@@ -203,8 +227,10 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
-def _key(image: Image, variant: Variant, timeout: float, watched: Sequence[range] = ()) -> str:
-    return f"{image.sha256} {variant.engine['unicorn']} {timeout} {watched}"
+def _key(
+    image: Image, variant: Variant, timeout: float, watched: Sequence[range] = (), watch: Watch | None = None
+) -> str:
+    return f"{image.sha256} {variant.engine['unicorn']} {timeout} {watched} {hash(watch)}"
 
 
 @functools.cache

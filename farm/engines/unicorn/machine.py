@@ -37,6 +37,7 @@ from farm.engines.unicorn.alias import SECOND, Alias
 from farm.engines.unicorn.memory import PAGE, Memory, Place, differences
 from farm.engines.unicorn.quirks import QUIRKS
 from farm.engines.unicorn.recorder import Recorder, with_skipped
+from farm.engines.unicorn.watcher import Watcher
 from farm.guest.layout import REGIONS
 from farm.guest.variant import REGISTER_MODULES, UnicornSettings
 from farm.scenario.layout import DOORBELL_REGION, EVENT_WORDS, FEATURES, HEADER_WORDS, TEXT_FAULTS
@@ -44,6 +45,7 @@ from farm.scenario.layout import DOORBELL_REGION, EVENT_WORDS, FEATURES, HEADER_
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from farm.engines import Note, Watch
     from farm.guest.image import Image
 
 _STACK_OFFSET = 0x180000  # from the start of the text
@@ -110,6 +112,7 @@ class Machine:
         self.until = image.symbols["farm_stop"]  #: the address at which Unicorn ends a run
         self.trap: int | None = None  #: the number of one that the guest must not take
         self._recorder: Recorder | None = None
+        self._watcher: Watcher | None = None
         self._load()
         features = sum(FEATURES[name] for name in settings.features)
         self.uc.mem_write(image.symbols["farm_features"], struct.pack(self._order + "I", features))
@@ -217,6 +220,8 @@ class Machine:
         if self._recorder:
             second = _IN_SECOND if region >= SECOND else 0
             self._recorder.on_protection(self.alias.origin(start), length, value & _ANY_PERMISSION | second)
+        if self._watcher:
+            self._watcher.on_protection(self.alias.origin(start), length, value & _ANY_PERMISSION)
         permissions = _protection((value & 1) << 2 | value & 2 | value >> 2 & 1)
         self._protect(region, permissions)
         if region >= SECOND and not permissions & uc_const.UC_PROT_WRITE:
@@ -387,6 +392,14 @@ class Machine:
         self._recorder = Recorder(self, limit)
         return self._recorder
 
+    def watch(self, watch: Watch) -> None:
+        """Note from now on what ``watch`` wants (:meth:`notes`).  Only on a machine that has run nothing yet."""
+        self._watcher = Watcher(self, watch)
+
+    def notes(self) -> list[Note]:
+        """The notes since this was last asked; none if nothing is watched."""
+        return self._watcher.take() if self._watcher else []
+
     def _halfword(self, address: int) -> int:
         return int.from_bytes(self.uc.mem_read(address, 2), "big" if self.image.big_endian else "little")
 
@@ -402,6 +415,10 @@ class Machine:
     @pc.setter
     def pc(self, address: int) -> None:
         self.uc.reg_write(self._pc, address)
+
+    @property
+    def stack_pointer(self) -> int:
+        return int(self.uc.reg_read(self._sp))
 
     def fault(self, error: int, otherwise: str = "") -> GuestFault:
         """The fault that a Unicorn error of this number is, here and now; ``otherwise`` names one without a name."""

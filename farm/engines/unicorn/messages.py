@@ -13,7 +13,7 @@ from typing import Literal, Self
 
 import msgspec
 
-from farm.engines import Block, Number, Reply, Steps
+from farm.engines import Block, Note, Number, Reply, Steps, Watch
 from farm.errors import UNREADABLE
 from farm.guest.variant import UnicornSettings
 
@@ -26,7 +26,7 @@ PATH_OF = 1 << 29
 #: Set in a frame's length: what is wanted of this program is all that it does.
 STEPS_OF = 1 << 28
 
-TRACE, CRASH, TIMEOUT, ERROR, PATH, BLOCKS, STEPS = range(7)  # statuses of a reply
+TRACE, CRASH, TIMEOUT, ERROR, PATH, BLOCKS, STEPS, NOTES = range(8)  # statuses of a reply
 
 KEPT = 64  #: guests that a child keeps open: all of the variants with all mechanisms
 
@@ -44,6 +44,7 @@ class Open(msgspec.Struct):
     settings: UnicornSettings
     timeout: float
     watched: tuple[tuple[int, int], ...] = ()  #: addresses whose blocks are to be counted
+    watch: Watch | None = None  #: what is to be noted
 
     def encode(self) -> bytes:
         """The frame."""
@@ -79,9 +80,21 @@ class Recorded(msgspec.Struct, frozen=True):
         return msgspec.msgpack.encode(self)
 
 
+class Watching(msgspec.Struct, frozen=True):
+    """Payload of a reply with a trace, and the notes of what a program did."""
+
+    trace: bytes
+    notes: list[Note]
+
+    def encode(self) -> bytes:
+        """The payload."""
+        return msgspec.msgpack.encode(self)
+
+
 # Made as this is imported: where two threads are the first to decode a type, msgspec (0.22) may crash.
 _FAILURE = msgspec.json.Decoder(Failure)
 _RECORDED = msgspec.msgpack.Decoder(Recorded)
+_WATCHING = msgspec.msgpack.Decoder(Watching)
 
 _FAILURES: dict[int, Literal["crash", "timeout", "engine-error"]] = {
     CRASH: "crash",
@@ -117,6 +130,9 @@ def decode_reply(status: int, payload: bytes) -> Reply:
             counted = _COUNTED.iter_unpack(payload[_COUNT.size : end])
             blocks = {Block(*block): number for *block, number in counted}
             return Reply(payload[end:], blocks=blocks) if len(payload) >= end else _NO_REPLY
+        if status == NOTES:
+            watching = _WATCHING.decode(payload)
+            return Reply(watching.trace, notes=watching.notes)
         if status not in _FAILURES:
             return _NO_REPLY
         failure = _FAILURE.decode(payload)

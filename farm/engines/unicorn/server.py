@@ -24,6 +24,7 @@ from farm.engines.unicorn.messages import (
     CRASH,
     ERROR,
     KEPT,
+    NOTES,
     OPEN,
     PATH,
     PATH_OF,
@@ -35,6 +36,7 @@ from farm.engines.unicorn.messages import (
     Failure,
     Open,
     Recorded,
+    Watching,
     encode_blocks,
     encode_path,
 )
@@ -56,6 +58,7 @@ class Opened:
         self.settings = request.settings
         self.timeout = request.timeout
         self.watched = request.watched
+        self.watch = request.watch
         order: Literal["big", "little"] = "big" if self.image.big_endian else "little"
         self.digest = self.image.text_digest.to_bytes(4, order)  #: of text and state as they are linked
         self.machine: Machine | None = None
@@ -64,6 +67,8 @@ class Opened:
     def boot(self) -> Machine:
         """A new machine in place of one that cannot be used any more."""
         self.machine = Machine(self.image, self.settings, self.watched)
+        if self.watch:
+            self.machine.watch(self.watch)
         return self.machine
 
 
@@ -104,6 +109,9 @@ class Server:
         else:
             machine.reset()
         status, payload = self._traced(current, machine, program, keep=keep)
+        notes = machine.notes()
+        if status == TRACE and current.watch:
+            return NOTES, Watching(payload, notes).encode()
         if status != TRACE or not current.watched:
             return status, payload
         return BLOCKS, encode_blocks(machine.blocks(), payload)

@@ -53,15 +53,24 @@ static struct stub_state save(uint32_t n)
     return state;
 }
 
+/* Whoever comes meanwhile goes where the stub leads still, or where `state` does: what the slot had is put back before
+ * the word if that leads to the slot, and behind it if not. */
 /* unreached on alpha, sh4: no call site can fail after the stub */
 static void undo(uint32_t n, struct stub_state state)
 {
 #ifdef ARCH_STUB_SLOT
-    farm_slot_write(slot_of(n), state.slot);
-    arch_store_barrier();
+    const bool through = jump_is_through_slot(stub_of(n), state.word);
+    if (through) {
+        farm_slot_write(slot_of(n), state.slot);
+        arch_store_barrier();
+    }
 #endif
     if (farm_text_write(word_of(n), &state.word, sizeof state.word))
         changed[n] = state.word ^ linked(n);
+#ifdef ARCH_STUB_SLOT
+    if (!through)
+        farm_slot_write(slot_of(n), state.slot);
+#endif
 }
 
 bool mechanism_is_intact(uint32_t n) { return is_ours(n) && (!sites_are_ours || sites_are_ours(n)); }

@@ -23,7 +23,7 @@ static inline bool is_never_torn(uintptr_t at, size_t n)
  *
  * If n is 1, 2, 4 or, on a 64-bit CPU, 8, and `at` a multiple of it, all n are stored by one instruction, which no CPU
  * tears: whoever fetches meanwhile sees the old bytes or the new ones.  So they are anywhere inside an aligned block of
- * STORE_WITHIN bytes, where the architecture has such (store_within in its arch.toml).  Anything else is stored byte by
+ * STORE_WITHIN bytes, where the architecture has such (atomicity.data in its arch.toml).  Anything else is stored byte by
  * byte in rising order, and is for code that nobody executes meanwhile. */
 static inline bool farm_text_write(uintptr_t at, const void *bytes, size_t n)
 {

@@ -61,8 +61,10 @@ static bool make(uint32_t n, uintptr_t target)
     if (!farm_text_write(cache->block, made, sizeof made))
         return false;
 #ifdef ARCH_STUB_SLOT
-    if (jump_is_through_slot(code_of(n), cache->word))
+    if (jump_is_through_slot(code_of(n), cache->word)) {
         farm_slot_write(slot_of(n), target);
+        arch_store_barrier(); /* the slot is visible before the jump that leads to the code that loads it */
+    }
 #endif
     cache->target = target;
     return true;

@@ -1,0 +1,81 @@
+"""The watch over a guest's code: stores to it, and what makes it fetched (:class:`~farm.engines.Watch`).
+
+Unlike the recorder (:mod:`farm.engines.unicorn.recorder`) it looks at a few addresses alone, so a guest runs nearly as
+fast as without it; and it stays with its machine, which runs program after program.  A store through a second mapping
+is noted as one to the first.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import unicorn.unicorn_const as uc_const
+
+from farm.engines import Note, Noted
+
+if TYPE_CHECKING:
+    from farm.engines import Watch
+    from farm.engines.unicorn.machine import Machine
+
+
+class Watcher:
+    """Notes of what a machine does, as ``watch`` wants them.
+
+    Only on a machine that has run nothing yet: code that is translated already calls no hook.
+    """
+
+    def __init__(self, machine: Machine, watch: Watch) -> None:
+        self._machine = machine
+        self._notes: list[Note] = []
+        self._pending: tuple[int, bytes, int] | None = None  # the last store, whose bytes are not in memory yet
+        self._operands = [
+            ([machine.register(name) for name in watched.registers], watched.constant) for watched in watch.instructions
+        ]
+        add = machine.uc.hook_add
+        alias = machine.alias
+        for start, end in watch.stores:
+            add(uc_const.UC_HOOK_MEM_WRITE, self._on_store, None, start, end - 1)
+            first, last = max(start, alias.first.start), min(end, alias.first.stop) - 1
+            if first <= last:
+                add(uc_const.UC_HOOK_MEM_WRITE, self._on_store, None, first + alias.distance, last + alias.distance)
+        for number, watched in enumerate(watch.instructions):
+            add(uc_const.UC_HOOK_CODE, self._on_instruction, number, watched.address, watched.address)
+        for kind, addresses in ((Noted.BEGIN, watch.begins), (Noted.END, watch.ends)):
+            for address in addresses:
+                add(uc_const.UC_HOOK_CODE, self._on_function, kind, address, address)
+
+    def take(self) -> list[Note]:
+        """The notes of the program that has run."""
+        self._settle()
+        notes, self._notes = self._notes, []
+        return notes
+
+    def on_protection(self, start: int, size: int, permissions: int) -> None:
+        self._settle()
+        self._notes.append(Note(Noted.PROTECTION, start, size, bytes([permissions])))
+
+    def _on_store(self, uc: Any, access: int, address: int, size: int, value: int, user_data: object) -> None:
+        del access, value, user_data
+        self._settle()
+        self._pending = (address, bytes(uc.mem_read(address, size)), self._machine.pc)
+
+    def _settle(self) -> None:
+        """Note the last store: the value that a hook is told comes in an order that differs between CPUs."""
+        if self._pending:
+            address, before, pc = self._pending
+            self._pending = None
+            after = bytes(self._machine.uc.mem_read(address, len(before)))
+            self._notes.append(Note(Noted.STORE, self._machine.alias.origin(address), pc, before, after))
+
+    def _on_instruction(self, uc: Any, address: int, size: int, number: int) -> None:
+        del address, size
+        self._settle()
+        registers, constant = self._operands[number]
+        mask = (1 << 8 * self._machine.image.word_size) - 1
+        operand = (sum(uc.reg_read(register) for register in registers) + constant) & mask
+        self._notes.append(Note(Noted.INSTRUCTION, number, operand))
+
+    def _on_function(self, uc: Any, address: int, size: int, kind: Noted) -> None:
+        del uc, size
+        self._settle()
+        self._notes.append(Note(kind, address, self._machine.stack_pointer))

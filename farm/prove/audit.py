@@ -1,0 +1,379 @@
+"""The audit of stores to code: whether a mechanism obeys its architecture's rules (:mod:`farm.guest.rules`).
+
+No second CPU is needed, and no cache: an engine notes what is stored where, which maintenance was executed for which
+address, and how the text's protection changed (:class:`~farm.engines.Watches`); here that is compared with the rules.
+So it sees what no trace shows: an emulator fetches what was stored, flush or no flush, whole or in halves.
+
+Only what a mechanism does in a request is judged; the farm's own loader of modules and its fault injection store to
+text too.  Decisions:
+
+* A word that holds an address in the image is a data slot, whatever the mechanism: no instruction here reads as one.
+* What a mechanism makes at run time, behind ``patched_end``, is *fresh* in the request that first stores to it: nothing
+  leads there yet, so it may be stored in any way, but its maintenance must be over before something live leads there.
+* A live instruction changes by stores to one and the same bytes in a request.  The halves of a torn word may each read
+  as a harmless branch; that there are two of them is what gives them away.
+* The least block that the architecture allows is what a step with an address is for, so maintenance that happens to
+  hit the same line of a larger cache is not enough.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from farm.engines import Note, Noted
+from farm.prove.demands import Demands, Memory, Store, around
+
+_PAGE = 0x1000  # bytes; protection changes by so many at least
+_WRITE = 2
+_ANNEX = 16  # bytes: what a mechanism makes is a multiple of it (arena.c, annex.S)
+
+
+class Breach(msgspec.Struct, frozen=True):
+    """A rule that is broken, and the store that breaks it."""
+
+    rule: str
+    why: str
+    source: str  #: manual and section, if there is one
+    address: int
+    before: str  #: bytes, hexadecimal
+    after: str
+    pc: int  #: of the instruction that stored; 0: it is about no store
+    where: str  #: the address in words
+    by: str  #: the instruction's address in words
+
+    @property
+    def story(self) -> str:
+        """One paragraph: what was stored, by what, and what is wrong with it."""
+        stored = f"{self.by} stores {self.before} -> {self.after} at {self.where}: " if self.pc else f"{self.where}: "
+        return f"{stored}{self.why}{f' ({self.source})' if self.source else ''}"
+
+
+@dataclass
+class Findings:
+    """What the audit of some programs found."""
+
+    breaches: list[Breach] = field(default_factory=list)
+    requests: int = 0
+    stores: Counter[str] = field(default_factory=Counter)  #: that were judged, by what they are to: code, fresh, data
+    relied_on: Counter[str] = field(default_factory=Counter)  #: stores that no manual promises, by who relies on them
+    unaudited: Counter[str] = field(default_factory=Counter)  #: stores that are not, or not wholly, judged, and why
+
+    def add(self, other: Findings) -> None:
+        """Count what ``other`` found, too."""
+        self.breaches += other.breaches
+        self.requests += other.requests
+        for mine, others in (
+            (self.stores, other.stores), (self.relied_on, other.relied_on), (self.unaudited, other.unaudited),
+        ):  # fmt: skip
+            mine.update(others)
+
+
+#: Source of the rule that text is writable for no longer than a request.
+_CLOSED = "images/mechanism/common/mechanism.h, text_open and text_close"
+
+
+@dataclass
+class _Pending:
+    """Bytes of code whose maintenance is not over."""
+
+    store: Store
+    step: int = 0  #: the next one
+
+
+class _Memory:
+    """Code as it is now: of what a program has stored to, pages of its own."""
+
+    def __init__(self, pristine: Memory) -> None:
+        self._pristine = pristine
+        self._pages: dict[int, bytearray] = {}
+
+    def read(self, address: int, size: int) -> bytes:
+        number, first = divmod(address, _PAGE)
+        if first + size > _PAGE:
+            here = _PAGE - first
+            return self.read(address, here) + self.read(address + here, size - here)
+        page = self._pages.get(number)
+        return self._pristine(address, size) if page is None else bytes(page[first : first + size])
+
+    def write(self, address: int, data: bytes) -> None:
+        number, first = divmod(address, _PAGE)
+        if first + len(data) > _PAGE:
+            here = _PAGE - first
+            self.write(address, data[:here])
+            self.write(address + here, data[here:])
+            return
+        if number not in self._pages:
+            self._pages[number] = bytearray(self._pristine(number * _PAGE, _PAGE))
+        self._pages[number][first : first + len(data)] = data
+
+
+def judge(demands: Demands, notes: Sequence[Note]) -> Findings:
+    """What a program did of which these are all notes."""
+    return _Run(demands).judge(notes)
+
+
+class _Run:
+    """The audit of one program."""
+
+    def __init__(self, demands: Demands) -> None:
+        self.demands = demands
+        self.findings = Findings()
+        self._memory = _Memory(demands.pristine)
+        self._depth: list[int] = []  # stack pointers of the requests that are under way
+        self._open: set[int] = set()  # numbers of pages that can be written
+        self._open_before: set[int] = set()
+        self._pending: dict[int, _Pending] = {}  # by number of block
+        self._made: set[int] = set()  # pieces of the annex that earlier requests made
+        self._reset()
+
+    def _reset(self) -> None:
+        """A request begins."""
+        self._live: list[Store] = []  # to live code
+        self._changed: dict[range, Store] = {}  # by instruction: the last store that changed it
+        self._making: set[int] = set()
+        self._unordered: Store | None = None  # the last one to a slot, without a barrier behind it
+        self._leading: dict[int, Store] = {}  # by stub: the last one to a word, if it leads to the slot
+
+    def judge(self, notes: Sequence[Note]) -> Findings:
+        """What the program did, of which these are all notes."""
+        for note in notes:
+            kind = Noted(note.kind)
+            if kind is Noted.STORE:
+                self._on_store(Store(note.place, note.before, note.after, note.value))
+            elif kind is Noted.INSTRUCTION:
+                self._on_instruction(note.place, note.value)
+            elif kind is Noted.PROTECTION:
+                self._on_protection(note)
+            elif kind is Noted.BEGIN:
+                self._on_begin(note.value)
+            elif kind is Noted.END:
+                self._on_end()
+                while self._depth and note.place in self.demands.watched.outside:
+                    self._on_end()
+        self._unfinished()
+        if self._open:
+            self._breach(
+                "closed", "text can be written although every request is over", _CLOSED, None, min(self._open) * _PAGE
+            )
+        return self.findings
+
+    # What is noted.
+
+    def _on_begin(self, stack: int) -> None:
+        while self._depth and self._depth[-1] <= stack:
+            self._on_end()  # it is over, and nothing said so
+        if not self._depth:
+            self.findings.requests += 1
+            self._open_before = set(self._open)
+            self._reset()
+        self._depth.append(stack)
+
+    def _on_end(self) -> None:
+        if not self._depth:
+            return
+        self._unfinished()
+        self._depth.pop()
+        if self._depth:
+            return
+        self._made |= self._making
+        for page in sorted(self._open - self._open_before):
+            self._breach(
+                "closed", "text can be written after the request, and could not before", _CLOSED, None, page * _PAGE
+            )
+            break
+        self._open_before = set(self._open)
+
+    def _on_protection(self, note: Note) -> None:
+        pages = set(range(note.place // _PAGE, -(-(note.place + note.value) // _PAGE)))
+        self._open = self._open | pages if note.before[0] & _WRITE else self._open - pages
+
+    def _on_instruction(self, number: int, operand: int) -> None:
+        demands, steps = self.demands, self.demands.steps_for(number)
+        if demands.watched.meanings[number].is_barrier:
+            self._unordered = None
+        for block, pending in list(self._pending.items()):
+            if pending.step not in steps:
+                continue
+            if not demands.is_for(demands.steps[pending.step], operand, block):
+                continue
+            pending.step += 1
+            if pending.step == len(demands.steps):
+                del self._pending[block]
+
+    def _on_store(self, store: Store) -> None:
+        self._memory.write(store.address, store.after)
+        if not self._depth:
+            self.findings.unaudited["made outside of requests"] += 1
+            return
+        demands = self.demands
+        if not demands.is_declared(store):
+            where = ", ".join(f"{span.start:#x} to {span.stop:#x}" for span in demands.declared)
+            why = f"the mechanism says that it changes nothing but {where}"
+            self._breach("declared", why, "`writes` in its mechanism.toml", store, store.address)
+        elif not demands.is_code(store.address):
+            self._on_data(store)
+        elif store.changed:
+            self._on_code(store)
+        else:
+            self._on_same(store)
+
+    def _on_data(self, store: Store) -> None:
+        """A pointer, a literal, or the data slot of a stub."""
+        demands, word = self.demands, self.demands.variant.word_size
+        self.findings.stores["data"] += 1
+        manual = demands.is_whole(store)
+        if manual is not None or store.size != word:
+            why = f"a word of data, of {word} bytes, is stored in parts, and a load between them has half of each"
+            self._breach("data", why, manual or demands.variant.atomicity.manual, store, store.address)
+
+    def _on_code(self, store: Store) -> None:
+        demands = self.demands
+        fresh = self._is_fresh(store)
+        if demands.is_slot(store):
+            self._on_slot(store)
+            return
+        if fresh:
+            self.findings.stores["fresh"] += 1
+            self._making.add(store.address // _ANNEX)
+        else:
+            self.findings.stores["code"] += 1
+            if demands.concurrent:
+                self._on_live(store)
+        for why in demands.unseen:
+            self.findings.unaudited[f"without a step of the maintenance: {why}"] += 1
+        if demands.steps:
+            for block in range(store.changed.start // demands.block, (store.changed.stop - 1) // demands.block + 1):
+                self._pending[block] = _Pending(store)
+
+    def _on_slot(self, store: Store) -> None:
+        self._on_data(store)
+        if not store.changed:
+            return
+        self._unordered = store
+        stub = self._stub(store.address)
+        if self.demands.concurrent and stub in self._leading:
+            leading = self._leading[stub]
+            why = (
+                f"the slot is stored to behind the word at {self.demands.name(leading.address)} that leads to it, so "
+                "who comes meanwhile goes where it led before"
+            )
+            self._breach("order", why, self.demands.barrier_manual, store, store.address)
+
+    def _on_same(self, store: Store) -> None:
+        """Live code is stored to, and is what it was: it may be a part of an instruction that another store changed."""
+        if self.demands.concurrent and not self._is_fresh(store):
+            self._live.append(store)
+            for instruction, other in list(self._changed.items()):
+                if self._is_part(other, instruction, store):
+                    break
+
+    def _is_fresh(self, store: Store) -> bool:
+        return self.demands.is_fresh_place(store.address) and store.address // _ANNEX not in self._made
+
+    def _is_part(self, store: Store, instruction: range, other: Store) -> bool:
+        """Both store to the ``instruction``, which the first changes, and not to the same bytes: a breach, then."""
+        apart = (store.address, store.size) != (other.address, other.size)
+        if not apart or other.end <= instruction.start or instruction.stop <= other.address:
+            return False
+        demands = self.demands
+        why = (
+            f"one instruction is stored in parts: {demands.name(other.pc)} stores {other.size} bytes of it at "
+            f"{other.address:#x}, and who executes it between the two has some of each"
+        )
+        self._breach("whole", why, demands.variant.atomicity.manual, store, store.address)
+        return True
+
+    def _on_live(self, store: Store) -> None:
+        """Code that others may be executing changes."""
+        self._live.append(store)
+        demands = self.demands
+        manual = demands.is_whole(store)
+        if manual is not None:
+            self._breach("whole", f"a store of {store.size} bytes there is seen in parts", manual, store, store.address)
+            return
+        promised = demands.promised(store, self._memory.read)
+        basis, source, start = promised.basis, promised.source, promised.instruction.start
+        if basis == "none" or (demands.strict and basis == "practice"):
+            old, new = self._instructions(store, start)
+            relied = f"; only {source} relies on it" if basis == "practice" else ""
+            why = f"`{old}` becomes `{new}` while other CPUs may execute it, and no rule allows that{relied}"
+            self._breach("fetch", why, "" if basis == "practice" else source, store, store.address)
+            return
+        if basis == "practice":
+            self.findings.relied_on[source] += 1
+        self._changed[promised.instruction] = store
+        if any(self._is_part(store, promised.instruction, other) for other in self._live):
+            return
+        if demands.leads_to_slot(self._target(promised.instruction, store), self._memory.read):
+            self._on_lead(store)
+        else:
+            self._leading.pop(self._stub(store.address), None)
+        if self._making and self._pending:
+            made = next(iter(self._pending.values())).store
+            why = f"code was made in this request of which the maintenance is not over: {self._missing(made)}"
+            self._breach("maintenance", why, "", store, store.address)
+
+    def _target(self, instruction: range, store: Store) -> int:
+        """Where execution goes from the ``instruction`` that was stored: if it does not say, to itself."""
+        after = around(store, instruction.start, self._memory.read)[1]
+        return self.demands.destination(instruction.start, after)
+
+    def _on_lead(self, store: Store) -> None:
+        """A live instruction now leads to a slot."""
+        demands = self.demands
+        self._leading[self._stub(store.address)] = store
+        if self._unordered and demands.barriers:
+            slot = self._unordered
+            why = (
+                f"it leads to the slot at {demands.name(slot.address)}, which {demands.name(slot.pc)} stored to, and "
+                f"nothing between the two orders them for other CPUs: {' or '.join(demands.barriers)}"
+            )
+            self._breach("order", why, demands.barrier_manual, store, store.address)
+
+    # What is said.
+
+    def _unfinished(self) -> None:
+        """All maintenance is over as a request is; else it is a breach."""
+        for block, pending in sorted(self._pending.items()):
+            step = self.demands.steps[pending.step]
+            at = block * self.demands.block
+            why = (
+                f"the request is over, and of the maintenance step {pending.step + 1}, `{step.instruction}`, has not "
+                f"been executed for {at:#x}"
+            )
+            self._breach("maintenance", why, step.manual, pending.store, pending.store.address)
+            break
+        self._pending.clear()
+
+    def _missing(self, store: Store) -> str:
+        pending = next(each for each in self._pending.values() if each.store is store)
+        return f"step {pending.step + 1}, `{self.demands.steps[pending.step].instruction}`, for {store.address:#x}"
+
+    def _breach(self, rule: str, why: str, source: str, store: Store | None, address: int) -> None:
+        demands = self.demands
+        self.findings.breaches.append(
+            Breach(
+                rule=rule,
+                why=why,
+                source=source,
+                address=address,
+                before=store.before.hex() if store else "",
+                after=store.after.hex() if store else "",
+                pc=store.pc if store else 0,
+                where=demands.name(address),
+                by=demands.name(store.pc) if store else "",
+            )
+        )
+
+    def _stub(self, address: int) -> int:
+        """Number of the stub that the address is in."""
+        return address // self.demands.stub_size
+
+    def _instructions(self, store: Store, start: int) -> tuple[str, str]:
+        """The instruction at ``start`` before the store and after it."""
+        (_, old), (_, new) = (self.demands.instruction(start, code) for code in around(store, start, self._memory.read))
+        return old, new

@@ -1,0 +1,150 @@
+"""What must be watched of a guest so that its stores to code can be audited, read off the linked image.
+
+All executable code is decoded, function by function, so that data between functions does not put the decoder out of
+step.  Every instruction that is a step of the architecture's maintenance, or a barrier between a data slot and the word
+that leads there, is noted when it is executed, with the address that it is for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from farm.engines import Watch, Watched, Watches
+from farm.guest.disassemble import texts
+from farm.guest.elf import local_entries
+from farm.guest.image import Image
+from farm.guest.mechanisms import Mechanism
+from farm.guest.rules import Coherence
+from farm.guest.variant import Variant
+
+#: Functions of the farm's layer with which a request begins (layer.h); a mechanism is also told of late call sites.
+BEGINS = ("patch_set", "patch_restore", "patch_null", "patch_ret0", "mechanism_sites_loaded")
+
+#: The function of the layer's that a request reaches when it is over.
+ENDS = ("patched_text_after",)
+
+#: The loader of modules, which is no part of any request and stores to code itself.
+OUTSIDE = ("module_load", "module_unload")
+
+#: Regions that a guest's own code never writes to but to patch it; those of data that a patch changes come first.
+_DATA, _CODE = ("pointer", "literal"), ("text", "module", "sites", "stub", "far")
+
+#: By capstone's architecture: how the registers of an operand are written, where not as Unicorn names them.
+_REGISTERS = {"ppc": r"r(\d+)", "mips": r"\$(\w+)", "sparc": r"%(\w+)"}
+
+_EXECUTE = 1  # of an ELF segment
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """Meaning of an instruction that is watched: steps of the maintenance, by number; and whether it is a barrier."""
+
+    text: str
+    steps: tuple[int, ...]
+    is_barrier: bool
+
+
+@dataclass(frozen=True)
+class Watching:
+    """A :class:`~farm.engines.Watch` of a guest, and what its notes mean."""
+
+    watch: Watch
+    meanings: tuple[Meaning, ...]  #: of its instructions
+    code: tuple[range, ...]  #: executable memory
+    outside: tuple[int, ...]  #: functions among its ends that no request enters
+    undecoded: int  #: bytes of functions that are no instructions to the disassembler
+
+
+def watching(variant: Variant, image: Image, engine: Watches) -> Watching:
+    """What to watch of ``image`` on ``engine``."""
+    names = engine.registers(variant)
+    instructions: list[Watched] = []
+    meanings: list[Meaning] = []
+    undecoded = 0
+    coherence = variant.coherence
+    needed = bool(coherence.maintenance) or bool(coherence.barrier and coherence.barrier.instructions)
+    known: dict[str, tuple[Meaning, str] | None] = {}  # by text: the same instruction comes many times
+    for address, size, text in _code(variant, image) if needed else ():
+        if text.startswith("."):
+            undecoded += size
+            continue
+        if text not in known:
+            known[text] = _meaning(coherence, text)
+        if meant := known[text]:
+            meaning, operand = meant
+            instructions.append(_watched(variant, address, operand, names))
+            meanings.append(meaning)
+    begins, ends, outside = (tuple(_entries(variant, image, wanted)) for wanted in (BEGINS, ENDS, OUTSIDE))
+    code = tuple(_regions(image, _CODE))
+    stores = tuple((span.start, span.stop) for span in (*_regions(image, _DATA), *code))
+    return Watching(
+        Watch(stores, tuple(instructions), begins, (*ends, *outside)), tuple(meanings), code, outside, undecoded
+    )
+
+
+def _meaning(coherence: Coherence, text: str) -> tuple[Meaning, str] | None:
+    """What the instruction ``text`` means and its address operand; None: nothing."""
+    operands = {number: step.operand(text) for number, step in enumerate(coherence.maintenance)}
+    fitting = {number: operand for number, operand in operands.items() if operand is not None}
+    is_barrier = bool(coherence.barrier and coherence.barrier.does(text))
+    if not fitting and not is_barrier:
+        return None
+    return Meaning(text, tuple(fitting), is_barrier), next(filter(None, fitting.values()), "")
+
+
+def declared(image: Image, mechanism: Mechanism) -> tuple[range, ...]:
+    """Memory that the mechanism says a patch may change."""
+    symbols = image.symbols
+    spans = {
+        None: ("pointer_start", "pointer_end"),
+        "TEXT_STUBS": ("stub_start", "stub_end"),
+        "TEXT_ALL": ("module_start", "stub_end"),
+        "TEXT_LITERALS": ("literal_start", "literal_end"),
+    }
+    start, end = spans[mechanism.region]
+    return (range(symbols[start], symbols[end]),)
+
+
+def _entries(variant: Variant, image: Image, names: Sequence[str]) -> Iterator[int]:
+    """Where the functions of these ``names``, if they are there, are entered by whoever calls them."""
+    local = local_entries(Path(image.path)) if "toc" in variant.abi else {}
+    for name in names:
+        if name in image.functions:
+            yield (image.functions[name] & ~variant.function_bias) + local.get(name, 0)
+
+
+def _regions(image: Image, names: Sequence[str]) -> Iterator[range]:
+    for name in names:
+        span = range(image.symbols[f"{name}_start"], image.symbols[f"{name}_end"])
+        if span:
+            yield span
+
+
+def _code(variant: Variant, image: Image) -> Iterator[tuple[int, int, str]]:
+    """Address, size and text of every instruction of every function of ``image``."""
+    content = image.read()
+    starts = sorted({address & ~variant.function_bias for address in image.functions.values()})
+    for segment in image.segments:
+        if not segment.flags & _EXECUTE:
+            continue
+        end = segment.address + segment.file_size
+        inside = [segment.address, *(start for start in starts if segment.address < start < end), end]
+        for start, stop in pairwise(inside):
+            at = segment.offset + start - segment.address
+            yield from texts(variant, content[at : at + stop - start].rstrip(b"\0"), start)
+
+
+def _watched(variant: Variant, address: int, operand: str, names: frozenset[str]) -> Watched:
+    """The instruction at ``address``; its operand is a sum of registers and numbers: ``x0``, ``0, r3``, ``0($a0)``."""
+    pattern = re.compile(_REGISTERS.get(variant.disassembler[0], r"([a-z]\w*)"))
+    registers, constant = [], 0
+    for token in re.findall(r"[$%]?-?\w+", operand):
+        if re.fullmatch(r"-?(0x[0-9a-f]+|\d+)", token):
+            constant += int(token, 0)
+        elif (name := pattern.fullmatch(token)) and name[1].upper() in names:
+            registers.append(name[1].upper())
+    return Watched(address, tuple(registers), constant)
