@@ -10,9 +10,11 @@ import random
 import resource
 import shutil
 import signal
+import threading
 import time
 import typing
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -33,7 +35,7 @@ from farm.engines import (
     warm_up,
 )
 from farm.engines.child import Child, ChildDied
-from farm.engines.unicorn import UNICORN, quirks
+from farm.engines.unicorn import UNICORN, messages, quirks, server
 from farm.errors import BackendError, UsageError
 from farm.guest import arch_toml, build, image, mechanisms
 from farm.guest.controls import CONTROLS
@@ -291,6 +293,67 @@ def test_a_unicorn_that_is_killed_as_it_opens_an_image_costs_one_program(guest, 
     killed, *rest = UNICORN.run(guest(), arm64, [good] * 4, PLENTY, fresh=True)
     assert (killed.failure, killed.detail) == ("engine-error", "unicorn died of SIGKILL")
     assert [right(reply) for reply in rest] == [True] * 3
+
+
+def test_a_session_is_opened_though_the_first_unicorn_is_killed_meanwhile(guest, arm64, good, right, monkeypatch):
+    begun = []
+
+    def start(command):
+        begun.append(Child(command))
+        if len(begun) == 1:
+            os.kill(begun[0].process.pid, signal.SIGKILL)
+        return begun[-1]
+
+    monkeypatch.setattr(unicorn, "Child", start)
+    session = UNICORN.session(guest(), arm64, PLENTY, fresh=True)
+    try:
+        assert right(session.run(good, keep=False))
+    finally:
+        session.release()
+
+
+def test_a_busy_machine_may_take_longer_to_open_an_image_than_a_program_may_take(
+    guest, arm64, good, right, monkeypatch
+):
+    monkeypatch.setattr(unicorn, "_GRACE", 0.5)
+    monkeypatch.setattr(unicorn, "_COMMAND", ["sh", "-c", 'sleep 1; exec "$0" "$@"', *unicorn._COMMAND])
+    (reply,) = UNICORN.run(guest(), arm64, [good], 0.4, fresh=True)
+    assert right(reply)
+
+
+def test_a_unicorn_that_cannot_be_opened_says_why_each_time(guest, arm64, good, monkeypatch):
+    monkeypatch.setattr(unicorn, "_COMMAND", ["sleep", "9"])
+    monkeypatch.setattr(unicorn, "_OPENING", 0.05)
+    replies = list(UNICORN.run(guest(), arm64, [good] * 20, PLENTY, fresh=True))
+    assert all(reply.detail.endswith("unicorn hung: even its watchdog did not answer") for reply in replies)
+    assert "cannot open" in replies[-1].detail
+
+
+def test_who_runs_too_long_is_stopped_before_anything_else_runs():
+    answered = threading.Event()
+
+    class Endless:
+        pc = 0
+        code = staticmethod(lambda: None)
+
+        def __init__(self):
+            self.stopped, self.is_late = threading.Event(), None
+
+        def run(self, _program):
+            assert self.stopped.wait(10)
+            return b""
+
+        def stop(self):
+            self.stopped.set()
+            self.is_late = answered.wait(0.3)
+
+    machine, served = Endless(), server.Server()
+    current = SimpleNamespace(machine=machine, timeout=0.0, digest=b"")
+    served.current = current
+    status, _ = served._guarded(current, machine, messages.TRACE, machine.run, b"")
+    answered.set()
+    assert status == messages.TIMEOUT
+    assert machine.is_late is False
 
 
 @pytest.mark.parametrize("wrong", [{"stack_pointer": "SQ"}, {"mode": ("NONSENSE",)}, {"arch": "ARM65"}, {"cpu": "Z80"}])

@@ -25,12 +25,16 @@ from farm.scenario import FUNCTIONS
 from farm.scenario.layout import SITE_IN_MODULE
 from farm.suite import load
 
+#: Of each compiler but the first of a guest, the guest with most of what a compiler decides; no guest of the others
+#: is linked that breaks a rule, and ``tox -e farm-gcc`` links them all.
 GUESTS = [
     pytest.param(variant, mechanism, toolchain, id=f"{variant.name}-{mechanism}-{toolchain}")
     for variant in arch_toml.load().values()
     for mechanism in mechanisms.load()
-    for toolchain in variant.toolchain
-    if not mechanisms.load()[mechanism].missing(variant, toolchain)
+    for nth, toolchain in enumerate(
+        t for t in variant.toolchain if not mechanisms.load()[mechanism].missing(variant, t)
+    )
+    if nth == 0 or mechanism == "relocated"
 ]
 
 
@@ -208,6 +212,12 @@ PLANTED = [
         "literal",
         lambda g: moved(g, literal_start=4, literal_end=4),
         r"literal_start at .* beginning of a page",
+    ),
+    (
+        "arm64",
+        "literal",
+        lambda g: another_segment(g, g.address("alias_start") + 128),
+        r"the second mapping of 144 bytes at 0x11d0000 is also the segment at 0x11d0080 \(images/platform/link\.ld",
     ),
     ("arm64", "literal", lambda g: segment(g, 2, flags=5), r"section \.literal at 0x\w+ holds code, and nobody"),
     ("arm64", "literal", lambda g: segment(g, 2, flags=6), r"literal_start at 0x\w+ is in a writable segment"),

@@ -38,6 +38,8 @@ WRONG = {
     "bytes = 16.5": "bytes: 16.5 found; expected an integer",
     "bytes = 0": "bytes: 0 found; expected a number of bytes greater than 0",
     'writes = "code"': "writes: 'code' found; expected one of 'stubs', 'all', 'literals', 'data'",
+    'alias = true\nwrites = "data"': "alias: true found, but a patch writes data; expected only with writes = "
+    "stubs, all or literals",
     'lacks = {ret0 = "no"}': "lacks.ret0: also in promises; expected in one of the two",
     'lacks = {pokes = "no"}': "lacks.pokes: also in what the other keys say; expected in one of the two",
     'lacks = {grace = "no"}': f"lacks.grace: unknown key; valid are {', '.join(NEEDS)}",
@@ -130,6 +132,17 @@ def test_an_architecture_without_a_file_cannot_have_the_mechanism(arm64, edited_
     (variant,) = arch_toml.load_folder(folder)
     assert mechanisms.load()["relocated"].missing(arm64) is None
     assert mechanisms.load()["relocated"].missing(variant) == "arm64 has no relocated: no sites.c"
+    assert mechanisms.load()["stub"].missing(variant) is None
+
+
+def test_an_architecture_whose_memory_cannot_be_mapped_twice_has_no_such_mechanism(arm64, edited_arch):
+    folder = edited_arch()
+    header = folder / "arch.h"
+    header.write_text(header.read_text(encoding="utf-8").replace("ARCH_SYS_MEMFD_CREATE", "ARCH_SYS_X"), "utf-8")
+    (variant,) = arch_toml.load_folder(folder)
+    why = "arm64 has no literal: no ARCH_SYS_MEMFD_CREATE in arch.h, and memory is to be mapped twice"
+    assert mechanisms.load()["literal"].missing(variant) == why
+    assert mechanisms.load()["literal"].missing(arm64) is None
     assert mechanisms.load()["stub"].missing(variant) is None
 
 

@@ -47,5 +47,8 @@
 #define ARCH_SYS_WRITE 4
 #define ARCH_SYS_MPROTECT 125
 #define ARCH_SYS_EXIT_GROUP 248
+#define ARCH_SYS_MMAP 90
+#define ARCH_MMAP_BY_ADDRESS /* of its six arguments */
+#define ARCH_SYS_MEMFD_CREATE 350
 
 #endif

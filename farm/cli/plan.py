@@ -52,4 +52,4 @@ def plan(
     for planned in made.cells:
         typer.echo(f"{planned.cell}" + (f"  {planned.verdict}: {planned.reason}" if planned.verdict else ""))
     holes = sum(planned.verdict is not None for planned in made.cells)
-    typer.echo(f"{counted(len(made.cells), 'cell')}, {len(made.cells) - holes} to run")
+    typer.echo(f"{counted(len(made.cells), 'cell')}, {len(made.cells) - holes:,} to run")

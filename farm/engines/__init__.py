@@ -77,7 +77,7 @@ class Steps(msgspec.Struct, frozen=True):
     code: list[tuple[Number, bytes]]
     executed: bytes  #: places in ``code``, in order: an array of unsigned 32-bit numbers
     stores: list[tuple[Number, Number, bytes, bytes]]  #: place in ``executed``, address, bytes before, bytes after
-    #: place in ``executed``, address, size, 1 read, 2 write, 4 execute
+    #: place in ``executed``, address, size, 1 read, 2 write, 4 execute, 8 in its second mapping
     protections: list[tuple[Number, Number, Number, Number]]
     #: place in ``executed``, where the encoder begins, its first argument (0: not known), the word of code it returned
     encoded: list[tuple[Number, Number, Number, Number]]

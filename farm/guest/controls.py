@@ -393,6 +393,7 @@ CONTROLS: dict[str, Control] = {
             Defect.LEFT_WRITABLE,
             "the stubs are closed, and the call sites that were opened with them stay writable",
         ),
+        Control("in-place", Defect.LEFT_WRITABLE, "text is stored to where it executes, not in its second mapping"),
         Control("execute-only", Defect.WRONG_PROTECTION, "after a patch the text cannot be read"),
         Control("not-executable", Defect.WRONG_PROTECTION, "after a patch the text cannot be executed", code=True),
         Control(

@@ -40,6 +40,7 @@ SYMBOLS = [
     "state_end",
     "far_start",
     "far_end",
+    "alias_start",
 ]
 
 #: Symbols around the function descriptors of an ABI that has them: there a function's symbol names its descriptor,

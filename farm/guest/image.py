@@ -19,7 +19,7 @@ from farm.errors import UNREADABLE, ImageError
 from farm.guest import link, mechanisms
 from farm.guest.call_sites import CallSite
 from farm.guest.elf import Segment, bytes_at, inspect
-from farm.guest.layout import Stubs
+from farm.guest.layout import REGIONS, Stubs
 from farm.guest.mechanisms import Mechanism
 from farm.guest.variant import Variant
 from farm.scenario import wire
@@ -48,6 +48,7 @@ class Image(msgspec.Struct, frozen=True):
     functions: dict[str, int]  #: every function of the guest, for naming addresses
     function_bias: int  #: as in :class:`~farm.guest.variant.Variant`
     region: Literal["pointer", "stub", "literal"]  #: whose bytes a patch changes
+    alias: str | None = None  #: the region (:data:`REGIONS`) that is stored to through a second mapping
     sites: tuple[CallSite, ...] = ()  #: that a patch redirects, in the order of their words in a trace
 
     def read(self) -> bytes:
@@ -61,6 +62,12 @@ class Image(msgspec.Struct, frozen=True):
     def patched(self) -> tuple[int, int]:
         """Start and size in bytes of what patching changes: stubs, literals, or pointers."""
         return link.patched(self.symbols, self.region)
+
+    @property
+    def mapped_twice(self) -> range:
+        """Addresses of :attr:`alias`; of the second mapping, they begin at ``alias_start``.  Empty if there is none."""
+        start, end = REGIONS[self.alias] if self.alias else ("alias_start", "alias_start")
+        return range(self.symbols[start], self.symbols[end])
 
     @property
     def stubs(self) -> Stubs:
@@ -153,4 +160,5 @@ def describe(path: Path, spec: Spec, identity: str, sites: tuple[CallSite, ...] 
         sites=sites,
         function_bias=spec.variant.function_bias,
         region=spec.made_by.patches,
+        alias=spec.made_by.region if spec.made_by.alias else None,
     )

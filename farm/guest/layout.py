@@ -23,6 +23,14 @@ from farm.guest.variant import Variant
 from farm.scenario import FUNCTIONS, REAL_TARGETS, Target
 from farm.scenario.layout import SITE_IN_MODULE
 
+#: Symbols around each region that is opened for a patch, as C has it (``text_region``), in the order of its numbers.
+REGIONS = {
+    "TEXT_STUBS": ("stub_start", "stub_end"),
+    "TEXT_MODULE": ("module_start", "module_end"),
+    "TEXT_ALL": ("module_start", "stub_end"),
+    "TEXT_LITERALS": ("literal_start", "literal_end"),
+}
+
 _EXECUTE, _WRITE = 1, 2
 _SITE_BYTES = 4
 _DIGESTED = ("text", "sites", "stub", "literal", "state")
@@ -181,6 +189,20 @@ def _pages(guest: Linked) -> Iterator[str]:
     for first, second in pairwise(by_address):
         if (first.address + first.size - 1) // page >= second.address // page:
             yield f"the segments at {first.address:#x} and {second.address:#x} share a page: {why}"
+
+
+def _alias(guest: Linked) -> Iterator[str]:
+    """What a mechanism stores to through a second mapping has room for one, where nothing else is."""
+    if not guest.mechanism.alias:
+        return
+    start, end = (guest.address(name) for name in REGIONS[guest.mechanism.region or ""])
+    second = guest.address("alias_start")
+    for segment in guest.segments:
+        if segment.address < second + end - start and second < segment.address + segment.size:
+            yield (
+                f"the second mapping of {end - start} bytes at {second:#x} is also the segment at {segment.address:#x} "
+                "(images/platform/link.ld, alias_start)"
+            )
 
 
 def _places(guest: Linked) -> Iterator[str]:
@@ -408,6 +430,7 @@ RULES: tuple[Callable[[Linked], Iterator[str]], ...] = (
     _code,
     _protection,
     _pages,
+    _alias,
     _places,
     _words,
     _edge,

@@ -34,6 +34,7 @@ SHARED, SHARED_IF_TEXT, SHARED_IF_SITES = ("layer.c", "target.c"), ("text.c",), 
 
 _FIRST = ("pointer", "stub", "relocated")  # of the farm's own, which come by name
 _OPTIONAL = "?"
+_TWICE = "ARCH_SYS_MEMFD_CREATE"  # in arch.h: memory that can be mapped twice
 _LIBC = "libc.c"  # among the sources of a mechanism that wants a C library's headers
 _WORD = re.compile(r"\w+")
 _VARIABLE = re.compile(r"\$\{(\w*)\}")
@@ -82,7 +83,7 @@ class Mechanism:
     bytes: int | None = None  #: of a function in the region that a patch changes; None: ``ARCH_STUB_BYTES``
     patches: Literal["stub", "pointer", "literal"] = "stub"  #: region whose bytes a patch changes; not ``stub``: data
     writes: Literal["stubs", "all", "literals", "data"] | None = None  #: what a patch opens; None: by ``patches``
-    alias: bool = False  #: stores go through a second mapping
+    alias: bool = False  #: stores go through a second mapping of what is opened for a patch, which the platform makes
     redirects: bool = False  #: a patch redirects call sites besides, those that kept relocations lead to
     far: bool = True  #: a branch's reach is no limit to it; else the far text is linked within reach
     promises: frozenset[Promise] = frozenset()
@@ -197,7 +198,7 @@ class Mechanism:
         defines |= {f"FUNCTIONS_{_macro(self.functions)}": "1", f"PATCHES_{_macro(self.patches)}": "1"}
         defines |= {"MECHANISM_TEXT": self.region} if self.region else {}
         defines |= {"MECHANISM_BYTES": str(self.bytes)} if self.bytes else {}
-        return defines | ({"MECHANISM_ALIAS": "1"} if self.alias else {})
+        return defines | ({"MECHANISM_ALIAS": self.region} if self.alias and self.region else {})
 
     def missing(self, variant: Variant, toolchain: str | None = None) -> str | None:
         """None if the mechanism exists on ``variant``, built by ``toolchain`` or by any, else the reason why not."""
@@ -208,6 +209,8 @@ class Mechanism:
             return f"{self.name} is not made for {variant.name}: its {FILE} names {', '.join(self.variants)}"
         required = [name for name in self.architecture if not name.endswith(_OPTIONAL)]
         absent = [name for name in required if not self._supplied(name, variant).is_file()]
+        if self.alias and _TWICE not in variant.source("arch.h").read_text(encoding="utf-8"):
+            return f"{variant.architecture} has no {self.name}: no {_TWICE} in arch.h, and memory is to be mapped twice"
         elsewhere = [] if self.unready else [name for name in self.at(variant).sources if _is_elsewhere(name)]
         absent += [name for name in elsewhere if not Path(name).is_file()]
         return f"{variant.architecture} has no {self.name}: no {' or '.join(absent)}" if absent else None
@@ -285,6 +288,8 @@ def read(folder: Path) -> Mechanism:
     made = convert(document, Mechanism, wrong, derived=derived)
     if made.bytes is not None and made.bytes < 1:
         raise wrong("bytes", f"{made.bytes} found; expected a number of bytes greater than 0")
+    if made.alias and not made.region:
+        raise wrong("alias", "true found, but a patch writes data; expected only with writes = stubs, all or literals")
     for need in sorted(made.lacks):
         if need not in NEEDS:
             raise wrong(f"lacks.{need}", f"unknown key; valid are {', '.join(NEEDS)}")

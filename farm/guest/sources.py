@@ -12,7 +12,7 @@ from farm.guest.inputs import Files
 from farm.guest.mechanisms import Mechanism, common
 from farm.guest.variant import ABI_FILE, Variant
 
-PLATFORM = "linux"
+PLATFORM, ALIAS = "linux", "alias"  #: files of ``images/platform``; the second is for mechanisms with ``alias``
 
 _INCLUDE = re.compile(r"^[ \t]*#[ \t]*include[ \t]*[\"<]([^\">]+)[\">]", re.MULTILINE)
 _CONTROL = re.compile(r"\bCONTROL_\w+")
@@ -25,8 +25,9 @@ def of_guest(variant: Variant, mechanism: Mechanism, files: Files | None = None)
     asm += [variant.source(ABI_FILE)] if variant.looks_at_registers else files.matching(folder / "portable", "*.c")
     if variant.source("crc_t10dif.c").is_file():
         asm.append(variant.source("crc_t10dif.c"))
-    guest, platform = files.matching(folder / "guest", "*.[cS]"), folder / "platform" / f"{PLATFORM}.c"
-    return [*guest, *mechanism.files(variant), platform, *asm]
+    platform = [PLATFORM, ALIAS] if mechanism.alias else [PLATFORM]
+    guest = [*files.matching(folder / "guest", "*.[cS]"), *mechanism.files(variant)]
+    return [*guest, *(folder / "platform" / f"{name}.c" for name in platform), *asm]
 
 
 @functools.lru_cache(maxsize=1024)

@@ -45,7 +45,7 @@ _OUTSIDE = "outside"  # of the guest's code
 _SITE_ENCODER = "arch_site_jump"
 _WORTH_FOLDING = 8  # items
 _TRIES = 8  # periods that are tried for a loop
-_PERMISSIONS = ((1, "read"), (2, "write"), (4, "execute"))
+_PERMISSIONS = ((1, "read"), (2, "write"), (4, "execute"), (8, "in the second mapping"))
 
 #: Text on pages of its own, whose protection changes: always the mechanism's, or a call site.
 _PATCHED = ("module", "sites", "stub")

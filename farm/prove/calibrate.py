@@ -69,7 +69,6 @@ def work(plan: Plan, names: Sequence[str]) -> list[tuple[Control, Batch]]:
                 tuple(plan.scenarios[c.scenario] for c in cells),
                 TIMEOUT,
                 confirm=False,
-                retries=0,
             ),
         )
         for (name, spec, engine), cells in cells_by_batch.items()

@@ -74,7 +74,7 @@ MODULE_SIZE = 1024
 TEXT_FAULTS = {"writable": 1, "unreadable": 2, "not-executable": 4}
 
 #: Bit of the doorbell's value from which it says what is to be opened: 0 the stubs, 1 the module, 2 both and the call
-#: sites, 3 the literals.
+#: sites, 3 the literals; with 4 more, in the second mapping of a guest that has one.
 DOORBELL_REGION = 4
 
 #: Features that a CPU may have, as bits of the guest's ``farm_features``.

@@ -36,8 +36,8 @@ static void fill(bool load)
     const volatile uint32_t *from = (const volatile uint32_t *)farm_module;
     if (!text_open(TEXT_MODULE))
         return;
-    for (volatile uint32_t *word = (volatile uint32_t *)module_start; word < (volatile uint32_t *)module_end; word++)
-        *word = load ? *from++ : OTHERS;
+    for (uint8_t *word = module_start; word < module_end; word += sizeof(uint32_t))
+        text_put((uintptr_t)word, load ? *from++ : OTHERS);
     text_close(TEXT_MODULE);
 }
 

@@ -7,7 +7,7 @@
  * An engine without an operating system calls farm_enter instead, resets the guest itself, and sets farm_doorbell to
  * the address where a store changes the protection of the stubs and a load tells what is wrong with the text's, and
  * farm_features to what its CPU model has. */
-#include "layer.h"
+#include "platform.h"
 
 extern uint8_t text_start[], text_end[], module_start[], module_end[], sites_start[], sites_end[];
 extern uint8_t stub_start[], patched_end[], stub_end[], literal_start[], literal_end[], far_start[], far_end[];
@@ -27,11 +27,11 @@ uint32_t text_locked;
 
 bool has_kernel(void) { return !farm_doorbell; }
 
-enum { EFAULT = 14, PROBED = 4096 }; /* of Linux, everywhere; at least one address a page */
+enum { EFAULT = 14 }; /* of Linux, everywhere */
 
-/* Whether the kernel may access `address` for the process.  A descriptor that is none keeps it from doing so: qemu-user
- * looks at the address first, in its own table of pages, and answers EFAULT; a kernel would answer EBADF. */
-static bool allows(long number, const uint8_t *address)
+/* A descriptor that is none keeps the kernel from accessing anything: qemu-user looks at the address first, in its own
+ * table of pages, and answers EFAULT; a kernel would answer EBADF. */
+bool kernel_allows(long number, const uint8_t *address)
 {
     return arch_syscall(number, (uintptr_t)-1, (uintptr_t)address, 1) != -EFAULT;
 }
@@ -49,17 +49,17 @@ uint32_t text_faults(void)
 {
     uint32_t faults = 0;
     if (!has_kernel())
-        return *(volatile uint32_t *)farm_doorbell;
+        return *(volatile uint32_t *)farm_doorbell | alias_faults();
     for (size_t i = 0; i < sizeof text / sizeof *text; i++)
         for (const uint8_t *address = text[i].start; address < text[i].end; address += PROBED)
-            faults |= (allows(ARCH_SYS_READ, address) ? TEXT_WRITABLE : 0u) |
-                      (allows(ARCH_SYS_WRITE, address) ? 0u : TEXT_UNREADABLE);
-    return faults;
+            faults |= (kernel_allows(ARCH_SYS_READ, address) ? TEXT_WRITABLE : 0u) |
+                      (kernel_allows(ARCH_SYS_WRITE, address) ? 0u : TEXT_UNREADABLE);
+    return faults | alias_faults();
 }
 
 /* What the kernel guards, if the CPU can: an indirect branch into it must meet a landing pad. */
 #ifdef ARCH_GUARDED
-static uintptr_t guarded(void) { return farm_features & FEATURE_BTI ? ARCH_GUARDED : 0; }
+uintptr_t guarded(void) { return farm_features & FEATURE_BTI ? ARCH_GUARDED : 0; }
 
 static void guard(const uint8_t *start, const uint8_t *end)
 {
@@ -75,7 +75,7 @@ static void guard_text(void)
     }
 }
 #else
-static uintptr_t guarded(void) { return 0; }
+uintptr_t guarded(void) { return 0; }
 
 static void guard_text(void) {}
 #endif
@@ -86,16 +86,23 @@ static uintptr_t admitted(enum text_region region, uintptr_t protection)
     return region == TEXT_LITERALS ? protection & ~(uintptr_t)EXECUTE : protection;
 }
 
-bool text_protect(enum text_region region, uintptr_t protection)
+struct range text_range(enum text_region region)
 {
-    static uint8_t *const regions[][2] = {
+    static const struct range ranges[] = {
         [TEXT_STUBS] = {stub_start, stub_end},
         [TEXT_MODULE] = {module_start, module_end},
         [TEXT_ALL] = {module_start, stub_end},
         [TEXT_LITERALS] = {literal_start, literal_end},
     };
-    const uint8_t *start = regions[region][0], *end = regions[region][1];
+    return ranges[region];
+}
+
+bool text_protect(enum text_region region, uintptr_t protection)
+{
+    const uint8_t *start = text_range(region).start, *end = text_range(region).end;
     protection = admitted(region, protection);
+    if (alias_has(region) && protection & WRITE)
+        alias_is_bypassed();
     if (!has_kernel()) {
         *(volatile uint32_t *)farm_doorbell = (uint32_t)protection | (uint32_t)region << DOORBELL_REGION;
         return true;
@@ -108,10 +115,21 @@ bool text_protect(enum text_region region, uintptr_t protection)
  * memory that a loader fills before it is text. */
 bool text_open(enum text_region region)
 {
-    return !(text_locked && region != TEXT_MODULE) && text_protect(region, READ | WRITE | EXECUTE);
+    if (text_locked && region != TEXT_MODULE)
+        return false;
+    return alias_has(region) ? alias_open(region) : text_protect(region, READ | WRITE | EXECUTE);
 }
 
-void text_close(enum text_region region) { text_protect(region, READ | EXECUTE); }
+void text_close(enum text_region region)
+{
+    if (alias_has(region))
+        alias_close(region);
+    else
+        text_protect(region, READ | EXECUTE);
+}
+
+/* In its second mapping, of a mechanism that has one (MECHANISM_ALIAS). */
+void text_put(uintptr_t at, uint32_t word) { *(volatile uint32_t *)farm_text_alias(at) = word; }
 
 static void copy(uint8_t *to, const uint8_t *from, size_t size)
 {
@@ -133,7 +151,7 @@ static void rewrite(enum text_region region, uint8_t *start, const uint8_t *end,
             continue;
         if (!open)
             open = text_open(region);
-        *word = was;
+        text_put((uintptr_t)word, was);
         if (arch_sync_code)
             arch_sync_code((uintptr_t)word);
     }
@@ -141,19 +159,28 @@ static void rewrite(enum text_region region, uint8_t *start, const uint8_t *end,
         text_close(region);
 }
 
+/* What a process finds out as it starts.  No static: the host digests those. */
+struct process {
+    uint32_t features;
+    bool patches_stubs;
+    long alias; /* as alias_make answered */
+};
+
 /* Everything becomes what it was at the start, as far as a guest that is not broken can have changed it.  Whether stubs
  * are what is patched is told, for a reset runs none of the mechanism's code but its own mechanism_reset. */
-static void reset(uint32_t features, bool patches_stubs)
+static void reset(const struct process process)
 {
     farm_doorbell = 0;
-    farm_features = features;
+    farm_features = process.features;
+    alias_keep(process.alias);
     text_locked = 0;
     if (text_faults()) {
-        text_close(TEXT_ALL);
-        text_close(TEXT_LITERALS);
+        text_protect(TEXT_ALL, READ | EXECUTE);
+        text_protect(TEXT_LITERALS, READ);
+        alias_reset();
     }
     rewrite(TEXT_MODULE, module_start, module_end, farm_module);
-    if (patches_stubs) {
+    if (process.patches_stubs) {
         rewrite(TEXT_STUBS, stub_start, patched_end, farm_pristine);
         rewrite(TEXT_STUBS, patched_end, stub_end, NULL);
     } else {
@@ -210,7 +237,6 @@ void linux_main(const uintptr_t *stack)
 {
     uint32_t length, head[2], features = FEATURE_FLOAT; /* the kernel lets every process have what it was compiled for */
     bool dirty = false; /* the last program was not undone */
-    const bool patches_stubs = patched_bytes(0).start < (uintptr_t)literal_start; /* no static: the host digests those */
     copy(state_copy, state_start, (size_t)(state_end - state_start));
 #ifdef ARCH_CRC_T10DIF
     features |= arch_features(auxiliary_vector(stack));
@@ -219,17 +245,27 @@ void linux_main(const uintptr_t *stack)
 #endif
     farm_features = features;
     guard_text();
+    const struct process process = {
+        .features = features,
+        .patches_stubs = patched_bytes(0).start < (uintptr_t)literal_start,
+        .alias = alias_make(),
+    };
+    if (process.alias < 0) {
+        static const char why[] = "memory cannot be mapped twice: no memfd_create, or no mmap of it";
+        arch_syscall(ARCH_SYS_WRITE, 2, (uintptr_t)why, sizeof why - 1);
+        arch_syscall(ARCH_SYS_EXIT_GROUP, 5, 0, 0);
+    }
     while (transfer(ARCH_SYS_READ, 0, (uint8_t *)&length, sizeof length)) {
         bool keep = length & FRAME_KEEP;
         length &= ~FRAME_KEEP;
         if (length > sizeof farm_program || !transfer(ARCH_SYS_READ, 0, (uint8_t *)farm_program, length))
             arch_syscall(ARCH_SYS_EXIT_GROUP, 3, 0, 0);
         if (dirty && !keep)
-            reset(features, patches_stubs);
+            reset(process);
         farm_run();
         dirty = keep;
         if (!keep) {
-            reset(features, patches_stubs);
+            reset(process);
             farm_trace.text_digest = digest_of_all();
         }
         size_t size = 4 * HEADER_WORDS + 4 * EVENT_WORDS * farm_trace.events + farm_trace.code_bytes;

@@ -1,8 +1,9 @@
 """``unicorn``: the guest on a bare CPU in a child process (:mod:`farm.engines.unicorn.server`).
 
 The embedded default: it comes from pip with everything else.  One child serves many images, one after the other, since
-starting Python costs more than opening a guest.  Unicorn invalidates translated code on every store of the guest, so
-it cannot show a missing cache flush, and one CPU has no one to see a torn store.
+starting Python costs more than opening a guest.  Unicorn invalidates translated code on every store of the guest to
+where it executes, and the farm for it what is stored elsewhere (:mod:`farm.engines.unicorn.alias`), so it cannot show a
+missing cache flush, and one CPU has no one to see a torn store.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ _NO_CODE_HOOKS = frozenset({"SPARC"})  # with one, `jmpl` goes to address 5
 _COMMAND = [sys.executable, "-P", "-W", "ignore", "-m", "farm.engines.unicorn.server"]
 
 _GRACE = 5.0  # seconds that the host waits beyond the child's own watchdog
+#: Seconds to load the emulator and open an image.  Nothing of the guest runs meanwhile; a busy machine may need them.
+_OPENING = 60.0
 
 
 class Unicorn:
@@ -146,7 +149,7 @@ class Unicorn:
                 answered += 1
                 yield reply
         except (CannotOpenError, ChildDied) as error:
-            failure = Reply(failure="engine-error", detail=f"cannot open {image.path}: {error}")
+            failure = Reply(failure="engine-error", detail=f"cannot open {image.path}: {_why(error)}")
             yield from (failure for _ in programs[answered:])
 
     def session(self, image: Image, variant: Variant, timeout: float, *, fresh: bool = False) -> Session:
@@ -156,9 +159,12 @@ class Unicorn:
         self, image: Image, variant: Variant, timeout: float, interpret: Callable[[int, bytes], Reply], *, fresh: bool
     ) -> Session:
         try:
-            child = self._start(image, variant, timeout, fresh=fresh)
+            try:
+                child = self._start(image, variant, timeout, fresh=fresh)
+            except ChildDied:  # as it opened the image, for which there is no reason
+                child = self._start(image, variant, timeout, fresh=True)
         except (CannotOpenError, ChildDied) as error:
-            raise ImageError(f"unicorn cannot open {image.path}: {error}") from None
+            raise ImageError(f"unicorn cannot open {image.path}: {_why(error)}") from None
         key = _key(image, variant, timeout)
         return Session(child, timeout + _GRACE, interpret, _explain, lambda child: self.pool.give(key, child))
 
@@ -177,7 +183,7 @@ class Unicorn:
         request = Open(os.fsencode(description), settings, timeout, tuple((span.start, span.stop) for span in watched))
         try:
             child.send(request.encode(), OPEN)
-            status, payload = child.receive(time.monotonic() + timeout + _GRACE)
+            status, payload = child.receive(time.monotonic() + _OPENING)
         except ChildDied as death:
             child.close()
             if death.status is not None and death.status >= 0:  # by itself: the next would too
@@ -235,6 +241,10 @@ def _unknown_name(settings: UnicornSettings) -> tuple[str, str] | None:
 
 class CannotOpenError(Exception):
     """The emulator refuses the guest."""
+
+
+def _why(error: CannotOpenError | ChildDied) -> str:
+    return str(error) if isinstance(error, CannotOpenError) else _explain(error).detail
 
 
 def _explain(death: ChildDied) -> Reply:

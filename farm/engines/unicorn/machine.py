@@ -13,7 +13,8 @@ Decisions that cost something to learn:
   uncounted run has translated the code, and ``timeout=`` starts a thread each time.
 * The guest's memory is the host's own, lent to Unicorn, so that a reset compares and restores it directly.  A
   ``mem_write`` to a page that the guest may not write rebuilds all of Unicorn's tables twice: most of a reset.
-* Code that the host writes stays stale until ``ctl_remove_cache``; code that the guest writes does not.
+* Code that the host writes stays stale until ``ctl_remove_cache``, and so does code that the guest writes at another
+  address (:mod:`~farm.engines.unicorn.alias`); what it writes where it executes does not.
 * A change of protection splits a mapping, and one ``ctl_remove_cache`` across the split leaves code behind it stale, so
   it is called for each page.
 * Unicorn 2.1.2 dies, or jumps somewhere, when its buffer of translated code is full; so translations are dropped in
@@ -27,13 +28,16 @@ import ctypes
 import mmap
 import struct
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import unicorn
 import unicorn.unicorn_const as uc_const
 
+from farm.engines.unicorn.alias import SECOND, Alias
+from farm.engines.unicorn.memory import PAGE, Memory, Place, differences
 from farm.engines.unicorn.quirks import QUIRKS
 from farm.engines.unicorn.recorder import Recorder, with_skipped
+from farm.guest.layout import REGIONS
 from farm.guest.variant import REGISTER_MODULES, UnicornSettings
 from farm.scenario.layout import DOORBELL_REGION, EVENT_WORDS, FEATURES, HEADER_WORDS, TEXT_FAULTS
 
@@ -42,7 +46,6 @@ if TYPE_CHECKING:
 
     from farm.guest.image import Image
 
-_PAGE = 0x1000  # at least
 _STACK_OFFSET = 0x180000  # from the start of the text
 _STACK_SIZE = 0x10000
 _DOORBELL_OFFSET = 0x1C0000  # all within 2 MiB: what a change of protection costs grows with the tables, one each
@@ -53,7 +56,8 @@ _EXECUTE, _WRITE, _READ = 1, 2, 4  # of an ELF segment; mprotect has them in the
 
 _DOORBELL_SIZE = 4  # bytes of a store
 _ANY_PERMISSION = 7
-_ALL_TEXT, _LITERALS = 2, 3  # the regions that are all of what is patched
+_LITERALS = list(REGIONS).index("TEXT_LITERALS")
+_IN_SECOND = 8  # added to the permissions that are recorded of a second mapping
 
 _NOWHERE = (0, 0)  # the block before the first
 
@@ -66,30 +70,6 @@ class GuestFault(Exception):  # noqa: N818 - the guest's, not ours
         self.pc = pc
         self.address = address
         super().__init__(what)
-
-
-class _Memory(NamedTuple):
-    """A segment: memory of the host's that the guest has too."""
-
-    start: int
-    data: mmap.mmap
-    is_writable: bool
-
-
-class _Place(NamedTuple):
-    """A part of a segment."""
-
-    address: int
-    data: mmap.mmap
-    first: int  #: in ``data``
-    end: int
-
-    @property
-    def size(self) -> int:
-        return self.end - self.first
-
-    def read(self) -> bytes:
-        return self.data[self.first : self.end]
 
 
 def _constant(module: str, name: str) -> int:
@@ -117,7 +97,7 @@ class Machine:
         self.uc.ctl_set_tcg_buffer_size(_TCG_BUFFER)
         if settings.cpu:
             self.uc.ctl_set_cpu_model(_constant(self.module, settings.cpu_prefix + settings.cpu))
-        self.page = max(_PAGE, self.uc.ctl_get_page_size())  #: bytes; of sparc64 8192
+        self.page: int = max(PAGE, self.uc.ctl_get_page_size())  #: bytes; of sparc64 8192
         self._sp = self.register(settings.stack_pointer)
         self._pc = self.register(settings.program_counter)
         self.fault_address: int | None = None  #: of the access that was refused
@@ -156,14 +136,14 @@ class Machine:
     def _load(self) -> None:
         content = self.image.read()
         symbols = self.image.symbols
-        self._memory: list[_Memory] = []
+        self._memory: list[Memory] = []
         for s in self.image.segments:
             start = s.address & -self.page
-            size = -(-(s.address + s.size) // self.page) * self.page - start
+            size = self._whole(s.address + s.size) - start
             data = bytearray(size)
             data[s.address - start : s.address - start + s.file_size] = content[s.offset : s.offset + s.file_size]
             # Where the host supplies the TLB, Unicorn cannot divide a mapping that nobody may execute.
-            end = -(-(symbols["literal_end"] - start) // self.page) * self.page
+            end = self._whole(symbols["literal_end"] - start)
             apart = end if start == symbols["literal_start"] < symbols["literal_end"] else 0
             for at, piece in ((start, data[:apart]), (start + apart, data[apart:])):
                 if piece:
@@ -171,7 +151,7 @@ class Machine:
         names = ("text", "module", "sites", "stub", "far", "literal")
         regions = [self._place(symbols[f"{name}_start"], symbols[f"{name}_end"]) for name in names]
         self._pristine = [(place, place.read()) for place in regions if place.size]  # what is not writable
-        self._different: list[tuple[_Place, bytes]] | None = None  # of it; None: it is not known
+        self._different: list[tuple[Place, bytes]] | None = None  # of it; None: it is not known
         self._patched = {symbols["module_start"], self.image.patched[0]}  # regions that a guest's own reset puts back
         self._program = self._place(symbols["farm_program"])
         self._trace = self._place(symbols["farm_trace"])
@@ -179,15 +159,18 @@ class Machine:
         self._lend(base + _STACK_OFFSET, bytearray(_STACK_SIZE), _READ | _WRITE)
         self.doorbell = range(base + _DOORBELL_OFFSET, base + _DOORBELL_OFFSET + self.page)
         self.uc.mmio_map(self.doorbell.start, self.page, self._on_question, None, self._on_doorbell, None)
-        self._opened = [
-            (symbols[start], -(-(symbols[end] - symbols[start]) // self.page) * self.page)
-            for start, end in (
-                ("stub_start", "stub_end"),
-                ("module_start", "module_end"),
-                ("module_start", "stub_end"),
-                ("literal_start", "literal_end"),
-            )
-        ]
+        spans = [(symbols[start], self._whole(symbols[end] - symbols[start])) for start, end in REGIONS.values()]
+        self._opened = dict(enumerate(spans))
+        self.alias = Alias.of(self.image, self.page)
+        for start, end in self.alias.pieces(spans):
+            self._map(self._place(start, end), start + self.alias.distance, 0)
+        for number, (start, size) in enumerate(spans, SECOND):
+            if self.alias.has(start, size):
+                self._opened[number] = start + self.alias.distance, size
+        # Text that is stored to in its second mapping, and what of it is translated, if it is.
+        executable = self.image.alias and self.image.alias != "TEXT_LITERALS"
+        self._twice = self._place(self.alias.first.start, self.alias.first.stop) if executable else None
+        self._translated = self._twice.read() if self._twice else b""
         order = ">" if self.image.big_endian else "<"
         word = "Q" if self.image.word_size == 8 else "I"
         self.uc.mem_write(symbols["farm_doorbell"], struct.pack(order + word, self.doorbell.start))
@@ -198,16 +181,25 @@ class Machine:
         """Memory of the guest's with these ELF segment flags, which is the host's own."""
         data = mmap.mmap(-1, len(content), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         data[:] = content
-        self._memory.append(_Memory(start, data, bool(flags & _WRITE)))
-        pointer = ctypes.addressof(ctypes.c_char.from_buffer(data))
-        self.uc.mem_map_ptr(start, len(content), _protection(flags), pointer)
+        self._memory.append(Memory(start, data, bool(flags & _WRITE)))
+        self._map(Place(start, data, 0, len(data)), start, _protection(flags))
 
-    def _place(self, start: int, end: int | None = None) -> _Place:
+    def _map(self, place: Place, at: int, permissions: int) -> None:
+        """Map the host's memory of ``place`` at ``at``."""
+        self.uc.mem_map_ptr(
+            at, place.size, permissions, ctypes.addressof(ctypes.c_char.from_buffer(place.data, place.first))
+        )
+
+    def _whole(self, size: int) -> int:
+        """``size`` in whole pages."""
+        return -(-size // self.page) * self.page
+
+    def _place(self, start: int, end: int | None = None) -> Place:
         """Place of ``start`` to ``end`` in the host's memory; without an end, as far as its segment goes."""
         homes = (m for m in self._memory if m.start <= start <= m.start + len(m.data))
         home = max(homes, key=lambda memory: memory.start)  # an empty place may begin where one memory ends
         end = home.start + len(home.data) if end is None else end
-        return _Place(start, home.data, start - home.start, end - home.start)
+        return Place(start, home.data, start - home.start, end - home.start)
 
     def _on_doorbell(self, uc: Any, offset: int, size: int, value: int, user_data: object) -> None:
         del user_data
@@ -215,7 +207,7 @@ class Machine:
         if self.swaps_devices:
             value = int.from_bytes(value.to_bytes(size, "little"), "big")
         region = value >> DOORBELL_REGION
-        if offset or size != _DOORBELL_SIZE or region >= len(self._opened) or value & 0xF & ~_ANY_PERMISSION:
+        if offset or size != _DOORBELL_SIZE or region not in self._opened or value & 0xF & ~_ANY_PERMISSION:
             self._refused = f"a store of {value:#x} ({size} bytes) to the doorbell, which takes no such value"
             self.fault_address = self.doorbell.start + offset
             uc.emu_stop()
@@ -223,9 +215,12 @@ class Machine:
         self._changes += 1
         start, length = self._opened[region]
         if self._recorder:
-            self._recorder.on_protection(start, length, value & _ANY_PERMISSION)
+            second = _IN_SECOND if region >= SECOND else 0
+            self._recorder.on_protection(self.alias.origin(start), length, value & _ANY_PERMISSION | second)
         permissions = _protection((value & 1) << 2 | value & 2 | value >> 2 & 1)
         self._protect(region, permissions)
+        if region >= SECOND and not permissions & uc_const.UC_PROT_WRITE:
+            self._refresh()
         (self._left_changed.discard if permissions == _closed(region) else self._left_changed.add)(region)
 
     def _protect(self, region: int, permissions: int) -> None:
@@ -247,12 +242,23 @@ class Machine:
             if first < part.stop and part.start <= last
         ]
         wrong = {
-            "writable": any(p & uc_const.UC_PROT_WRITE for p, _ in present),
+            "writable": any(p & uc_const.UC_PROT_WRITE for p, _ in present) or self._alias_is_writable(),
             "unreadable": not all(p & uc_const.UC_PROT_READ for p, _ in present),
             "not-executable": not all(p & uc_const.UC_PROT_EXEC for p, start in present if start != literals),
         }
         value = sum(TEXT_FAULTS[name] for name, is_wrong in wrong.items() if is_wrong)
         return int.from_bytes(value.to_bytes(size, "little"), "big") if self.swaps_devices else value
+
+    def _alias_is_writable(self) -> bool:
+        second = (page + self.alias.distance for page in self.alias.first[:: self.page])
+        return any(self.permissions(page) & uc_const.UC_PROT_WRITE for page in second)
+
+    def _refresh(self) -> None:
+        """Drop translations of what has been stored to in the second mapping."""
+        if self._twice:
+            for first, end in differences(self._twice, self._translated):
+                self.uc.ctl_remove_cache(self._twice.address + first, self._twice.address + end)
+            self._translated = self._twice.read()
 
     def _on_invalid(self, uc: Any, access: int, address: int, size: int, value: int, user_data: object) -> bool:
         del uc, access, size, value, user_data
@@ -274,12 +280,13 @@ class Machine:
     def reset(self) -> None:
         """Back to the pristine image: all code is compared, and what differs is rewritten; all data is as loaded."""
         if self._left_changed:
-            for region in (_ALL_TEXT, _LITERALS):
+            for region in self._opened:
                 self._protect(region, _closed(region))
             self._left_changed.clear()
         for place, pristine in self._compared() if self._different is None else self._different:
             self._rewrite(place, pristine)
         self._different = None
+        self._refresh()
         for data, initial in self._initial:
             data[:] = initial
         self.rewind()
@@ -292,10 +299,10 @@ class Machine:
         self._different = self._compared()
         return any(self._is_beyond_patching(place, pristine) for place, pristine in self._different)
 
-    def _compared(self) -> list[tuple[_Place, bytes]]:
+    def _compared(self) -> list[tuple[Place, bytes]]:
         return [(place, pristine) for place, pristine in self._pristine if place.read() != pristine]
 
-    def _is_beyond_patching(self, place: _Place, pristine: bytes) -> bool:
+    def _is_beyond_patching(self, place: Place, pristine: bytes) -> bool:
         if place.address in self._patched:
             return False
         content = bytearray(place.read())
@@ -310,17 +317,10 @@ class Machine:
         self.uc.context_restore(self._registers)
         self.uc.reg_write(self._sp, self._top)  # which a context of sparc64 lacks, as it does the whole window
 
-    def _rewrite(self, place: _Place, pristine: bytes) -> None:
-        """Write the pristine bytes, on every page, from the first to the last byte that differs."""
-        for start in range(-(place.address % _PAGE), place.size, _PAGE):
-            page = slice(max(start, 0), min(start + _PAGE, place.size))
-            now, was = place.data[place.first + page.start : place.first + page.stop], pristine[page]
-            if now != was:
-                changed = int.from_bytes(now, "little") ^ int.from_bytes(was, "little")
-                first, end = ((changed & -changed).bit_length() - 1) // 8, (changed.bit_length() + 7) // 8
-                at = page.start + first
-                place.data[place.first + at : place.first + page.start + end] = was[first:end]
-                self.uc.ctl_remove_cache(place.address + at, place.address + page.start + end)
+    def _rewrite(self, place: Place, pristine: bytes) -> None:
+        for first, end in differences(place, pristine):
+            place.data[place.first + first : place.first + end] = pristine[first:end]
+            self.uc.ctl_remove_cache(place.address + first, place.address + end)
 
     def run(self, program: bytes) -> bytes:
         """The trace of ``program``.
@@ -418,7 +418,7 @@ class Machine:
 
 def _closed(region: int) -> int:
     """Permissions of a region that nobody has open."""
-    return _protection(_READ if region == _LITERALS else _READ | _EXECUTE)
+    return 0 if region >= SECOND else _protection(_READ if region == _LITERALS else _READ | _EXECUTE)
 
 
 def _protection(flags: int) -> int:

@@ -75,7 +75,7 @@ class Recorder:
         self.executed = array.array("I")  #: their numbers, in order
         #: place in ``executed``, address, bytes before, bytes after
         self.stores: list[tuple[int, int, bytes, bytes]] = []
-        #: place in ``executed``, address, size, permissions as the guest asks for them: 1 read, 2 write, 4 execute
+        #: place in ``executed``, address, size, as :attr:`~farm.engines.Steps.protections` has them
         self.protections: list[tuple[int, int, int, int]] = []
         #: place in ``executed`` of the last instruction, where the encoder begins, its first argument, what it returned
         self.encoded: list[tuple[int, int, int, int]] = []
@@ -83,6 +83,7 @@ class Recorder:
         self._limit = limit
         self._page = machine.page
         self._doorbell = machine.doorbell
+        self._origin = machine.alias.origin
         self._sized = machine.module != _SIZELESS
         self._pending: list[tuple[int, bytes]] = []
         self._encoders = _encoders(machine)
@@ -126,6 +127,7 @@ class Recorder:
 
     def on_store(self, uc: Any, access: int, address: int, size: int, value: int, user_data: object) -> None:
         del access, value, user_data
+        address = self._origin(address)
         if self.count <= self._limit and address not in self._doorbell:
             try:
                 self._pending.append((address, bytes(uc.mem_read(address, size))))

@@ -73,17 +73,18 @@ class Server:
     def __init__(self) -> None:
         self.kept: dict[bytes, Opened] = {}  # by request, the last used at the end
         self.current: Opened | None = None
-        self.started = 0.0  # when the current run began; 0 when none
+        self.running: tuple[Machine, float] | None = None  # and when it is to be stopped, as of time.monotonic()
         self.timed_out = False
+        self.lock = threading.Lock()  #: whoever is stopped is still running, and is not the next one
         threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:
         while True:
             time.sleep(_TICK)
-            started, current = self.started, self.current
-            if started and current and current.machine and time.monotonic() - started > current.timeout:
-                self.timed_out = True
-                current.machine.stop()
+            with self.lock:
+                if self.running and time.monotonic() > self.running[1]:
+                    self.timed_out = True
+                    self.running[0].stop()
 
     def open(self, request: bytes) -> tuple[int, bytes]:
         """Load the image of ``request`` (:class:`~farm.engines.unicorn.messages.Open`), unless it is still there."""
@@ -138,15 +139,17 @@ class Server:
     ) -> tuple[int, bytes]:
         """``status`` and what ``run`` makes of ``program``, or how it failed."""
         self.timed_out = False
-        self.started = time.monotonic()
+        self.running = machine, time.monotonic() + current.timeout
         try:
-            payload = run(program)
+            try:
+                payload = run(program)
+            finally:
+                with self.lock:  # not while it is being stopped
+                    self.running = None
         except GuestFault as fault:
-            self.started = 0.0
             current.machine = None  # may be unusable after an error
             where = f" at {fault.address:#x}" if fault.address is not None else ""
             return CRASH, Failure(fault.what + where, fault.pc, machine.code()).encode()
-        self.started = 0.0
         if self.timed_out:
             current.machine = None
             detail = f"still running after {current.timeout:g} s"

@@ -54,12 +54,12 @@ static inline bool jump_lead(uintptr_t at, volatile uintptr_t *slot, uintptr_t t
 #ifdef ARCH_STUB_SLOT
     uintptr_t before = *slot;
     if (jump_is_through_slot(at, word)) {
-        *slot = function;
+        farm_slot_write(slot, function);
         arch_store_barrier(); /* the slot is visible before the jump that leads to it */
     }
     if (farm_text_write(jump_word_at(at), &word, sizeof word))
         return true;
-    *slot = before;
+    farm_slot_write(slot, before);
     return false;
 #else
     (void)slot, (void)function;

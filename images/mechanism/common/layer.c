@@ -106,7 +106,7 @@ static uint32_t request(enum wish wish, uint32_t n, uintptr_t target)
 #ifdef CONTROL_SLOPPY_RESTORE
     if (status == PATCH_OK && wish == TO_DEFAULT && (!patched_text_open || patched_text_open())) {
         struct patched_bytes bytes = patched_bytes(n);
-        ((volatile uint8_t *)bytes.start)[bytes.size - 1] ^= 1;
+        *(volatile uint8_t *)farm_text_alias(bytes.start + bytes.size - 1) ^= 1;
         if (patched_text_close)
             patched_text_close();
     }

@@ -53,6 +53,9 @@ OPTIONAL uint32_t patched_text_after(uint32_t n, uint32_t status);
 enum { READ = 1, WRITE = 2, EXECUTE = 4 };
 bool text_protect(enum text_region region, uintptr_t protection);
 
+/* The platform: a word of text that is open becomes `word`. */
+void text_put(uintptr_t at, uint32_t word);
+
 /* The platform: what is wrong with the protection of text while nobody has it open, as TEXT_ bits of wire.h.  It asks
  * whoever keeps the memory, not what was asked for last. */
 uint32_t text_faults(void);
@@ -65,8 +68,8 @@ OPTIONAL bool sites_are_pristine(uint32_t n);
 OPTIONAL uint32_t sites_left_behind(uint32_t n, uint32_t target);
 /* Write the words of all call sites, for the trace; their number. */
 OPTIONAL uint32_t sites_words(uint32_t *words);
-/* Byte i of function n's call sites, opcodes and words; NULL: there are fewer. */
-OPTIONAL volatile uint8_t *sites_byte(uint32_t n, uint32_t i);
+/* Address of byte i of function n's call sites, opcodes and words; 0: there are fewer. */
+OPTIONAL uintptr_t sites_byte(uint32_t n, uint32_t i);
 /* Make all call sites as linked, whatever they hold. */
 OPTIONAL void sites_reset(void);
 /* Tell the mechanism that the module's call sites have appeared, or are about to go. */

@@ -82,9 +82,19 @@ enum text_region {
     TEXT_MODULE,
     TEXT_ALL,      /* the module, the call sites and the stubs */
     TEXT_LITERALS, /* read-only data that the text loads its targets from: never executable */
+    TEXT_ALIAS,    /* no region: what the doorbell is told besides of one that is meant in its second mapping */
 };
 bool text_open(enum text_region region);
 void text_close(enum text_region region);
+
+/* Where a store to the text at `at` goes.  Of a mechanism with `alias = true`, what it patches is never writable where it
+ * is: to open it makes a second mapping of it writable, and a store goes there (alias.c).  Everything is read, compared
+ * and made visible (arch_sync_code) at the first address. */
+#ifdef MECHANISM_ALIAS
+uintptr_t farm_text_alias(uintptr_t at);
+#else
+static inline uintptr_t farm_text_alias(uintptr_t at) { return at; }
+#endif
 
 /* arena.c: memory for code that is made while the guest runs, `size` bytes at a multiple of 16, all 0; NULL: there is no
  * more, or none within a near branch of `near` (0: anywhere), an address in the near text, the module, the call sites or

@@ -33,7 +33,7 @@ static bool lead_stub(uint32_t n, uintptr_t target)
     changed[n] = jump_word(at, entry) ^ linked(n);
 #ifdef ARCH_STUB_SLOT
     if (target == default_of(n))
-        *slot_of(n) = target; /* as in the pristine image; whoever still comes through the slot gets the default */
+        farm_slot_write(slot_of(n), target); /* as linked; whoever still comes through the slot gets the default */
 #endif
     return true;
 }
@@ -57,7 +57,7 @@ static struct stub_state save(uint32_t n)
 static void undo(uint32_t n, struct stub_state state)
 {
 #ifdef ARCH_STUB_SLOT
-    *slot_of(n) = state.slot;
+    farm_slot_write(slot_of(n), state.slot);
     arch_store_barrier();
 #endif
     if (farm_text_write(word_of(n), &state.word, sizeof state.word))

@@ -57,29 +57,29 @@ uint32_t sites_left_behind(uint32_t n, uint32_t target)
     return farm_site_count ? behind : NO_SITES;
 }
 
-volatile uint8_t *sites_byte(uint32_t n, uint32_t i)
+uintptr_t sites_byte(uint32_t n, uint32_t i)
 {
     for (uint32_t site = 0; site < farm_site_count; site++)
         if (is_site_of(site, n)) {
             if (i < OPCODE_BYTES + sizeof(uint32_t))
-                return (volatile uint8_t *)farm_sites[site].at - OPCODE_BYTES + i;
+                return farm_sites[site].at - OPCODE_BYTES + i;
             i -= (uint32_t)(OPCODE_BYTES + sizeof(uint32_t));
         }
-    return NULL;
+    return 0;
 }
 
 void sites_reset(void)
 {
     bool open = false;
     for (uint32_t i = 0; i < farm_site_count; i++) {
-        volatile uint32_t *word = (volatile uint32_t *)farm_sites[i].at;
-        if (*word == farm_sites[i].linked && has_its_opcode(i))
+        uintptr_t word = farm_text_alias(farm_sites[i].at);
+        if (held(i) == farm_sites[i].linked && has_its_opcode(i))
             continue;
         if (!open)
             open = text_open(TEXT_ALL);
-        *word = farm_sites[i].linked;
+        *(volatile uint32_t *)word = farm_sites[i].linked;
         if (!has_its_opcode(i))
-            *((volatile uint8_t *)word - 1) = farm_site_opcodes[i];
+            *(volatile uint8_t *)(word - 1) = farm_site_opcodes[i];
         arch_sync_code(farm_sites[i].at);
     }
     if (open)

@@ -58,7 +58,7 @@ uint32_t patched_text_after(uint32_t n, uint32_t status)
     }
 #elif defined(CONTROL_PAD_OVERWRITTEN)
     if (status == PATCH_OK && patched_text_open()) {
-        *(volatile uint32_t *)ARCH_CODE(function_addresses[n]) = ARCH_LOST_PAD;
+        *(volatile uint32_t *)farm_text_alias(ARCH_CODE(function_addresses[n])) = ARCH_LOST_PAD;
         patched_text_close();
     }
 #elif defined(CONTROL_LEFT_WRITABLE)
@@ -82,21 +82,22 @@ uint32_t patch_scribble(uint32_t n)
     uintptr_t word = mechanism_word ? mechanism_word(n) : patched_bytes(n).start;
     if (!patched_text_open())
         return PATCH_READ_ONLY;
-    *(volatile code_word *)word = ARCH_FOREIGN_WORD;
+    *(volatile code_word *)farm_text_alias(word) = ARCH_FOREIGN_WORD;
     arch_sync_code(word);
     patched_text_close();
     return PATCH_OK;
 }
 
 /* Two bits of the byte: the word may be a single one, and half of it be looked at. */
-static bool is_noticed(uint32_t n, volatile uint8_t *byte)
+static bool is_noticed(uint32_t n, uintptr_t at)
 {
+    volatile uint8_t *byte = (volatile uint8_t *)farm_text_alias(at);
     for (uint32_t bit = 1; bit <= 16; bit <<= 4) {
         *byte ^= (uint8_t)bit;
         if (patch_set(n, target_addresses[n][TARGET_OTHER], 0) != PATCH_FOREIGN)
             return false; /* and there is no telling what was written over it */
         *byte ^= (uint8_t)bit;
-        arch_sync_code((uintptr_t)byte);
+        arch_sync_code(at);
     }
     return true;
 }
@@ -110,8 +111,8 @@ uint32_t patch_tamper(uint32_t n)
         return 1; /* unreached: never asked for while it is locked */
     for (; noticed && i < bytes.size; i++)
         noticed = (mechanism_ignores && mechanism_ignores(n, bytes.start + i)) ||
-                  is_noticed(n, (volatile uint8_t *)bytes.start + i);
-    for (volatile uint8_t *byte; noticed && sites_byte && (byte = sites_byte(n, i - (uint32_t)bytes.size)); i++)
+                  is_noticed(n, bytes.start + i);
+    for (uintptr_t byte; noticed && sites_byte && (byte = sites_byte(n, i - (uint32_t)bytes.size)); i++)
         noticed = is_noticed(n, byte); /* unreached on alpha, sh4: they redirect no call site */
     patched_text_close();
     return noticed ? 0 : i;

@@ -37,22 +37,29 @@ static inline bool farm_text_write(uintptr_t at, const void *bytes, size_t n)
 #else
     const bool whole = is_never_torn(at, n);
 #endif
+    const uintptr_t to = farm_text_alias(at);
     if (whole && n == sizeof(uint8_t))
-        *(volatile uint8_t *)at = *(const uint8_t *)bytes;
+        *(volatile uint8_t *)to = *(const uint8_t *)bytes;
     else if (whole && n == sizeof(uint16_t))
-        *(volatile uint16_t *)at = *(const uint16_t *)bytes;
+        *(volatile uint16_t *)to = *(const uint16_t *)bytes;
     else if (whole && n == sizeof(uint32_t))
-        *(volatile uint32_t *)at = *(const uint32_t *)bytes;
+        *(volatile uint32_t *)to = *(const uint32_t *)bytes;
     else if (whole && n == sizeof(uintptr_t))
-        *(volatile uintptr_t *)at = *(const uintptr_t *)bytes;
+        *(volatile uintptr_t *)to = *(const uintptr_t *)bytes;
     else
         for (size_t i = 0; i < n; i++)
-            ((volatile uint8_t *)at)[i] = ((const uint8_t *)bytes)[i];
+            ((volatile uint8_t *)to)[i] = ((const uint8_t *)bytes)[i];
 #if defined(PATCHES_STUB) && !defined(CONTROL_NO_FLUSH)
     for (size_t i = 0; i < n; i += sizeof(code_word))
         arch_sync_code(at + i);
 #endif
     return admitted;
+}
+
+/* The data slot at `slot`, which lies in text that is open, becomes `value`: data, of which no CPU has to be told. */
+static inline void farm_slot_write(volatile uintptr_t *slot, uintptr_t value)
+{
+    *(volatile uintptr_t *)farm_text_alias((uintptr_t)slot) = value;
 }
 
 #endif

@@ -187,11 +187,11 @@ static bool lead(uint32_t n, uintptr_t target)
 #ifdef ARCH_STUB_SLOT
     uintptr_t slot = *slot_of(n);
     if (!stub_reaches(stub_of(n), arch_entry(target))) {
-        *slot_of(n) = target;
+        farm_slot_write(slot_of(n), target);
         arch_store_barrier(); /* the slot is visible before the jump that leads to it */
         if (lead_entry(n, annex_of(n) + ARCH_FUNCTION_BIAS))
             return true;
-        *slot_of(n) = slot;
+        farm_slot_write(slot_of(n), slot);
         return false;
     }
 #endif

@@ -62,7 +62,7 @@ static bool make(uint32_t n, uintptr_t target)
         return false;
 #ifdef ARCH_STUB_SLOT
     if (jump_is_through_slot(code_of(n), cache->word))
-        *slot_of(n) = target;
+        farm_slot_write(slot_of(n), target);
 #endif
     cache->target = target;
     return true;
@@ -86,7 +86,7 @@ static bool unlink(uint32_t n)
     if (!jump_lead(site_of(n), jump_slot(site_of(n)), arch_entry(to), to))
         return false;
 #ifdef ARCH_STUB_SLOT
-    *jump_slot(site_of(n)) = to; /* as in the pristine image */
+    farm_slot_write(jump_slot(site_of(n)), to); /* as in the pristine image */
 #endif
     caches[n].is_linked = false;
     return true;
@@ -100,7 +100,7 @@ static bool link(uint32_t n)
     caches[n].is_linked = jump_lead(site_of(n), jump_slot(site_of(n)), entry_of(n), entry_of(n));
 #ifdef ARCH_STUB_SLOT_FIXED
     if (!caches[n].is_linked)
-        *jump_slot(site_of(n)) = default_of(n); /* which the cache was given */
+        farm_slot_write(jump_slot(site_of(n)), default_of(n)); /* which the cache was given */
 #endif
     return caches[n].is_linked;
 }

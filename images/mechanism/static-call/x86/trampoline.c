@@ -90,7 +90,7 @@ bool trampoline_lead(uint32_t n, uintptr_t to)
 #ifdef ARCH_STUB_SLOT
     uintptr_t slot = *slot_of(n);
     if (code.opcode == JMP && code.operand == arch_slot_jump(jump_of(n))) {
-        *slot_of(n) = to;
+        farm_slot_write(slot_of(n), to);
         arch_store_barrier(); /* the slot is visible before the jump that leads to it */
     }
 #endif
@@ -99,9 +99,9 @@ bool trampoline_lead(uint32_t n, uintptr_t to)
         take_back(n, before);
 #ifdef ARCH_STUB_SLOT
     if (!done)
-        *slot_of(n) = slot;
+        farm_slot_write(slot_of(n), slot);
     else if (to == target_addresses[n][TARGET_DEFAULT])
-        *slot_of(n) = to; /* as in the pristine image; whoever still comes through the slot gets the default */
+        farm_slot_write(slot_of(n), to); /* as linked; whoever still comes through the slot gets the default */
 #endif
     return done;
 }
