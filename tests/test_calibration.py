@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from farm.cli import app
+from farm.cli import load
 from farm.engines import Reply, engines
 from farm.guest import arch_toml, mechanisms
 from farm.guest.controls import CONTROLS
@@ -181,7 +181,7 @@ def test_what_was_found_before_an_interrupt_is_shown_and_written(tmp_path, monke
 
     monkeypatch.setattr(calibrate, "calibrate", until_the_first)
     select = ["--arch", "arm64", "--mechanism", "stub", "--engine", "unicorn", "--control", "no-patch,off-by-one"]
-    done = CliRunner().invoke(app, ["calibrate", *select, "--output", str(tmp_path)])
+    done = CliRunner().invoke(load(), ["calibrate", *select, "--output", str(tmp_path)])
     assert done.exit_code == 130
     tally = re.search(r"^interrupted: ([\d,]+) of ([\d,]+) findings, 0 not as claimed$", done.stderr, re.MULTILINE)
     kept, total = (int(number.replace(",", "")) for number in tally.groups())

@@ -21,7 +21,7 @@ uintptr_t arch_entry(uintptr_t function)
     if (code) {
         uint32_t first = code[0] >> 16, second = code[1] >> 16;
         if ((first == 0x3c4c || first == 0x3c40) && second == 0x3842) /* addis r2,r12 or lis r2; addi r2,r2 */
-            return function + 8;
+            return function + 8; /* unreached: what calls are led to here is asm, or uses no TOC */
     }
     return function;
 #else
