@@ -2,7 +2,7 @@
 
 To Unicorn the two are memories of their own, which happen to be the same of the host's.  A store to one drops no
 translation of the other; nor does it where the host supplies the TLB and both addresses are those of one memory (2.1.2,
-measured with every guest).  So those of what has changed are dropped when the second one is closed.
+measured with the 14 guests that start so).  So those of what has changed are dropped when the second one is closed.
 """
 
 from __future__ import annotations
