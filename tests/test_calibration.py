@@ -9,12 +9,12 @@ from __future__ import annotations
 import concurrent.futures
 import io
 import re
+import subprocess
+import sys
 
 import pytest
 from rich.console import Console
-from typer.testing import CliRunner
 
-from farm.cli import load
 from farm.engines import Reply, engines
 from farm.guest import arch_toml, mechanisms
 from farm.guest.controls import CONTROLS
@@ -169,20 +169,30 @@ def test_a_cell_that_fails_without_the_bug_too_proves_nothing(tmp_path, edited_a
     assert [(finding.noticed, finding.sound, finding.as_claimed) for finding in found] == [(True, False, False)]
 
 
-def test_what_was_found_before_an_interrupt_is_shown_and_written(tmp_path, monkeypatch):
-    original = calibrate.calibrate
+UNTIL_THE_FIRST = """
+from farm.cli import load
+from farm.prove import calibrate
 
-    def until_the_first(made, names, pool, on_findings):
-        def end(findings, total):
-            on_findings(findings, total)
-            raise KeyboardInterrupt
+original = calibrate.calibrate
 
-        return original(made, names, pool, end)
+def until_the_first(plan, names, pool, on_findings):
+    def end(findings, total):
+        on_findings(findings, total)
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(calibrate, "calibrate", until_the_first)
+    return original(plan, names, pool, end)
+
+calibrate.calibrate = until_the_first
+load()()
+"""
+
+
+def test_what_was_found_before_an_interrupt_is_shown_and_written(tmp_path):
+    """In a process of its own: an interrupt ends all children of one."""
     select = ["--arch", "arm64", "--mechanism", "stub", "--engine", "unicorn", "--control", "no-patch,off-by-one"]
-    done = CliRunner().invoke(load(), ["calibrate", *select, "--output", str(tmp_path)])
-    assert done.exit_code == 130
+    command = [sys.executable, "-c", UNTIL_THE_FIRST, "calibrate", *select, "--output", str(tmp_path)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 130, done.stderr
     tally = re.search(r"^interrupted: ([\d,]+) of ([\d,]+) findings, 0 not as claimed$", done.stderr, re.MULTILINE)
     kept, total = (int(number.replace(",", "")) for number in tally.groups())
     assert 0 < kept < total

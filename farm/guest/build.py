@@ -46,7 +46,7 @@ from farm.scenario import layout
 #: The farm's code that makes a guest of what the compilers made, and describes it.
 HOST_MODULES = (
     *("guest.build", "guest.call_sites", "guest.elf", "guest.image", "guest.inputs", "guest.layout", "guest.link"),
-    *("guest.mechanisms", "guest.sources", "guest.toml_table", "guest.toolchain", "guest.variant"),
+    *("guest.mechanisms", "guest.rules", "guest.sources", "guest.toml_table", "guest.toolchain", "guest.variant"),
     *("scenario", "scenario.functions", "scenario.layout", "scenario.promises", "scenario.wire"),
 )
 
