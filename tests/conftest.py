@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import signal
 import struct
 import subprocess
 
+import forking
 import msgspec
 import pytest
+from filelock import FileLock
 
 from farm import paths
 from farm.cell import Cell
@@ -24,6 +27,7 @@ def _no_child_is_left_behind():
     yield
     UNICORN.pool.drain()
     QEMU_USER.pool.drain()
+    forking.close()
 
 
 @pytest.fixture
@@ -45,6 +49,27 @@ def guest(arm64):
         return build.image(image.Spec(arm64, mechanism, control=control))
 
     return made
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory):
+    """``once(name, make)``: what ``make(folder)`` returns, made by the first of xdist's workers that asks.
+
+    All of them have the folder, in which nobody may change anything afterwards.
+    """
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+    def get(name, make):
+        folder, made = shared / name, shared / f"{name}.pickle"
+        with FileLock(shared / f"{name}.lock"):
+            if not made.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of one that failed
+                folder.mkdir()
+                made.write_bytes(pickle.dumps(make(folder)))
+            return pickle.loads(made.read_bytes())
+
+    return get
 
 
 @pytest.fixture(scope="session", params=["pointer", "stub"])

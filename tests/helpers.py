@@ -9,6 +9,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import forking
 import msgspec
 
 from farm.cell import FAILED, SKIPPED, Cell, Hole, Verdict
@@ -20,25 +21,21 @@ FARM = (sys.executable, "-m", "farm")
 RUN = Run(1, "0.1.0", "0" * 64, "Linux x86_64, 2 CPUs", {"unicorn": "2.1.2"}, "2026-01-01T00:00:00+00:00")
 
 
-def farm(*arguments, options=(), cwd=None, stdin=None, encoding="utf-8", timeout=300, **environment):
+def farm(*arguments, options=(), cwd=None, stdin=None, encoding="utf-8", timeout=300, started=False, **environment):
     """The command ``farm`` with ``arguments``, once it has ended; ``options`` are Python's.
 
-    Outside of CI and 160 columns wide, unless ``environment`` says otherwise; None takes a variable away.
+    Outside of CI and 160 columns wide, unless ``environment`` says otherwise; None takes a variable away.  With
+    ``started`` by a Python of its own, which most calls do without (:mod:`forking`).
     """
     usual = {name: value for name, value in os.environ.items() if name != "CI" and not name.startswith("GITHUB_")}
     env = {name: value for name, value in {**usual, "COLUMNS": "160", **environment}.items() if value is not None}
-    command = [FARM[0], *options, *FARM[1:], *map(str, arguments)]
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        encoding=encoding,
-        errors="replace",
-        check=False,
-        env=env,
-        cwd=cwd,
-        input=stdin,
-        timeout=timeout,
-    )
+    words = list(map(str, arguments))
+    how = {"env": env, "cwd": cwd, "encoding": encoding, "errors": "replace", "timeout": timeout}
+    if started or options or stdin is not None or not forking.fits(env):
+        command = [FARM[0], *options, *FARM[1:], *words]
+        done = subprocess.run(command, capture_output=True, check=False, input=stdin, **how)
+    else:
+        done = forking.run(words, **how)
     assert "Traceback" not in done.stderr, done.stderr
     return done
 

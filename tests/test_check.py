@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 
 import pytest
+from helpers import farm
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -524,7 +523,6 @@ def test_a_file_takes_no_output_away_and_may_end_what_it_forks(tmp_path):
     good = "SCENARIOS = (Scenario('BS-90', 'mine', '', (query(0),), {Defect.LOST_PATCH}),)"
     file = tmp_path / "mine.py"
     file.write_text(f"{IMPORTS}{forks}\nsys.stdout.close()\nsys.stderr = None\n{good}\n")
-    command = [sys.executable, "-m", "farm", "list", "scenarios", "--scenario-path", file]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = farm("list", "scenarios", "--scenario-path", file)
     assert (done.returncode, done.stderr) == (0, "")
     assert "\nmine " in done.stdout

@@ -74,9 +74,12 @@ def test_what_was_skipped_tells_no_duration(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory):
+def made(once):
     """A plan in four shards, each run by a process of its own into a folder of its own, and the same in one run."""
-    folder = tmp_path_factory.mktemp("ci")
+    return once("ci", make)
+
+
+def make(folder):
     planned = farm("ci", "plan", "--shards", 4, *SELECT, "--format", "github", "--output", folder / "farm-plan.json")
     assert planned.returncode == 0, planned.stderr
     jobs = json.loads(planned.stdout)["include"]

@@ -30,26 +30,32 @@ def cell_id(line):
 
 
 @pytest.fixture(scope="module")
-def default_run(tmp_path_factory):
+def default_run(once):
     """One run of everything, from a folder that is not the checkout."""
-    folder = tmp_path_factory.mktemp("default")
-    done = farm("run", "--output", folder / "out", cwd=folder, timeout=900)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder / "out", done
+
+    def run(folder):
+        done = farm("run", "--output", folder / "out", cwd=folder, timeout=900)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return folder / "out", done
+
+    return once("default", run)
 
 
-def test_a_default_run_leaves_exactly_one_result_a_planned_cell_in_plan_order(default_run):
+@pytest.fixture(scope="module")
+def lines(default_run):
+    """What that run wrote: a dictionary for each cell."""
+    return lines_of(default_run[0])[1]
+
+
+def test_a_default_run_leaves_exactly_one_result_a_planned_cell_in_plan_order(default_run, lines):
     folder, _ = default_run
     planned = json.loads((folder / "plan.json").read_text())["cells"]
-    _, lines = lines_of(folder)
     assert [line["cell"] for line in lines] == [entry["cell"] for entry in planned]
     assert len({cell_id(line) for line in lines}) == len(lines)
     assert len({line["cell"]["scenario"] for line in lines}) >= 15
 
 
-def test_a_default_run_covers_the_variants_mechanisms_and_engines(default_run):
-    folder, _ = default_run
-    _, lines = lines_of(folder)
+def test_a_default_run_covers_the_variants_mechanisms_and_engines(lines):
     covered = {cell_id(line)[:4] for line in lines}
     for variant in ("x86_64", "arm64", "ppc32", "ppc64", "ppc64le"):
         for mechanism in ("pointer", "stub"):
@@ -57,8 +63,7 @@ def test_a_default_run_covers_the_variants_mechanisms_and_engines(default_run):
                 assert (variant, mechanism, "zig", engine) in covered
 
 
-def test_every_skipped_cell_has_a_reason_and_every_other_one_the_traces_digests(default_run):
-    _, lines = lines_of(default_run[0])
+def test_every_skipped_cell_has_a_reason_and_every_other_one_the_traces_digests(lines):
     for line in lines:
         if line["verdict"] in ("not-applicable", "not-run"):
             assert line["reason"]
@@ -522,7 +527,7 @@ def test_doctor_says_what_is_here_and_fails_if_something_required_is_not():
     assert "unicorn" in done.stdout
 
 
-def test_a_shuffled_saved_plan_gives_the_same_traces(tmp_path, default_run):
+def test_a_shuffled_saved_plan_gives_the_same_traces(tmp_path, lines):
     import random
 
     import msgspec
@@ -536,7 +541,7 @@ def test_a_shuffled_saved_plan_gives_the_same_traces(tmp_path, default_run):
     (tmp_path / "plan.json").write_bytes(shuffled.json())
     done = farm("run", "--plan", tmp_path / "plan.json", "--output", tmp_path / "out")
     assert done.returncode == 0
-    wanted = {cell_id(line): line["trace"] for line in lines_of(default_run[0])[1]}
+    wanted = {cell_id(line): line["trace"] for line in lines}
     for line in lines_of(tmp_path / "out")[1]:
         assert line["trace"] == wanted[cell_id(line)]
     assert msgspec.json.decode((tmp_path / "plan.json").read_bytes())["cells"][0] != msgspec.to_builtins(made.cells[0])

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from helpers import farm
 from rich.console import Console
 
 from farm import paths, suite
@@ -222,9 +223,10 @@ MECHANISMS = ("pointer", "stub", "relocated")
 
 
 @pytest.fixture(scope="module")
-def three():
+def three(once):
     """The whole suite under Unicorn, on a variant of each kind of patch code."""
-    return measured(arch=["arm64,x86_64,ppc64le"], mechanism=[",".join(MECHANISMS)], engine=["unicorn"])
+    selectors = {"arch": ["arm64,x86_64,ppc64le"], "mechanism": [",".join(MECHANISMS)], "engine": ["unicorn"]}
+    return once("three", lambda _folder: measured(**selectors))
 
 
 def test_the_suite_reaches_every_line_of_the_patch_routines(three):
@@ -359,9 +361,13 @@ def test_excuses_name_variants_that_exist():
 
 
 @pytest.fixture(scope="module")
-def planted(tmp_path_factory):
+def planted(once):
     """arch/arm64 as ``mine``, with a dead branch, a dead function and a stale excuse in patch.c; and a run."""
-    folder = tmp_path_factory.mktemp("arches") / "mine"
+    return once("arches", plant)
+
+
+def plant(arches):
+    folder = arches / "mine"
     subprocess.run(["cp", "-r", str(ROOT / "arch" / "arm64"), str(folder)], check=True)
     toml = folder / "arch.toml"
     toml.write_text(toml.read_text().partition("[variant.arm64be]")[0].replace("variant.arm64", "variant.mine"))
@@ -378,10 +384,8 @@ def planted(tmp_path_factory):
         + "extern void excused(void);\n/* unreached: nobody wants it */\nvoid excused(void)\n{\n"
         + "    *(volatile uint32_t *)4 = copied(6);\n}\n"
     )
-    command = [sys.executable, "-m", "farm", "coverage", "--arch-path", str(folder), "--arch", "mine"]
-    command += ["--engine", "unicorn", "--output", str(folder.parent / "out")]
-    environment = {**os.environ, "COLUMNS": "200"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    options = ("--engine", "unicorn", "--output", folder.parent / "out")
+    done = farm("coverage", "--arch-path", folder, "--arch", "mine", *options, COLUMNS="200")
     return patch, done
 
 
@@ -589,8 +593,7 @@ def test_a_file_in_which_a_line_has_no_count_is_no_coverage(tmp_path, source):
 
 
 def test_nothing_to_measure_is_an_error(tmp_path):
-    command = [sys.executable, "-m", "farm", "coverage", "--arch", "alpha", "--engine", "unicorn"]
-    done = subprocess.run([*command, "--json", "--output", str(tmp_path)], capture_output=True, text=True, check=False)
+    done = farm("coverage", "--arch", "alpha", "--engine", "unicorn", "--json", "--output", tmp_path)
     assert done.returncode == 3
     assert "nothing was measured" in done.stderr
     units = msgspec.json.decode(done.stdout, type=Coverage).units

@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 import re
 import shutil
-import subprocess
-import sys
 
 import msgspec
 import pytest
+from helpers import farm
 
 from farm import paths
 from farm.guest import mechanisms
@@ -51,8 +50,7 @@ def test_the_example_passes_everything_that_needs_no_registers(tmp_path):
     for command, package in (("or1k-elf-gcc", "gcc-or1k-elf"), ("qemu-or1k", "qemu-user")):
         if shutil.which(command) is None:
             pytest.skip(f"{command} is missing: apt-get install {package}")
-    command = [sys.executable, "-m", "farm", "run", "--arch-path", str(EXAMPLE.parent / "or1k"), "--arch", "or1k"]
-    done = subprocess.run([*command, "--output", str(tmp_path)], capture_output=True, text=True, check=False)
+    done = farm("run", "--arch-path", EXAMPLE.parent / "or1k", "--arch", "or1k", "--output", tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     results = [msgspec.json.decode(line) for line in (tmp_path / "results.jsonl").read_bytes().splitlines()[1:]]
     ran = [result for result in results if result["verdict"].startswith("pass")]

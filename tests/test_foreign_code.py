@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from helpers import farm
 
 from farm.cell import FAILED, Verdict
 from farm.errors import BackendError
 from farm.guest import arch_toml, mechanisms
 from farm.run import journal, plan
 from farm.run.plan import Selection
-from tests.helpers import farm
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

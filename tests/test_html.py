@@ -8,8 +8,6 @@ import hashlib
 import json
 import re
 import shlex
-import subprocess
-import sys
 import time
 from functools import partial
 from html.parser import HTMLParser
@@ -599,7 +597,7 @@ def test_what_cannot_be_used_is_left_out_and_said(tmp_path):
 
 def test_a_run_and_a_report_of_it_both_write_the_page(tmp_path):
     def farm(*words_):
-        done = subprocess.run([sys.executable, "-m", "farm", *words_], check=False, capture_output=True, text=True)
+        done = helpers.farm(*words_)
         assert done.returncode == 0, done.stderr
 
     folder = tmp_path / "out"
