@@ -10,6 +10,8 @@ import random
 import resource
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 import typing
@@ -21,6 +23,7 @@ import pytest
 
 from farm import live, processes, suite
 from farm.cell import Verdict
+from farm.cli.run import _load_emulator
 from farm.engines import (
     CountsBlocks,
     CrossChecks,
@@ -40,6 +43,7 @@ from farm.errors import BackendError, UsageError
 from farm.guest import arch_toml, build, image, mechanisms
 from farm.guest.controls import CONTROLS
 from farm.guest.variant import QemuUserSettings, Unavailable, UnicornQuirk, UnicornSettings
+from farm.run.plan import Selection
 from farm.scenario import Loop, Scribble, call, layout, model, null, patch, query, wire
 
 PLENTY, LITTLE = 10.0, 0.4  # seconds
@@ -554,6 +558,30 @@ def test_only_engines_that_take_a_while_to_start_are_warmed_up(monkeypatch, fake
     monkeypatch.setattr("farm.engines.engines", lambda: {"fake": fake_engine([]), "warm": warm})
     warm_up(["fake", "warm:hot", "warm", "fake:other"], 3)
     assert warm.asked == (3,)
+
+
+@pytest.mark.parametrize(
+    ("arch", "engine", "asked"),
+    [
+        (["arm64"], [], [1]),
+        (["arm64,arm"], [], [2]),
+        (["arm64", "arm"], [], [2]),
+        (["arm*"], ["uni*"], [2]),
+        ([], [], [2]),
+        (["arm64"], ["qemu-user"], []),
+    ],
+)
+def test_a_run_of_one_variant_starts_one_child_before_it_is_planned(monkeypatch, arch, engine, asked):
+    counts = []
+    monkeypatch.setattr(UNICORN, "warm_up", counts.append)
+    _load_emulator(Selection(arch=arch, engine=engine), 2)
+    assert counts == asked
+
+
+def test_a_child_of_unicorn_loads_it_without_the_package_that_takes_longest():
+    program = "import farm.engines.unicorn.server, sys; print('unicorn' in sys.modules, 'pkg_resources' in sys.modules)"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("True False\n", "")
 
 
 # Quirks.

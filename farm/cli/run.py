@@ -191,13 +191,17 @@ def run(
 
 
 def _load_emulator(selection: Selection, count: int) -> None:
-    """Start children of Unicorn, unless only other engines are selected: they load it while the plan is made."""
+    """Start children of Unicorn, unless only other engines are selected: they load it while the plan is made.
+
+    One is enough for one variant: what else the plan turns out to need is started once it is there.
+    """
     from farm.engines.unicorn import UNICORN
 
     names = [name.strip() for pattern in selection.engine for name in pattern.split(",")]
     selected = not names or any(fnmatch.fnmatchcase(UNICORN.name, name) for name in names)
     if selected and importlib.util.find_spec("unicorn"):
-        UNICORN.warm_up(count)
+        one = len(selection.arch) == 1 and not set(selection.arch[0]) & set(",*?[")
+        UNICORN.warm_up(1 if one else count)
 
 
 def _everywhere(selection: Selection, known: Quarantine) -> Selection:
@@ -249,8 +253,9 @@ def _execute(
     from farm.run.execute import execute, outdated
 
     if isinstance(pool, concurrent.futures.ThreadPoolExecutor):  # elsewhere the children are not ours
-        names = [planned.cell.engine for planned in plan.cells if planned.verdict is None]
-        warm_up(names, min(jobs, len({planned.cell.variant for planned in plan.cells})))
+        cells = [planned.cell for planned in plan.cells if planned.verdict is None]
+        guests = {(cell.variant, cell.mechanism, cell.toolchain) for cell in cells}
+        warm_up([cell.engine for cell in cells], min(jobs, len(guests)))
     path, header = folder / journals.FILE, journals.describe(plan, known)
     shown = Progress(console, plan, verbose=verbose)
     shown.begin()

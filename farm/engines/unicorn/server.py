@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+import farm.engines.unicorn.library  # noqa: F401 - before anything else imports Unicorn
 from farm.engines.unicorn.machine import GuestFault, Machine
 from farm.engines.unicorn.messages import (
     BLOCKS,
