@@ -434,6 +434,7 @@ CONTROLS: dict[str, Control] = {
 }
 
 
+@functools.lru_cache(maxsize=4096)
 def needs_probes(scenario: Scenario) -> bool:
     """Only asm that looks at registers around a call can run ``scenario``, or could notice what it is about."""
     bare = any(isinstance(step, Call) and step.shape is Shape.BARE for step in walk(scenario.steps))
@@ -442,21 +443,28 @@ def needs_probes(scenario: Scenario) -> bool:
 
 @functools.cache
 def _only_probes_notice(defects: frozenset[Defect]) -> bool:
-    about = [control.probe for control in CONTROLS.values() if control.defect in defects]
-    return bool(about) and all(about)
+    about = _about(defects)
+    return bool(about) and all(control.probe for control in about)
+
+
+@functools.cache
+def _about(defects: frozenset[Defect]) -> tuple[Control, ...]:
+    """The controls that plant one of ``defects``."""
+    return tuple(control for control in CONTROLS.values() if control.defect in defects)
 
 
 def absent(scenario: Scenario, variant: Variant, mechanism: Mechanism | str) -> list[str]:
     """The controls of ``scenario``, if all are planted in an architecture's files and none is in ``variant``'s.
 
-    It is about a register or flag that this architecture does not have.
+    It is about a register or flag that this architecture does not have.  There are none where nothing looks at these.
     """
-    about = [control for control in CONTROLS.values() if control.defect in scenario.detects]
-    present = any(not control.file or control.applies(variant, mechanism) for control in about)
-    return [] if present else [control.name for control in about]
+    about = _about(scenario.detects)
+    if not all(control.file for control in about) or not variant.looks_at_registers:
+        return []
+    return [] if any(control.applies(variant, mechanism) for control in about) else [control.name for control in about]
 
 
 def has_control(defects: frozenset[Defect], variants: Iterable[Variant], mechanism: Mechanism | str) -> bool:
     """Some control plants one of ``defects`` in ``mechanism``, on one of ``variants``."""
-    about = [control for control in CONTROLS.values() if control.defect in defects]
+    about = _about(defects)
     return any(not control.impossible(variant, mechanism) for variant in variants for control in about)

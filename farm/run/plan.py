@@ -402,13 +402,13 @@ def _needs(scenario: Scenario) -> Hashable:
 def _scenario_hole(scenario: Scenario, variant: Variant, mechanism: Mechanism) -> Hole | None:
     if reason := mechanism.at(variant).cannot_run(scenario):
         return Hole(Verdict.NOT_APPLICABLE, reason)
-    if not variant.looks_at_registers and needs_probes(scenario):
+    if needs_probes(scenario) and not variant.looks_at_registers:
         return Hole(Verdict.NOT_APPLICABLE, f"nothing looks at registers: {variant.architecture} has no {ABI_FILE}")
     missing = sorted(scenario.abi - set(variant.abi))
     if missing:
         return Hole(Verdict.NOT_APPLICABLE, f"the ABI of {variant.name} has no {missing[0]}")
-    looked_at = variant.looks_at_registers and not mechanism.missing(variant)
-    if looked_at and (names := absent(scenario, variant, mechanism)):
+    names = absent(scenario, variant, mechanism)
+    if names and not mechanism.missing(variant):
         return Hole(Verdict.NOT_APPLICABLE, f"{variant.name} has nothing that {' or '.join(names)} could be about")
     return None
 

@@ -111,6 +111,10 @@ class Unicorn:
 
     def version(self, variant: Variant) -> str:
         del variant
+        return self._version
+
+    @functools.cached_property
+    def _version(self) -> str:
         return importlib.metadata.version("unicorn")
 
     def run(
