@@ -11,11 +11,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from elftools.elf.relocation import RelocationSection
 
 from farm.cell import Cell, Verdict
 from farm.engines.unicorn import UNICORN
 from farm.errors import ImageError, MissingToolError
-from farm.guest import arch_toml, build, call_sites, layout, link, mechanisms
+from farm.guest import arch_toml, build, call_sites, elf, layout, link, mechanisms
 from farm.guest.arch_toml import load_folder
 from farm.guest.elf import Segment, Symbol
 from farm.guest.image import Spec
@@ -38,17 +39,21 @@ GUESTS = [
 ]
 
 
-@functools.cache
-def built(variant, mechanism, toolchain=None):
-    """The finished guest, as the rules see it."""
+def path_of(variant, mechanism, toolchain=None):
+    """The finished guest."""
     known = mechanisms.load()[mechanism]
     toolchain = toolchain or next(name for name in variant.toolchain if not known.missing(variant, name))
     try:
         TOOLCHAINS[toolchain].version(variant)
     except MissingToolError as error:
         pytest.skip(str(error))
-    made = build.image(Spec(variant, mechanism, toolchain))
-    return layout.read(Path(made.path), "IMAGE", variant, mechanisms.load()[mechanism])
+    return Path(build.image(Spec(variant, mechanism, toolchain)).path)
+
+
+@functools.cache
+def built(variant, mechanism, toolchain=None):
+    """The finished guest, as the rules see it."""
+    return layout.read(path_of(variant, mechanism, toolchain), "IMAGE", variant, mechanisms.load()[mechanism])
 
 
 @pytest.mark.parametrize(("variant", "mechanism", "toolchain"), GUESTS)
@@ -389,3 +394,24 @@ def test_an_architecture_that_misplaces_what_is_stored_is_refused_when_built(tmp
     variant = next(v for v in load_folder(folder) if v.name == name)
     with pytest.raises(ImageError, match=f"^{name}/stub/zig: whatever_0: {complaint}"):
         build.image(Spec(variant, "stub"))
+
+
+@pytest.mark.parametrize("name", ["arm64", "thumb", "ppc32", "mips64el", "i386", "hppa", "s390x"])
+def test_symbols_and_relocations_are_read_as_by_pyelftools(name):
+    """Of each width and order, with and without addends, and of the one that has three types in a relocation."""
+    variant = arch_toml.load()[name]
+    path = path_of(variant, "stub" if mechanisms.load()["relocated"].missing(variant) else "relocated")
+    types = {"STT_NOTYPE": 0, "STT_OBJECT": 1, "STT_FUNC": 2, "STT_SECTION": 3, "STT_FILE": 4, "STT_LOPROC": 13}
+    sections = {"SHN_UNDEF": 0, "SHN_ABS": 0xFFF1}
+    with elf.opened(path) as file:
+        for seen, symbol in zip(elf.listed(file), file.get_section_by_name(".symtab").iter_symbols(), strict=True):
+            kind, shared = types[symbol["st_info"]["type"]], symbol["st_info"]["bind"] != "STB_LOCAL"
+            assert seen[:5] == (symbol.name, symbol["st_value"], symbol["st_size"], kind, shared)
+            section = symbol["st_shndx"]
+            assert (seen.other >> 5, seen.section) == (symbol["st_other"]["local"], sections.get(section, section))
+        kept = [section for section in file.iter_sections() if isinstance(section, RelocationSection)]
+        assert kept
+        for (of, rows), section in zip(elf.relocations(file), kept, strict=True):
+            assert of == file.get_section(section["sh_info"]).name
+            wanted = [(r["r_offset"], r["r_info_type"], r["r_info_sym"]) for r in section.iter_relocations()]
+            assert [tuple(row) for row in rows] == wanted

@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 
 from farm.errors import ImageError
+from farm.guest.elf import listed, opened, relocations
 from farm.guest.variant import CallSiteForm, Variant
 from farm.scenario import FUNCTIONS
 
@@ -114,17 +115,17 @@ def survey(path: Path, variant: Variant) -> Survey:
 
     Raises :class:`~farm.errors.ImageError` if a branch to a patchable function has a relocation that lies.
     """
-    from elftools.elf.elffile import ELFFile
-
-    with path.open("rb") as stream:
-        elf = ELFFile(stream)
-        symbols = {s.name: s["st_value"] for s in elf.get_section_by_name(".symtab").iter_symbols()}
+    with opened(path) as elf:
+        table = listed(elf)
+        symbols = {s.name: s.value for s in table}
         sections = {name: elf.get_section_by_name(name) for name in CODE}
         code = {name: _Code(s["sh_addr"], s.data(), variant) for name, s in sections.items() if s}
         stubs = _stubs(symbols, elf, variant)
         sites: dict[int, CallSite] = {}
         left: dict[int, LeftAlone] = {}
-        for section, type_, address, symbol in _relocations(elf, code):
+        kept = ((section, row) for section, rows in relocations(elf) if section in code for row in rows)
+        for section, (address, type_, row) in kept:
+            symbol = table[row].name
             function = _function_named(symbol)
             form = code[section].form(type_, address, stubs)
             if form is None and function is not None:
@@ -249,17 +250,3 @@ def _stubs(symbols: dict[str, int], elf: Any, variant: Variant) -> dict[int, int
             address = int.from_bytes(data.data()[offset : offset + variant.word_size], variant.byte_order)
         stubs[address] = number
     return stubs
-
-
-def _relocations(elf: Any, code: dict[str, _Code]) -> Iterator[tuple[str, int, int, str]]:
-    """Section, type, address and symbol of every relocation in code."""
-    from elftools.elf.relocation import RelocationSection
-
-    names = [s.name for s in elf.get_section_by_name(".symtab").iter_symbols()]
-    for section in elf.iter_sections():
-        if not isinstance(section, RelocationSection):
-            continue
-        target = elf.get_section(section["sh_info"]).name
-        if target in code:
-            for relocation in section.iter_relocations():
-                yield target, relocation["r_info_type"], relocation["r_offset"], names[relocation["r_info_sym"]]

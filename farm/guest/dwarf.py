@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from farm.guest.elf import opened
+from farm.guest.elf import listed, opened
 
 _EXECUTE = 1  # of a segment's flags
 
@@ -115,9 +115,7 @@ def _sequences(program: Any) -> Iterator[list[Any]]:
 
 def _data(file: Any) -> Iterator[range]:
     """Literal pools, by the mapping symbols that arm, arm64 and riscv have (ELF for the Arm Architecture, 5.5.5)."""
-    table = file.get_section_by_name(".symtab")
-    symbols = table.iter_symbols() if table else ()
-    marks = sorted((s["st_value"], s.name) for s in symbols if s.name[:2] in ("$a", "$d", "$t", "$x"))
+    marks = sorted((s.value, s.name) for s in listed(file) if s.name[:2] in ("$a", "$d", "$t", "$x"))
     for (start, name), (end, _) in itertools.pairwise(marks):
         if name.startswith("$d"):
             yield range(start, end)
@@ -130,7 +128,7 @@ def _global_entries(file: Any) -> Iterator[range]:
     """
     if file["e_machine"] != "EM_PPC64":
         return
-    for symbol in file.get_section_by_name(".symtab").iter_symbols():
-        before = 1 << symbol["st_other"]["local"] & ~3
+    for symbol in listed(file):
+        before = 1 << (symbol.other >> 5) & ~3
         if before >= 4:
-            yield range(symbol["st_value"], symbol["st_value"] + before)
+            yield range(symbol.value, symbol.value + before)

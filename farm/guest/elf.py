@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -50,7 +51,8 @@ _DESCRIPTORS = ("descriptors_start", "descriptors_end")
 _LOADED = 2  # SHF_ALLOC
 _EXECUTE = 1  # of a segment's flags
 
-_MILLICODE = "STT_LOPROC"  # STT_PARISC_MILLI
+_NO_TYPE, _OBJECT, _FUNCTION, _MILLICODE = 0, 1, 2, 13  # STT_NOTYPE and so on; the last is STT_PARISC_MILLI
+_UNDEFINED, _RESERVED = 0, 0xFFF1  # of a symbol's section: SHN_UNDEF, and SHN_ABS with those behind it
 
 
 class Segment(msgspec.Struct, frozen=True):
@@ -78,6 +80,26 @@ class Symbol(msgspec.Struct, frozen=True):
     size: int  #: bytes; 0 for a label
 
 
+class Listed(NamedTuple):
+    """A row of the symbol table."""
+
+    name: str
+    value: int
+    size: int
+    type: int  #: STT_FUNC and its like
+    shared: bool  #: by all objects, not local to one
+    other: int
+    section: int
+
+
+class Relocation(NamedTuple):
+    """A place that the linker filled in."""
+
+    address: int
+    type: int
+    symbol: int  #: row of the symbol table
+
+
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Any]:
     """The ELF file in ``path``.  Raises :class:`~farm.errors.ImageError` if it is none."""
@@ -87,8 +109,45 @@ def opened(path: Path) -> Iterator[Any]:
     with path.open("rb") as stream:
         try:
             yield ELFFile(stream)
-        except (ELFError, OverflowError, ValueError, UnicodeDecodeError) as error:
+        except (ELFError, OverflowError, ValueError, UnicodeDecodeError, struct.error) as error:
             raise ImageError(f"image {path} is not a whole ELF file ({error or 'truncated'})") from None
+
+
+def listed(elf: Any) -> list[Listed]:
+    """The symbol table of an :func:`opened` file, all at once: by itself pyelftools takes most of a build's time."""
+    table = elf.get_section_by_name(".symtab")
+    if table is None:
+        return []
+    names: bytes = elf.get_section(table["sh_link"]).data()
+
+    def name(start: int) -> str:
+        return names[start : names.index(0, start)].decode("utf-8", "replace")
+
+    order, content = "<" if elf.little_endian else ">", table.data()
+    if elf.elfclass == 64:
+        rows = struct.iter_unpack(f"{order}IBBHQQ", content)
+        return [Listed(name(n), v, size, info & 15, info > 15, other, s) for n, info, other, s, v, size in rows]
+    rows = struct.iter_unpack(f"{order}IIIBBH", content)
+    return [Listed(name(n), v, size, info & 15, info > 15, other, s) for n, v, size, info, other, s in rows]
+
+
+def relocations(elf: Any) -> Iterator[tuple[str, list[Relocation]]]:
+    """Names of the sections of an :func:`opened` file that the linker filled in, and where."""
+    order = "<" if elf.little_endian else ">"
+    for section in elf.iter_sections():
+        if section["sh_type"] not in ("SHT_REL", "SHT_RELA"):
+            continue
+        addend = {"SHT_REL": "", "SHT_RELA": "q" if elf.elfclass == 64 else "i"}[section["sh_type"]]
+        if elf.elfclass == 32:
+            rows = struct.iter_unpack(f"{order}II{addend}", section.data())
+            found = [Relocation(at, info & 0xFF, info >> 8) for at, info, *_ in rows]
+        elif elf["e_machine"] == "EM_MIPS":  # three types, and the symbol first (64-bit ELF Object File, 2.9)
+            rows = struct.iter_unpack(f"{order}QI4B{addend}", section.data())
+            found = [Relocation(at, type_, symbol) for at, symbol, _, _, _, type_, *_ in rows]
+        else:
+            rows = struct.iter_unpack(f"{order}QQ{addend}", section.data())
+            found = [Relocation(at, info & 0xFFFFFFFF, info >> 32) for at, info, *_ in rows]
+        yield elf.get_section(section["sh_info"]).name, found
 
 
 def inspect(path: Path, variant: Variant) -> tuple[tuple[Segment, ...], dict[str, int], dict[str, int]]:
@@ -132,17 +191,13 @@ def read(path: Path, variant: Variant) -> tuple[tuple[Segment, ...], dict[str, i
         size = path.stat().st_size
         if any(s.offset + s.file_size > size for s in segments):
             raise ImageError(f"image {path} is truncated: {size} bytes")
-        table = elf.get_section_by_name(".symtab")
-        values = {s.name: s["st_value"] for s in table.iter_symbols()} if table else {}
+        table = listed(elf)
+        values = {s.name: s.value for s in table}
         code = [range(s.address, s.address + s.size) for s in segments if s.flags & _EXECUTE]
         functions = {
-            s.name: s["st_value"] & ~variant.function_bias
-            for s in (table.iter_symbols() if table else ())
-            if s.name
-            and (
-                s["st_info"]["type"] == "STT_FUNC"
-                or (s["st_info"]["type"] == "STT_OBJECT" and any(s["st_value"] in span for span in code))
-            )
+            s.name: s.value & ~variant.function_bias
+            for s in table
+            if s.name and (s.type == _FUNCTION or (s.type == _OBJECT and any(s.value in span for span in code)))
         }
     start, end = (values.get(name, 0) for name in _DESCRIPTORS)
     descriptors = bytes_at(path.read_bytes(), segments, start, end - start) if end > start else b""
@@ -159,12 +214,7 @@ def parts(path: Path) -> tuple[tuple[Section, ...], dict[str, Symbol]]:
         sections = tuple(
             Section(s.name, s["sh_addr"], s["sh_size"]) for s in elf.iter_sections() if s["sh_flags"] & _LOADED
         )
-        table = elf.get_section_by_name(".symtab")
-        symbols = {
-            s.name: Symbol(s["st_value"], s["st_size"])
-            for s in (table.iter_symbols() if table else ())
-            if s["st_info"]["bind"] != "STB_LOCAL" and s["st_shndx"] != "SHN_UNDEF"
-        }
+        symbols = {s.name: Symbol(s.value, s.size) for s in listed(elf) if s.shared and s.section != _UNDEFINED}
     return sections, symbols
 
 
@@ -185,14 +235,13 @@ def labels(path: Path) -> dict[str, int]:
     address a variable's comes last.
     """
     with opened(path) as elf:
-        table = elf.get_section_by_name(".symtab")
         symbols = [
-            (s["st_info"]["type"], s.name, s["st_value"])
-            for s in (table.iter_symbols() if table else ())
-            if s["st_info"]["type"] in ("STT_NOTYPE", "STT_OBJECT", _MILLICODE)
-            and isinstance(s["st_shndx"], int)
+            ((_MILLICODE, _NO_TYPE, _OBJECT).index(s.type), s.name, s.value)
+            for s in listed(elf)
+            if s.type in (_NO_TYPE, _OBJECT, _MILLICODE)
+            and _UNDEFINED < s.section < _RESERVED
             and s.name
-            and (not s.name.startswith((".", "$")) or s["st_info"]["type"] == _MILLICODE)
+            and (not s.name.startswith((".", "$")) or s.type == _MILLICODE)
         ]
     return {name: address for _, name, address in sorted(symbols)}
 
@@ -203,9 +252,8 @@ def local_entries(path: Path) -> dict[str, int]:
     ELFv2 alone has such functions (64-bit ELF V2 ABI for Power, 3.4.1 "Symbol Values").
     """
     with opened(path) as elf:
-        table = elf.get_section_by_name(".symtab")
         return {
-            s.name: (1 << s["st_other"]["local"]) >> 2 << 2
-            for s in (table.iter_symbols() if table and elf["e_machine"] == "EM_PPC64" else ())
-            if s["st_info"]["type"] == "STT_FUNC" and s["st_other"]["local"] > 1
+            s.name: (1 << (s.other >> 5)) >> 2 << 2
+            for s in (listed(elf) if elf["e_machine"] == "EM_PPC64" else ())
+            if s.type == _FUNCTION and s.other >> 5 > 1
         }

@@ -14,6 +14,7 @@ place.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import re
@@ -266,9 +267,18 @@ def _in_unicode(names: set[str]) -> set[str]:
     return names
 
 
-def _included(path: str) -> Iterator[str]:
+def _included(path: str) -> tuple[str, ...]:
     """Names that a source includes or asks for (``__has_include``), even in parts that no compiler reaches."""
-    text = Path(path).read_bytes()
+    return _includes(path, Path(path).read_bytes())
+
+
+@functools.lru_cache(maxsize=1024)
+def _includes(path: str, text: bytes) -> tuple[str, ...]:
+    """As :func:`_included`, of the source's ``text``: most objects are made of the same headers."""
+    return tuple(_named(path, text))
+
+
+def _named(path: str, text: bytes) -> Iterator[str]:
     unescaped = _ESCAPE.sub(_resolved, text)
     for written in (text, unescaped, _JOINT.sub(b"", unescaped)):  # the last has lost its lines
         if untold := _UNTOLD.search(written):
