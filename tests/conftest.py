@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import shutil
@@ -28,6 +29,11 @@ def _no_child_is_left_behind():
     UNICORN.pool.drain()
     QEMU_USER.pool.drain()
     forking.close()
+
+
+def pytest_collection_finish():
+    """Have no collection of garbage look at tens of thousands of items again and again."""
+    gc.freeze()
 
 
 @pytest.fixture

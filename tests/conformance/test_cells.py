@@ -1,5 +1,6 @@
 """One item a cell of the default plan, its id the cell's; a cell with a hole is skipped with the reason.
 
+Cells of a guest that are not applicable for the same reason are one item together: there are some 20,000 of them.
 What ``--farm-quarantine`` lists is an xfail, and fails if it passes.  An engine's failure is not retried here: pytest
 has no word for a pass at the second attempt.
 """
@@ -25,8 +26,19 @@ def pytest_generate_tests(metafunc):
     if "planned" in metafunc.fixturenames:
         config = metafunc.config
         config.stash[_PLAN] = made = plan.possible(plan.Selection(**paths_of(config)))
-        cells = [p for p in made.cells if not is_left_out(p.cell, config)]
-        metafunc.parametrize("planned", [parameter(planned, planned, str(planned.cell)) for planned in cells])
+        cells = (p for p in made.cells if not is_left_out(p.cell, config))
+        items = [parameter(first, first, f"{first.cell}{others}") for first, others in together(cells)]
+        metafunc.parametrize("planned", items)
+
+
+def together(cells):
+    """Each of ``cells`` that is an item, and what its id says of others in it."""
+    groups = {}
+    for planned in cells:
+        cell, no_use = planned.cell, planned.verdict is Verdict.NOT_APPLICABLE
+        guest = (cell.variant, cell.mechanism, cell.toolchain, cell.engine)
+        groups.setdefault((guest, planned.reason if no_use else cell), []).append(planned)
+    return [(first, f" and {len(others)} more" if others else "") for first, *others in groups.values()]
 
 
 @pytest.fixture(scope="session")
