@@ -88,6 +88,8 @@ class Demands:
         self.unseen = [step.unaudited for step in steps if step.unaudited]  #: why no audit sees the other ones
         self._meant = [self._places(meaning.steps) for meaning in watched.meanings]
         self.block = variant.coherence.block.least if variant.coherence.block else variant.alignment
+        within = min((rule.within for rule in variant.atomicity.fetch), default=0)
+        self.unit = max(self.block, within)  #: bytes of aligned code that no fetch finds partly stale
         barrier = variant.coherence.barrier
         self.barriers = barrier.instructions if barrier else ()  #: between a slot and the word that leads there
         self.barrier_manual = barrier.manual if barrier else ""
