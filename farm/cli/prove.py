@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 _ENGINE = "unicorn"  # the only one that notes stores
 
+Strict = Annotated[
+    bool, typer.Option("--strict", help="What no manual promises is wrong although a system relies on it")
+]
 Request = Annotated[
     list[str] | None, names_option("Requests, by what a function leads to before and behind", "--request")
 ]
@@ -65,9 +68,7 @@ def rules(
     arch_path: ArchPath = None,
     mechanism_path: MechanismPath = None,
     scenario_path: ScenarioPath = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="What no manual promises is a breach although a system relies on it")
-    ] = False,
+    strict: Strict = False,
     jobs: Jobs = CPUS,
     timeout: Timeout = 20.0,
     json: JsonFlag = False,
@@ -112,6 +113,7 @@ def interleave(
     call: Annotated[list[str] | None, names_option("Call sites", "--call")] = None,
     arch_path: ArchPath = None,
     mechanism_path: MechanismPath = None,
+    strict: Strict = False,
     jobs: Jobs = CPUS,
     timeout: Timeout = 20.0,
     json: JsonFlag = False,
@@ -122,7 +124,7 @@ def interleave(
 
     selection = selection_of(arch, mechanism, [_ENGINE], toolchain, None, None, arch_path, None, mechanism_path)
     calls = choose(call, CALLS, "call") if call else ()
-    _report(_proved(selection, What.INTERLEAVE, request, jobs, timeout, calls=calls), json=json)
+    _report(_proved(selection, What.INTERLEAVE, request, jobs, timeout, calls=calls, strict=strict), json=json)
 
 
 @prove.command(
@@ -161,6 +163,7 @@ def _proved(
     *,
     calls: Sequence[str] = (),
     mutants: bool = True,
+    strict: bool = False,
 ) -> list[Proved]:
     """The proofs of every guest of the selection."""
     from farm.processes import workers
@@ -170,7 +173,10 @@ def _proved(
 
     names = plans.choose(request, REQUESTS, "request") if request else REQUESTS
     ready, left = guests.of(plans.make(selection))
-    work = [guests.Work(spec, what, tuple(names), tuple(calls), mutants=mutants, timeout=timeout) for spec in ready]
+    work = [
+        guests.Work(spec, what, tuple(names), tuple(calls), mutants=mutants, strict=strict, timeout=timeout)
+        for spec in ready
+    ]
     with closing_engines(), workers(jobs) as pool:
         proved = list(pool.map(guests.prove, work))
     return [*proved, *left]

@@ -29,6 +29,7 @@ SHAPES = (Shape.USED, Shape.TAIL, Shape.BARE, Shape.CONDITIONAL, Shape.POINTER, 
 
 _REQUESTS: dict[str, tuple[tuple[Step, ...], Step]] = {
     "default-fast": ((), patch(0, Target.FAST)),
+    "default-far": ((), patch(0, Target.FAR)),
     "fast-other": ((patch(0, Target.FAST),), patch(0, Target.OTHER)),
     "fast-far": ((patch(0, Target.FAST),), patch(0, Target.FAR)),
     "far-fast": ((patch(0, Target.FAR),), patch(0, Target.FAST)),
@@ -91,13 +92,14 @@ class Watched:
 class Guest:
     """A guest whose patches are watched and whose calls are followed."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: Bench, *, strict: bool = False) -> None:
+        """With ``strict``, what no manual promises is wrong although some system relies on it."""
         engine = bench.engine
         assert isinstance(engine, Watches)
         assert isinstance(engine, Explores)
         self.bench, self._engine = bench, engine
         self.watched = watching(bench.variant, bench.image, engine)
-        self.demands = Demands(bench.variant, bench.spec.made_by, bench.image, self.watched)
+        self.demands = Demands(bench.variant, bench.spec.made_by, bench.image, self.watched, strict=strict)
 
     def can(self, *steps: Step) -> bool:
         """Tell whether the guest can be asked for these steps."""

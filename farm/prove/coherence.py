@@ -68,10 +68,9 @@ def _fetched(
             told = tuple(_story(demands, notes, reader, place.address, texts))
         elif demands.unseen:
             why = f"without a step of the maintenance that is not seen: {'; '.join(demands.unseen)}"
-        yield Proof(
-            str(guest.bench.spec), request.name, "", reader.value, finding, why, source, mutant,
-            len(timeline.places), 1 + len(timeline.changes), told,
-        )  # fmt: skip
+        proof = Proof(str(guest.bench.spec), request.name, "", reader.value, finding, why, source, mutant=mutant)
+        places, moments = len(timeline.places), 1 + len(timeline.changes)
+        yield msgspec.structs.replace(proof, points=places, moments=moments, story=told)
 
 
 def _story(

@@ -196,7 +196,8 @@ class Demands:
 
     def _promised_of(self, store: Store, memory: Memory) -> Promised:
         rules = self.variant.atomicity.fetch
-        nothing = Promised("none", self.variant.atomicity.unpromised, range(store.address & -self.variant.alignment, 0))
+        first = (store.changed or range(store.address, store.end)).start & -self.variant.alignment
+        nothing = Promised("none", self.variant.atomicity.unpromised, range(first, 0))
         if not rules:
             return nothing
         worst = Promised("manual", "", nothing.instruction)

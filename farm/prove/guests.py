@@ -35,6 +35,7 @@ class Work:
     requests: tuple[str, ...]  #: names
     calls: tuple[str, ...] = ()  #: names; none: all
     mutants: bool = True
+    strict: bool = False  #: what no manual promises is wrong although some system relies on it
     timeout: float = 20.0  #: seconds a call is followed
 
 
@@ -65,7 +66,7 @@ def prove(work: Work) -> Proved:
     if not isinstance(engine, Explores) or not engine.explores(variant):
         return Proved(work.spec, (), f"{ENGINE} calls no hook for an instruction of {variant.name}")
     try:
-        guest = Guest(Bench.of(work.spec, ENGINE, work.timeout))
+        guest = Guest(Bench.of(work.spec, ENGINE, work.timeout), strict=work.strict)
         return Proved(work.spec, tuple(_proofs(guest, work)))
     except (BuildError, ImageError, MissingToolError, FarmError) as error:
         return Proved(work.spec, (), str(error).splitlines()[0])

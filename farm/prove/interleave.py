@@ -8,14 +8,15 @@ memory that they write, so one of them stands for any number.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace
 
-from farm.engines.views import Explored, Moment, Outcome
+from farm.engines.views import Explored, Moment, Outcome, Place
 from farm.prove.calls import Guest, Request, name_of, shapes, step_of
 from farm.prove.proof import Finding, Proof
-from farm.prove.story import story
+from farm.prove.story import instructions, story
 from farm.prove.timeline import Reader, Timeline, TooManyError
 from farm.scenario.functions import Shape
 from farm.text import counted
@@ -70,7 +71,28 @@ def met(
         return replace(proof, finding=Finding.REFUTED, why=_end(bad), story=story(guest, timeline, sets, bad))
     if not found.complete:
         return replace(proof, finding=Finding.UNEXPLORED, why=f"there are more than {found.points:,} points")
-    return proof
+    return _promised(guest, timeline, [timeline.places[number] for number in found.touched], proof)
+
+
+def _promised(guest: Guest, timeline: Timeline, met_: Sequence[Place], proof: Proof) -> Proof:
+    """The ``proof``, unless it stands on what nobody promises: that an instruction may change while it is executed."""
+    demands = guest.demands
+    relied_on = []
+    for change in timeline.changes:
+        promised, store = change.promised, change.store
+        if not promised or not store or not any(change.touches(place.address, place.size) for place in met_):
+            continue
+        if promised.basis == "none" or (demands.strict and promised.basis == "practice"):
+            behind = max(number for number, other in enumerate(timeline.changes, 1) if other.store is store)
+            memory = functools.partial(timeline.content, seen=(1 << behind) - 1)
+            old, new = instructions(demands, store, memory, promised.instruction.start)
+            why = f"`{old}` becomes `{new}` while another CPU may execute it, and no rule allows that"
+            relied = f"; only {promised.source} relies on it" if promised.basis == "practice" else ""
+            source = "" if relied else promised.source
+            return replace(proof, finding=Finding.REFUTED, why=why + relied, source=source)
+        if promised.basis == "practice":
+            relied_on.append(promised.source)
+    return replace(proof, relied_on=tuple(dict.fromkeys(relied_on)))
 
 
 def _proof(

@@ -33,6 +33,7 @@ class Proof(msgspec.Struct, frozen=True):
     finding: Finding
     why: str = ""
     source: str = ""  #: manual and section of the rule, if there is one
+    relied_on: tuple[str, ...] = ()  #: systems that rely on what no manual promises, where the guest does, too
     mutant: str = ""  #: what is not as the guest does it; empty: nothing
     points: int = 0  #: instructions that were executed, each under one view
     moments: int = 0  #: in which the changes can be found

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from farm.engines.views import Outcome, Seen
-from farm.prove.demands import around
+from farm.prove.demands import Demands, Memory, Store, around
 from farm.prove.proof import Line
 
 if TYPE_CHECKING:
@@ -21,7 +21,15 @@ def story(guest: Guest, timeline: Timeline, sets: Sequence[int], outcome: Outcom
     return tuple(_Story(guest, timeline, sets).lines(outcome))
 
 
+def instructions(demands: Demands, store: Store, memory: Memory, start: int) -> tuple[str, str]:
+    """The instruction at ``start`` before ``store`` and behind it; ``memory`` is as the store leaves it."""
+    before, after = around(store, start, memory)
+    return demands.instruction(start, before)[1], demands.instruction(start, after)[1]
+
+
 class _Story:
+    """What has been told of a counterexample, and what is still to be."""
+
     def __init__(self, guest: Guest, timeline: Timeline, sets: Sequence[int]) -> None:
         self._guest, self._timeline, self._sets = guest, timeline, sets
         self._demands = guest.demands
@@ -66,9 +74,8 @@ class _Story:
         def now(address: int, size: int) -> bytes:
             return timeline.content(address, size, seen)
 
-        start = demands.promised(store, now).instruction.start
-        texts = [demands.instruction(start, code)[1] for code in around(store, start, now)]
-        return f"{stores}: `{texts[0]}` becomes `{texts[1]}`"
+        old, new = instructions(demands, store, now, demands.promised(store, now).instruction.start)
+        return f"{stores}: `{old}` becomes `{new}`"
 
     def _stale(self, step: Seen, size: int) -> str:
         newest = self._timeline.content(step.pc, size, self._sets[step.fetched])

@@ -22,7 +22,7 @@ from itertools import pairwise
 
 from farm.engines import Note, Noted
 from farm.engines.views import Moment, Place
-from farm.prove.demands import Demands, Store
+from farm.prove.demands import Demands, Promised, Store
 
 #: Moments of an exploration at most.
 MOST_MOMENTS = 4096
@@ -45,6 +45,7 @@ class Change:
 
     parts: list[tuple[int, bytes]] = field(default_factory=list)  #: addresses and bytes
     store: Store | None = None
+    promised: Promised | None = None  #: of the instruction that another CPU may be executing meanwhile
     over: int = -1  #: number of a block; -1: it is no maintenance
     after: int = 0  #: the changes that are seen before it, as bits
 
@@ -105,7 +106,7 @@ class Timeline:
     def __init__(self, demands: Demands, before: Code, notes: Sequence[Note], reader: Reader) -> None:
         """Of the ``notes`` of one request, which finds memory as it is ``before``."""
         self.demands = demands
-        self._before = before
+        self.before = before
         self.reader = reader
         self._coherent = demands.variant.coherence.fetch == "coherent"
         self._in_order = reader is Reader.SAME or not demands.barriers
@@ -132,7 +133,7 @@ class Timeline:
 
     def _read(self, notes: Sequence[Note]) -> None:
         demands, needed = self.demands, self._needed()
-        code = self._before.copy()
+        code = self.before.copy()
         pending: dict[int, int] = {}  # by number of block: how many of the needed steps are done
         behind = 0  # changes that a barrier puts before all that follow
         for note in notes:
@@ -179,22 +180,19 @@ class Timeline:
         ):
             self.changes[-1].parts.append((store.address, store.after))
             return
-        earlier = self._all() if self._in_order else behind
-        size = store.size if fresh else self._seen_at_once(store, code)
-        for first in range(0, store.size, size):
-            self._add(Change([(store.address + first, store.after[first : first + size])], store, after=earlier))
-
-    def _seen_at_once(self, store: Store, code: Code) -> int:
-        """Bytes of the parts in which others see ``store``."""
         demands = self.demands
-        if self.reader is Reader.SAME:
-            return store.size
-        if demands.is_whole(store) is not None:
-            return 1
-        is_code = demands.is_code(store.address) and not demands.is_slot(store)
-        if is_code and demands.promised(store, code.read).basis == "none":
-            return min(demands.variant.alignment, store.size)
-        return store.size
+        earlier = self._all() if self._in_order else behind
+        size, promised = store.size, None
+        if self.reader is Reader.OTHER and not fresh:
+            if demands.is_code(store.address) and not demands.is_slot(store):
+                promised = demands.promised(store, code.read)
+            if demands.is_whole(store) is not None:
+                size = 1
+            elif promised and promised.basis == "none":
+                size = min(demands.variant.alignment, size)
+        for first in range(0, store.size, size):
+            part = store.address + first, store.after[first : first + size]
+            self._add(Change([part], store, promised, after=earlier))
 
     def _add(self, change: Change) -> None:
         for number, other in enumerate(self.changes):
@@ -233,7 +231,7 @@ class Timeline:
 
     def content(self, address: int, size: int, seen: int) -> bytes:
         """Memory at ``address`` when the changes in ``seen``, as bits, are made."""
-        held = bytearray(self._before.read(address, size))
+        held = bytearray(self.before.read(address, size))
         for number, change in enumerate(self.changes):
             if seen >> number & 1:
                 for at, part in change.parts:

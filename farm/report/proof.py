@@ -52,7 +52,9 @@ def _summary(guest: Proved) -> str:
             f"{counted(mutants.total(), 'mutant')}: "
             + ", ".join(f"{number:,} {finding}" for finding, number in sorted(mutants.items()))
         )
-    return "; ".join([*parts, counted(points, "point")])
+    relied_on = Counter(system for proof in guest.proofs if not proof.mutant for system in proof.relied_on)
+    promised = [f"{number:,} that no manual promises: {system}" for system, number in relied_on.items()]
+    return "; ".join([*parts, counted(points, "point"), *promised])
 
 
 def _left_out(made: Sequence[Proved]) -> Iterator[str]:
