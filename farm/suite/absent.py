@@ -30,8 +30,8 @@ _NO_CACHE = (
     "fetch waits for a model of caches"
 )
 _AUDITED = (
-    "`farm prove rules`: each step that is not executed for a block of what was stored is a breach; what a process "
-    "asks its kernel for, tests/test_poke.py"
+    "`farm prove rules`, of what Unicorn has a guest of: each step that is not executed for a block of what was stored "
+    "is a breach; what a process asks its kernel for, tests/test_poke.py"
 )
 _NO_API = "the mechanisms have no such operation, so there is no answer to expect"
 
