@@ -18,7 +18,7 @@ import msgspec
 
 from farm.engines import Note, Noted
 from farm.prove.calls import Guest, Request, Watched, shapes
-from farm.prove.demands import Demands
+from farm.prove.demands import LONGEST, Demands
 from farm.prove.interleave import met
 from farm.prove.proof import Finding, Line, Proof
 from farm.prove.story import CALLING, PATCHING
@@ -62,10 +62,14 @@ def _fetched(
             why, source = f"not the CPU that patches makes it new, but the other one: {executor.does}", executor.manual
         elif (stale := next(timeline.stale(), None)) is not None:
             finding = Finding.REFUTED
-            place, old, new = stale
-            texts = [demands.instruction(place.address, each)[1] for each in (old, new)]
-            why = f"`{texts[0]}` may still be fetched at {demands.name(place.address)}, where `{texts[1]}` is stored"
-            told = tuple(_story(demands, notes, reader, place.address, texts))
+            place, maintained = stale
+            at = place.address & -demands.variant.alignment
+            texts = [
+                demands.instruction(at, timeline.content(at, LONGEST, seen))[1]
+                for seen in (maintained, timeline.everything)
+            ]
+            why = f"`{texts[0]}` may still be fetched at {demands.name(at)}, where `{texts[1]}` is stored"
+            told = tuple(_story(demands, notes, reader, at, texts))
         elif demands.unseen:
             why = f"without a step of the maintenance that is not seen: {'; '.join(demands.unseen)}"
         proof = Proof(str(guest.bench.spec), request.name, "", reader.value, finding, why, source, mutant=mutant)

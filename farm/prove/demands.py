@@ -15,7 +15,7 @@ from farm.guest.rules import Basis, FetchRule, Step
 from farm.guest.variant import Variant
 from farm.prove.watching import Watching, declared
 
-_LONGEST = 16  # bytes of an instruction
+LONGEST = 16  #: bytes of an instruction
 
 _AHEAD = 4  # instructions of a stub, before one that loads the slot or leads elsewhere
 
@@ -139,7 +139,7 @@ class Demands:
         for _ in range(_AHEAD):
             if address not in self._stubs:
                 return False
-            size, text = self.instruction(address, memory(address, _LONGEST))
+            size, text = self.instruction(address, memory(address, LONGEST))
             last = _LAST_ADDRESS.search(text)
             if last and not _NEVER.match(text) and int(last[1], 16) not in self._stubs:
                 return False
@@ -189,7 +189,7 @@ class Demands:
 
     def promised(self, store: Store, memory: Memory) -> Promised:
         """What is promised of the instruction that ``store`` changes."""
-        key = (store.address, store.before, memory(store.address - _LONGEST, 3 * _LONGEST))
+        key = (store.address, store.before, memory(store.address - LONGEST, 3 * LONGEST))
         if key not in self._promised:
             self._promised[key] = self._promised_of(store, memory)
         return self._promised[key]
@@ -237,9 +237,9 @@ class Demands:
 
 def around(store: Store, start: int, memory: Memory) -> tuple[bytes, bytes]:
     """Bytes from ``start`` on, enough for an instruction, before ``store`` and behind it."""
-    after = memory(start, _LONGEST)
+    after = memory(start, LONGEST)
     before = bytearray(after)
     for i, byte in enumerate(store.before):
-        if 0 <= store.address + i - start < _LONGEST:
+        if 0 <= store.address + i - start < LONGEST:
             before[store.address + i - start] = byte
     return bytes(before), after

@@ -15,8 +15,8 @@ from msgspec.structs import replace
 
 from farm.engines.views import Explored, Moment, Outcome, Place
 from farm.prove.calls import Guest, Request, name_of, shapes, step_of
-from farm.prove.proof import Finding, Proof
-from farm.prove.story import instructions, story
+from farm.prove.proof import Finding, Line, Proof
+from farm.prove.story import CALLING, PATCHING, instructions, story
 from farm.prove.timeline import Reader, Timeline, TooManyError
 from farm.scenario.functions import Shape
 from farm.text import counted
@@ -89,7 +89,13 @@ def _promised(guest: Guest, timeline: Timeline, met_: Sequence[Place], proof: Pr
             why = f"`{old}` becomes `{new}` while another CPU may execute it, and no rule allows that"
             relied = f"; only {promised.source} relies on it" if promised.basis == "practice" else ""
             source = "" if relied else promised.source
-            return replace(proof, finding=Finding.REFUTED, why=why + relied, source=source)
+            told = Line(
+                PATCHING, f"stores {store.after.hex()} over {store.before.hex()} at {demands.name(store.address)}"
+            )
+            meanwhile = Line(
+                CALLING, f"may be executing `{old}` at {demands.name(promised.instruction.start)} meanwhile"
+            )
+            return replace(proof, finding=Finding.REFUTED, why=why + relied, source=source, story=(told, meanwhile))
         if promised.basis == "practice":
             relied_on.append(promised.source)
     return replace(proof, relied_on=tuple(dict.fromkeys(relied_on)))

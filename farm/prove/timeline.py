@@ -214,16 +214,15 @@ class Timeline:
 
     # From changes to moments.
 
-    def stale(self) -> Iterator[tuple[Place, bytes, bytes]]:
-        """Each place that may still be fetched as it was when all is over; with that, and with what it has."""
-        everything = self._all()
+    def stale(self) -> Iterator[tuple[Place, int]]:
+        """Each place that may be fetched as it was although all is over; and the changes that it has then, as bits."""
         for place in self.places:
             if self._is_fetched(place):
-                newest = self.content(place.address, place.size, everything)
-                maintained = self._maintained(place, everything)
-                oldest = self.content(place.address, place.size, maintained)
-                if oldest != newest:
-                    yield place, oldest, newest
+                maintained = self._maintained(place, self.everything)
+                if self.content(place.address, place.size, maintained) != self.content(
+                    place.address, place.size, self.everything
+                ):
+                    yield place, maintained
 
     def contents(self, seen: int) -> tuple[bytes, ...]:
         """What is in each place when the changes in ``seen``, as bits, are made."""
