@@ -2,8 +2,8 @@
 
 The embedded default: it comes from pip with everything else.  One child serves many images, one after the other, since
 starting Python costs more than opening a guest.  Unicorn invalidates translated code on every store of the guest to
-where it executes, and the farm for it what is stored elsewhere (:mod:`farm.engines.unicorn.alias`), so it cannot show a
-missing cache flush, and one CPU has no one to see a torn store.
+where it executes, and the farm for it what is stored elsewhere (:mod:`farm.engines.unicorn.alias`); what it can show of
+stores to code, ``farm calibrate --engines`` measures.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from farm.engines.child import Child, ChildDied, Pool, Session, converse
 from farm.engines.unicorn.messages import KEPT, OPEN, PATH_OF, STEPS_OF, TRACE, Open, decode_reply, decode_steps
 from farm.errors import BackendError, ImageError, Missing
 from farm.guest.variant import REGISTER_MODULES, UnicornSettings, Variant
-from farm.scenario import Defect
 
 if TYPE_CHECKING:
     from farm.guest.image import Image
@@ -45,7 +44,6 @@ class Unicorn:
     """The engine."""
 
     name = "unicorn"
-    blind_to = frozenset({Defect.STALE_FETCH, Defect.TORN_STORE})
 
     def __init__(self) -> None:
         self.pool = Pool()
