@@ -172,6 +172,30 @@ def test_of_a_version_that_is_delivered_every_variant_is(name):
     assert measured.blind_everywhere(name) == {Defect.STALE_FETCH, Defect.TORN_STORE}
 
 
+def test_the_page_says_what_is_delivered():
+    page = (paths.data("arch").parent / "docs" / "engines.md").read_text(encoding="utf-8")
+    blind, stale = {"x86_64", "i386"}, {"s390x", "sparc64", "sparc32"}
+    for engine, version, count in (("qemu-user", "7.2.22", 25), ("unicorn", "2.1.2", 19), ("unicorn", "2.1.4", 21)):
+        rows = [row for row in measured.delivered() if (row.engine, row.version) == (engine, version)]
+        assert len(rows) == count * len(MAPPINGS)
+        found = {
+            mapping: {probe: {row.classes[probe] for row in rows if row.mapping == mapping} for probe in PROBES}
+            for mapping in MAPPINGS
+        }
+        for mapping in ("rwx", "toggled", "closed-alias"):
+            assert found[mapping]["stale-fetch"] == found[mapping]["torn-store"] == {"blind"}
+            assert found[mapping]["half-stored"] == {"sensitive"}
+        assert all(found["alias"][probe] == {"false-stale"} for probe in PROBES[:3])
+        stale_here = stale | ({"alpha", "hppa"} if engine == "qemu-user" else set())
+        for row in rows:
+            if row.mapping in ("rwx", "toggled"):
+                wanted = "false-stale" if row.variant in stale_here else "sensitive"
+                assert row.classes["next-instruction"] == ("blind" if row.variant in blind else wanted)
+    assert "QEMU 7.2 user mode, 25 variants | Unicorn 2.1.2, 19 variants, and 2.1.4, 21 |" in page
+    assert "blind on x86_64 and i386; false-stale on s390x, sparc64, sparc32, alpha and hppa; else sensitive" in page
+    assert "blind on x86_64 and i386; false-stale on s390x, sparc64 and sparc32; else sensitive" in page
+
+
 def test_an_engine_that_cannot_run_a_variant_is_unusable_with_the_reason(arm64):
     lost = dataclasses.replace(arm64, engine={})
     rows = calibration.measure(engines()["unicorn"], lost)
