@@ -298,11 +298,26 @@ def test_an_unknown_version_is_calibrated_before_it_is_needed_and_once(arm64, el
         calibration, "measure", lambda _engine, variant, _timeout: asked.append(variant.name) or rows_of("9.9/x")
     )
     about = plan.make(plan.Selection(arch=["arm64"], mechanism=["stub", "pointer"], engine=["unicorn"]))
-    said = calibration.measure_unknown(about, 1)
-    assert re.fullmatch(r"unicorn 9\.9/x: calibrated for the first time, 1 variant in \d+\.\d s", said)
-    assert calibration.measure_unknown(about, 1) == ""
+    said = []
+    for _ in range(2):
+        calibration.measure_unknown(about, 1, said.append)
+    assert said == ["nobody has calibrated unicorn 9.9/x: what it can show of 1 variant is measured first"]
     assert asked == ["arm64"]
     assert measured.blind_to(Newer, arm64, alias=False) == {Defect.TORN_STORE}
+
+
+def test_what_cannot_be_calibrated_counts_as_blind_and_says_why(arm64, elsewhere, monkeypatch):
+    def unusable(_engine, _variant, _timeout):
+        classes = dict.fromkeys(PROBES, "unusable")
+        return [Measured.of("unicorn", "9.9/x", "arm64", name, classes, reason="no probe") for name in MAPPINGS]
+
+    monkeypatch.setattr(calibration, "engine_named", lambda _name: Newer)
+    monkeypatch.setattr(calibration, "measure", unusable)
+    said = []
+    about = plan.make(plan.Selection(arch=["arm64"], mechanism=["stub"], engine=["unicorn"]))
+    calibration.measure_unknown(about, 1, said.append)
+    assert said[1:] == ["it could not be measured, and counts as blind: no probe"]
+    assert measured.blind_to(Newer, arm64, alias=False) == {Defect.STALE_FETCH, Defect.TORN_STORE}
 
 
 def test_nothing_is_measured_for_a_plan_whose_verdicts_do_not_depend_on_it(elsewhere, monkeypatch):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -83,8 +85,7 @@ def calibrate(
         raise UsageError("--json goes with --engines; --output DIR writes what is found about controls as JSON")
     plan = plans.make(selection)
     names = plans.choose(control or (), list(CONTROLS), "control")
-    if said := measure_unknown(plan, jobs):
-        typer.echo(said, err=True)
+    measure_unknown(plan, jobs, functools.partial(typer.echo, err=True))
     folder = output_folder(output) if output else None
     findings: list[Finding] = []
 
@@ -122,6 +123,7 @@ def _calibrate_engines(selection: Selection, jobs: int, output: Path | None, *, 
     from farm.prove.engines import measure_all
     from farm.report import calibration
     from farm.report import engines as report
+    from farm.report.progress import bar
     from farm.run import measured
     from farm.run import plan as plans
 
@@ -129,8 +131,16 @@ def _calibrate_engines(selection: Selection, jobs: int, output: Path | None, *, 
     names = plans.choose(selection.engine, list(engines()), "engine")
     arches = plans.chosen_variants(selection, variants)
     folder = output_folder(output) if output else None
-    with closing_engines(), workers(jobs) as pool:
-        rows = measure_all([(engines()[name], variants[arch]) for name in names for arch in arches], pool)
+    pairs = [(engines()[name], variants[arch]) for name in names for arch in arches]
+    console = console_for(stderr=True)
+    with contextlib.ExitStack() as stack:
+        advance: Callable[[], None] = lambda: None  # noqa: E731 - nobody watches
+        if console.is_interactive and console.file.isatty():
+            shown = stack.enter_context(bar(console))
+            advance = functools.partial(shown.advance, shown.add_task("engines", total=len(pairs)))
+        stack.enter_context(closing_engines())
+        pool = stack.enter_context(workers(jobs))
+        rows = measure_all(pairs, pool, lambda _rows: advance())
     if all(row.reason for row in rows):
         raise FarmError("nothing was measured: " + "; ".join(dict.fromkeys(row.reason or "" for row in rows)))
     measured.keep(rows)

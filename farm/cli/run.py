@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import functools
 import importlib.util
 import time
 from dataclasses import replace
@@ -159,8 +160,7 @@ def run(
         raise FarmError("nothing to run: the plan has no cell")
     plan.check_ready()
     _require(plan, require or [])
-    if said := measure_unknown(plan, min(jobs, CPUS)):
-        typer.echo(said, err=True)
+    measure_unknown(plan, min(jobs, CPUS), functools.partial(typer.echo, err=True))
     with contextlib.ExitStack() as stack:
         pool = stack.enter_context(_executor(executor, jobs))
         stack.enter_context(alone(folder := output_folder(output)))

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import enum
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -194,31 +193,31 @@ def unknown(plan: Plan) -> list[tuple[Engine, Variant]]:
     return [(engine, variant) for engine, variant in needed if not is_known(engine, variant)]
 
 
-def measure_unknown(plan: Plan, workers: int) -> str:
-    """Measure what :func:`unknown` names, keep it, and say so in a sentence; empty if there was nothing to measure."""
+def measure_unknown(plan: Plan, workers: int, say: Callable[[str], None]) -> None:
+    """Measure what :func:`unknown` names and keep it; ``say`` is told in a sentence before that begins."""
     pairs = unknown(plan)
-    if not pairs:
-        return ""
-    began = time.perf_counter()
-    with processes.workers(workers) as pool:
-        rows = [row for row in measure_all(pairs, pool) if row.reason is None]
-    measured.keep(rows)
-    names = ", ".join(dict.fromkeys(f"{row.engine} {row.version}" for row in rows))
-    variants = counted(len({(row.engine, row.variant) for row in rows}), "variant")
-    return f"{names}: calibrated for the first time, {variants} in {time.perf_counter() - began:.1f} s" if rows else ""
+    if pairs:
+        names = ", ".join(dict.fromkeys(f"{engine.name} {engine.version(variant)}" for engine, variant in pairs))
+        variants = counted(len({variant.name for _, variant in pairs}), "variant")
+        say(f"nobody has calibrated {names}: what it can show of {variants} is measured first")
+        with processes.workers(workers) as pool:
+            rows = measure_all(pairs, pool)
+        measured.keep(rows)
+        for reason in dict.fromkeys(row.reason for row in rows if row.reason):
+            say(f"it could not be measured, and counts as blind: {reason}")
 
 
 def measure_all(
     pairs: Iterable[tuple[Engine, Variant]],
     executor: concurrent.futures.Executor,
-    on_rows: Callable[[Sequence[Measured], int], None] = lambda _rows, _total: None,
+    on_rows: Callable[[Sequence[Measured]], None] = lambda _rows: None,
     timeout: float = TIMEOUT,
 ) -> list[Measured]:
-    """The rows of all ``pairs``, in their order.  ``on_rows`` hears of those of each, and how many pairs there are."""
+    """The rows of all ``pairs``, in their order; ``on_rows`` hears of those of each."""
     futures = [executor.submit(measure, engine, variant, timeout) for engine, variant in pairs]
     rows: list[Measured] = []
     for future in futures:
         of_pair = future.result()
         rows += of_pair
-        on_rows(of_pair, len(futures))
+        on_rows(of_pair)
     return rows
