@@ -56,6 +56,8 @@ ANSWERS = ("old", "new", "neither", "unfit", "impossible")
 _KINDS = {_Asked.TORN: "byte by byte", _Asked.HALF: "half", _Asked.NEXT: "ahead", _Asked.SYNCED: "ahead, maintained"}
 _WHOLE, _BARE = "maintained", "nothing done"
 
+_EVERY_STEP = 0xFFFF  # more bits than any maintenance has steps
+
 
 def request(probe: int, mapping: int, left_out: int = 0) -> int:
     """The request for a probe: the argument of the call that it is."""
@@ -87,14 +89,15 @@ def measure(engine: Engine, variant: Variant, timeout: float = TIMEOUT) -> list[
 
 def probed(engine: Engine, variant: Variant, image: Image, version: str, timeout: float) -> list[Measured]:
     """The rows of :func:`measure`, of a guest with probes that is built."""
-    (steps,) = _ask(engine, variant, image, [request(_Asked.STEPS, 0)], timeout)
-    pieces = _pieces(variant, int(steps)) if steps.isdecimal() else {}
+    (answer,) = _ask(engine, variant, image, [request(_Asked.STEPS, 0)], timeout)
+    steps = int(answer) & _EVERY_STEP if answer.isdecimal() else 0
+    pieces = _pieces(variant, steps)
     rows = []
     for number, mapping in enumerate(MAPPINGS):
         asked = {_WHOLE: request(_Asked.WHOLE, number)}
         asked |= {f"without {name}": request(_Asked.WHOLE, number, mask) for name, mask in pieces.items()}
         if pieces:
-            asked[_BARE] = request(_Asked.WHOLE, number, int(steps))
+            asked[_BARE] = request(_Asked.WHOLE, number, steps)
         asked |= {name: request(kind, number) for kind, name in _KINDS.items()}
         answers = _ask(engine, variant, image, list(asked.values()), timeout)
         seen = dict(zip(asked, map(_named, answers), strict=True))

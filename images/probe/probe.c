@@ -37,7 +37,7 @@ enum answer {
     CANNOT, /* there is no such mapping, or nothing to store */
 };
 
-/* What is copied of a function, which has no more. */
+/* Bytes that are copied from where a function begins; none here has more. */
 enum { ROOM = 256 };
 
 #ifndef ARCH_SYNC_BLOCK
@@ -214,6 +214,7 @@ static void store_byte(struct place place, const uint8_t *code, size_t i)
         *stored_to(place, i) = code[i];
 }
 
+/* The code that is executed now. */
 static enum answer executed(struct place place)
 {
     uint32_t (*volatile function)(void) = (uint32_t (*)(void))callable(place.at, (const void *)probe_old);
