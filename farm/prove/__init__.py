@@ -5,7 +5,10 @@ from __future__ import annotations
 from farm.scenario import Defect
 
 #: The commands that can show a defect which an engine may be blind to.
-PROOFS = {Defect.STALE_FETCH: ("farm prove rules",), Defect.TORN_STORE: ("farm prove rules",)}
+PROOFS = {
+    Defect.STALE_FETCH: ("farm prove rules (under Unicorn)",),
+    Defect.TORN_STORE: ("farm prove rules (under Unicorn)",),
+}
 
 
 def proofs_of(defects: frozenset[Defect]) -> list[str]:
