@@ -67,7 +67,7 @@ def request(probe: int, mapping: int, left_out: int = 0) -> int:
 def measure(engine: Engine, variant: Variant, timeout: float = TIMEOUT) -> list[Measured]:
     """What ``engine`` notices of ``variant``: a row a mapping, whatever comes of it."""
     hole = engine.hole(variant)
-    version = _version(engine, variant)
+    version = "none" if hole else engine.version(variant)
 
     def unusable(reason: str) -> list[Measured]:
         classes: dict[Probe, Class] = dict.fromkeys(PROBES, "unusable")
@@ -115,13 +115,6 @@ def guest_of(variant: Variant) -> Spec | None:
             if toolchain in variant.toolchain and not known[name].missing(variant, toolchain):
                 return Spec(variant, name, toolchain, source=source)
     return None
-
-
-def _version(engine: Engine, variant: Variant) -> str:
-    try:
-        return engine.version(variant)
-    except MissingToolError:
-        return "not installed"
 
 
 def _pieces(variant: Variant, steps: int) -> dict[str, int]:

@@ -42,11 +42,8 @@ def table(rows: Sequence[Measured], notes: Sequence[str] = ()) -> Table:
 
 
 def _unusable(rows: Iterable[Measured]) -> list[str]:
-    reasons: dict[str, list[str]] = {}
+    reasons: dict[str, dict[str, None]] = {}
     for row in rows:
         if row.reason is not None:
-            name = f"{row.engine} {row.version}/{row.variant}"
-            names = reasons.setdefault(row.reason, [])
-            if name not in names:
-                names.append(name)
+            reasons.setdefault(row.reason, {})[f"{row.engine}/{row.variant}"] = None
     return [f"unusable, {reason}: {', '.join(names)}" for reason, names in reasons.items()]
