@@ -13,10 +13,12 @@ from helpers import farm
 
 from farm import paths
 from farm.cli.calibrate import calibrate
+from farm.cli.prove import prove
 from farm.engines import Reply, engines
 from farm.errors import FarmError, OutputError, UsageError
 from farm.guest import arch_toml, build
 from farm.guest.disassemble import texts
+from farm.prove import PROOFS
 from farm.prove import engines as calibration
 from farm.report import engines as report
 from farm.run import measured, plan
@@ -407,3 +409,9 @@ def test_options_that_do_not_go_together_are_refused_in_one_sentence(options, sa
 def test_an_engine_that_runs_nothing_of_what_is_selected_is_an_error():
     done = farm("calibrate", "--engines", "--arch", "alpha", "--engine", "unicorn")
     assert (done.returncode, done.stderr) == (3, "farm: nothing was measured: Unicorn has no alpha guest\n")
+
+
+def test_a_proof_is_a_command_and_each_defect_that_is_probed_has_one():
+    assert PROOFS.keys() == measured.PROBED.keys()
+    commands = {f"farm prove {command.callback.__name__}" for command in prove.registered_commands}
+    assert {proof for proofs in PROOFS.values() for proof in proofs} <= commands

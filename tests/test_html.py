@@ -486,7 +486,7 @@ def test_every_scenario_says_which_engine_or_proof_could_have_shown_its_defect(s
     weak = result(Verdict.PASS_INSENSITIVE, scenario="patch_then_call_at_once", sensitive=False)
     document = rendered([result(), weak], suite)
     shown_by = {each["name"]: each["shown_by"] for each in data_of(document)["scenarios"]}
-    assert shown_by == {NAME: ["unicorn"], "patch_then_call_at_once": ["farm prove rules (under Unicorn)"]}
+    assert shown_by == {NAME: ["unicorn"], "patch_then_call_at_once": ["farm prove coherence", "farm prove rules"]}
     assert "patch_then_call_at_once: no engine that it ran on could have shown stale-fetch" in text_of(document)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from farm.scenario import Defect
 
-#: The commands that can show a defect which an engine may be blind to.
+#: The commands that can show a defect which an engine may be blind to; all of them run guests under Unicorn.
 PROOFS = {
-    Defect.STALE_FETCH: ("farm prove rules (under Unicorn)",),
-    Defect.TORN_STORE: ("farm prove rules (under Unicorn)",),
+    Defect.STALE_FETCH: ("farm prove coherence", "farm prove rules"),
+    Defect.TORN_STORE: ("farm prove interleave", "farm prove rules"),
 }
 
 

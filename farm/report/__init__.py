@@ -133,7 +133,7 @@ def unwitnessed(results: Iterable[Result], plan: Plan) -> list[str]:
         if not engines and name in plan.scenarios:
             detects = plan.scenarios[name].detects
             proofs = " and ".join(proofs_of(detects))
-            shown = f"{proofs} can" if proofs else "no proof of the farm's can either"
+            shown = f"{proofs} can, under Unicorn" if proofs else "no proof of the farm's can either"
             defects = " or ".join(sorted(map(str, detects)))
             lines.append(f"{name}: no engine that it ran on could have shown {defects}; {shown}")
     return lines

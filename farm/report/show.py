@@ -82,7 +82,7 @@ def _blindness(result: Result, scenario: Scenario) -> str:
     if result.sensitive or result.verdict in SKIPPED:
         return ""
     proofs = " and ".join(proofs_of(scenario.detects))
-    return f"; this engine is blind to all of that{f', which {proofs} can show' if proofs else ''}"
+    return f"; this engine is blind to all of that{f', which {proofs} can show, under Unicorn' if proofs else ''}"
 
 
 def outcome(result: Result, plan: Plan, width: int, control: str | None) -> Iterator[str]:
