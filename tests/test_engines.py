@@ -667,7 +667,7 @@ def test_engines_are_known_by_their_names():
 
 
 # Negative controls: a guest whose patches do nothing, or miss by one instruction, is seen on every variant that the
-# default toolchain builds.
+# default toolchain builds; the one under one mechanism, the other under the other, turn and turn about.
 
 VARIANTS = [
     name
@@ -677,9 +677,9 @@ VARIANTS = [
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-@pytest.mark.parametrize("control", ["no-patch", "off-by-one"])
-def test_a_planted_bug_is_seen_on_every_variant(name, control, mechanism):
+def test_a_planted_bug_is_seen_on_every_variant(name, mechanism):
     variant = arch_toml.load()[name]
+    control = ("no-patch", "off-by-one")[(VARIANTS.index(name) + (mechanism == "stub")) % 2]
     built = build.image(image.Spec(variant, mechanism, control=control))
     suite = [s for s in applicable(mechanism) if CONTROLS[control].defect in s.detects]
     programs = [wire.encode(program, big_endian=built.big_endian) for program in suite]

@@ -350,7 +350,7 @@ def test_b(patchable):
 
 def test_one_child_keeps_the_guests_of_all_variants(project):
     result = project("""
-@pytest.mark.patchable(engine="unicorn")
+@pytest.mark.patchable(engine="unicorn", mechanism="stub")
 @pytest.mark.parametrize("again", range(2))
 def test_a(patchable, again):
     patchable.patch("fast")
