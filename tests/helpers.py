@@ -28,7 +28,8 @@ def farm(*arguments, options=(), cwd=None, stdin=None, encoding="utf-8", timeout
     ``started`` by a Python of its own, which most calls do without (:mod:`forking`).
     """
     usual = {name: value for name, value in os.environ.items() if name != "CI" and not name.startswith("GITHUB_")}
-    env = {name: value for name, value in {**usual, "COLUMNS": "160", **environment}.items() if value is not None}
+    given = {**usual, "COLUMNS": "160", **environment}
+    env = {name: os.fspath(value) for name, value in given.items() if value is not None}
     words = list(map(str, arguments))
     how = {"env": env, "cwd": cwd, "encoding": encoding, "errors": "replace", "timeout": timeout}
     if started or options or stdin is not None or not forking.fits(env):
