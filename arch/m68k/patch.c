@@ -41,6 +41,6 @@ void arch_sync_code(uintptr_t word)
         register long length __asm__("d4") = sizeof(code_word);
         __asm__ volatile("trap #0" : "+d"(number) : "d"(address), "d"(scope), "d"(cache), "d"(length) : "memory");
     } else {
-        __asm__ volatile("nop" ::: "memory");
+        SYNC_CODE(word);
     }
 }

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from farm.engines.child import Session
     from farm.engines.views import Exploration, Explored
     from farm.guest.image import Image
-    from farm.scenario import Defect
 
 
 #: Shortest and longest time that a program may be given to answer, in seconds.
@@ -134,8 +133,6 @@ class Engine(Protocol):
     """
 
     name: str
-    #: Defects that cannot make any trace differ on this engine; measured by ``farm calibrate``.
-    blind_to: frozenset[Defect]
 
     def hole(self, variant: Variant) -> Hole | None:
         """None if ``variant`` can run here and now."""

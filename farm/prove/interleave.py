@@ -67,6 +67,9 @@ def met(
         relevant = sorted({*relevant, *found.touched})
     proof = replace(proof, points=points, moments=len(moments))
     bad = next((outcome for outcome in found.outcomes if outcome.events not in allowed), None)
+    if bad and guest.demands.unseen and not timeline.is_coherent:
+        why = f"a step of the maintenance is not seen: {'; '.join(guest.demands.unseen)}"
+        return replace(proof, finding=Finding.UNEXPLORED, why=why)
     if bad:
         return replace(proof, finding=Finding.REFUTED, why=_end(bad), story=story(guest, timeline, sets, bad))
     if not found.complete:

@@ -108,11 +108,11 @@ class Timeline:
         self.demands = demands
         self.before = before
         self.reader = reader
-        self._coherent = demands.variant.coherence.fetch == "coherent"
+        self.is_coherent = demands.variant.coherence.fetch == "coherent"
         self._in_order = reader is Reader.SAME or not demands.barriers
         self.changes: list[Change] = []
         self._read(notes)
-        self.places = tuple(_places(self.changes, 0 if self._coherent else demands.unit))
+        self.places = tuple(_places(self.changes, 0 if self.is_coherent else demands.unit))
         self._close()
 
     # From notes to changes.
@@ -129,7 +129,7 @@ class Timeline:
     @property
     def is_made_new(self) -> bool:
         """The maintenance of the CPU that patches makes what it stores new for the reader."""
-        return self._coherent or bool(self._needed())
+        return self.is_coherent or bool(self._needed())
 
     def _read(self, notes: Sequence[Note]) -> None:
         demands, needed = self.demands, self._needed()
@@ -165,7 +165,7 @@ class Timeline:
     def _is_code(self, store: Store) -> bool:
         """What is stored is fetched, and not by itself as it is."""
         demands = self.demands
-        return not self._coherent and demands.is_code(store.address) and not demands.is_slot(store)
+        return not self.is_coherent and demands.is_code(store.address) and not demands.is_slot(store)
 
     def _all(self) -> int:
         return (1 << len(self.changes)) - 1

@@ -2,8 +2,8 @@
 
 The embedded default: it comes from pip with everything else.  One child serves many images, one after the other, since
 starting Python costs more than opening a guest.  Unicorn invalidates translated code on every store of the guest to
-where it executes, and the farm for it what is stored elsewhere (:mod:`farm.engines.unicorn.alias`), so it cannot show a
-missing cache flush, and one CPU has no one to see a torn store.
+where it executes, and the farm for it what is stored elsewhere (:mod:`farm.engines.unicorn.alias`); what it can show of
+stores to code, ``farm calibrate --engines`` measures.
 """
 
 from __future__ import annotations
@@ -39,7 +39,6 @@ from farm.engines.unicorn.messages import (
 )
 from farm.errors import BackendError, ImageError, Missing
 from farm.guest.variant import REGISTER_MODULES, UnicornSettings, Variant
-from farm.scenario import Defect
 
 if TYPE_CHECKING:
     from farm.engines.views import Exploration, Explored
@@ -58,7 +57,6 @@ class Unicorn:
     """The engine."""
 
     name = "unicorn"
-    blind_to = frozenset({Defect.STALE_FETCH, Defect.TORN_STORE})
 
     def __init__(self) -> None:
         self.pool = Pool()
