@@ -54,8 +54,8 @@ def _fetched(
         told: tuple[Line, ...] = ()
         if coherence_.fetch == "coherent":
             why, source = "fetches are coherent with stores", coherence_.manual
-        elif not demands.steps:
-            finding, why = Finding.UNEXPLORED, f"no step of the maintenance is seen: {'; '.join(demands.unseen)}"
+        elif demands.unseen:
+            finding, why = Finding.UNEXPLORED, f"a step of the maintenance is not seen: {'; '.join(demands.unseen)}"
         elif not timeline.is_made_new:
             executor = coherence_.executor
             assert executor
@@ -70,8 +70,6 @@ def _fetched(
             ]
             why = f"`{texts[0]}` may still be fetched at {demands.name(at)}, where `{texts[1]}` is stored"
             told = tuple(_story(demands, notes, reader, at, texts))
-        elif demands.unseen:
-            why = f"without a step of the maintenance that is not seen: {'; '.join(demands.unseen)}"
         proof = Proof(str(guest.bench.spec), request.name, "", reader.value, finding, why, source, mutant=mutant)
         places, moments = len(timeline.places), 1 + len(timeline.changes)
         yield msgspec.structs.replace(proof, points=places, moments=moments, story=told)
