@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farm import suite
+from farm.engines.unicorn import UNICORN
 from farm.engines.unicorn.machine import Machine
 from farm.errors import ImageError, MissingToolError
 from farm.guest import arch_toml, build, call_sites, disassemble, layout, mechanisms
@@ -131,6 +132,36 @@ def test_a_request_that_fails_half_way_leaves_every_byte_as_it_was(variant):
         for poke in (1, 2, 3):
             after = code_after(machine, variant, Patch(0, Target.FAST), FailPoke(poke), request)
             assert after == before, f"the poke number {poke} of a patch to {target} failed"
+
+
+#: Of each source that includes it, every store but the first fails.
+FAILING = """#ifndef __ASSEMBLER__
+#include "text.h"
+static uint32_t stores_left = 1;
+static inline bool store(uintptr_t at, const void *bytes, size_t n)
+{
+    return stores_left && stores_left-- && farm_text_write(at, bytes, n);
+}
+#define farm_text_write store
+#endif
+"""
+
+
+@pytest.mark.parametrize(("name", "variant"), [("relocated", "arm64"), ("static-call", "x86_64")])
+def test_a_request_comes_to_its_end_though_what_it_did_cannot_be_undone(name, variant, tmp_path):
+    folder = tmp_path / "failing"
+    shutil.copytree(mechanisms.common().parent / name, folder)
+    (folder / "failing.h").write_text(FAILING)
+    toml = (folder / mechanisms.FILE).read_text(encoding="utf-8")
+    (folder / mechanisms.FILE).write_text(f'flags = ["-include", "failing.h"]\n{toml}')
+    spec = Spec.of(arch_toml.load()[variant], mechanisms.read(folder), "zig")
+    steps = (Patch(0, Target.FAST),)
+    program = wire.encode(Scenario("BS-99", "sites", "sites", steps, frozenset({Defect.LOST_PATCH})), big_endian=False)
+    (reply,) = UNICORN.run(build.image(spec), spec.variant, [program], 2.0)
+    assert (reply.failure, reply.detail) == (None, "")
+    header = wire.decode_header(reply.trace, big_endian=False)
+    (event,) = wire.decode_events(reply.trace, header.events, big_endian=False)
+    assert str(event).endswith("patch whatever_0 -> fast, read-only")
 
 
 # What stops a build.

@@ -83,6 +83,17 @@ def test_a_data_slot_in_a_line_of_code_needs_no_maintenance():
     assert not any(mutant.finding is Finding.UNEXPLORED for mutant in mutants)
 
 
+def test_a_data_slot_that_was_made_with_the_code_around_it_needs_no_maintenance_either():
+    as_is, _ = proofs(guest_of("thumb", "inline-cache"), "default-far", mutants=False)
+    assert {proof.finding for proof in as_is} == {Finding.PROVED}
+
+
+def test_nothing_is_said_where_a_step_of_the_maintenance_is_not_seen():
+    as_is, _ = proofs(guest_of("m68k", "stub"), "default-fast", mutants=False)
+    assert {proof.finding for proof in as_is} == {Finding.UNEXPLORED}
+    assert as_is[0].why.startswith("a step of the maintenance is not seen: ")
+
+
 def test_a_mutant_does_the_same_but_for_one_thing():
     guest = guest_of("arm64", "stub")
     ((_, watched),) = guest.watch(requests_named(["fast-far"]))

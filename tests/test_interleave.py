@@ -69,7 +69,7 @@ def test_a_story_names_the_store_the_instruction_and_the_end():
     assert "becomes `jmp 0x" in stored.text
     assert executed.text.startswith("executes `jmp 0x")
     assert executed.text.endswith("<whatever_0>")
-    assert ended.text.startswith("read of unmapped memory at 0x")
+    assert ended.text.startswith("fails: read of unmapped memory at 0x")
 
 
 def test_new_code_is_met_stale_where_maintenance_is_for_one_cpu():

@@ -54,8 +54,8 @@ def _fetched(
         told: tuple[Line, ...] = ()
         if coherence_.fetch == "coherent":
             why, source = "fetches are coherent with stores", coherence_.manual
-        elif not demands.steps:
-            finding, why = Finding.UNEXPLORED, f"no step of the maintenance is seen: {'; '.join(demands.unseen)}"
+        elif demands.unseen:
+            finding, why = Finding.UNEXPLORED, f"a step of the maintenance is not seen: {'; '.join(demands.unseen)}"
         elif not timeline.is_made_new:
             executor = coherence_.executor
             assert executor
@@ -70,8 +70,6 @@ def _fetched(
             ]
             why = f"`{texts[0]}` may still be fetched at {demands.name(at)}, where `{texts[1]}` is stored"
             told = tuple(_story(demands, notes, reader, at, texts))
-        elif demands.unseen:
-            why = f"without a step of the maintenance that is not seen: {'; '.join(demands.unseen)}"
         proof = Proof(str(guest.bench.spec), request.name, "", reader.value, finding, why, source, mutant=mutant)
         places, moments = len(timeline.places), 1 + len(timeline.changes)
         yield msgspec.structs.replace(proof, points=places, moments=moments, story=told)
@@ -80,20 +78,29 @@ def _fetched(
 def _story(
     demands: Demands, notes: Sequence[Note], reader: Reader, address: int, texts: Sequence[str]
 ) -> Iterator[Line]:
-    """What was stored to the block at ``address``, what was done for it, and what is fetched."""
+    """What was stored to the block at ``address``, what was done for it or elsewhere alone, and what is fetched."""
     block = address // demands.block
+    made = [note for note in notes if note.kind == Noted.INSTRUCTION]
+    served = {note.place for note in made if _is_for(demands, note, block)}
+    steps_served = {number for place in served for number in demands.steps_for(place)}
     for note in notes:
         last = note.place + len(note.after) - 1
         if note.kind == Noted.STORE and note.place // demands.block <= block <= last // demands.block:
             text = f"stores {note.after.hex()} over {note.before.hex()} at {demands.name(note.place)}"
             yield Line(PATCHING, text)
         elif note.kind == Noted.INSTRUCTION:
-            steps = [demands.steps[number] for number in demands.steps_for(note.place)]
-            if any(demands.is_for(step, note.value, block) for step in steps):
-                yield Line(PATCHING, f"executes `{demands.watched.meanings[note.place].text}`{_operand(demands, note)}")
+            is_for = _is_for(demands, note, block)
+            if is_for or not steps_served.issuperset(demands.steps_for(note.place)):
+                elsewhere = "" if is_for else ", which is elsewhere"
+                text = f"executes `{demands.watched.meanings[note.place].text}`{_operand(demands, note)}{elsewhere}"
+                yield Line(PATCHING, text)
     yield Line(PATCHING, "is done with the request")
     cpu = PATCHING if reader is Reader.SAME else CALLING
     yield Line(cpu, f"fetches `{texts[0]}` at {demands.name(address)}, which was `{texts[1]}` already")
+
+
+def _is_for(demands: Demands, note: Note, block: int) -> bool:
+    return any(demands.is_for(demands.steps[number], note.value, block) for number in demands.steps_for(note.place))
 
 
 def _operand(demands: Demands, note: Note) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from farm.engines.views import Outcome, Seen
-from farm.prove.demands import Demands, Memory, Store, around
+from farm.guest.disassemble import pointers
+from farm.prove.demands import LONGEST, Demands, Memory, Store, around
 from farm.prove.proof import Line
 
 if TYPE_CHECKING:
@@ -39,14 +40,15 @@ class _Story:
         for number, step in enumerate(outcome.path, 1):
             size, text = self._demands.instruction(step.pc, step.code)
             fetched = any(p.address < step.pc + size and step.pc < p.address + p.size for p in self._timeline.places)
-            if not fetched and not step.places and number < len(outcome.path):
+            failed_here = outcome.failure and number == len(outcome.path)
+            if not fetched and not step.places and not failed_here:
                 continue
             yield from self._changes(self._sets[step.fetched])
             if step.places:
                 yield from self._changes(self._sets[step.loaded])
             at = self._demands.name(step.pc)
             yield Line(CALLING, f"executes `{text}` at {at}{self._stale(step, size)}{self._loaded(step)}")
-        failed = f"{outcome.failure} at {self._demands.name(outcome.pc)}" if outcome.failure else ""
+        failed = f"fails: {outcome.failure} at {self._demands.name(outcome.pc)}" if outcome.failure else ""
         yield Line(CALLING, failed or self._end(outcome))
 
     def _changes(self, seen: int) -> Iterator[Line]:
@@ -62,12 +64,13 @@ class _Story:
         at, part = change.parts[0]
         if len(change.parts) > 1:
             size = sum(len(piece) for _, piece in change.parts)
-            return f"makes {size} bytes of code at {demands.name(at)}"
+            return f"makes code at {demands.name(at)}: {size} bytes differ from what was there"
         if len(part) < store.size:
             return (
                 f"stores {store.after.hex()} to {demands.name(store.address)}, of which {part.hex()} at {at:#x} is seen"
             )
-        stores = f"stores {store.after.hex()} over {store.before.hex()} at {demands.name(at)}"
+        after, before = (self._value(each) for each in (store.after, store.before))
+        stores = f"stores {after} over {before} at {demands.name(at)}"
         if not demands.is_code(at) or demands.is_slot(store):
             return stores
 
@@ -78,18 +81,28 @@ class _Story:
         return f"{stores}: `{old}` becomes `{new}`"
 
     def _stale(self, step: Seen, size: int) -> str:
-        newest = self._timeline.content(step.pc, size, self._sets[step.fetched])
-        if step.code[:size] == newest:
+        newest = self._timeline.content(step.pc, LONGEST, self._sets[step.fetched])
+        if step.code[:size] == newest[:size]:
             return ""
         return f", fetched stale: `{self._demands.instruction(step.pc, newest)[1]}` is there by now"
 
     def _loaded(self, step: Seen) -> str:
-        seen = self._sets[step.loaded]
-        values = [
-            f"{self._timeline.content(place.address, place.size, seen).hex()} from {self._demands.name(place.address)}"
-            for place in (self._timeline.places[number] for number in step.places)
-        ]
-        return f", which loads {', '.join(values)}" if values else ""
+        spans: list[range] = []  # places that were loaded from, those that adjoin as one
+        for place in (self._timeline.places[number] for number in step.places):
+            start = spans.pop().start if spans and spans[-1].stop == place.address else place.address
+            spans.append(range(start, place.address + place.size))
+        loads = []
+        for span in spans:
+            value = self._timeline.content(span.start, len(span), self._sets[step.loaded])
+            loads.append(f"{self._value(value)} from {self._demands.name(span.start)}")
+        return f", which loads {', '.join(loads)}" if loads else ""
+
+    def _value(self, data: bytes) -> str:
+        """``data`` in hex, and the function that it is the address of, if it is one's."""
+        demands = self._demands
+        words = pointers(demands.variant, data, 0, demands.image) if len(data) == demands.variant.word_size else []
+        names = [f" <{word.name}>" for word in words if not word.name.startswith("0x")]
+        return "".join([data.hex(), *names])
 
     def _end(self, outcome: Outcome) -> str:
         words = "; ".join(str(event) for event in self._guest.events(outcome.events))

@@ -115,6 +115,7 @@ class Timeline:
         self.is_coherent = demands.variant.coherence.fetch == "coherent"
         self._in_order = reader is Reader.SAME or not demands.barriers
         self.changes: list[Change] = []
+        self._slots = [range(s.address, s.end) for s in _stores(notes) if demands.is_slot(s)]
         self._read(notes)
         self.places = tuple(_places(self.changes, 0 if self.is_coherent else demands.unit))
         self._close()
@@ -142,7 +143,7 @@ class Timeline:
         behind = 0  # changes that a barrier puts before all that follow
         for note in notes:
             if note.kind == Noted.STORE:
-                store = Store(note.place, note.before, note.after, note.value)
+                store = _store(note)
                 code.write(store.address, store.after)
                 if not store.changed:
                     continue
@@ -299,6 +300,8 @@ class Timeline:
             )
 
     def _is_fetched(self, place: Place) -> bool:
+        if any(place.address in slot for slot in self._slots):
+            return False  # it may have come with the code around it, as a copy's does
         return any(
             change.store and self._is_code(change.store) and change.touches(place.address, place.size)
             for change in self.changes
@@ -314,6 +317,14 @@ class Timeline:
                     if change.touches(place.address, place.size) and change.touches(over.over * size, size):
                         maintained |= 1 << number
         return maintained
+
+
+def _store(note: Note) -> Store:
+    return Store(note.place, note.before, note.after, note.value)
+
+
+def _stores(notes: Sequence[Note]) -> Iterator[Store]:
+    return (_store(note) for note in notes if note.kind == Noted.STORE)
 
 
 def _places(changes: Sequence[Change], block: int) -> Iterator[Place]:

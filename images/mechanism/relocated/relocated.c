@@ -36,17 +36,25 @@ bool sites_are_ours(uint32_t n)
     return true;
 }
 
+/* Call site i leads to `entry` (0: to the stub, as linked); false: the store failed, and it leads where it did. */
+static bool lead_site(uint32_t i, uintptr_t entry)
+{
+    uint32_t word = site_word(i, entry);
+    if (word != word_now(i) && !farm_text_write(farm_sites[i].at, &word, sizeof word))
+        return false;
+    now[i] = word;
+    return true;
+}
+
 bool sites_follow(uint32_t n, uintptr_t entry)
 {
     for (uint32_t i = 0; i < farm_site_count; i++) {
-        if (!follows(i, n))
+        if (!follows(i, n) || lead_site(i, entry))
             continue;
-        uint32_t word = site_word(i, entry);
-        if (word != word_now(i) && !farm_text_write(farm_sites[i].at, &word, sizeof word)) {
-            sites_follow(n, entries[n]); /* those that went ahead come back */
-            return false;
-        }
-        now[i] = word;
+        while (i--) /* those that went ahead come back, unless that fails too */
+            if (follows(i, n))
+                lead_site(i, entries[n]);
+        return false;
     }
     entries[n] = entry;
     return true;

@@ -57,19 +57,28 @@ static bool sites_are_ours(uint32_t n)
     return true;
 }
 
-/* The call sites of function n lead to `to` (0: as linked); false: a store failed and they are as they were. */
+/* Call site i leads to `to` (0: as linked); false: a store failed, and it leads where it did. */
+static bool lead_site(uint32_t i, uintptr_t to)
+{
+    struct site_code code = site_code(i, to), old = code_now(i);
+    if (!is_same(code, old) && !site_store(i, old, code))
+        return false;
+    now[i] = code;
+    is_changed[i] = true;
+    return true;
+}
+
+/* The call sites of function n lead to `to` (0: as linked); false: a store failed and they are as they were, as far as
+ * stores can make them so. */
 static bool sites_follow(uint32_t n, uintptr_t to)
 {
     for (uint32_t i = 0; i < farm_site_count; i++) {
-        if (!follows(i, n))
+        if (!follows(i, n) || lead_site(i, to))
             continue;
-        struct site_code code = site_code(i, to), old = code_now(i);
-        if (!is_same(code, old) && !site_store(i, old, code)) {
-            sites_follow(n, leads[n]); /* those that went ahead come back */
-            return false;
-        }
-        now[i] = code;
-        is_changed[i] = true;
+        while (i--) /* those that went ahead come back, unless that fails too */
+            if (follows(i, n))
+                lead_site(i, leads[n]);
+        return false;
     }
     leads[n] = to;
     return true;
