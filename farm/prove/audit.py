@@ -25,11 +25,10 @@ from dataclasses import dataclass, field
 import msgspec
 
 from farm.engines import Note, Noted
-from farm.prove.demands import Demands, Memory, Store, around
+from farm.prove.demands import ANNEX, Demands, Memory, Store, around
 
 _PAGE = 0x1000  # bytes; protection changes by so many at least
 _WRITE = 2
-_ANNEX = 16  # bytes: what a mechanism makes is a multiple of it (arena.c, annex.S)
 
 
 class Breach(msgspec.Struct, frozen=True):
@@ -238,7 +237,7 @@ class _Run:
             return
         if fresh:
             self.findings.stores["fresh"] += 1
-            self._making.add(store.address // _ANNEX)
+            self._making.add(store.address // ANNEX)
         else:
             self.findings.stores["code"] += 1
             if demands.concurrent:
@@ -272,7 +271,7 @@ class _Run:
                     break
 
     def _is_fresh(self, store: Store) -> bool:
-        return self.demands.is_fresh_place(store.address) and store.address // _ANNEX not in self._made
+        return self.demands.is_fresh_place(store.address) and store.address // ANNEX not in self._made
 
     def _is_part(self, store: Store, instruction: range, other: Store) -> bool:
         """Both store to the ``instruction``, which the first changes, and not to the same bytes: a breach, then."""

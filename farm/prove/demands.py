@@ -17,6 +17,8 @@ from farm.prove.watching import Watching, declared
 
 LONGEST = 16  #: bytes of an instruction
 
+ANNEX = 16  #: bytes; what a mechanism makes at run time is a multiple of it (arena.c, annex.S)
+
 _AHEAD = 4  # instructions of a stub, before one that loads the slot or leads elsewhere
 
 _LAST_ADDRESS = re.compile(r"(?:0x|\$)([0-9a-f]{4,})\b(?!.*\b[0-9a-f]{4,})")
