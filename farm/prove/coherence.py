@@ -20,8 +20,8 @@ from farm.engines import Note, Noted
 from farm.prove.calls import Guest, Request, Watched, shapes
 from farm.prove.demands import LONGEST, Demands
 from farm.prove.interleave import met
-from farm.prove.proof import CALLING, PATCHING, Cpu, Finding, Line, Mutation, Proof
-from farm.prove.timeline import Reader, Timeline
+from farm.prove.proof import CALLING, PATCHING, Cpu, Finding, Line, Mutation, Proof, Reader
+from farm.prove.timeline import Timeline
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,13 @@ class What(enum.StrEnum):
     COHERENCE = "coherence"
 
 
+class Reader(enum.StrEnum):
+    """Whose view of a request it is."""
+
+    OTHER = "another CPU"
+    SAME = "the CPU that patches"
+
+
 class Finding(enum.StrEnum):
     """How a proof ended."""
 
@@ -67,6 +74,10 @@ class Proof(msgspec.Struct, frozen=True):
         """What it is a proof of, in one line."""
         parts = [self.guest, self.request, self.mutant, f"call {self.call}" if self.call else "", f"on {self.reader}"]
         return ", ".join(part for part in parts if part)
+
+    def doer(self, cpu: Cpu) -> str:
+        """Who does what a line of the story tells: a call on the CPU that patches is made by an interrupt there."""
+        return "an interrupt" if cpu == CALLING and self.reader == Reader.SAME else f"CPU {cpu}"
 
     @property
     def is_bad(self) -> bool:

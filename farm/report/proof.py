@@ -48,7 +48,7 @@ def _lines(made: Sequence[Proved], *, verbose: bool) -> Iterator[str]:
 
 def _told(proof: Proof) -> Iterator[str]:
     yield f"{proof.finding} {proof.name}: {proof.why}{f' ({proof.source})' if proof.source else ''}"
-    yield from (f"  CPU {line.cpu} {line.text}" for line in proof.story)
+    yield from (f"  {proof.doer(line.cpu)} {line.text}" for line in proof.story)
     if proof.reproduce:
         yield f"  $ {proof.reproduce}"
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from farm.prove.proof import PATCHING, Finding, Mutation, Proof, What
+from farm.prove.proof import CALLING, PATCHING, Finding, Mutation, Proof, What
 from farm.report.proof import Document, Guest, bad, file_of
 from farm.report.text import line
 
@@ -91,8 +92,10 @@ def _square(guest: Guest, found: Counter[tuple[bool, Finding]]) -> dict[str, Any
 
 def _chosen(proofs: Sequence[Proof]) -> list[Proof]:
     """The proofs in the order in which they are shown: first one of each guest."""
-    first = {proof.guest: proof for proof in reversed(proofs)}
-    return sorted(proofs, key=lambda proof: proof is not first[proof.guest])
+    first: dict[str, int] = {}
+    for number, proof in enumerate(proofs):
+        first.setdefault(proof.guest, number)
+    return [proofs[number] for number in dict.fromkeys([*first.values(), *range(len(proofs))])]
 
 
 def _picture(proof: Proof) -> dict[str, Any]:
@@ -100,8 +103,9 @@ def _picture(proof: Proof) -> dict[str, Any]:
         "name": proof.name,
         "why": _words(proof.why),
         "source": proof.source,
+        "calling": proof.doer(CALLING),
         "steps": [{"patches": step.cpu == PATCHING, "words": _words(step.text)} for step in proof.story],
-        "command": proof.reproduce,
+        "command": re.split(" (?=-)", line(proof.reproduce)),  # a line does not end within an option
     }
 
 

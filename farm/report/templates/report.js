@@ -434,7 +434,7 @@ function pageOf(i) {
   ];
   for (const note of own.notes || []) parts.push(make("p", { class: "note" }, texts[note]));
   if (data.retried[i] !== undefined) parts.push(make("p", { class: "notice" }, make("b", {}, "Run twice. "), `The first attempt: ${texts[data.retried[i]]}`));
-  parts.push(make("div", { class: "command" }, make("code", {}, again.split(/ (?=--)/).flatMap((option, n) => [n ? " " : "", make("span", {}, option)])), copyButton(again)));
+  parts.push(make("div", { class: "command" }, make("code", {}, again.split(/ (?=-)/).flatMap((option, n) => [n ? " " : "", make("span", {}, option)])), copyButton(again)));
   if (scenario.detects) parts.push(make("h3", {}, "Detects"), make("div", { class: "tags" }, scenario.detects.map((defect) => make("span", {}, defect))));
   if (scenario.shown_by) parts.push(make("h3", {}, "Can be shown by"), make("div", { class: "tags" }, scenario.shown_by.map((name) => make("span", {}, name))));
   if (!data.pages[i] && ran && look !== "pass" && look !== "weak") {
