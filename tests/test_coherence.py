@@ -8,8 +8,8 @@ import pytest
 
 from farm.prove.calls import requests_named
 from farm.prove.coherence import coherence, mutants_of
-from farm.prove.proof import Finding
-from farm.prove.timeline import Reader
+from farm.prove.guests import Work
+from farm.prove.proof import Finding, Mutation, Reader, What
 from tests.helpers import farm
 from tests.test_interleave import guest_of
 
@@ -29,22 +29,29 @@ def test_each_step_of_the_maintenance_is_needed_and_all_of_it_is_enough(variant)
     assert {proof.finding for proof in mutants} <= {Finding.REFUTED, Finding.HARMLESS}
     for mutant in mutants:
         assert mutant.why
+        assert mutant.mutation
         if mutant.finding is Finding.REFUTED:
             assert mutant.story, mutant.name
         else:
             assert mutant.source, f"{mutant.name} is harmless by which rule?"
     if variant in INCOHERENT:
-        left_out = [mutant for mutant in mutants if mutant.mutant.startswith("without ")]
+        left_out = [mutant for mutant in mutants if mutant.mutation is Mutation.LEFT_OUT]
         assert left_out
         assert {mutant.finding for mutant in left_out} == {Finding.REFUTED}
 
 
 @pytest.mark.parametrize("variant", INCOHERENT)
 def test_without_maintenance_the_old_instruction_may_still_be_fetched(variant):
-    as_is, _ = proofs(guest_of(variant, "stub", "no-flush"), "fast-far", mutants=False)
+    guest = guest_of(variant, "stub", "no-flush")
+    as_is, _ = proofs(guest, "fast-far", mutants=False)
     refuted = [proof for proof in as_is if proof.finding is Finding.REFUTED]
     assert refuted
+    spec = guest.bench.spec
     for proof in refuted:
+        assert Work(spec, What.COHERENCE, ("fast-far",)).reproducer(proof) == (
+            f"farm prove coherence --arch {variant} --mechanism stub --toolchain {spec.toolchain} "
+            "--request fast-far --no-mutants"
+        )
         assert "may still be fetched at 0x" in proof.why
         assert [line.text.split()[0] for line in proof.story if "`sync`" not in line.text] == [
             "stores",
@@ -110,7 +117,7 @@ def test_a_mutant_does_the_same_but_for_one_thing():
 # The command.
 
 
-def test_the_command_counts_mutants_and_shows_them_on_request():
+def test_the_command_counts_mutants_and_shows_them_on_request(tmp_path):
     arguments = ("prove", "coherence", "--arch", "arm64", "--mechanism", "stub", "--request", "default-fast", "-j", "1")
     done = farm(*arguments)
     assert (done.returncode, done.stderr) == (0, "")
@@ -118,5 +125,6 @@ def test_the_command_counts_mutants_and_shows_them_on_request():
     verbose = farm(*arguments, "-v")
     assert "refuted arm64/stub/zig, default-fast, without `ic ivau, x0` (4 of 6), " in verbose.stdout
     assert "  CPU B fetches `b 0x" in verbose.stdout
-    found = json.loads(farm(*arguments, "--no-mutants", "--json").stdout)
+    found = json.loads(farm(*arguments, "--no-mutants", "--json", "--output", tmp_path).stdout)
+    assert json.loads((tmp_path / "coherence.json").read_text()) == found
     assert [proof["mutant"] for proof in found["proofs"]] == ["", ""]

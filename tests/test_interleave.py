@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import pytest
+from typer.main import get_command
 
+from farm.cli import load
 from farm.guest import arch_toml, mechanisms
 from farm.guest.image import Spec
 from farm.prove.calls import Guest, requests_named, shapes
+from farm.prove.guests import Proved, Work, prove
 from farm.prove.interleave import interleave
-from farm.prove.proof import Finding
-from farm.prove.timeline import Reader, Timeline
+from farm.prove.proof import Finding, Line, Proof, Reader, What
+from farm.prove.timeline import Timeline
+from farm.report import proof as report
 from farm.run.bench import Bench
 from farm.scenario.functions import Shape
 from tests.helpers import farm
@@ -103,6 +108,35 @@ def test_practice_is_named_and_is_nothing_to_who_is_strict():
     assert proofs(guest, "fast-other")[0].finding is Finding.REFUTED
 
 
+def test_a_story_in_the_terminal_ends_with_the_command_that_shows_it_again():
+    spec = guest_of("x86_64", "stub", "torn-store").bench.spec
+    work = Work(spec, What.INTERLEAVE, ("fast-other",), ("used",), strict=True, options="--mechanism-path 'a b'")
+    made = prove(work)
+    assert [proof.is_bad for proof in made.proofs] == [True, True]
+    told = list(report.lines([made]))
+    ends = [number for number, line in enumerate(told) if line.startswith("  $ ")]
+    assert [told[number] for number in ends] == [f"  $ {proof.reproduce}" for proof in made.proofs]
+    assert [told[number - 1].partition(" read of ")[0] for number in ends] == ["  CPU B", "  an interrupt"]
+    words = shlex.split(told[ends[0]])[4:]
+    given = get_command(load()).commands["prove"].commands["interleave"].make_context("", words).params
+    assert {name: [*values] for name, values in given.items() if isinstance(values, list | tuple) and values} == {
+        "arch": ["x86_64"],
+        "mechanism": ["stub"],
+        "toolchain": [spec.toolchain],
+        "request": ["fast-other"],
+        "call": ["used"],
+        "mechanism_path": ["a b"],
+    }
+    assert given["strict"]
+
+
+def test_names_of_a_guest_s_own_cannot_act_on_a_terminal():
+    spec = guest_of("x86_64", "stub", "torn-store").bench.spec
+    story = (Line("A", "\x1b[2J"),)
+    harm = Proof(str(spec), "fast-other", "used", Reader.OTHER.value, Finding.REFUTED, "x", story=story)
+    assert "\x1b" not in "".join(report.lines([Proved(spec, (harm,))]))
+
+
 def test_nothing_is_said_of_cpus_that_are_held_off():
     (proof,) = proofs(guest_of("arm64", "detour"), "default-fast")
     assert proof.finding is Finding.UNEXPLORED
@@ -162,12 +196,15 @@ def test_the_command_proves_and_says_how_much():
     assert last.startswith("1 guest: 12 proved; ")
 
 
-def test_the_proofs_are_json():
+def test_the_proofs_are_json_and_are_written_as_they_are_printed(tmp_path):
     done = farm(
         "prove", "interleave", "--arch", "arm64,sparc64,sh4", "--mechanism", "stub", "--request", "fast-far",
-        "--call", "used", "--json", "-j", "1",
+        "--call", "used", "--json", "-j", "1", "--output", tmp_path / "out",
     )  # fmt: skip
     document = json.loads(done.stdout)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["interleave.json"]
+    assert json.loads((tmp_path / "out" / "interleave.json").read_text()) == document
+    assert report.read(tmp_path / "out", What.INTERLEAVE).guests[0].name == "arm64/stub/zig"
     assert done.returncode == 0
     assert {guest["variant"]: bool(guest["unproved"]) for guest in document["guests"]} == {
         "arm64": False,

@@ -57,10 +57,10 @@ def test_a_calibration_is_written_as_a_table_of_the_report(tmp_path):
         assert field.text in done.stdout
 
 
-@pytest.mark.parametrize("command", ["cost", "calibrate"])
+@pytest.mark.parametrize("command", ["cost", "calibrate", "prove interleave", "prove coherence"])
 def test_a_measurement_that_cannot_be_written_is_not_begun(tmp_path, command):
     (tmp_path / "file").write_text("")
-    done = farm(command, "--arch", "arm64", "--output", tmp_path / "file" / "out")
+    done = farm(*command.split(), "--arch", "arm64", "--output", tmp_path / "file" / "out")
     assert (done.returncode, done.stdout) == (3, "")
     assert "cannot be made" in done.stderr
     assert "Traceback" not in done.stderr

@@ -367,7 +367,9 @@ def write_reports(
 
     measured = html.found(folder)
     all_complaints = [*complaints, *measured.complaints]
-    material = Material(run, results, plan, all_complaints, measured.costs, measured.coverage, measured.tables)
+    material = Material(
+        run, results, plan, all_complaints, measured.costs, measured.coverage, measured.tables, measured.proofs
+    )
 
     def write_pages() -> None:
         """What jinja2 makes: it takes longer than all the others together."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,14 +25,16 @@ from farm.cli.app import (
     as_json,
     closing_engines,
     names_option,
+    output_folder,
     selection_of,
+    write,
 )
 from farm.errors import FarmError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from farm.prove.guests import Proved, What
+    from farm.prove.proof import What
     from farm.run.plan import Selection
 
 _ENGINE = "unicorn"  # the only one that notes stores
@@ -42,6 +45,11 @@ Strict = Annotated[
 Request = Annotated[
     list[str] | None, names_option("Requests, by what a function leads to before and behind", "--request")
 ]
+
+
+def _output(name: str) -> Any:
+    return typer.Option(metavar="DIR", help=f"Also write {name} there")
+
 
 prove = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(prove, name="prove", help="Prove what no emulator shows by itself.")
@@ -116,15 +124,16 @@ def interleave(
     strict: Strict = False,
     jobs: Jobs = CPUS,
     timeout: Timeout = 20.0,
+    output: Annotated[Path | None, _output("interleave.json")] = None,
     json: JsonFlag = False,
 ) -> None:
     from farm.prove.calls import CALLS
-    from farm.prove.guests import What
+    from farm.prove.proof import What
     from farm.run.plan import choose
 
     selection = selection_of(arch, mechanism, [_ENGINE], toolchain, None, None, arch_path, None, mechanism_path)
     calls = choose(call, CALLS, "call") if call else ()
-    _report(_proved(selection, What.INTERLEAVE, request, jobs, timeout, calls=calls, strict=strict), json=json)
+    _prove(selection, What.INTERLEAVE, request, jobs, timeout, output, calls=calls, strict=strict, json=json)
 
 
 @prove.command(
@@ -145,52 +154,57 @@ def coherence(
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show the mutants, too")] = False,
     jobs: Jobs = CPUS,
     timeout: Timeout = 20.0,
+    output: Annotated[Path | None, _output("coherence.json")] = None,
     json: JsonFlag = False,
 ) -> None:
-    from farm.prove.guests import What
+    from farm.prove.proof import What
 
     selection = selection_of(arch, mechanism, [_ENGINE], toolchain, None, None, arch_path, None, mechanism_path)
-    proved = _proved(selection, What.COHERENCE, request, jobs, timeout, mutants=mutants)
-    _report(proved, json=json, verbose=verbose)
+    _prove(selection, What.COHERENCE, request, jobs, timeout, output, mutants=mutants, json=json, verbose=verbose)
 
 
-def _proved(
+def _prove(
     selection: Selection,
     what: What,
     request: list[str] | None,
     jobs: int,
     timeout: float,
+    output: Path | None,
     *,
+    json: bool,
     calls: Sequence[str] = (),
     mutants: bool = True,
     strict: bool = False,
-) -> list[Proved]:
-    """The proofs of every guest of the selection."""
+    verbose: bool = False,
+) -> None:
+    """Prove every guest of the selection, and say what came of it."""
+    from farm import __version__
     from farm.processes import workers
     from farm.prove import guests
     from farm.prove.calls import REQUESTS
+    from farm.report import proof as report
     from farm.run import plan as plans
 
     names = plans.choose(request, REQUESTS, "request") if request else REQUESTS
     ready, left = guests.of(plans.make(selection))
+    options = selection.path_options()
     work = [
-        guests.Work(spec, what, tuple(names), tuple(calls), mutants=mutants, strict=strict, timeout=timeout)
+        guests.Work(
+            spec, what, tuple(names), tuple(calls), mutants=mutants, strict=strict, timeout=timeout, options=options
+        )
         for spec in ready
     ]
+    folder = output_folder(output) if output else None
     with closing_engines(), workers(jobs) as pool:
-        proved = list(pool.map(guests.prove, work))
-    return [*proved, *left]
-
-
-def _report(proved: Sequence[Proved], *, json: bool, verbose: bool = False) -> None:
-    from farm import __version__
-    from farm.report import proof as report
-
+        proved = [*pool.map(guests.prove, work), *left]
+    document = report.document(what, proved, __version__)
+    if folder:
+        write(folder / report.file_of(what), as_json(document))
     if json:
-        typer.echo(as_json(report.document(proved, __version__)).decode())
+        typer.echo(as_json(document).decode())
     else:
         for line in report.lines(proved, verbose=verbose):
             typer.echo(line)
-    if not any(guest.proofs for guest in proved):
+    if not document.proofs:
         raise FarmError("nothing was proved: " + "; ".join(dict.fromkeys(guest.unproved for guest in proved)))
-    raise typer.Exit(1 if report.bad(proved) else 0)
+    raise typer.Exit(1 if report.bad(document.proofs) else 0)

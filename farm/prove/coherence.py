@@ -20,9 +20,8 @@ from farm.engines import Note, Noted
 from farm.prove.calls import Guest, Request, Watched, shapes
 from farm.prove.demands import LONGEST, Demands
 from farm.prove.interleave import met
-from farm.prove.proof import Finding, Line, Proof
-from farm.prove.story import CALLING, PATCHING
-from farm.prove.timeline import Reader, Timeline
+from farm.prove.proof import CALLING, PATCHING, Cpu, Finding, Line, Mutation, Proof, Reader
+from farm.prove.timeline import Timeline
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,7 @@ class Mutant:
     """Notes of a request that does something else than it did."""
 
     name: str
+    mutation: Mutation
     notes: tuple[Note, ...]
 
 
@@ -39,7 +39,8 @@ def coherence(guest: Guest, made: Sequence[Request], *, mutants: bool = True) ->
         yield from _fetched(guest, request, watched, watched.notes)
         if mutants:
             for mutant in mutants_of(guest.demands, watched):
-                yield _judged(guest, request, watched, mutant)
+                judged = _judged(guest, request, watched, mutant)
+                yield msgspec.structs.replace(judged, mutation=mutant.mutation)
 
 
 def _fetched(
@@ -95,7 +96,7 @@ def _story(
                 text = f"executes `{demands.watched.meanings[note.place].text}`{_operand(demands, note)}{elsewhere}"
                 yield Line(PATCHING, text)
     yield Line(PATCHING, "is done with the request")
-    cpu = PATCHING if reader is Reader.SAME else CALLING
+    cpu: Cpu = PATCHING if reader is Reader.SAME else CALLING
     yield Line(cpu, f"fetches `{texts[0]}` at {demands.name(address)}, which was `{texts[1]}` already")
 
 
@@ -122,18 +123,19 @@ def mutants_of(demands: Demands, watched: Watched) -> Iterator[Mutant]:
     for number, i in enumerate(places):
         note, name = notes[i], f"{_named(demands, notes[i])} ({number + 1} of {len(places)})"
         if note.kind == Noted.INSTRUCTION:
-            yield Mutant(f"without {name}", notes[:i] + notes[i + 1 :])
+            yield Mutant(f"without {name}", Mutation.LEFT_OUT, notes[:i] + notes[i + 1 :])
             if any(demands.steps[step].has_address for step in demands.steps_for(note.place)):
                 block = demands.variant.coherence.block
                 wrong = note._replace(value=note.value + (block.most if block else demands.block))
-                yield Mutant(f"{name} aimed at {wrong.value:#x}", (*notes[:i], wrong, *notes[i + 1 :]))
+                aimed = (*notes[:i], wrong, *notes[i + 1 :])
+                yield Mutant(f"{name} aimed at {wrong.value:#x}", Mutation.MISAIMED, aimed)
         else:
             yield from _torn(note, name, notes, i)
         if number + 1 < len(places):
             j = places[number + 1]
             swapped = (*notes[:i], notes[j], *notes[i + 1 : j], note, *notes[j + 1 :])
             if note != notes[j]:
-                yield Mutant(f"{name} behind {_named(demands, notes[j])}", swapped)
+                yield Mutant(f"{name} behind {_named(demands, notes[j])}", Mutation.SWAPPED, swapped)
 
 
 def _torn(note: Note, name: str, notes: tuple[Note, ...], i: int) -> Iterator[Mutant]:
@@ -144,7 +146,7 @@ def _torn(note: Note, name: str, notes: tuple[Note, ...], i: int) -> Iterator[Mu
         for first, part in parts
     ]
     if half and all(each.before != each.after for each in halves):
-        yield Mutant(f"{name} in two halves", (*notes[:i], *halves, *notes[i + 1 :]))
+        yield Mutant(f"{name} in two halves", Mutation.TORN, (*notes[:i], *halves, *notes[i + 1 :]))
 
 
 def _named(demands: Demands, note: Note) -> str:

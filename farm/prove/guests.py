@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum
+
+from msgspec.structs import replace
 
 from farm.engines import Explores, engine_named
 from farm.errors import BuildError, FarmError, ImageError, MissingToolError
@@ -12,18 +13,11 @@ from farm.guest import image
 from farm.prove.calls import Guest, requests_named
 from farm.prove.coherence import coherence
 from farm.prove.interleave import interleave
-from farm.prove.proof import Proof
+from farm.prove.proof import Proof, What
 from farm.run.bench import Bench
 from farm.run.plan import Plan
 
 ENGINE = "unicorn"  #: the only one that notes stores and follows calls
-
-
-class What(Enum):
-    """What is proved."""
-
-    INTERLEAVE = "interleave"
-    COHERENCE = "coherence"
 
 
 @dataclass(frozen=True)
@@ -37,6 +31,21 @@ class Work:
     mutants: bool = True
     strict: bool = False  #: what no manual promises is wrong although some system relies on it
     timeout: float = 20.0  #: seconds a call is followed
+    options: str = ""  #: of the command line: out-of-tree folders that the guest needs
+
+    def reproducer(self, proof: Proof) -> str:
+        """The command that makes this one ``proof`` again."""
+        spec = self.spec
+        parts = [
+            f"farm prove {self.what}",
+            self.options,
+            f"--arch {spec.variant.name} --mechanism {spec.mechanism} --toolchain {spec.toolchain}",
+            f"--request {proof.request}",
+            f"--call {proof.call}" if proof.call else "",
+            "--strict" if self.strict else "",
+            "--no-mutants" if self.what is What.COHERENCE else "",
+        ]
+        return " ".join(part for part in parts if part)
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,9 @@ def prove(work: Work) -> Proved:
         return Proved(work.spec, (), f"{ENGINE} calls no hook for an instruction of {variant.name}")
     try:
         guest = Guest(Bench.of(work.spec, ENGINE, work.timeout), strict=work.strict)
-        return Proved(work.spec, tuple(_proofs(guest, work)))
+        made = _proofs(guest, work)
+        told = (replace(proof, reproduce=work.reproducer(proof)) if proof.is_bad else proof for proof in made)
+        return Proved(work.spec, tuple(told))
     except (BuildError, ImageError, MissingToolError, FarmError) as error:
         return Proved(work.spec, (), str(error).splitlines()[0])
 

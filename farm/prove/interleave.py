@@ -15,9 +15,9 @@ from msgspec.structs import replace
 
 from farm.engines.views import Explored, Moment, Outcome, Place
 from farm.prove.calls import Guest, Request, name_of, shapes, step_of
-from farm.prove.proof import Finding, Line, Proof
-from farm.prove.story import CALLING, PATCHING, instructions, story
-from farm.prove.timeline import Reader, Timeline, TooManyError
+from farm.prove.proof import CALLING, PATCHING, Finding, Line, Proof, Reader
+from farm.prove.story import instructions, story
+from farm.prove.timeline import Timeline, TooManyError
 from farm.scenario.functions import Shape
 from farm.text import counted
 

@@ -3,8 +3,27 @@
 from __future__ import annotations
 
 import enum
+from typing import Literal
 
 import msgspec
+
+Cpu = Literal["A", "B"]
+PATCHING: Cpu = "A"
+CALLING: Cpu = "B"
+
+
+class What(enum.StrEnum):
+    """What is proved."""
+
+    INTERLEAVE = "interleave"
+    COHERENCE = "coherence"
+
+
+class Reader(enum.StrEnum):
+    """Whose view of a request it is."""
+
+    OTHER = "another CPU"
+    SAME = "the CPU that patches"
 
 
 class Finding(enum.StrEnum):
@@ -16,10 +35,19 @@ class Finding(enum.StrEnum):
     UNEXPLORED = "unexplored"  #: not, or not all, was looked at, for the reason given
 
 
-class Line(msgspec.Struct, frozen=True):
-    """A line of a story: what a CPU does.  CPU A patches, CPU B calls."""
+class Mutation(enum.StrEnum):
+    """What a mutant does otherwise than the guest."""
 
-    cpu: str
+    LEFT_OUT = "left out"
+    MISAIMED = "aimed elsewhere"
+    SWAPPED = "swapped with what comes next"
+    TORN = "stored in two halves"
+
+
+class Line(msgspec.Struct, frozen=True):
+    """A line of a story: what a CPU does."""
+
+    cpu: Cpu
     text: str
 
 
@@ -35,15 +63,21 @@ class Proof(msgspec.Struct, frozen=True):
     source: str = ""  #: manual and section of the rule, if there is one
     relied_on: tuple[str, ...] = ()  #: systems that rely on what no manual promises, where the guest does, too
     mutant: str = ""  #: what is not as the guest does it; empty: nothing
+    mutation: Mutation | None = None  #: of which kind that is
     points: int = 0  #: instructions that were executed, each under one view
     moments: int = 0  #: in which the changes can be found
     story: tuple[Line, ...] = ()
+    reproduce: str = ""  #: the command that shows it again, if the guest as it is goes wrong
 
     @property
     def name(self) -> str:
         """What it is a proof of, in one line."""
         parts = [self.guest, self.request, self.mutant, f"call {self.call}" if self.call else "", f"on {self.reader}"]
         return ", ".join(part for part in parts if part)
+
+    def doer(self, cpu: Cpu) -> str:
+        """Who does what a line of the story tells: a call on the CPU that patches is made by an interrupt there."""
+        return "an interrupt" if cpu == CALLING and self.reader == Reader.SAME else f"CPU {cpu}"
 
     @property
     def is_bad(self) -> bool:

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 from farm.engines.views import Outcome, Seen
 from farm.guest.disassemble import pointers
 from farm.prove.demands import LONGEST, Demands, Memory, Store, around
-from farm.prove.proof import Line
+from farm.prove.proof import CALLING, PATCHING, Line
 
 if TYPE_CHECKING:
     from farm.prove.calls import Guest
     from farm.prove.timeline import Change, Timeline
-
-PATCHING, CALLING = "A", "B"  #: the CPUs
 
 
 def story(guest: Guest, timeline: Timeline, sets: Sequence[int], outcome: Outcome) -> tuple[Line, ...]:

@@ -17,22 +17,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from itertools import pairwise
 
 from farm.engines import Note, Noted
 from farm.engines.views import Moment, Place
 from farm.prove.demands import ANNEX, Demands, Promised, Store
+from farm.prove.proof import Reader
 
 #: Moments of an exploration at most.
 MOST_MOMENTS = 4096
-
-
-class Reader(Enum):
-    """Whose view of a request it is."""
-
-    OTHER = "another CPU"
-    SAME = "the CPU that patches"
 
 
 class TooManyError(Exception):

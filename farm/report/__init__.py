@@ -18,6 +18,7 @@ from farm.text import counted
 if TYPE_CHECKING:
     from farm.measure.cost import Cost
     from farm.measure.coverage import Coverage
+    from farm.report.proof import Document
     from farm.report.table import Table
     from farm.run.journal import Run
     from farm.run.plan import Plan
@@ -37,6 +38,7 @@ class Material:
     costs: Sequence[Cost] = ()
     coverage: Coverage | None = None
     tables: Sequence[Table] = ()
+    proofs: Sequence[Document] = ()
 
 
 def by_verdict(results: Iterable[Result]) -> Counter[Verdict]:

@@ -9,6 +9,7 @@ alone.  The file names the hash of that script as the only one that may run, and
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import itertools
 import statistics
@@ -24,7 +25,20 @@ from farm.cell import FAILED, PASSED, SKIPPED, EngineName, Verdict
 from farm.errors import UNREADABLE, FarmError, UsageError
 from farm.measure import cost as costs
 from farm.measure import coverage as coverages
-from farm.report import Material, by_verdict, comparable, compiled, number_of, payload, table, uncontrolled, unwitnessed
+from farm.prove.proof import What
+from farm.report import (
+    Material,
+    by_verdict,
+    comparable,
+    compiled,
+    number_of,
+    payload,
+    proof,
+    proof_page,
+    table,
+    uncontrolled,
+    unwitnessed,
+)
 from farm.report.grid import ALL, Grid, folded
 from farm.report.payload import LOOKS, mark
 from farm.run.verdict import Result
@@ -43,11 +57,12 @@ class Found(msgspec.Struct, frozen=True):
     costs: list[costs.Cost] = []
     coverage: coverages.Coverage | None = None
     tables: list[table.Table] = []
+    proofs: list[proof.Document] = []
     complaints: list[str] = []
 
 
 def found(folder: Path) -> Found:
-    """``cost.json``, ``coverage.json`` and the tables in an output folder; what cannot be used is said."""
+    """``cost.json``, ``coverage.json``, tables and proofs in an output folder; what cannot be used is said."""
     complaints: list[str] = []
 
     def use(read: Any, otherwise: Any) -> Any:
@@ -61,6 +76,7 @@ def found(folder: Path) -> Found:
         use(lambda: _read(folder / "cost.json", list[costs.Cost], []), []),
         use(lambda: coverages.read(folder / "coverage.json"), None),
         use(lambda: table.found(folder), []),
+        [made for what in What if (made := use(functools.partial(proof.read, folder, what), None))],
         complaints,
     )
 
@@ -100,6 +116,7 @@ def render(material: Material) -> bytes:
         cost=_cost(material.costs),
         coverage=_covered(material.coverage),
         tables=material.tables,
+        proofs=[proof_page.page(made) for made in material.proofs],
         **_outcome(material.results),
     )
     return text.encode("utf-8", "replace")

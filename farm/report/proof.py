@@ -1,28 +1,38 @@
-"""Proofs for people and as JSON."""
+"""Proofs for people, as JSON, and from JSON."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from farm.prove.guests import Proved
-from farm.prove.proof import Finding, Proof
-from farm.text import counted
+import msgspec
+
+from farm.errors import UNREADABLE, UsageError
+from farm.prove.proof import Finding, Proof, What
+from farm.text import counted, printable
+
+if TYPE_CHECKING:
+    from farm.prove.guests import Proved
 
 SCHEMA = 1
 
 
-def bad(made: Sequence[Proved]) -> list[Proof]:
+def bad(proofs: Iterable[Proof]) -> list[Proof]:
     """The proofs of guests that go wrong as they are."""
-    return [proof for guest in made for proof in guest.proofs if proof.is_bad]
+    return [proof for proof in proofs if proof.is_bad]
 
 
 def lines(made: Sequence[Proved], *, verbose: bool = False) -> Iterator[str]:
     """The proofs for people: a guest a line, each counterexample as a story, what was left out, then the sum.
 
-    With ``verbose`` the mutants, too: how each was found out, or why it does no harm.
+    With ``verbose`` the mutants, too: how each was found out, or why it does no harm.  Names are a guest's own.
     """
+    return map(printable, _lines(made, verbose=verbose))
+
+
+def _lines(made: Sequence[Proved], *, verbose: bool) -> Iterator[str]:
     width = max((len(str(guest.spec)) for guest in made), default=0)
     for guest in made:
         yield f"{guest.spec!s:<{width}}  {_summary(guest)}"
@@ -38,7 +48,9 @@ def lines(made: Sequence[Proved], *, verbose: bool = False) -> Iterator[str]:
 
 def _told(proof: Proof) -> Iterator[str]:
     yield f"{proof.finding} {proof.name}: {proof.why}{f' ({proof.source})' if proof.source else ''}"
-    yield from (f"  CPU {line.cpu} {line.text}" for line in proof.story)
+    yield from (f"  {proof.doer(line.cpu)} {line.text}" for line in proof.story)
+    if proof.reproduce:
+        yield f"  $ {proof.reproduce}"
 
 
 def _summary(guest: Proved) -> str:
@@ -81,20 +93,73 @@ def _sum(made: Sequence[Proved]) -> str:
     return "\n".join(["; ".join(parts), *(f"{counted(n, 'guest')} not proved: {why}" for why, n in left.items())])
 
 
-def document(made: Sequence[Proved], version: str) -> dict[str, Any]:
-    """The proofs as JSON has them."""
-    return {
-        "schema": SCHEMA,
-        "farm": version,
-        "guests": [
-            {
-                "variant": guest.spec.variant.name,
-                "mechanism": guest.spec.mechanism,
-                "toolchain": guest.spec.toolchain,
-                "unproved": guest.unproved or None,
-                "points": sum(proof.points for proof in guest.proofs),
-            }
-            for guest in made
-        ],
-        "proofs": [proof for guest in made for proof in guest.proofs],
-    }
+# As JSON.
+
+
+class Guest(msgspec.Struct, frozen=True):
+    """A guest, and how much was proved of it."""
+
+    variant: str
+    mechanism: str
+    toolchain: str
+    unproved: str | None  #: why nothing is
+    points: int
+
+    @property
+    def name(self) -> str:
+        """The name that proofs have for it."""
+        return f"{self.variant}/{self.mechanism}/{self.toolchain}"
+
+
+class Document(msgspec.Struct, frozen=True):
+    """The proofs of a command as JSON has them."""
+
+    schema: int
+    farm: str  #: version
+    what: What
+    guests: tuple[Guest, ...]
+    proofs: tuple[Proof, ...]
+
+
+def document(what: What, made: Sequence[Proved], version: str) -> Document:
+    """The document of ``made``, by the farm's ``version``."""
+    guests = tuple(
+        Guest(
+            guest.spec.variant.name,
+            guest.spec.mechanism,
+            guest.spec.toolchain,
+            guest.unproved or None,
+            sum(proof.points for proof in guest.proofs),
+        )
+        for guest in made
+    )
+    return Document(SCHEMA, version, what, guests, tuple(proof for guest in made for proof in guest.proofs))
+
+
+def file_of(what: What) -> str:
+    """The name of its file in an output folder."""
+    return f"{what}.json"
+
+
+def read(folder: Path, what: What) -> Document | None:
+    """The proofs that an output folder holds; None if there are none.
+
+    Raises :class:`~farm.errors.UsageError` if their file is something else.
+    """
+    path = folder / file_of(what)
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=Document)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    except UNREADABLE as error:
+        raise UsageError(f"{path}: not proofs of the farm's: {error}") from None
+    if found.schema != SCHEMA:
+        raise UsageError(f"{path}: proofs of schema {found.schema}; this farm reads {SCHEMA}")
+    if found.what is not what:
+        raise UsageError(f"{path}: holds what `farm prove {found.what}` writes")
+    unknown = {proof.guest for proof in found.proofs} - {guest.name for guest in found.guests}
+    if unknown:
+        raise UsageError(f"{path}: not proofs of the farm's: {min(unknown)} is none of its guests")
+    return found

@@ -57,7 +57,7 @@ const fields = {
   retried: { column: range(0, count).map((i) => Number(i in data.retried)), values: [["no"], ["yes"]] },
 };
 const menus = ["verdict", "variant", "mechanism", "engine", "toolchain", "group", "tag"];
-const views = ["overview", "cells", "scenarios", "agreement", "cost", "coverage", "measured"];
+const views = ["overview", "cells", "scenarios", "agreement", "cost", "coverage", "proofs", "measured"];
 
 // The state, and the address that says it.
 
@@ -434,7 +434,7 @@ function pageOf(i) {
   ];
   for (const note of own.notes || []) parts.push(make("p", { class: "note" }, texts[note]));
   if (data.retried[i] !== undefined) parts.push(make("p", { class: "notice" }, make("b", {}, "Run twice. "), `The first attempt: ${texts[data.retried[i]]}`));
-  parts.push(make("div", { class: "command" }, make("code", {}, again.split(/ (?=--)/).flatMap((option, n) => [n ? " " : "", make("span", {}, option)])), copyButton(again)));
+  parts.push(make("div", { class: "command" }, make("code", {}, again.split(/ (?=-)/).flatMap((option, n) => [n ? " " : "", make("span", {}, option)])), copyButton(again)));
   if (scenario.detects) parts.push(make("h3", {}, "Detects"), make("div", { class: "tags" }, scenario.detects.map((defect) => make("span", {}, defect))));
   if (scenario.shown_by) parts.push(make("h3", {}, "Can be shown by"), make("div", { class: "tags" }, scenario.shown_by.map((name) => make("span", {}, name))));
   if (!data.pages[i] && ran && look !== "pass" && look !== "weak") {
@@ -641,7 +641,7 @@ function theme(value) {
 
 const keys = [
   ["/", "search"], ["j  k  ↓  ↑", "next and previous cell"], ["Enter", "open the cell"], ["Escape", "close, or clear the search"],
-  ["1 to 7", "the views"], ["← → ↑ ↓", "in a grid: from square to square; Enter shows its cells"], ["?", "this"],
+  ["1 to 8", "the views"], ["← → ↑ ↓", "in a grid: from square to square; Enter shows its cells"], ["?", "this"],
 ];
 const help = make("dialog", { "aria-label": "Keys" }, make("h2", {}, "Keys"),
   make("dl", {}, keys.map(([key, what]) => [make("dt", {}, key.split("  ").map((one) => [make("kbd", {}, one), " "])), make("dd", {}, what)])),
@@ -671,7 +671,7 @@ function pressed(event) {
     list.search.focus();
     list.search.select();
   } else if (key === "?") help.showModal();
-  else if (/^[1-7]$/.test(key)) go({ ...parse(""), view: views[key - 1] });
+  else if (/^[1-8]$/.test(key)) go({ ...parse(""), view: views[key - 1] });
   else if (inList && (key === "j" || (key === "ArrowDown" && !busy))) move(cursor + 1);
   else if (inList && (key === "k" || (key === "ArrowUp" && !busy))) move(cursor - 1);
   else if (inList && key === "Enter" && !busy && !event.target.closest?.("a") && cursor >= 0) open(cursor);
