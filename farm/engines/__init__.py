@@ -75,16 +75,18 @@ class Noted(enum.IntEnum):
     BEGIN = 2
     END = 3
     PROTECTION = 4
+    KERNEL = 5  #: the kernel is asked to make what lies in memory what is fetched
 
 
 class Note(NamedTuple):
     """A note of something that a program did, as a :class:`Watch` wanted it."""
 
     kind: int  #: of :class:`Noted`
-    #: the address of a store, a function, or the memory whose protection changes; the number of an instruction
+    #: the address of a store, a function, the memory whose protection changes or that the kernel is asked about; the
+    #: number of an instruction
     place: int
     #: of a store, the instruction that makes it; of an instruction, its operand; of a function, the stack pointer; of a
-    #: protection, the size
+    #: protection and of what the kernel is asked, the size
     value: int
     before: bytes = b""  #: the bytes that a store replaces; of a protection one: 1 read, 2 write, 4 execute
     after: bytes = b""

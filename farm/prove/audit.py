@@ -146,6 +146,8 @@ class _Run:
                 self._on_store(Store(note.place, note.before, note.after, note.value))
             elif kind is Noted.INSTRUCTION:
                 self._on_instruction(note.place, note.value)
+            elif kind is Noted.KERNEL:
+                self._on_kernel(range(note.place, note.place + note.value))
             elif kind is Noted.PROTECTION:
                 self._on_protection(note)
             elif kind is Noted.BEGIN:
@@ -201,6 +203,17 @@ class _Run:
             if not demands.is_for(demands.steps[pending.step], operand, block):
                 continue
             pending.step += 1
+            if pending.step == len(demands.steps):
+                del self._pending[block]
+
+    def _on_kernel(self, asked: range) -> None:
+        """The kernel does the steps that it may be asked for, of all blocks that it is asked about."""
+        demands = self.demands
+        for block, pending in list(self._pending.items()):
+            if block * demands.block >= asked.stop or (block + 1) * demands.block <= asked.start:
+                continue
+            while pending.step < len(demands.steps) and demands.steps[pending.step].kernel:
+                pending.step += 1
             if pending.step == len(demands.steps):
                 del self._pending[block]
 

@@ -43,7 +43,7 @@ from farm.guest.variant import REGISTER_MODULES, UnicornSettings
 from farm.scenario.layout import DOORBELL_REGION, EVENT_WORDS, FEATURES, HEADER_WORDS, TEXT_FAULTS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from farm.engines import Note, Watch
     from farm.guest.image import Image
@@ -111,6 +111,7 @@ class Machine:
         self.swaps_devices = False  #: a device sees the bytes of a word the other way round than the guest
         self.until = image.symbols["farm_stop"]  #: the address at which Unicorn ends a run
         self.trap: int | None = None  #: the number of one that the guest must not take
+        self._traps: list[Callable[[int], bool]] = []
         self._recorder: Recorder | None = None
         self._watcher: Watcher | None = None
         self._load()
@@ -269,6 +270,25 @@ class Machine:
         del uc, access, size, value, user_data
         self.fault_address = address
         return False
+
+    def on_trap(self, take: Callable[[int], bool]) -> None:
+        """Have ``take`` told the number of each exception; it says whether the guest goes on, for it has done its work.
+
+        An exception that nobody takes is a fault.
+        """
+        if not self._traps:
+            self.uc.hook_add(uc_const.UC_HOOK_INTR, self._on_trap)
+        self._traps.append(take)
+
+    def _on_trap(self, uc: Any, number: int, user_data: object) -> None:
+        del uc, user_data
+        if not any(take(number) for take in self._traps):
+            raise self.fault(uc_const.UC_ERR_EXCEPTION)
+
+    def flushed(self, start: int, size: int) -> None:
+        """The guest has had the kernel do the maintenance of these addresses."""
+        if self._watcher:
+            self._watcher.on_kernel(start, size)
 
     def permissions(self, address: int) -> int:
         """Permissions at ``address``, as Unicorn's ``UC_PROT_`` bits; 0 if nothing is there."""

@@ -54,6 +54,10 @@ class Watcher:
         self._settle()
         self._notes.append(Note(Noted.PROTECTION, start, size, bytes([permissions])))
 
+    def on_kernel(self, start: int, size: int) -> None:
+        self._settle()
+        self._notes.append(Note(Noted.KERNEL, self._machine.alias.origin(start), size))
+
     def _on_store(self, uc: Any, access: int, address: int, size: int, value: int, user_data: object) -> None:
         del access, value, user_data
         self._settle()
