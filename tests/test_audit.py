@@ -19,13 +19,15 @@ from farm.engines.unicorn.machine import GuestFault, Machine
 from farm.errors import FarmError
 from farm.guest import arch_toml, build, mechanisms
 from farm.guest.image import Spec
-from farm.prove.audit import judge
+from farm.prove.audit import Entered, judge
 from farm.prove.cells import audit
 from farm.prove.demands import Demands
 from farm.prove.watching import watching
 from farm.run.batch import Batch
 from farm.run.bench import Bench
-from farm.scenario import Scenario, call, patch, restore
+from farm.scenario import Scenario, Target, call, loop, patch, restore
+from farm.scenario.model import predict
+from farm.scenario.wire import target_word
 
 VARIANTS = arch_toml.load()
 AUDITED = ("arm64", "x86_64", "ppc64le", "riscv64", "arm", "s390x", "m68k")
@@ -35,9 +37,9 @@ THERE_AND_BACK = Scenario("T-1", "there", "Near, far and back", (
 ), frozenset())  # fmt: skip
 
 
-def audited(variant, mechanism, *scenarios, toolchain="zig"):
+def audited(variant, mechanism, *scenarios, toolchain="zig", control=None):
     """The audit of ``scenarios`` on the guest of a mechanism."""
-    spec = Spec.of(VARIANTS[variant], mechanism, toolchain)
+    spec = Spec.of(VARIANTS[variant], mechanism, toolchain, control)
     bench = Bench.of(spec, "unicorn", 20.0)
     cells = tuple(map(bench.cell, scenarios))
     return audit(Batch(spec, "unicorn", cells, scenarios, 20.0))
@@ -171,6 +173,50 @@ def test_what_is_quiesced_may_be_stored_in_parts_but_not_without_maintenance(pla
     halves, unflushed = (Scenario(f"T-{n}", f"planted_{n}", "Plant", (patch(n, "fast"),), frozenset()) for n in (1, 2))
     made = audited("arm64", calm, halves, unflushed)
     assert [cell.verdict for cell in made.cells] == [Verdict.PASS_INSENSITIVE, Verdict.RULE_BROKEN]
+
+
+# Call sites, and who was entered.
+
+
+@pytest.mark.parametrize(
+    ("control", "behind"), [("every-other-site", r"\d+"), ("sites-stay", r"\d+"), ("bare-sites-only", r"\d+")]
+)
+def test_a_call_site_that_is_left_behind_is_told(control, behind):
+    (cell,) = audited("arm64", mechanisms.load()["relocated"], THERE_AND_BACK, control=control).cells
+    assert cell.verdict is Verdict.RULE_BROKEN
+    assert {breach.rule for breach in cell.findings.breaches} == {"sites"}
+    said = rf"of the (\d+) call sites of whatever_0, ({behind}) do not lead to 0x\w+ <fast_0>: 0x"
+    total, left = map(int, re.search(said, cell.reason).groups())
+    assert (left == total) == (control == "sites-stay")
+
+
+def test_the_trace_must_name_the_target_that_was_executed(sound):
+    demands, notes = sound
+    entered = Entered.of(predict(THERE_AND_BACK))
+    assert entered.is_all
+    assert judge(demands, notes, entered).breaches == []
+    places = [i for i, note in enumerate(notes) if note.kind == Noted.ENTRY]
+    assert len(places) == len(entered.words) == 4
+    other = notes[places[1]]._replace(place=notes[places[2]].place)
+    (breach,) = judge(demands, [*notes[: places[1]], other, *notes[places[1] + 1 :]], entered).breaches
+    assert breach.rule == "entered"
+    said = "target number 2 that the trace says was entered is whatever_0 -> far, and whatever_0 -> other was executed"
+    assert breach.story.endswith(said)
+    (breach,) = judge(demands, [note for i, note in enumerate(notes) if i != places[3]], entered).breaches
+    assert "target number 4" in breach.story
+    assert "none was executed" in breach.story
+    (breach,) = judge(demands, notes, dataclasses.replace(entered, words=entered.words[:3])).breaches
+    assert "was entered is none, and whatever_0 -> default was executed" in breach.story
+
+
+def test_of_a_loop_the_trace_has_a_digest_and_the_others_must_have_been_executed(sound):
+    demands, notes = sound
+    some = Entered(Entered.of(predict(THERE_AND_BACK)).words[:2], is_all=False)
+    assert judge(demands, notes, some).breaches == []
+    (breach,) = judge(demands, notes, Entered((*some.words, target_word(5, Target.FAST)), is_all=False)).breaches
+    assert "target number 3 that the trace says was entered is whatever_5 -> fast, and it was not" in breach.story
+    scenario = Scenario("T-3", "looped", "In a loop", (loop(2, call(0, 1)), call(0, 1)), frozenset())
+    assert not Entered.of(predict(scenario)).is_all
 
 
 # The maintenance, step by step: notes of a sound mechanism, with one thing changed.

@@ -65,6 +65,7 @@ class Watch(msgspec.Struct, frozen=True):
     instructions: tuple[Watched, ...]
     begins: tuple[int, ...]  #: functions whose entry is noted as the beginning of something
     ends: tuple[int, ...]  #: and as the end of it
+    entries: tuple[int, ...] = ()  #: functions whose entry is noted for its own sake
 
 
 class Noted(enum.IntEnum):
@@ -76,6 +77,7 @@ class Noted(enum.IntEnum):
     END = 3
     PROTECTION = 4
     KERNEL = 5  #: the kernel is asked to make what lies in memory what is fetched
+    ENTRY = 6
 
 
 class Note(NamedTuple):

@@ -18,15 +18,22 @@ text too.  Decisions:
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
 from farm.engines import Note, Noted
 from farm.prove.demands import Demands, Memory, Store, around
+from farm.scenario import prose
 
+if TYPE_CHECKING:
+    from farm.scenario.wire import Event
+
+_SHOWN = 3  # call sites
 _PAGE = 0x1000  # bytes; protection changes by so many at least
 _WRITE = 2
 _ANNEX = 16  # bytes: what a mechanism makes is a multiple of it (arena.c, annex.S)
@@ -111,9 +118,27 @@ class _Memory:
         self._pages[number][first : first + len(data)] = data
 
 
-def judge(demands: Demands, notes: Sequence[Note]) -> Findings:
-    """What a program did of which these are all notes."""
-    return _Run(demands).judge(notes)
+@dataclass(frozen=True)
+class Entered:
+    """The targets that a trace says were entered, in order."""
+
+    words: tuple[int, ...]  #: each as :func:`~farm.scenario.wire.target_word` has it
+    is_all: bool  #: else others were entered too, of which a trace has a digest alone
+
+    @classmethod
+    def of(cls, events: Sequence[Event]) -> Self:
+        """Of a trace with these events."""
+        words = tuple(event.target for event in events if event.kind == "enter")
+        return cls(words, is_all=not any(event.kind == "loop" for event in events))
+
+
+def judge(demands: Demands, notes: Sequence[Note], entered: Entered | None = None) -> Findings:
+    """What a program did of which these are all notes; with ``entered``, whether that is what it executed."""
+    run = _Run(demands)
+    findings = run.judge(notes)
+    if entered:
+        run.compare(entered)
+    return findings
 
 
 class _Run:
@@ -128,6 +153,9 @@ class _Run:
         self._open_before: set[int] = set()
         self._pending: dict[int, _Pending] = {}  # by number of block
         self._made: set[int] = set()  # pieces of the annex that earlier requests made
+        self._executed: list[int] = []  # addresses of targets
+        self._module = False  # it is loaded
+        self._leads: dict[int, int] = {}  # by function: where its stub leads, if a branch there says so
         self._reset()
 
     def _reset(self) -> None:
@@ -135,6 +163,7 @@ class _Run:
         self._live: list[Store] = []  # to live code
         self._changed: dict[range, Store] = {}  # by instruction: the last store that changed it
         self._making: set[int] = set()
+        self._patched: dict[int, Store] = {}  # by function: the last store to its stub, or to a call site of its
         self._unordered: Store | None = None  # the last one to a slot, without a barrier behind it
         self._leading: dict[int, Store] = {}  # by stub: the last one to a word, if it leads to the slot
 
@@ -152,10 +181,14 @@ class _Run:
                 self._on_protection(note)
             elif kind is Noted.BEGIN:
                 self._on_begin(note.value)
+            elif kind is Noted.ENTRY:
+                self._executed.append(note.place)
             elif kind is Noted.END:
                 self._on_end()
                 while self._depth and note.place in self.demands.watched.outside:
                     self._on_end()
+                if note.place in self.demands.watched.outside:
+                    self._module = note.place == self.demands.watched.loader
         self._unfinished()
         if self._open:
             self._breach(
@@ -182,12 +215,46 @@ class _Run:
         if self._depth:
             return
         self._made |= self._making
+        self._left_behind()
         for page in sorted(self._open - self._open_before):
             self._breach(
                 "closed", "text can be written after the request, and could not before", _CLOSED, None, page * _PAGE
             )
             break
         self._open_before = set(self._open)
+
+    def _left_behind(self) -> None:
+        """The request is over, and of the functions that it patched, all call sites lead where some do."""
+        demands = self.demands
+        left = demands.sites.left(self._patched, self._leads, self._memory.read, module=self._module)
+        if left:
+            behind = ", ".join(demands.name(address) for address in left.behind[:_SHOWN])
+            more = f" and {len(left.behind) - _SHOWN} more" if len(left.behind) > _SHOWN else ""
+            why = (
+                f"of the {left.total} call sites of whatever_{left.function}, {len(left.behind)} do not lead to "
+                f"{demands.name(left.to)}: {behind}{more}"
+            )
+            store = self._patched[left.function]
+            self._breach("sites", why, "`redirects` in its mechanism.toml", store, store.address)
+
+    def compare(self, entered: Entered) -> None:
+        """What the trace says was entered was executed."""
+        known = self.demands.watched.entries
+        executed = [known[address] for address in self._executed]
+        if entered.is_all:
+            pairs = enumerate(itertools.zip_longest(entered.words, executed), 1)
+            number, (said, seen) = next((pair for pair in pairs if pair[1][0] != pair[1][1]), (0, (None, None)))
+            did = f"{prose.target_name(seen)} was executed" if seen is not None else "none was executed"
+        else:
+            rest = iter(executed)
+            number, said = next(((i, word) for i, word in enumerate(entered.words, 1) if word not in rest), (0, None))
+            seen, did = None, "it was not executed then"
+        if number:
+            says = f"is {prose.target_name(said)}" if said is not None else "is none"
+            at = next(address for address, word in known.items() if word == (said if said is not None else seen))
+            self._breach(
+                "entered", f"target number {number} that the trace says was entered {says}, and {did}", "", None, at
+            )
 
     def _on_protection(self, note: Note) -> None:
         pages = set(range(note.place // _PAGE, -(-(note.place + note.value) // _PAGE)))
@@ -219,6 +286,9 @@ class _Run:
 
     def _on_store(self, store: Store) -> None:
         self._memory.write(store.address, store.after)
+        if (function := self.demands.sites.function(store.address)) is not None:
+            self._patched[function] = store
+            self._leads.pop(function, None)
         if not self._depth:
             self.findings.unaudited["made outside of requests"] += 1
             return
@@ -321,7 +391,10 @@ class _Run:
         self._changed[promised.instruction] = store
         if any(self._is_part(store, promised.instruction, other) for other in self._live):
             return
-        if demands.leads_to_slot(self._target(promised.instruction, store), self._memory.read):
+        target = self._target(promised.instruction, store)
+        if (function := demands.stub_of(store)) is not None and target not in demands.stubs:
+            self._leads[function] = target
+        if demands.leads_to_slot(target, self._memory.read):
             self._on_lead(store)
         else:
             self._leading.pop(self._stub(store.address), None)

@@ -9,11 +9,12 @@ from farm.cell import PASSED, Cell, Verdict
 from farm.engines import Watches
 from farm.errors import BuildError, ImageError, MissingToolError
 from farm.guest import image
-from farm.prove.audit import Findings, judge
+from farm.prove.audit import Entered, Findings, judge
 from farm.prove.demands import Demands
 from farm.prove.watching import watching
 from farm.run.batch import Batch
 from farm.run.bench import Bench
+from farm.run.verdict import expected
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ def audit(batch: Batch, *, strict: bool = False) -> Image:
         result = bench.judged(scenario, reply)
         audited = Audited(result.cell, result.verdict, result.reason)
         if result.verdict in PASSED:
-            findings = judge(demands, reply.notes)
+            events, _, _ = expected(scenario, bench.features, big_endian=bench.image.big_endian)
+            findings = judge(demands, reply.notes, Entered.of(events))
             audited = replace(audited, findings=findings)
             if findings.breaches:
                 audited = replace(audited, verdict=Verdict.RULE_BROKEN, reason=findings.breaches[0].story)

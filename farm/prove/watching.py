@@ -20,6 +20,8 @@ from farm.guest.image import Image
 from farm.guest.mechanisms import Mechanism
 from farm.guest.rules import Coherence
 from farm.guest.variant import Variant
+from farm.scenario import FUNCTIONS, REAL_TARGETS
+from farm.scenario.wire import target_word
 
 #: Functions of the farm's layer with which a request begins (layer.h); a mechanism is also told of late call sites.
 BEGINS = ("patch_set", "patch_restore", "patch_null", "patch_ret0", "mechanism_sites_loaded")
@@ -56,6 +58,8 @@ class Watching:
     meanings: tuple[Meaning, ...]  #: of its instructions
     code: tuple[range, ...]  #: executable memory
     outside: tuple[int, ...]  #: functions among its ends that no request enters
+    loader: int  #: the one of these that loads the module; 0: there is none
+    entries: dict[int, int]  #: of targets, by address: the word by which a trace names one
     undecoded: int  #: bytes of functions that are no instructions to the disassembler
 
 
@@ -81,9 +85,9 @@ def watching(variant: Variant, image: Image, engine: Watches) -> Watching:
     begins, ends, outside = (tuple(_entries(variant, image, wanted)) for wanted in (BEGINS, ENDS, OUTSIDE))
     code = tuple(_regions(image, _CODE))
     stores = tuple((span.start, span.stop) for span in (*_regions(image, _DATA), *code))
-    return Watching(
-        Watch(stores, tuple(instructions), begins, (*ends, *outside)), tuple(meanings), code, outside, undecoded
-    )
+    entries, loader = _targets(variant, image), next(_entries(variant, image, OUTSIDE[:1]), 0)
+    watch = Watch(stores, tuple(instructions), begins, (*ends, *outside), tuple(entries))
+    return Watching(watch, tuple(meanings), code, outside, loader, entries, undecoded)
 
 
 def _meaning(coherence: Coherence, text: str) -> tuple[Meaning, str] | None:
@@ -115,6 +119,16 @@ def _entries(variant: Variant, image: Image, names: Sequence[str]) -> Iterator[i
     for name in names:
         if name in image.functions:
             yield (image.functions[name] & ~variant.function_bias) + local.get(name, 0)
+
+
+def _targets(variant: Variant, image: Image) -> dict[int, int]:
+    """By where a target is entered, however it is called: the word by which a trace names it."""
+    names = {
+        f"{target.name.lower()}_{function}": target_word(function, target)
+        for function in range(len(FUNCTIONS))
+        for target in REAL_TARGETS
+    }
+    return dict(zip(_entries(variant, image, list(names)), names.values(), strict=True))
 
 
 def _regions(image: Image, names: Sequence[str]) -> Iterator[range]:

@@ -19,6 +19,7 @@ Decisions that cost something to learn:
   it is called for each page.
 * Unicorn 2.1.2 dies, or jumps somewhere, when its buffer of translated code is full; so translations are dropped in
   time, between two runs.
+* A conditional branch of a 32-bit x86 to the upper half of memory is told to hooks by its address extended by its sign.
 * After an error a Uc may be unusable, so a faulted machine is thrown away by whoever runs it.
 """
 
@@ -125,6 +126,7 @@ class Machine:
         self._top = top - 512
         self.uc.reg_write(self._sp, self._top)
         self._registers = self.uc.context_save()
+        self.highest = (1 << 8 * image.word_size) - 1  #: address
         self._is_thumb = "THUMB" in settings.mode
         self._blocks: Counter[tuple[int, int, int]] = Counter()
         self._last = _NOWHERE
@@ -382,7 +384,7 @@ class Machine:
 
         def on_instruction(uc: Any, address: int, size: int, user_data: object) -> None:
             del size, user_data
-            executed.append(address)
+            executed.append(address & self.highest)
             if len(executed) > limit:
                 self._refused = f"more than {limit:,} instructions, which is as many as are recorded,"
                 uc.emu_stop()

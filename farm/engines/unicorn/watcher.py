@@ -14,8 +14,12 @@ import unicorn.unicorn_const as uc_const
 from farm.engines import Note, Noted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from farm.engines import Watch
     from farm.engines.unicorn.machine import Machine
+
+_ALL = (1 << 64) - 1
 
 
 class Watcher:
@@ -39,10 +43,16 @@ class Watcher:
             if first <= last:
                 add(uc_const.UC_HOOK_MEM_WRITE, self._on_store, None, first + alias.distance, last + alias.distance)
         for number, watched in enumerate(watch.instructions):
-            add(uc_const.UC_HOOK_CODE, self._on_instruction, number, watched.address, watched.address)
-        for kind, addresses in ((Noted.BEGIN, watch.begins), (Noted.END, watch.ends)):
+            self._on_code(watched.address, self._on_instruction, number)
+        for kind, addresses in ((Noted.BEGIN, watch.begins), (Noted.END, watch.ends), (Noted.ENTRY, watch.entries)):
             for address in addresses:
-                add(uc_const.UC_HOOK_CODE, self._on_function, kind, address, address)
+                self._on_code(address, self._on_function, kind)
+
+    def _on_code(self, address: int, told: Callable[..., None], data: object) -> None:
+        """Have ``told`` be called at ``address``; it may be in the upper half of memory (``machine.py``)."""
+        highest = self._machine.highest
+        for at in dict.fromkeys((address, address | ~highest & _ALL if address > highest >> 1 else address)):
+            self._machine.uc.hook_add(uc_const.UC_HOOK_CODE, told, data, at, at)
 
     def take(self) -> list[Note]:
         """The notes of the program that has run."""
@@ -75,11 +85,10 @@ class Watcher:
         del address, size
         self._settle()
         registers, constant = self._operands[number]
-        mask = (1 << 8 * self._machine.image.word_size) - 1
-        operand = (sum(uc.reg_read(register) for register in registers) + constant) & mask
+        operand = (sum(uc.reg_read(register) for register in registers) + constant) & self._machine.highest
         self._notes.append(Note(Noted.INSTRUCTION, number, operand))
 
     def _on_function(self, uc: Any, address: int, size: int, kind: Noted) -> None:
         del uc, size
         self._settle()
-        self._notes.append(Note(kind, address, self._machine.stack_pointer))
+        self._notes.append(Note(kind, address & self._machine.highest, self._machine.stack_pointer))
