@@ -8,7 +8,7 @@ import importlib.util
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from farm.prove.auditor import Auditor
     from farm.run.journal import Journal, Run
     from farm.run.plan import Plan, Selection
     from farm.run.quarantine import Quarantine
@@ -121,6 +122,12 @@ def run(
     quarantine_verify: Annotated[
         bool, typer.Option("--quarantine-verify", help="Run what is listed as known-bad alone; say what still is")
     ] = False,
+    audit: Annotated[
+        Literal["first", "full", "off"],
+        typer.Option(
+            metavar="HOW", help="Judge stores to code, under unicorn: first (16 requests a cell), full or off"
+        ),
+    ] = "first",
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="A line a cell; explain every failure")] = False,
     history: Annotated[bool, typer.Option(help="Add the run to the history")] = True,
 ) -> None:
@@ -176,6 +183,7 @@ def run(
             known,
             began,
             limit,
+            _auditor(audit, plan),
             resume=resume,
             verbose=verbose,
             remembered=history and not quarantine_verify,
@@ -188,6 +196,15 @@ def run(
     raise typer.Exit(
         _verified(known, results, console) if quarantine_verify else status_of(results, console, part=bool(ran.shard))
     )
+
+
+def _auditor(how: Literal["first", "full", "off"], plan: Plan) -> Auditor | None:
+    from farm.prove.auditor import FIRST, Auditor
+
+    if how == "off":
+        return None
+    options = plan.selection.path_options()
+    return Auditor(FIRST, options) if how == "first" else Auditor(0, f"{options} --audit full".lstrip())
 
 
 def _load_emulator(selection: Selection, count: int) -> None:
@@ -228,6 +245,7 @@ def _execute(
     known: Quarantine,
     began: float,
     max_failures: int | None,
+    auditor: Auditor | None,
     *,
     resume: bool,
     verbose: bool,
@@ -284,6 +302,7 @@ def _execute(
                     quarantine=known,
                     max_failures=max_failures,
                     images=images,
+                    auditor=auditor,
                 )
                 journal.run.took("run", running)
         except KeyboardInterrupt:

@@ -66,6 +66,8 @@ class Watch(msgspec.Struct, frozen=True):
     begins: tuple[int, ...]  #: functions whose entry is noted as the beginning of something
     ends: tuple[int, ...]  #: and as the end of it
     entries: tuple[int, ...] = ()  #: functions whose entry is noted for its own sake
+    most: int = 0  #: things that begin before which the notes end, for so many were noted; 0: there is no such number
+    pcs: bool = True  #: note the instructions that store, too, which takes ten times as long; else each is 0
 
 
 class Noted(enum.IntEnum):
@@ -78,6 +80,7 @@ class Noted(enum.IntEnum):
     PROTECTION = 4
     KERNEL = 5  #: the kernel is asked to make what lies in memory what is fetched
     ENTRY = 6
+    CUT = 7  #: the notes end, for no more were wanted
 
 
 class Note(NamedTuple):
@@ -88,7 +91,7 @@ class Note(NamedTuple):
     #: number of an instruction
     place: int
     #: of a store, the instruction that makes it; of an instruction, its operand; of a function, the stack pointer; of a
-    #: protection and of what the kernel is asked, the size
+    #: protection and of what the kernel is asked, the size; of a cut, how many things begin behind it
     value: int
     before: bytes = b""  #: the bytes that a store replaces; of a protection one: 1 read, 2 write, 4 execute
     after: bytes = b""

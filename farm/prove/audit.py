@@ -155,6 +155,7 @@ class _Run:
         self._made: set[int] = set()  # pieces of the annex that earlier requests made
         self._executed: list[int] = []  # addresses of targets
         self._module = False  # it is loaded
+        self._cut = 0  # requests that are not in the notes
         self._leads: dict[int, int] = {}  # by function: where its stub leads, if a branch there says so
         self._reset()
 
@@ -181,6 +182,8 @@ class _Run:
                 self._on_protection(note)
             elif kind is Noted.BEGIN:
                 self._on_begin(note.value)
+            elif kind is Noted.CUT:
+                self._cut = note.value
             elif kind is Noted.ENTRY:
                 self._executed.append(note.place)
             elif kind is Noted.END:
@@ -190,7 +193,9 @@ class _Run:
                 if note.place in self.demands.watched.outside:
                     self._module = note.place == self.demands.watched.loader
         self._unfinished()
-        if self._open:
+        if self._cut:
+            self.findings.unaudited[f"requests behind the first {self.findings.requests}"] = self._cut
+        elif self._open:
             self._breach(
                 "closed", "text can be written although every request is over", _CLOSED, None, min(self._open) * _PAGE
             )
@@ -241,8 +246,11 @@ class _Run:
         """What the trace says was entered was executed."""
         known = self.demands.watched.entries
         executed = [known[address] for address in self._executed]
+        if self._cut and not entered.is_all:
+            return
         if entered.is_all:
-            pairs = enumerate(itertools.zip_longest(entered.words, executed), 1)
+            words = entered.words[: len(executed)] if self._cut else entered.words
+            pairs = enumerate(itertools.zip_longest(words, executed), 1)
             number, (said, seen) = next((pair for pair in pairs if pair[1][0] != pair[1][1]), (0, (None, None)))
             did = f"{prose.target_name(seen)} was executed" if seen is not None else "none was executed"
         else:

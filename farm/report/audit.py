@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from farm.cell import Verdict
+from farm.cell import PASSED, Verdict
 from farm.prove.audit import Breach
 from farm.prove.cells import Audited, Image, total
+from farm.run.verdict import Result
 from farm.text import counted
 
 SCHEMA = 1
@@ -40,6 +41,17 @@ def lines(images: Sequence[Image]) -> Iterator[str]:
         yield f"not audited {cell.cell}: {cell.verdict}: {cell.reason}"
     yield ""
     yield _sum(images)
+
+
+def judged(results: Sequence[Result]) -> str:
+    """Of how many cells of a run all stores to code were judged, and of how many not; empty if of none."""
+    audited = [result.cell.engine for result in results if result.audited]
+    if not audited:
+        return ""
+    engines = set(audited)
+    left = sum(r.verdict in PASSED and r.cell.engine in engines and not r.audited for r in results)
+    rest = f", not all of {counted(left, 'cell')} that passed (`farm prove rules` says why)" if left else ""
+    return f"stores to code: all judged of {counted(len(audited), 'cell')} on {', '.join(sorted(engines))}{rest}"
 
 
 def stories(cell: Audited) -> Iterator[str]:

@@ -9,6 +9,7 @@ import msgspec
 
 from farm.cell import EngineName, Verdict
 from farm.report import agreed, by_kind, reasons, second_attempt, totals, uncontrolled
+from farm.report.audit import judged
 from farm.report.explain import explain
 from farm.report.grid import ALL, LEGEND, Column, Grid, Square, folded
 from farm.report.text import Once, line
@@ -160,6 +161,8 @@ def show(results: Sequence[Result], plan: Plan, console: Console, *, verbose: bo
     if len(notes) > _REASONS and not verbose:
         more = f"{counted(len(notes) - _REASONS, 'more scenario')} without a control: -v lists all, report.html too"
         console.print(more, highlight=False)
+    if sentence := judged(results):
+        console.print(sentence, highlight=False, soft_wrap=True)
     if sentence := agreed(results):
         console.print(f"\n{sentence}")
     console.print(f"{counted(len(results), 'cell')}: {totals(results)}", highlight=False)

@@ -31,6 +31,9 @@ class Watcher:
     def __init__(self, machine: Machine, watch: Watch) -> None:
         self._machine = machine
         self._notes: list[Note] = []
+        self._most, self._pcs = watch.most, watch.pcs
+        self._begun = 0  # things that do not lie within one another
+        self._depth: list[int] = []  # stack pointers of those that are under way
         self._pending: tuple[int, bytes, int] | None = None  # the last store, whose bytes are not in memory yet
         self._operands = [
             ([machine.register(name) for name in watched.registers], watched.constant) for watched in watch.instructions
@@ -57,21 +60,33 @@ class Watcher:
     def take(self) -> list[Note]:
         """The notes of the program that has run."""
         self._settle()
-        notes, self._notes = self._notes, []
+        if self._is_cut:
+            self._notes.append(Note(Noted.CUT, 0, self._begun - self._most))
+        notes, self._notes, self._begun, self._depth = self._notes, [], 0, []
         return notes
 
+    @property
+    def _is_cut(self) -> bool:
+        return 0 < self._most < self._begun
+
     def on_protection(self, start: int, size: int, permissions: int) -> None:
+        if self._is_cut:
+            return
         self._settle()
         self._notes.append(Note(Noted.PROTECTION, start, size, bytes([permissions])))
 
     def on_kernel(self, start: int, size: int) -> None:
+        if self._is_cut:
+            return
         self._settle()
         self._notes.append(Note(Noted.KERNEL, self._machine.alias.origin(start), size))
 
     def _on_store(self, uc: Any, access: int, address: int, size: int, value: int, user_data: object) -> None:
         del access, value, user_data
+        if self._is_cut:
+            return
         self._settle()
-        self._pending = (address, bytes(uc.mem_read(address, size)), self._machine.pc)
+        self._pending = (address, bytes(uc.mem_read(address, size)), self._machine.pc if self._pcs else 0)
 
     def _settle(self) -> None:
         """Note the last store: the value that a hook is told comes in an order that differs between CPUs."""
@@ -83,6 +98,8 @@ class Watcher:
 
     def _on_instruction(self, uc: Any, address: int, size: int, number: int) -> None:
         del address, size
+        if self._is_cut:
+            return
         self._settle()
         registers, constant = self._operands[number]
         operand = (sum(uc.reg_read(register) for register in registers) + constant) & self._machine.highest
@@ -90,5 +107,20 @@ class Watcher:
 
     def _on_function(self, uc: Any, address: int, size: int, kind: Noted) -> None:
         del uc, size
+        stack = self._machine.stack_pointer
+        if self._most and kind is not Noted.ENTRY:
+            self._count(kind, stack)
+        if self._is_cut:
+            return
         self._settle()
-        self._notes.append(Note(kind, address & self._machine.highest, self._machine.stack_pointer))
+        self._notes.append(Note(kind, address & self._machine.highest, stack))
+
+    def _count(self, kind: Noted, stack: int) -> None:
+        """One more begins, within the one that is under way or not; or that is over."""
+        if kind is Noted.END:
+            self._depth = self._depth[:-1]
+            return
+        while self._depth and self._depth[-1] <= stack:
+            self._depth.pop()  # it is over, and nothing said so
+        self._begun += not self._depth
+        self._depth.append(stack)

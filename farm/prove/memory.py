@@ -1,0 +1,92 @@
+"""Audits that an image has passed, remembered beside it in the cache: what has not changed is not judged again.
+
+A record is believed only if it was made by the same rules and the same code (:func:`key`), and of the same image, in
+whose folder it lies and with which it goes.  What broke a rule is never in it: that is judged, and told, every time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib.metadata
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from farm import paths
+from farm.guest import inputs
+from farm.guest.image import Image
+from farm.guest.variant import Variant
+
+#: The farm's code that watches a guest, judges what it did, and knows what it should have done.
+_PACKAGES = ("prove", "engines/unicorn", "scenario")
+_MODULES = ("engines", "guest.disassemble", "guest.rules", "guest.call_sites")
+
+#: What decodes and runs a guest.
+_DEPENDENCIES = ("capstone", "unicorn")
+
+
+class Record(msgspec.Struct):
+    """The programs that an image has run without a breach."""
+
+    digest: str  #: of the programs, so that a broken file is not believed
+    passed: dict[str, bool]  #: by a program's digest: all that it stored could be judged
+
+    @property
+    def is_sound(self) -> bool:
+        return self.digest == _digest_of(self.passed)
+
+
+# Made as this is imported: where two threads are the first to decode a type, msgspec (0.22) may crash.
+_RECORD = msgspec.json.Decoder(Record)
+
+
+def program_digest(program: bytes) -> str:
+    """The name of ``program`` in a record: 32 hexadecimal characters."""
+    return hashlib.blake2b(program, digest_size=16).hexdigest()
+
+
+def key(image: Image, variant: Variant, engine: str, limit: int) -> str:
+    """The digest of all that a passing audit depends on besides the program: 16 hexadecimal characters."""
+    asked = image.sha256, variant.engine[engine], variant.coherence, variant.atomicity, limit, _versions()
+    return hashlib.sha256(_code() + repr(asked).encode()).hexdigest()[:16]
+
+
+def recall(image: Image, name: str) -> dict[str, bool]:
+    """The programs that ``image`` has passed by the rules of this :func:`key`; none if there is no sound record."""
+    with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
+        record = _RECORD.decode(_path(image, name).read_bytes())
+        return record.passed if record.is_sound else {}
+    return {}
+
+
+def remember(image: Image, name: str, passed: Mapping[str, bool]) -> None:
+    """Add to the record; where nothing can be written, the next run audits again."""
+    whole = recall(image, name) | dict(passed)
+    with contextlib.suppress(OSError):
+        inputs.write(_path(image, name), msgspec.json.encode(Record(_digest_of(whole), whole)), durable=False)
+
+
+def _path(image: Image, name: str) -> Path:
+    return Path(image.path).with_name(f"audit-{name}.json")
+
+
+def _digest_of(passed: Mapping[str, bool]) -> str:
+    return hashlib.sha256(msgspec.json.encode(passed)).hexdigest()
+
+
+@functools.cache
+def _versions() -> tuple[str, ...]:
+    return tuple(importlib.metadata.version(name) for name in _DEPENDENCIES)
+
+
+@functools.cache
+def _code() -> bytes:
+    root = paths.module("paths").parent
+    files = [path for package in _PACKAGES for path in sorted((root / package).glob("*.py"))]
+    digest = hashlib.sha256()
+    for path in (*files, *map(paths.module, _MODULES)):
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.digest()
