@@ -90,8 +90,8 @@ class Note(NamedTuple):
     #: the address of a store, a function, the memory whose protection changes or that the kernel is asked about; the
     #: number of an instruction
     place: int
-    #: of a store, the instruction that makes it; of an instruction, its operand; of a function, the stack pointer; of a
-    #: protection and of what the kernel is asked, the size; of a cut, how many things begin behind it
+    #: of a store, the instruction that makes it; of an instruction, its operand; of a beginning, the stack pointer; of
+    #: a protection and of what the kernel is asked, the size; of a cut, how many things begin behind it
     value: int
     before: bytes = b""  #: the bytes that a store replaces; of a protection one: 1 read, 2 write, 4 execute
     after: bytes = b""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,6 +13,8 @@ from farm.guest.image import Image
 from farm.guest.mechanisms import Mechanism
 from farm.guest.rules import Basis, FetchRule, Step
 from farm.guest.variant import Variant
+from farm.prove.code import Memory
+from farm.prove.repeats import Repeats
 from farm.prove.sites import Sites
 from farm.prove.watching import Watching, declared
 
@@ -27,9 +29,6 @@ _JUMP = re.compile(r"(b|j|jmp|jg|ba|call|br)\b")  # to a place in the stub itsel
 _NEVER = re.compile(r"j?g?nop|brcl 0")  # a branch that is never taken
 
 _WORST: tuple[Basis, ...] = ("manual", "platform", "practice", "none")
-
-#: Gives bytes of memory as they are now: address, size.
-Memory = Callable[[int, int], bytes]
 
 
 @dataclass(frozen=True)
@@ -80,6 +79,7 @@ class Demands:
         self._segments = [range(s.address, s.address + s.size) for s in image.segments]
         self._content = image.read()
         self.sites = Sites(variant, image)
+        self.repeats = Repeats()
         self.stub_size = image.stubs.size or 1  #: bytes
         self._promised: dict[tuple[int, bytes, bytes], Promised] = {}
         self._known: dict[tuple[int, bytes], tuple[int, str]] = {}  # the same patches are made again and again

@@ -32,11 +32,14 @@ class Watcher:
         self._machine = machine
         self._notes: list[Note] = []
         self._most, self._pcs = watch.most, watch.pcs
+        self._is_cut = False  # what comes is not wanted any more
         self._begun = 0  # things that do not lie within one another
         self._depth: list[int] = []  # stack pointers of those that are under way
         self._pending: tuple[int, bytes, int] | None = None  # the last store, whose bytes are not in memory yet
+        self._highest = machine.highest
         self._operands = [
-            ([machine.register(name) for name in watched.registers], watched.constant) for watched in watch.instructions
+            (tuple(machine.register(name) for name in watched.registers), watched.constant)
+            for watched in watch.instructions
         ]
         add = machine.uc.hook_add
         alias = machine.alias
@@ -53,7 +56,7 @@ class Watcher:
 
     def _on_code(self, address: int, told: Callable[..., None], data: object) -> None:
         """Have ``told`` be called at ``address``; it may be in the upper half of memory (``machine.py``)."""
-        highest = self._machine.highest
+        highest = self._highest
         for at in dict.fromkeys((address, address | ~highest & _ALL if address > highest >> 1 else address)):
             self._machine.uc.hook_add(uc_const.UC_HOOK_CODE, told, data, at, at)
 
@@ -62,58 +65,55 @@ class Watcher:
         self._settle()
         if self._is_cut:
             self._notes.append(Note(Noted.CUT, 0, self._begun - self._most))
-        notes, self._notes, self._begun, self._depth = self._notes, [], 0, []
+        notes, self._notes = self._notes, []
+        self._begun, self._depth, self._is_cut = 0, [], False
         return notes
 
-    @property
-    def _is_cut(self) -> bool:
-        return 0 < self._most < self._begun
-
     def on_protection(self, start: int, size: int, permissions: int) -> None:
-        if self._is_cut:
-            return
-        self._settle()
-        self._notes.append(Note(Noted.PROTECTION, start, size, bytes([permissions])))
+        self._note(Note(Noted.PROTECTION, start, size, bytes([permissions])))
 
     def on_kernel(self, start: int, size: int) -> None:
-        if self._is_cut:
-            return
-        self._settle()
-        self._notes.append(Note(Noted.KERNEL, self._machine.alias.origin(start), size))
+        self._note(Note(Noted.KERNEL, self._machine.alias.origin(start), size))
+
+    def _note(self, note: Note) -> None:
+        if not self._is_cut:
+            self._settle()
+            self._notes.append(note)
 
     def _on_store(self, uc: Any, access: int, address: int, size: int, value: int, user_data: object) -> None:
-        del access, value, user_data
+        del uc, access, value, user_data
         if self._is_cut:
             return
-        self._settle()
-        self._pending = (address, bytes(uc.mem_read(address, size)), self._machine.pc if self._pcs else 0)
+        if self._pending:
+            self._settle()
+        machine = self._machine
+        self._pending = (address, machine.read(address, size), machine.pc if self._pcs else 0)
 
     def _settle(self) -> None:
         """Note the last store: the value that a hook is told comes in an order that differs between CPUs."""
         if self._pending:
             address, before, pc = self._pending
             self._pending = None
-            after = bytes(self._machine.uc.mem_read(address, len(before)))
+            after = self._machine.read(address, len(before))
             self._notes.append(Note(Noted.STORE, self._machine.alias.origin(address), pc, before, after))
 
     def _on_instruction(self, uc: Any, address: int, size: int, number: int) -> None:
         del address, size
         if self._is_cut:
             return
-        self._settle()
-        registers, constant = self._operands[number]
-        operand = (sum(uc.reg_read(register) for register in registers) + constant) & self._machine.highest
-        self._notes.append(Note(Noted.INSTRUCTION, number, operand))
+        if self._pending:
+            self._settle()
+        registers, operand = self._operands[number]
+        for register in registers:
+            operand += uc.reg_read(register)
+        self._notes.append(Note(Noted.INSTRUCTION, number, operand & self._highest))
 
     def _on_function(self, uc: Any, address: int, size: int, kind: Noted) -> None:
         del uc, size
-        stack = self._machine.stack_pointer
+        stack = self._machine.stack_pointer if kind is Noted.BEGIN else 0
         if self._most and kind is not Noted.ENTRY:
             self._count(kind, stack)
-        if self._is_cut:
-            return
-        self._settle()
-        self._notes.append(Note(kind, address & self._machine.highest, stack))
+        self._note(Note(kind, address & self._highest, stack))
 
     def _count(self, kind: Noted, stack: int) -> None:
         """One more begins, within the one that is under way or not; or that is over."""
@@ -123,4 +123,5 @@ class Watcher:
         while self._depth and self._depth[-1] <= stack:
             self._depth.pop()  # it is over, and nothing said so
         self._begun += not self._depth
+        self._is_cut = self._begun > self._most
         self._depth.append(stack)
