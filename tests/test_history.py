@@ -491,7 +491,7 @@ def test_without_a_choice_it_is_in_the_users_data(monkeypatch, tmp_path):
 def test_a_history_that_cannot_be_written_changes_nothing_of_the_run(tmp_path):
     wanted = farm("run", *SHORT, "--output", tmp_path / "a")
     done = farm("run", *SHORT, "--output", tmp_path / "b", PATCHFARM_HISTORY="/proc/history.sqlite")
-    said = [re.sub(r"^\d/3 cells, .*\n", "", text, flags=re.MULTILINE) for text in (wanted.stdout, done.stdout)]
+    said = [re.sub(r"^\d+/\d+ cells, .*\n", "", text, flags=re.MULTILINE) for text in (wanted.stdout, done.stdout)]
     assert (done.returncode, said[1].replace("/b", "/a")) == (wanted.returncode, said[0])
     assert done.stderr == (
         "farm: the run is not in the history: /proc/history.sqlite: cannot be used (unable to open database file): "

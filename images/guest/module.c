@@ -4,7 +4,7 @@
  * else, who fills it.  Nothing may be written there until it is loaded again. */
 #include "layer.h"
 
-#define IN_MODULE __attribute__((noinline, used, section(".module")))
+#define IN_MODULE __attribute__((noinline, used, section(".module"), aligned(16)))
 
 extern uint8_t module_start[], module_end[];
 
@@ -15,8 +15,8 @@ void arch_sync_code(uintptr_t word) OPTIONAL;
 extern const uint8_t farm_module[MODULE_SIZE];
 const uint8_t farm_module[MODULE_SIZE] __attribute__((aligned(16))) = {1};
 
-/* Every other function has its call a little further on: whatever alignment a store to a call site needs, some of them
- * have it. */
+/* All begin alike, and every other one has its call a little further on: whatever alignment a store to a call site
+ * needs, every other call has it. */
 #define MODULE(n, kind)                                                                                                \
     PROTOTYPE_INT(module_##n);                                                                                         \
     IN_MODULE PROTOTYPE_INT(module_##n)                                                                                \
