@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+import shutil
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -33,16 +35,19 @@ TORN = dataclasses.replace(THERE_AND_BACK, name="torn", detects=frozenset({Defec
 
 
 @pytest.fixture
-def run(monkeypatch, tmp_path):
+def run(tmp_path):
     """Run scenarios as `farm run` does; nothing is remembered but by the test itself."""
-    monkeypatch.setattr(memory, "_path", lambda image, name: tmp_path / f"{image.sha256}-{name}.json")
 
-    def run(*scenarios, variant="arm64", foreign=None, auditor=Auditor(), sink=None):  # noqa: B008 - frozen
+    def run(*scenarios, variant="arm64", foreign=None, auditor=Auditor(), sink=None, forgets=True):  # noqa: B008 - frozen
         spec = Spec.of(VARIANTS[variant], mechanisms.load()["stub"], next(iter(VARIANTS[variant].toolchain)))
         bench = Bench.of(spec, "unicorn", 20.0)
+        beside = shutil.copytree(Path(bench.image.path).parent, tmp_path / variant, dirs_exist_ok=True)
+        for record in beside.glob("audit-*") if forgets else ():
+            record.unlink()
+        built = msgspec.structs.replace(bench.image, path=str(beside / "guest.elf"))
         spec = dataclasses.replace(spec, foreign=foreign)  # with the image that is there
         batch = Batch(spec, "unicorn", tuple(map(bench.cell, scenarios)), scenarios, 20.0, auditor=auditor)
-        return run_batch(batch, bench.image, sink)
+        return run_batch(batch, built, sink)
 
     return run
 
@@ -76,19 +81,22 @@ def test_what_no_engine_watches_is_as_it_was(run):
 
 
 def test_a_pass_is_remembered_and_a_broken_record_is_not_believed(run, monkeypatch, tmp_path):
-    heard = []
+    heard, watched = [], []
     first = run(STALE, THERE_AND_BACK, sink=heard.append)
     assert heard == first  # at once
-    (record,) = tmp_path.iterdir()
-    watched = []
-    monkeypatch.setattr(UNICORN, "watch", lambda *_: watched.append(1) or iter(()))
-    assert verdicts(run(STALE, THERE_AND_BACK)) == verdicts(first)
+    (record,) = (tmp_path / "arm64").glob("audit-*")
+    sound = record.read_bytes()
+    watch = UNICORN.watch
+    monkeypatch.setattr(UNICORN, "watch", lambda *asked: watched.append(1) or watch(*asked))
+    assert verdicts(run(STALE, THERE_AND_BACK, forgets=False)) == verdicts(first)
     assert not watched
-    monkeypatch.undo()
-    monkeypatch.setattr(memory, "_path", lambda *_: record)
-    for broken in (b"{", record.read_bytes().replace(b"true", b"null"), record.read_bytes().replace(b"true", b"false")):
+    key = msgspec.json.decode(sound)["key"].encode()
+    for broken in (b"{", sound.replace(b"true", b"null"), sound.replace(b"true", b"false"), sound.replace(key, b"old")):
         record.write_bytes(broken)
-        assert verdicts(run(STALE, THERE_AND_BACK)) == verdicts(first)
+        watched.clear()
+        assert verdicts(run(STALE, THERE_AND_BACK, forgets=False)) == verdicts(first)
+        assert len(watched) == 2
+        assert record.read_bytes() == sound
 
 
 def test_other_rules_code_or_requests_are_not_remembered(run):
@@ -212,7 +220,7 @@ def test_a_run_tells_a_broken_rule_with_its_story_and_ends_with_1(careless, tmp_
         assert broken["reproduce"].endswith("planted_2 -v")
         assert ("--audit full" in broken["reproduce"]) == bool(audit)
         assert "rule-broken" in done.output
-        assert "stores to code: all judged of 2 cells on unicorn" in done.output
+        assert "stores to code: all judged of 1 cell that passed on unicorn\n" in done.output
     done = farm_run(tmp_path / "out", *selected, "--audit", "off")
     assert done.exit_code == 0, done.output
     assert "stores to code" not in done.output

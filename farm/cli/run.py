@@ -188,7 +188,7 @@ def run(
             verbose=verbose,
             remembered=history and not quarantine_verify,
         )
-    terminal.show(results, plan, console, verbose=verbose)
+    terminal.show(results, plan, console, verbose=verbose, audited_on=() if audit == "off" else _watching_engines())
     console.print(f"results in {folder}", highlight=False)
     if left_out:
         console.print(left_out, markup=False, highlight=False, soft_wrap=True)
@@ -205,6 +205,13 @@ def _auditor(how: Literal["first", "full", "off"], plan: Plan) -> Auditor | None
         return None
     options = plan.selection.path_options()
     return Auditor(FIRST, options) if how == "first" else Auditor(0, f"{options} --audit full".lstrip())
+
+
+def _watching_engines() -> list[str]:
+    """Names of the engines whose cells can be audited."""
+    from farm.engines import Watches, engines
+
+    return [name for name, engine in engines().items() if isinstance(engine, Watches)]
 
 
 def _load_emulator(selection: Selection, count: int) -> None:

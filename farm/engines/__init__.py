@@ -67,7 +67,7 @@ class Watch(msgspec.Struct, frozen=True):
     ends: tuple[int, ...]  #: and as the end of it
     entries: tuple[int, ...] = ()  #: functions whose entry is noted for its own sake
     most: int = 0  #: things that begin before which the notes end, for so many were noted; 0: there is no such number
-    pcs: bool = True  #: note the instructions that store, too, which takes ten times as long; else each is 0
+    pcs: bool = True  #: note the instructions that store, too, which is slow on some architectures; else each is 0
 
 
 class Noted(enum.IntEnum):

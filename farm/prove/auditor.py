@@ -1,7 +1,7 @@
 """The audit that ``farm run`` does besides: the first requests of each cell, once an image and scenario.
 
 Only a cell that has passed is audited, by running it once more under the watch.  A breach makes it ``rule-broken``; it
-is then run again with the instructions that store, which to read for each store would make all of them slow.
+is then run again for the instructions that store, which to read for each store makes some architectures slow.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ class Audit:
     def __init__(self, auditor: Auditor, bench: Bench) -> None:
         assert isinstance(bench.engine, Watches)
         self._auditor, self._bench = auditor, bench
-        self._key = memory.key(bench.image, bench.variant, bench.engine.name, auditor.limit)
-        self._passed = memory.recall(bench.image, self._key)
+        key = memory.key(bench.image, bench.variant, bench.engine.name, auditor.limit)
+        self._memory = memory.Memory(bench.image, bench.engine_name, auditor.limit, key)
+        self._passed = self._memory.recall()
         self._learnt: dict[str, bool] = {}
         self._shows = _shown(bench)
 
@@ -69,7 +70,7 @@ class Audit:
     def close(self) -> None:
         """Remember what has passed."""
         if self._learnt:
-            memory.remember(self._bench.image, self._key, self._learnt)
+            self._memory.remember(self._learnt)
 
     def _audited(self, scenario: Scenario, passed: Result) -> Result:
         """The result of a cell of which all was judged."""

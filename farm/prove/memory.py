@@ -31,12 +31,9 @@ _DEPENDENCIES = ("capstone", "unicorn")
 class Record(msgspec.Struct):
     """The programs that an image has run without a breach."""
 
+    key: str
     digest: str  #: of the programs, so that a broken file is not believed
     passed: dict[str, bool]  #: by a program's digest: all that it stored could be judged
-
-    @property
-    def is_sound(self) -> bool:
-        return self.digest == _digest_of(self.passed)
 
 
 # Made as this is imported: where two threads are the first to decode a type, msgspec (0.22) may crash.
@@ -54,23 +51,27 @@ def key(image: Image, variant: Variant, engine: str, limit: int) -> str:
     return hashlib.sha256(_code() + repr(asked).encode()).hexdigest()[:16]
 
 
-def recall(image: Image, name: str) -> dict[str, bool]:
-    """The programs that ``image`` has passed by the rules of this :func:`key`; none if there is no sound record."""
-    with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
-        record = _RECORD.decode(_path(image, name).read_bytes())
-        return record.passed if record.is_sound else {}
-    return {}
+class Memory:
+    """The record of one image, one engine with its profile, and one number of requests."""
 
+    def __init__(self, image: Image, engine: str, limit: int, key: str) -> None:
+        self._path = Path(image.path).with_name(f"audit-{engine.replace(':', '-')}-{limit or 'all'}.json")
+        self._key = key
 
-def remember(image: Image, name: str, passed: Mapping[str, bool]) -> None:
-    """Add to the record; where nothing can be written, the next run audits again."""
-    whole = recall(image, name) | dict(passed)
-    with contextlib.suppress(OSError):
-        inputs.write(_path(image, name), msgspec.json.encode(Record(_digest_of(whole), whole)), durable=False)
+    def recall(self) -> dict[str, bool]:
+        """The programs that the image has passed, by this :func:`key`; none if there is no sound record of that."""
+        with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
+            record = _RECORD.decode(self._path.read_bytes())
+            if record.key == self._key and record.digest == _digest_of(record.passed):
+                return record.passed
+        return {}
 
-
-def _path(image: Image, name: str) -> Path:
-    return Path(image.path).with_name(f"audit-{name}.json")
+    def remember(self, passed: Mapping[str, bool]) -> None:
+        """Add to the record; where nothing can be written, the next run audits again."""
+        whole = self.recall() | dict(passed)
+        record = msgspec.json.encode(Record(self._key, _digest_of(whole), whole))
+        with contextlib.suppress(OSError):
+            inputs.write(self._path, record, durable=False)
 
 
 def _digest_of(passed: Mapping[str, bool]) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from farm.cell import PASSED, Verdict
+from farm.cell import PASSED, EngineName, Verdict
 from farm.prove.audit import Breach
 from farm.prove.cells import Audited, Image, total
 from farm.run.verdict import Result
@@ -43,15 +43,18 @@ def lines(images: Sequence[Image]) -> Iterator[str]:
     yield _sum(images)
 
 
-def judged(results: Sequence[Result]) -> str:
-    """Of how many cells of a run all stores to code were judged, and of how many not; empty if of none."""
-    audited = [result.cell.engine for result in results if result.audited]
-    if not audited:
+def judged(results: Sequence[Result], engines: Collection[str]) -> str:
+    """Of how many cells that passed on these ``engines`` all stores to code were judged, and of how many not.
+
+    Empty if none passed there.
+    """
+    passed = [r for r in results if r.verdict in PASSED and EngineName.of(r.cell.engine).engine in engines]
+    audited = sum(result.audited for result in passed)
+    if not passed:
         return ""
-    engines = set(audited)
-    left = sum(r.verdict in PASSED and r.cell.engine in engines and not r.audited for r in results)
-    rest = f", not all of {counted(left, 'cell')} that passed (`farm prove rules` says why)" if left else ""
-    return f"stores to code: all judged of {counted(len(audited), 'cell')} on {', '.join(sorted(engines))}{rest}"
+    left = len(passed) - audited
+    rest = f", not all of {left:,} (`farm prove rules` says why)" if left else ""
+    return f"stores to code: all judged of {counted(audited, 'cell')} that passed on {', '.join(sorted(engines))}{rest}"
 
 
 def stories(cell: Audited) -> Iterator[str]:

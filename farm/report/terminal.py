@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -130,8 +130,18 @@ def _show_grid(results: Sequence[Result], console: Console, *, verbose: bool) ->
         console.print(line(f"folded away: {folded(holes, results)}"), markup=False, highlight=False, soft_wrap=True)
 
 
-def show(results: Sequence[Result], plan: Plan, console: Console, *, verbose: bool = False) -> None:
-    """The grid, then why cells did not run, then the failures explained."""
+def show(
+    results: Sequence[Result],
+    plan: Plan,
+    console: Console,
+    *,
+    verbose: bool = False,
+    audited_on: Collection[str] = (),
+) -> None:
+    """The grid, then why cells did not run, then the failures explained.
+
+    ``audited_on`` names the engines of whose cells the stores to code were to be judged.
+    """
     _show_grid(results, console, verbose=verbose)
     holes = reasons(results)
     for reason, count in holes if verbose else holes[:_REASONS]:
@@ -161,7 +171,7 @@ def show(results: Sequence[Result], plan: Plan, console: Console, *, verbose: bo
     if len(notes) > _REASONS and not verbose:
         more = f"{counted(len(notes) - _REASONS, 'more scenario')} without a control: -v lists all, report.html too"
         console.print(more, highlight=False)
-    if sentence := judged(results):
+    if sentence := judged(results, audited_on):
         console.print(sentence, highlight=False, soft_wrap=True)
     if sentence := agreed(results):
         console.print(f"\n{sentence}")
