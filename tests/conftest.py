@@ -134,7 +134,6 @@ class FakeEngine:
     """Answers each run with the next list of replies (the last one for ever), and remembers what it was asked."""
 
     name = "fake"
-    blind_to = frozenset()
 
     def __init__(self, *answers):
         self.answers = list(answers)

@@ -454,7 +454,7 @@ def test_whatever_is_called_a_scenario_is_one_or_is_refused_in_a_sentence(scenar
 def _agrees(engine, built, variant, scenario):
     program = wire.encode(scenario, big_endian=built.big_endian)
     (reply,) = engines()[engine].run(built, variant, [program], 10.0)
-    judge = Judge(built, engines()[engine])
+    judge = Judge(built)
     cell = Cell(scenario.name, variant.name, "stub", "zig", engine)
     result = judge.judge(cell, scenario, reply, 0.0)
     assert not result.failed, result.reason

@@ -399,7 +399,7 @@ def test_a_job_that_was_given_up_is_not_run_and_one_that_fails_says_so():
 class Scripted:
     """Unicorn, but for what ``answers`` says of a program: a reply in place of its own, the last one for ever."""
 
-    name, blind_to = "unicorn", frozenset()
+    name, version = "unicorn", UNICORN.version
 
     def __init__(self, answers):
         self.answers = answers

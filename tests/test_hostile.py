@@ -269,9 +269,9 @@ def made():
 
 @mangling
 @given(data=st.data(), edits=_edits)
-def test_whatever_a_guest_writes_is_a_verdict_in_words(traces, made, fake_engine, data, edits):
+def test_whatever_a_guest_writes_is_a_verdict_in_words(traces, made, data, edits):
     built, cell, program, trace = data.draw(st.sampled_from(traces))
-    judge = Judge(built, fake_engine([]), frozenset({"clmul", "float"}))
+    judge = Judge(built, frozenset({"clmul", "float"}))
     wrong = mangled(trace, edits)
     assert qemu_user._interpreter(built)(0, wrong).trace == wrong
     result = judge.judge(cell, program, Reply(wrong), 0.0)
@@ -453,10 +453,10 @@ def test_a_log_without_line_ends_is_read_a_piece_at_a_time():
     }
 
 
-def test_many_mangled_messages_raise_nothing(traces, made, fake_engine):
+def test_many_mangled_messages_raise_nothing(traces, made):
     """Traces, replies of Unicorn's child and logs of QEMU's in turn; every 500th trace is explained too."""
-    engine, features = fake_engine([]), frozenset({"clmul", "float"})
-    judges = [(Judge(built, engine, features), qemu_user._interpreter(built), *rest) for built, *rest in traces]
+    features = frozenset({"clmul", "float"})
+    judges = [(Judge(built, features), qemu_user._interpreter(built), *rest) for built, *rest in traces]
     chosen, found = random.Random(1), Counter()
     for number in range(MANGLED):
         count = chosen.randint(1, 4)
@@ -490,7 +490,7 @@ def test_an_event_of_a_kind_nobody_knows_fails_its_cell_and_no_other(
     events = list(model.predict(program, frozenset({"clmul", "float"})))
     trace = bytearray(trace_of(built, program, events))
     struct.pack_into("<I", trace, 4 * layout.HEADER_WORDS, 77)
-    result = Judge(built, fake_engine([]), frozenset({"clmul", "float"})).judge(cell, program, Reply(bytes(trace)), 0.0)
+    result = Judge(built, frozenset({"clmul", "float"})).judge(cell, program, Reply(bytes(trace)), 0.0)
     assert result.verdict is Verdict.MISMATCH
     assert "seen [step 0: kind 77 whatever_0 -> " in result.reason
     assert result.observed[0].kind == "kind 77"

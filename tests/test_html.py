@@ -482,6 +482,14 @@ def test_what_is_not_there_says_which_command_makes_it(suite):
         assert f"farm {name} --output DIR measures this" in text
 
 
+def test_every_scenario_says_which_engine_or_proof_could_have_shown_its_defect(suite):
+    weak = result(Verdict.PASS_INSENSITIVE, scenario="patch_then_call_at_once", sensitive=False)
+    document = rendered([result(), weak], suite)
+    shown_by = {each["name"]: each["shown_by"] for each in data_of(document)["scenarios"]}
+    assert shown_by == {NAME: ["unicorn"], "patch_then_call_at_once": ["farm prove coherence", "farm prove rules"]}
+    assert "patch_then_call_at_once: no engine that it ran on could have shown stale-fetch" in text_of(document)
+
+
 def test_complaints_are_at_the_top(suite):
     text = text_of(rendered([result()], suite, complaints=["line 3 was cut off"]))
     assert text.index("line 3 was cut off") < text.index("cells that ran")

@@ -81,7 +81,7 @@ class Held:
     """Unicorn, which does not answer a program after the first ``count`` until it is let go."""
 
     name = UNICORN.name
-    blind_to = UNICORN.blind_to
+    version = UNICORN.version
 
     def __init__(self, count):
         self.count = count

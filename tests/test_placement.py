@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from farm.cell import Cell, Verdict
+from farm.engines.qemu_user import QEMU_USER
 from farm.engines.unicorn import UNICORN
+from farm.errors import MissingToolError
 from farm.guest import arch_toml, build
 from farm.guest.call_sites import survey
 from farm.guest.image import Spec
+from farm.guest.toolchain import TOOLCHAINS
 from farm.run.batch import Batch, run_batch
 from farm.suite import load
 
@@ -38,6 +41,36 @@ def test_a_guest_behaves_the_same_wherever_it_is_linked(variant, mechanism):
     spec = Spec(variant, mechanism)
     results = run_batch(Batch(spec, UNICORN.name, cells, tuple(load()[name] for name in NAMES)), build.image(spec))
     assert {result.verdict for result in results} == {Verdict.PASS}, [result.reason for result in results]
+
+
+def reaches_far(variant, toolchain, engine):
+    """Verdict on what `pad` stores before an entry: code with the address of a slot in it."""
+    spec = Spec(variant, "pad", toolchain)
+    cell = Cell("far_target", variant.name, "pad", toolchain, engine)
+    (result,) = run_batch(Batch(spec, engine, (cell,), (load()["far_target"],)), build.image(spec))
+    return result.verdict, result.reason
+
+
+@pytest.mark.parametrize("name", ["ppc32", "ppc64le"])
+def test_an_address_in_two_halves_is_right_where_the_lower_one_counts_as_negative(name):
+    there = replace(arch_toml.load()[name], page=4096)
+    up = 0x8000 - build.image(Spec(there, "pad")).symbols["stub_start"] % 0x10000
+    variant = replace(there, text_base=there.text_base + up, far_base=there.far_base + up)
+    assert build.image(Spec(variant, "pad")).symbols["stub_start"] % 0x10000 == 0x8000
+    assert reaches_far(variant, "zig", UNICORN.name) == (Verdict.PASS, None)
+
+
+@pytest.mark.parametrize("base", [0x42000000, 0x82000000], ids=hex)
+def test_an_address_that_hppa_has_in_five_pieces_is_right_up_to_its_highest_bits(base):
+    variant = arch_toml.load()["hppa"]
+    if hole := QEMU_USER.hole(variant):
+        pytest.skip(hole.reason)
+    try:
+        TOOLCHAINS["gcc"].version(variant)
+    except MissingToolError as error:
+        pytest.skip(str(error))
+    moved = replace(variant, text_base=base, far_base=base + variant.far_base - variant.text_base)
+    assert reaches_far(moved, "gcc", QEMU_USER.name) == (Verdict.PASS, None)
 
 
 def test_another_base_changes_displacements_only(arm64):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from unicorn import unicorn_const as uc_const
 
+from farm.engines import Note, Noted, Watch
 from farm.engines.unicorn.machine import Machine
 from farm.guest import arch_toml, build, mechanisms
 from farm.guest.image import Spec
 from farm.guest.variant import UnicornSettings
-from farm.scenario import Defect, Patch, Restore, Scenario, Target, wire
+from farm.scenario import Defect, Patch, Restore, Scenario, Target, call, wire
 
 VARIANTS = [
     variant
@@ -101,3 +102,43 @@ def test_code_that_is_made_is_complete_before_the_store_that_leads_to_it(variant
     assert [size for _, size in again] in ([layout.word_size], [variant.word_size, layout.word_size])
     gone = stores(variant, guest, Patch(0, Target.FAST), Restore(0))[len(first) :]
     assert gone == ([word, slot] if layout.slot else [word]), "nothing leads to it any more"
+
+
+@pytest.mark.parametrize("mechanism", ["stub", "literal", "inline-cache"])
+@pytest.mark.parametrize("name", ["mips32", "mips32el"])
+def test_who_is_entered_through_a_slot_on_mips_finds_its_own_address_in_25(name, mechanism):
+    """As functions built with abicalls expect; those of the guests are not, so none of them would notice."""
+    variant = arch_toml.load()[name]
+    guest = build.image(Spec(variant, mechanism, next(iter(variant.toolchain))))
+    machine, seen, far = Machine(guest, variant.engine["unicorn"]), [], guest.functions["far_0"]
+    machine.uc.hook_add(
+        uc_const.UC_HOOK_CODE,
+        lambda uc, *_: seen.append(uc.reg_read(machine.register("T9")) % (1 << variant.bits)),
+        None,
+        far,
+        far,
+    )
+    steps = (Patch(0, Target.FAR), call(0, 5))
+    asked = Scenario("BS-99", "entered", "entered", steps, frozenset({Defect.LOST_PATCH}))
+    machine.reset()
+    machine.run(wire.encode(asked, big_endian=variant.big_endian))
+    assert seen == [far]
+
+
+@pytest.mark.parametrize("name", ["arm", "armeb", "thumb", "m68k"])
+def test_a_process_asks_its_kernel_to_maintain_the_word_that_was_stored(name):
+    """No cell sees it: an engine that notes maintenance has no kernel, and QEMU, which stands for one, ignores it."""
+    variant = arch_toml.load()[name]
+    guest = build.image(Spec(variant, "stub", next(iter(variant.toolchain))))
+    machine, word = Machine(guest, variant.engine["unicorn"]), guest.symbols["stub_start"]
+    machine.watch(Watch((), (), (), ()))
+    machine.uc.mem_write(guest.symbols["farm_doorbell"], bytes(variant.word_size))  # so it has a kernel
+    if name == "m68k":
+        stack = machine.stack_pointer - 64
+        machine.uc.reg_write(machine.register("A7"), stack)
+        machine.uc.mem_write(stack, machine.until.to_bytes(4, "big") + word.to_bytes(4, "big"))
+    else:
+        machine.uc.reg_write(machine.register("R0"), word)
+        machine.uc.reg_write(machine.register("LR"), machine.until | variant.function_bias)
+    machine.uc.emu_start(guest.functions["arch_sync_code"] | variant.function_bias, machine.until, count=1000)
+    assert machine.notes() == [Note(Noted.KERNEL, word, 4)]

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from farm.cell import Verdict
-from farm.report import agreement, by_kind, junit, reasons, terminal, totals
+from farm.report import agreement, by_kind, junit, reasons, terminal, totals, unwitnessed, witnesses
 from farm.run import plan
 from farm.run.journal import describe
 from farm.run.verdict import Code
@@ -39,6 +39,27 @@ def test_an_insensitive_pass_is_counted_apart_from_a_pass(suite):
     text = shown([result(), result(Verdict.PASS_INSENSITIVE, scenario="patch_then_call_at_once")], suite)
     assert "1✓ 1≈" in text
     assert "1 pass, 1 pass-insensitive" in text
+
+
+def test_a_scenario_that_no_engine_could_have_failed_names_the_proof_that_can(suite):
+    weak = result(Verdict.PASS_INSENSITIVE, scenario="patch_then_call_at_once", sensitive=False)
+    line = "patch_then_call_at_once: no engine that it ran on could have shown stale-fetch; "
+    assert f"{line}farm prove coherence and farm prove rules can, under Unicorn" in shown([weak, result()], suite)
+    elsewhere = replace(weak, cell=replace(weak.cell, engine="qemu-user:max"), sensitive=True)
+    assert witnesses([weak, elsewhere]) == {"patch_then_call_at_once": ["qemu-user"]}
+    assert "could have shown" not in shown([weak, elsewhere], suite)
+
+
+def test_a_scenario_that_did_not_run_is_witnessed_by_nobody():
+    assert witnesses([result(Verdict.NOT_RUN, reason="no qemu"), result(Verdict.BUILD_ERROR, expected=None)]) == {}
+
+
+def test_of_a_defect_that_nothing_shows_that_is_said(suite):
+    name = "supersede_then_restore"
+    lost = dataclasses.replace(suite.scenarios[name], detects=frozenset({Defect.LOST_PATCH}))
+    bare = plan.Plan(suite.cells, {name: lost}, suite.variants)
+    line = f"{name}: no engine that it ran on could have shown lost-patch; no proof of the farm's can either"
+    assert unwitnessed([result(scenario=name, sensitive=False)], bare) == [line]
 
 
 def test_reasons_are_counted():

@@ -155,7 +155,7 @@ def test_a_second_attempt_is_told(made):
 
 def test_an_insensitive_pass_says_what_it_could_not_show(made):
     lines = shown(made(Verdict.PASS_INSENSITIVE, sensitive=False))
-    assert any(line.endswith("; this engine is blind to all of that") for line in lines)
+    assert any("; this engine is blind to all of that" in line for line in lines)
 
 
 def test_what_is_not_known_here_is_said(made):

@@ -33,6 +33,9 @@
 #define ARCH_STUB_SLOT 16
 #define ARCH_FOREIGN_WORD 0x00000080u /* call_pal bpt: what a debugger puts there */
 
+/* The maintenance that makes a stored word, at the address %0, what is fetched: the steps of arch.toml, by number. */
+#define ARCH_SYNC_CODE(STEP) STEP(0, "call_pal 0x86")
+
 #define ARCH_SYS_READ 3
 #define ARCH_SYS_WRITE 4
 #define ARCH_SYS_MPROTECT 74

@@ -46,4 +46,4 @@ code_word arch_slot_jump(uintptr_t at)
 void arch_store_barrier(void) { __asm__ volatile("wmb" ::: "memory"); }
 
 /* IMB: what this CPU has stored is what it fetches from now on (6.7.3). */
-void arch_sync_code(uintptr_t word) { __asm__ volatile("call_pal 0x86" ::"r"(word) : "memory"); }
+void arch_sync_code(uintptr_t word) { SYNC_CODE(word); }

@@ -53,6 +53,12 @@
 #define ARCH_FOREIGN_WORD ARCH_INSTRUCTION(0xe1200070u) /* bkpt #0: what a debugger puts there */
 #endif
 
+/* The maintenance that makes a stored word, at the address %0, what is fetched: the steps of arch.toml, by number. */
+#define ARCH_SYNC_CODE(STEP)                                                                                           \
+    STEP(0, "mcr p15, 0, %0, c7, c11, 1") STEP(1, "dsb") STEP(2, "mcr p15, 0, %0, c7, c5, 1")                          \
+    STEP(3, "mcr p15, 0, %0, c7, c5, 6") STEP(4, "dsb") STEP(5, "isb")
+#define ARCH_SYNC_BY_KERNEL /* user mode may not: where there is a kernel, it does all of it in one call */
+
 #define ARCH_CRC_T10DIF /* crc_t10dif.c has a carry-less multiply */
 
 #define ARCH_SYS_READ 3

@@ -81,8 +81,5 @@ void arch_sync_code(uintptr_t word)
     if (has_kernel())
         arch_syscall(CACHEFLUSH, word, word + sizeof(code_word), 0);
     else
-        __asm__ volatile("mcr p15, 0, %0, c7, c11, 1\n\tdsb\n\t"
-                         "mcr p15, 0, %0, c7, c5, 1\n\t"
-                         "mcr p15, 0, %0, c7, c5, 6\n\tdsb\n\tisb" ::"r"(word)
-                         : "memory");
+        SYNC_CODE(word);
 }

@@ -44,6 +44,10 @@
 #define ARCH_STUB_SLOT 16
 #define ARCH_FOREIGN_WORD ARCH_INSTRUCTION(0xd4200000u) /* brk #0: what a debugger puts there */
 
+/* The maintenance that makes a stored word, at the address %0, what is fetched: the steps of arch.toml, by number. */
+#define ARCH_SYNC_CODE(STEP)                                                                                           \
+    STEP(0, "dc cvau, %0") STEP(1, "dsb ish") STEP(2, "ic ivau, %0") STEP(3, "dsb ish") STEP(4, "isb")
+
 #define ARCH_GUARDED 0x10 /* PROT_BTI: mprotect's bit for text whose indirect branches must meet landing pads */
 
 #define ARCH_CRC_T10DIF /* crc_t10dif.c has a carry-less multiply */

@@ -39,5 +39,5 @@ void arch_store_barrier(void) { __asm__ volatile("dmb ishst" ::: "memory"); }
 /* Clean to the point of unification, invalidate, and synchronise this CPU (B2.4.4). */
 void arch_sync_code(uintptr_t word)
 {
-    __asm__ volatile("dc cvau, %0\n\tdsb ish\n\tic ivau, %0\n\tdsb ish\n\tisb" ::"r"(word) : "memory");
+    SYNC_CODE(word);
 }

@@ -34,6 +34,9 @@
 #define ARCH_STUB_SLOT 16
 #define ARCH_FOREIGN_WORD 0x002a0005u /* break 5: what a debugger puts there */
 
+/* The maintenance that makes a stored word, at the address %0, what is fetched: the steps of arch.toml, by number. */
+#define ARCH_SYNC_CODE(STEP) STEP(0, "dbar 0") STEP(1, "ibar 0")
+
 #define ARCH_SYS_READ 63
 #define ARCH_SYS_WRITE 64
 #define ARCH_SYS_MPROTECT 226

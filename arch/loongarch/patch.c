@@ -43,6 +43,5 @@ void arch_store_barrier(void) { __asm__ volatile("dbar 0" ::: "memory"); }
  * visible (volume 1, 2.2.8 "Barrier Instructions").  Other cores need one of their own. */
 void arch_sync_code(uintptr_t word)
 {
-    (void)word;
-    __asm__ volatile("dbar 0\n\tibar 0" ::: "memory");
+    SYNC_CODE(word);
 }

@@ -40,9 +40,6 @@ void arch_sync_code(uintptr_t word)
         register long length __asm__("d4") = sizeof(code_word);
         __asm__ volatile("trap #0" : "+d"(number) : "d"(address), "d"(scope), "d"(cache), "d"(length) : "memory");
     } else {
-        register uintptr_t line __asm__("a0") = word;
-        __asm__ volatile(".short 0xf4e8\n\t" /* cpushl %bc,(%a0) */
-                         "nop" ::"a"(line)
-                         : "memory");
+        SYNC_CODE(word);
     }
 }

@@ -45,6 +45,15 @@
 #define ARCH_STUB_SLOT_FIXED /* its address is in the instructions: a copy of a stub loads the slot of the original */
 #define ARCH_FOREIGN_WORD 0x0005000du /* break 5: what a debugger puts there */
 
+/* The maintenance that makes a stored word, at the address %0, what is fetched: the steps of arch.toml, by number. */
+#define ARCH_SYNC_CODE(STEP)                                                                                           \
+    STEP(0, "synci 0(%0)")                                                                                             \
+    STEP(1, "sync")                                                                                                    \
+    STEP(2, ".set push\n\t.set noreorder\n\t.set noat\n\t"                                                             \
+            "lui $1, %%hi(1f)\n\taddiu $1, $1, %%lo(1f)\n\tjr.hb $1\n\tnop\n1:\n\t.set pop")
+#define ARCH_SYNC_CLOBBERS "$1", "memory"
+#define ARCH_SYNC_JUMPS /* a step jumps to an address, so that a copy of it leads back here */
+
 #ifdef __mips64
 #define ARCH_SYS_READ 5000
 #define ARCH_SYS_WRITE 5001

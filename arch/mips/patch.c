@@ -39,18 +39,5 @@ void arch_store_barrier(void) { __asm__ volatile("sync" ::: "memory"); }
  * fetched already (Volume II-A, "SYNCI"; "JR.HB"). */
 void arch_sync_code(uintptr_t word)
 {
-    uintptr_t next;
-    __asm__ volatile(".set push\n\t"
-                     ".set noreorder\n\t"
-                     "synci 0(%1)\n\t"
-                     "sync\n\t"
-                     "lui %0, %%hi(1f)\n\t"
-                     "addiu %0, %0, %%lo(1f)\n\t"
-                     "jr.hb %0\n\t"
-                     "nop\n"
-                     "1:\n\t"
-                     ".set pop"
-                     : "=&r"(next)
-                     : "r"(word)
-                     : "memory");
+    SYNC_CODE(word);
 }

@@ -38,6 +38,11 @@
 #define ARCH_STUB_SLOT_FIXED /* its address is in the instructions: a copy of a stub loads the slot of the original */
 #define ARCH_FOREIGN_WORD 0x00010004u /* break 4,8: what a debugger puts there */
 
+/* The maintenance that makes a stored word, at the address %0, what is fetched: the steps of arch.toml, by number. */
+#define ARCH_SYNC_CODE(STEP)                                                                                           \
+    STEP(0, "fdc %%r0(%0)") STEP(1, "sync") STEP(2, "fic %%r0(%%sr4,%0)")                                              \
+    STEP(3, "sync\n\tnop\n\tnop\n\tnop\n\tnop\n\tnop\n\tnop\n\tnop")
+
 #define ARCH_SYS_READ 3
 #define ARCH_SYS_WRITE 4
 #define ARCH_SYS_MPROTECT 125

@@ -48,7 +48,5 @@ void arch_store_barrier(void) { __asm__ volatile("" ::: "memory"); }
  * that may have been fetched already ("Instruction Cache", "SYNC"). */
 void arch_sync_code(uintptr_t word)
 {
-    __asm__ volatile("fdc %%r0(%0)\n\tsync\n\tfic %%r0(%%sr4,%0)\n\tsync\n\t"
-                     "nop\n\tnop\n\tnop\n\tnop\n\tnop\n\tnop\n\tnop" ::"r"(word)
-                     : "memory");
+    SYNC_CODE(word);
 }

@@ -53,6 +53,10 @@
 #define ARCH_STUB_SLOT_FIXED /* its address is in the instructions: a copy of a stub loads the slot of the original */
 #define ARCH_FOREIGN_WORD 0x7fe00008u /* trap: what a debugger puts there */
 
+/* The maintenance that makes a stored word, at the address %0, what is fetched: the steps of arch.toml, by number. */
+#define ARCH_SYNC_CODE(STEP)                                                                                           \
+    STEP(0, "dcbst 0,%0") STEP(1, "sync") STEP(2, "icbi 0,%0") STEP(3, "sync") STEP(4, "isync")
+
 #ifdef __powerpc64__
 #define ARCH_CRC_T10DIF /* crc_t10dif.c has a carry-less multiply */
 #endif

@@ -56,5 +56,5 @@ void arch_store_barrier(void) { __asm__ volatile("sync" ::: "memory"); }
  * already (Book II, 1.8 "Instruction Storage"). */
 void arch_sync_code(uintptr_t word)
 {
-    __asm__ volatile("dcbst 0,%0\n\tsync\n\ticbi 0,%0\n\tsync\n\tisync" ::"r"(word) : "memory");
+    SYNC_CODE(word);
 }

@@ -35,6 +35,9 @@
 #define ARCH_STUB_SLOT 16
 #define ARCH_FOREIGN_WORD 0x00100073u /* ebreak: what a debugger puts there */
 
+/* The maintenance that makes a stored word, at the address %0, what is fetched: the steps of arch.toml, by number. */
+#define ARCH_SYNC_CODE(STEP) STEP(0, "fence.i")
+
 #define ARCH_CRC_T10DIF /* crc_t10dif.c has a carry-less multiply */
 
 #define ARCH_SYS_READ 63

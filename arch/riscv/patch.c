@@ -45,6 +45,5 @@ void arch_store_barrier(void) { __asm__ volatile("fence w, w" ::: "memory"); }
  * "Zifencei").  There is no cache maintenance by address. */
 void arch_sync_code(uintptr_t word)
 {
-    (void)word;
-    __asm__ volatile("fence.i" ::: "memory");
+    SYNC_CODE(word);
 }

@@ -36,6 +36,10 @@
 #define ARCH_STUB_WORD 8
 #define ARCH_FOREIGN_WORD 0xfffdfffdu /* what another tool may leave there; as instructions, none */
 
+/* Maintenance is the kernel's, who does all of it in one call. */
+#define ARCH_SYNC_BY_KERNEL
+#define ARCH_CONSTANTS_LOADED /* those of more than 8 bits, from behind the function */
+
 #define ARCH_SYS_READ 3
 #define ARCH_SYS_WRITE 4
 #define ARCH_SYS_MPROTECT 125

@@ -57,6 +57,10 @@
 #define ARCH_STUB_WORD 4
 #define ARCH_FOREIGN_WORD 0x91d02001u /* ta 1: what a debugger puts there */
 
+/* The maintenance that makes a stored word, at the address %0, what is fetched: the steps of arch.toml, by number. */
+#define ARCH_SYNC_CODE(STEP) STEP(0, "flush %0\n\tnop\n\tnop\n\tnop\n\tnop\n\tnop")
+#define ARCH_SYNC_BLOCK 8 /* bytes for which it is made at least, and that their address is a multiple of */
+
 #define ARCH_SYS_READ 3
 #define ARCH_SYS_WRITE 4
 #define ARCH_SYS_MPROTECT 74

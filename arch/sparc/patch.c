@@ -38,5 +38,5 @@ void arch_store_barrier(void) { __asm__ volatile("stbar" ::: "memory"); }
  * CPU may execute up to five instructions before it is done (SPARC Architecture Manual version 8, B.32). */
 void arch_sync_code(uintptr_t word)
 {
-    __asm__ volatile("flush %0\n\tnop\n\tnop\n\tnop\n\tnop\n\tnop" ::"r"(word & ~(uintptr_t)7) : "memory");
+    SYNC_CODE(word & -(uintptr_t)ARCH_SYNC_BLOCK);
 }

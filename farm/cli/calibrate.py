@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +16,7 @@ from farm.cli.app import (
     ArchPath,
     EngineNames,
     Jobs,
+    JsonFlag,
     Mechanism,
     MechanismPath,
     ScenarioNames,
@@ -29,13 +32,16 @@ from farm.cli.app import (
     selection_of,
     write,
 )
-from farm.errors import FarmError
+from farm.errors import FarmError, UsageError
+
+if TYPE_CHECKING:
+    from farm.run.plan import Selection
 
 
 @app.command(
     help=(
         "Plant each negative control and see who notices.\n\nEvery scenario that claims to must, wherever the "
-        "engine is not blind."
+        "engine is not blind. With --engines, measure what each engine can notice of code that is stored."
     )
 )
 def calibrate(
@@ -49,20 +55,37 @@ def calibrate(
     mechanism_path: MechanismPath = None,
     scenario_path: ScenarioPath = None,
     control: Annotated[list[str] | None, names_option("Negative controls", "--control")] = None,
+    engines: Annotated[
+        bool, typer.Option("--engines", help="Calibrate engines: store code with and without maintenance, in pieces")
+    ] = False,
     jobs: Jobs = CPUS,
-    output: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write calibration.json there")] = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Also write calibration.json there, or engines.json")
+    ] = None,
+    json: JsonFlag = False,
 ) -> None:
     from farm.guest.controls import CONTROLS
     from farm.processes import workers
     from farm.prove.calibrate import Finding
     from farm.prove.calibrate import calibrate as measure
+    from farm.prove.engines import measure_unknown
     from farm.report import calibration
     from farm.run import plan as plans
 
-    plan = plans.make(
-        selection_of(arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path, mechanism_path)
+    selection = selection_of(
+        arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path, mechanism_path
     )
+    if engines:
+        unfit = ("mechanism", "toolchain", "scenario", "tag", "scenario_path", "mechanism_path")
+        given = [*(name for name in unfit if getattr(selection, name)), *(["control"] if control else ())]
+        if given:
+            raise UsageError(f"--engines and --{given[0].replace('_', '-')}: a probe knows engines and variants only")
+        raise typer.Exit(_calibrate_engines(selection, jobs, output, json=json))
+    if json:
+        raise UsageError("--json goes with --engines; --output DIR writes what is found about controls as JSON")
+    plan = plans.make(selection)
     names = plans.choose(control or (), list(CONTROLS), "control")
+    measure_unknown(plan, jobs, functools.partial(typer.echo, err=True))
     folder = output_folder(output) if output else None
     findings: list[Finding] = []
 
@@ -90,3 +113,43 @@ def calibrate(
         raise FarmError("nothing to calibrate: no selected scenario claims to detect what the selected controls plant")
     say()
     raise typer.Exit(0 if all(finding.as_claimed for finding in findings) else 1)
+
+
+def _calibrate_engines(selection: Selection, jobs: int, output: Path | None, *, json: bool) -> int:
+    """Measure the selected engines and show what was found; the exit status."""
+    from farm.engines import engines
+    from farm.guest import arch_toml
+    from farm.processes import workers
+    from farm.prove.engines import measure_all
+    from farm.report import calibration
+    from farm.report import engines as report
+    from farm.report.progress import bar
+    from farm.run import measured
+    from farm.run import plan as plans
+
+    variants = arch_toml.load(selection.arch_path)
+    names = plans.choose(selection.engine, list(engines()), "engine")
+    arches = plans.chosen_variants(selection, variants)
+    folder = output_folder(output) if output else None
+    pairs = [(engines()[name], variants[arch]) for name in names for arch in arches]
+    console = console_for(stderr=True)
+    with contextlib.ExitStack() as stack:
+        advance: Callable[[], None] = lambda: None  # noqa: E731 - nobody watches
+        if console.is_interactive and console.file.isatty():
+            shown = stack.enter_context(bar(console))
+            advance = functools.partial(shown.advance, shown.add_task("engines", total=len(pairs)))
+        stack.enter_context(closing_engines())
+        pool = stack.enter_context(workers(jobs))
+        rows = measure_all(pairs, pool, lambda _rows: advance())
+    if all(row.reason for row in rows):
+        raise FarmError("nothing was measured: " + "; ".join(dict.fromkeys(row.reason or "" for row in rows)))
+    measured.keep(rows)
+    differing = measured.differing(rows)
+    table = report.table(rows, differing)
+    if folder:
+        write(folder / f"{table.name}.json", as_json(table))
+    if json:
+        typer.echo(as_json(rows).decode())
+    else:
+        calibration.show(table, console_for())
+    return 1 if differing else 0

@@ -15,6 +15,7 @@ from farm.guest.controls import CONTROLS
 from farm.guest.mechanisms import Mechanism
 from farm.guest.toolchain import TOOLCHAINS
 from farm.guest.variant import CallSiteForm, Variant
+from farm.run.measured import blind_everywhere
 from farm.run.plan import Selection
 from farm.scenario.promises import Promise
 from farm.suite.absent import ABSENT
@@ -252,7 +253,7 @@ def _distance(size: int) -> str:
 
 
 def _engines() -> list[dict[str, Any]]:
-    return [{"name": name, "blind_to": sorted(map(str, engine.blind_to))} for name, engine in engines().items()]
+    return [{"name": name, "blind_to": sorted(map(str, blind_everywhere(name)))} for name in engines()]
 
 
 def _toolchains(arch_path: tuple[Path, ...]) -> list[dict[str, Any]]:

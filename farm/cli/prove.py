@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,11 +23,25 @@ from farm.cli.app import (
     app,
     as_json,
     closing_engines,
+    names_option,
     selection_of,
 )
 from farm.errors import FarmError
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from farm.prove.guests import Proved, What
+    from farm.run.plan import Selection
+
 _ENGINE = "unicorn"  # the only one that notes stores
+
+Strict = Annotated[
+    bool, typer.Option("--strict", help="What no manual promises is wrong although a system relies on it")
+]
+Request = Annotated[
+    list[str] | None, names_option("Requests, by what a function leads to before and behind", "--request")
+]
 
 prove = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(prove, name="prove", help="Prove what no emulator shows by itself.")
@@ -54,9 +68,7 @@ def rules(
     arch_path: ArchPath = None,
     mechanism_path: MechanismPath = None,
     scenario_path: ScenarioPath = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="What no manual promises is a breach although a system relies on it")
-    ] = False,
+    strict: Strict = False,
     jobs: Jobs = CPUS,
     timeout: Timeout = 20.0,
     json: JsonFlag = False,
@@ -84,3 +96,101 @@ def rules(
     if not any(made.cells for made in images):
         raise FarmError("nothing was audited: " + "; ".join(dict.fromkeys(made.unaudited for made in images)))
     raise typer.Exit(1 if report.broken(images) or report.failed(images) else 0)
+
+
+@prove.command(
+    help=(
+        "Try every preemption of a patch.\n\nEach request is made once, and calls that meet it are followed, one "
+        "instruction at a time, through all that the rules of the architecture (farm list rules) let them see. Exit "
+        "status 1: a call comes to an end that is neither the old target's nor the new one's."
+    )
+)
+def interleave(
+    arch: Arch = None,
+    mechanism: Mechanism = None,
+    toolchain: ToolchainNames = None,
+    request: Request = None,
+    call: Annotated[list[str] | None, names_option("Call sites", "--call")] = None,
+    arch_path: ArchPath = None,
+    mechanism_path: MechanismPath = None,
+    strict: Strict = False,
+    jobs: Jobs = CPUS,
+    timeout: Timeout = 20.0,
+    json: JsonFlag = False,
+) -> None:
+    from farm.prove.calls import CALLS
+    from farm.prove.guests import What
+    from farm.run.plan import choose
+
+    selection = selection_of(arch, mechanism, [_ENGINE], toolchain, None, None, arch_path, None, mechanism_path)
+    calls = choose(call, CALLS, "call") if call else ()
+    _report(_proved(selection, What.INTERLEAVE, request, jobs, timeout, calls=calls, strict=strict), json=json)
+
+
+@prove.command(
+    help=(
+        "Prove that no fetch is stale.\n\nEach request is made once, and from its stores and its maintenance follows "
+        "what may be fetched when it is over. Then mutants of it: each step left out, swapped or aimed elsewhere, each "
+        "store torn; each is refuted, or harmless by a rule. Exit status 1: the guest as it is may fetch what is stale."
+    )
+)
+def coherence(
+    arch: Arch = None,
+    mechanism: Mechanism = None,
+    toolchain: ToolchainNames = None,
+    request: Request = None,
+    arch_path: ArchPath = None,
+    mechanism_path: MechanismPath = None,
+    mutants: Annotated[bool, typer.Option(help="Judge mutants, too")] = True,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show the mutants, too")] = False,
+    jobs: Jobs = CPUS,
+    timeout: Timeout = 20.0,
+    json: JsonFlag = False,
+) -> None:
+    from farm.prove.guests import What
+
+    selection = selection_of(arch, mechanism, [_ENGINE], toolchain, None, None, arch_path, None, mechanism_path)
+    proved = _proved(selection, What.COHERENCE, request, jobs, timeout, mutants=mutants)
+    _report(proved, json=json, verbose=verbose)
+
+
+def _proved(
+    selection: Selection,
+    what: What,
+    request: list[str] | None,
+    jobs: int,
+    timeout: float,
+    *,
+    calls: Sequence[str] = (),
+    mutants: bool = True,
+    strict: bool = False,
+) -> list[Proved]:
+    """The proofs of every guest of the selection."""
+    from farm.processes import workers
+    from farm.prove import guests
+    from farm.prove.calls import REQUESTS
+    from farm.run import plan as plans
+
+    names = plans.choose(request, REQUESTS, "request") if request else REQUESTS
+    ready, left = guests.of(plans.make(selection))
+    work = [
+        guests.Work(spec, what, tuple(names), tuple(calls), mutants=mutants, strict=strict, timeout=timeout)
+        for spec in ready
+    ]
+    with closing_engines(), workers(jobs) as pool:
+        proved = list(pool.map(guests.prove, work))
+    return [*proved, *left]
+
+
+def _report(proved: Sequence[Proved], *, json: bool, verbose: bool = False) -> None:
+    from farm import __version__
+    from farm.report import proof as report
+
+    if json:
+        typer.echo(as_json(report.document(proved, __version__)).decode())
+    else:
+        for line in report.lines(proved, verbose=verbose):
+            typer.echo(line)
+    if not any(guest.proofs for guest in proved):
+        raise FarmError("nothing was proved: " + "; ".join(dict.fromkeys(guest.unproved for guest in proved)))
+    raise typer.Exit(1 if report.bad(proved) else 0)

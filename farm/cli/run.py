@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import functools
 import importlib.util
 import time
 from dataclasses import replace
@@ -131,6 +132,7 @@ def run(
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="A line a cell; explain every failure")] = False,
     history: Annotated[bool, typer.Option(help="Add the run to the history")] = True,
 ) -> None:
+    from farm.prove.engines import measure_unknown
     from farm.report import quarantine as verification
     from farm.report import terminal
     from farm.run import plan as plans
@@ -165,6 +167,7 @@ def run(
         raise FarmError("nothing to run: the plan has no cell")
     plan.check_ready()
     _require(plan, require or [])
+    measure_unknown(plan, min(jobs, CPUS), functools.partial(typer.echo, err=True))
     with contextlib.ExitStack() as stack:
         pool = stack.enter_context(_executor(executor, jobs))
         stack.enter_context(alone(folder := output_folder(output)))

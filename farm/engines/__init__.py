@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections import Counter
 
     from farm.engines.child import Session
+    from farm.engines.views import Exploration, Explored
     from farm.guest.image import Image
-    from farm.scenario import Defect
 
 
 #: Shortest and longest time that a program may be given to answer, in seconds.
@@ -140,8 +140,6 @@ class Engine(Protocol):
     """
 
     name: str
-    #: Defects that cannot make any trace differ on this engine; measured by ``farm calibrate``.
-    blind_to: frozenset[Defect]
 
     def hole(self, variant: Variant) -> Hole | None:
         """None if ``variant`` can run here and now."""
@@ -243,6 +241,19 @@ class Watches(Protocol):
         self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float, watch: Watch
     ) -> Iterator[Reply]:
         """Replies as of :meth:`Engine.run`, each with its notes.  Of a program that fails there are none."""
+
+
+@runtime_checkable
+class Explores(Protocol):
+    """An engine that can follow a call through all that it may see of a change (:mod:`farm.engines.views`)."""
+
+    def explores(self, variant: Variant) -> bool:
+        """Tell whether the engine can for ``variant``."""
+
+    def explore(
+        self, image: Image, variant: Variant, program: bytes, timeout: float, exploration: Exploration
+    ) -> tuple[Reply, list[Explored]]:
+        """All ends of the call that ``program`` makes last, by graph; how it failed is in the reply, if it did."""
 
 
 def settings_or_hole(variant: Variant, name: str) -> QemuUserSettings | UnicornSettings | Hole:

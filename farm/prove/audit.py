@@ -317,7 +317,7 @@ class _Run:
         """The kernel does the steps that it may be asked for, of all blocks that it is asked about."""
         demands = self.demands
         for block, pending in list(self._pending.items()):
-            if block * demands.block >= asked.stop or (block + 1) * demands.block <= asked.start:
+            if not demands.is_asked(asked, block):
                 continue
             while pending.step < len(demands.steps) and demands.steps[pending.step].kernel:
                 pending.step += 1

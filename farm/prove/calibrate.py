@@ -1,8 +1,8 @@
 """Calibration: what each engine can and cannot notice, measured.
 
 For every negative control (:mod:`farm.guest.controls`) the guests are built with that bug planted and the scenarios
-that claim to detect it are run.  Where the engine is sensitive every one of them must fail; where the engine says that
-it is blind none may, or the statement is out of date.  Either way a claim is only believed when it has been seen.
+that claim to detect it are run.  Where the engine is sensitive every one of them must fail; where it was measured to be
+blind (:mod:`farm.run.measured`) none may.  Either way a claim is only believed when it has been seen.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from farm.cell import PASSED, Cell, Verdict
 from farm.engines import engine_named
 from farm.guest import image
 from farm.guest.controls import CONTROLS, Control
+from farm.run import measured
 from farm.run.batch import Batch, batches, run_batch
 from farm.run.plan import Plan
 from farm.run.verdict import Result
@@ -32,7 +33,7 @@ class Finding:
     control: Control
     cell: Cell
     result: Result
-    blind: bool  #: the engine says that it cannot notice this defect
+    blind: bool  #: the engine cannot notice this defect
     sound: bool  #: without the bug the cell passes, so that what is noticed is the bug
 
     @property
@@ -100,7 +101,9 @@ def calibrate(
     futures = {executor.submit(run_batch, batch): (control, batch) for control, batch in planted}
     for future in concurrent.futures.as_completed(futures):
         control, batch = futures[future]
-        blind = control.defect in engine_named(batch.engine).blind_to
+        variant = batch.spec.variant.profiled(batch.engine)
+        blind_to = measured.blind_to(engine_named(batch.engine), variant, alias=batch.spec.made_by.alias)
+        blind = control.defect in blind_to
         of_batch = [Finding(control, result.cell, result, blind, result.cell in sound) for result in future.result()]
         findings += of_batch
         on_findings(of_batch, total)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+
+from farm.engines import Note, Noted
 
 #: Gives bytes of memory: address, size.
 Memory = Callable[[int, int], bytes]
@@ -17,6 +19,18 @@ class Code:
         self._pristine = pristine
         self._pages: dict[int, bytearray] = {}
         self._prints: dict[int, int] = {}  # by page, of those that have not changed since
+
+    def copy(self) -> Code:
+        """Code that is as this is now."""
+        code = Code(self._pristine)
+        code._pages = {number: bytearray(page) for number, page in self._pages.items()}
+        return code
+
+    def store(self, notes: Iterable[Note]) -> None:
+        """Store what a program has stored of which these are notes."""
+        for note in notes:
+            if note.kind == Noted.STORE:
+                self.write(note.place, note.after)
 
     def read(self, address: int, size: int) -> bytes:
         number, first = divmod(address, _PAGE)

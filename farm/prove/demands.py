@@ -18,7 +18,7 @@ from farm.prove.repeats import Repeats
 from farm.prove.sites import Sites
 from farm.prove.watching import Watching, declared
 
-_LONGEST = 16  # bytes of an instruction
+LONGEST = 16  #: bytes of an instruction
 
 _AHEAD = 4  # instructions of a stub, before one that loads the slot or leads elsewhere
 
@@ -90,6 +90,8 @@ class Demands:
         self.unseen = [step.unaudited for step in steps if step.unaudited]  #: why no audit sees the other ones
         self._meant = [self._places(meaning.steps) for meaning in watched.meanings]
         self.block = variant.coherence.block.least if variant.coherence.block else variant.alignment
+        within = min((rule.within for rule in variant.atomicity.fetch), default=0)
+        self.unit = max(self.block, within)  #: bytes of aligned code that no fetch finds partly stale
         barrier = variant.coherence.barrier
         self.barriers = barrier.instructions if barrier else ()  #: between a slot and the word that leads there
         self.barrier_manual = barrier.manual if barrier else ""
@@ -147,7 +149,7 @@ class Demands:
         for _ in range(_AHEAD):
             if address not in self.stubs:
                 return False
-            size, text = self.instruction(address, memory(address, _LONGEST))
+            size, text = self.instruction(address, memory(address, LONGEST))
             last = _LAST_ADDRESS.search(text)
             if last and not _NEVER.match(text) and int(last[1], 16) not in self.stubs:
                 return False
@@ -191,20 +193,25 @@ class Demands:
             operand -= self._distance
         return operand // self.block == block
 
+    def is_asked(self, asked: range, block: int) -> bool:
+        """A kernel that is asked about these addresses does the maintenance of the block of this number."""
+        return block * self.block < asked.stop and asked.start < (block + 1) * self.block
+
     def steps_for(self, instruction: int) -> frozenset[int]:
         """Places among :attr:`steps` that the watched instruction may have."""
         return self._meant[instruction]
 
     def promised(self, store: Store, memory: Memory) -> Promised:
         """What is promised of the instruction that ``store`` changes."""
-        key = (store.address, store.before, memory(store.address - _LONGEST, 3 * _LONGEST))
+        key = (store.address, store.before, memory(store.address - LONGEST, 3 * LONGEST))
         if key not in self._promised:
             self._promised[key] = self._promised_of(store, memory)
         return self._promised[key]
 
     def _promised_of(self, store: Store, memory: Memory) -> Promised:
         rules = self.variant.atomicity.fetch
-        nothing = Promised("none", self.variant.atomicity.unpromised, range(store.address & -self.variant.alignment, 0))
+        first = (store.changed or range(store.address, store.end)).start & -self.variant.alignment
+        nothing = Promised("none", self.variant.atomicity.unpromised, range(first, 0))
         if not rules:
             return nothing
         worst = Promised("manual", "", nothing.instruction)
@@ -244,9 +251,9 @@ class Demands:
 
 def around(store: Store, start: int, memory: Memory) -> tuple[bytes, bytes]:
     """Bytes from ``start`` on, enough for an instruction, before ``store`` and behind it."""
-    after = memory(start, _LONGEST)
+    after = memory(start, LONGEST)
     before = bytearray(after)
     for i, byte in enumerate(store.before):
-        if 0 <= store.address + i - start < _LONGEST:
+        if 0 <= store.address + i - start < LONGEST:
             before[store.address + i - start] = byte
     return bytes(before), after

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from farm.cell import SKIPPED, Verdict
+from farm.cell import SKIPPED, EngineName, Verdict
 from farm.guest.controls import has_control
+from farm.prove import proofs_of
 from farm.run.verdict import Result
 from farm.text import counted
 
@@ -112,6 +113,30 @@ def comparable(results: Iterable[Result]) -> dict[tuple[str, str | None], list[R
         if result.verdict not in SKIPPED and (expected is not None or result.trace is not None):
             by_expectation[result.cell.scenario, expected].append(result)
     return by_expectation
+
+
+def witnesses(results: Iterable[Result]) -> dict[str, list[str]]:
+    """By scenario, the engines that could have shown its defect, of those on which it ran."""
+    engines: dict[str, set[str]] = {}
+    for result in results:
+        if result.expected is not None:  # else it did not run
+            able = engines.setdefault(result.cell.scenario, set())
+            if result.sensitive:
+                able.add(EngineName.of(result.cell.engine).engine)
+    return {scenario: sorted(able) for scenario, able in engines.items()}
+
+
+def unwitnessed(results: Iterable[Result], plan: Plan) -> list[str]:
+    """A line for each scenario that ran on no engine that could have shown its defect: which proof can."""
+    lines = []
+    for name, engines in sorted(witnesses(results).items()):
+        if not engines and name in plan.scenarios:
+            detects = plan.scenarios[name].detects
+            proofs = " and ".join(proofs_of(detects))
+            shown = f"{proofs} can, under Unicorn" if proofs else "no proof of the farm's can either"
+            defects = " or ".join(sorted(map(str, detects)))
+            lines.append(f"{name}: no engine that it ran on could have shown {defects}; {shown}")
+    return lines
 
 
 def uncontrolled(results: Iterable[Result], plan: Plan) -> list[str]:

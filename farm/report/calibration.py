@@ -82,8 +82,9 @@ def show(made: Table, console: Console) -> None:
     from rich.text import Text
 
     view = rich.Table(title=made.title, caption=made.caption, show_lines=False)
+    numbers = made.name == NAME
     for i, name in enumerate(made.columns):
-        view.add_column(name, justify="left" if i < 2 else "right")
+        view.add_column(name, justify="right" if numbers and i > 1 else "left")
     for row in made.rows:
         view.add_row(*(Text(field.text, style=_STYLES[field.state]) for field in row))
     console.print(view)

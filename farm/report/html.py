@@ -24,7 +24,7 @@ from farm.cell import FAILED, PASSED, SKIPPED, EngineName, Verdict
 from farm.errors import UNREADABLE, FarmError, UsageError
 from farm.measure import cost as costs
 from farm.measure import coverage as coverages
-from farm.report import Material, by_verdict, comparable, compiled, number_of, payload, table, uncontrolled
+from farm.report import Material, by_verdict, comparable, compiled, number_of, payload, table, uncontrolled, unwitnessed
 from farm.report.grid import ALL, Grid, folded
 from farm.report.payload import LOOKS, mark
 from farm.run.verdict import Result
@@ -94,6 +94,7 @@ def render(material: Material) -> bytes:
         retried={"count": sum(result.retried is not None for result in material.results), "href": link(retried="yes")},
         holes=_reasons(material.results, SKIPPED),
         notes=uncontrolled(material.results, material.plan),
+        unwitnessed=unwitnessed(material.results, material.plan),
         grids=_grids(material),
         agreement=_agreement(material),
         cost=_cost(material.costs),

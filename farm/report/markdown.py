@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from farm.cell import SKIPPED, Verdict
-from farm.report import agreed, by_kind, reasons, second_attempt, totals, uncontrolled
+from farm.report import agreed, by_kind, reasons, second_attempt, totals, uncontrolled, unwitnessed
 from farm.report.explain import explain
 from farm.report.grid import ALL, LEGEND, Grid, folded
 from farm.report.text import clipped
@@ -104,6 +104,7 @@ def render(results: Sequence[Result], plan: Plan, run: Run, complaints: Sequence
     again = [result for result in results if result.retried]
     blocks += _list("Cells run twice, for the emulator failed", map(_run_twice, again), room.part(0.2))
     blocks += _list("Without a negative control", uncontrolled(results, plan), room.part(0.2))
+    blocks += _list("Shown by no engine", unwitnessed(results, plan), room.part(0.2))
     holes = [f"{counted(count, 'cell')} {reason}" for reason, count in reasons(results)]
     blocks += _list("Why cells did not run", holes, room)
     return "\n\n".join([*blocks, foot]) + "\n"

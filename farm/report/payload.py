@@ -16,7 +16,8 @@ from typing import Any
 import msgspec
 
 from farm.cell import FAILED, PASSED, SKIPPED, Cell, Verdict
-from farm.report import Material, by_verdict, explain, number_of
+from farm.prove import proofs_of
+from farm.report import Material, by_verdict, explain, number_of, witnesses
 from farm.report.grid import MARKS
 from farm.run.plan import Plan
 from farm.run.verdict import Result, reproducer
@@ -133,13 +134,16 @@ def _scenarios(names: Iterable[str], results: Sequence[Result], plan: Plan, text
             events, predicted = explain.expectation(result, plan)
             if digest in (None, predicted):
                 traces.setdefault(name, {})[predicted] = texts.numbers(map(prose.event, events))
+    able = witnesses(results)
     return [
-        _described(plan.scenarios[name], traces.get(name, {}), texts) if name in plan.scenarios else {"name": name}
+        _described(plan.scenarios[name], traces.get(name, {}), able.get(name, []), texts)
+        if name in plan.scenarios
+        else {"name": name}
         for name in names
     ]
 
 
-def _described(scenario: Scenario, traces: dict[str, list[int]], texts: Table) -> dict[str, Any]:
+def _described(scenario: Scenario, traces: dict[str, list[int]], engines: list[str], texts: Table) -> dict[str, Any]:
     steps = list(prose.lines(scenario.steps))
     return {
         "name": scenario.name,
@@ -148,6 +152,7 @@ def _described(scenario: Scenario, traces: dict[str, list[int]], texts: Table) -
         "group": Scenario.GROUPS[scenario.id.partition("-")[0]],
         "tags": sorted(scenario.tags),
         "detects": sorted(map(str, scenario.detects)),
+        "shown_by": [*engines, *proofs_of(scenario.detects)],
         "steps": list(zip((level for level, _ in steps), texts.numbers(text for _, text in steps), strict=True)),
         "traces": traces,
     }

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from farm.cell import SKIPPED, Cell, EngineName
 from farm.errors import FarmError, UnknownNameError
 from farm.guest import build, disassemble
+from farm.prove import proofs_of
 from farm.report.explain import code, expectation, first_differing, notes
 from farm.report.text import line, printable
 from farm.run import verdict
@@ -21,6 +22,7 @@ from farm.scenario import prose
 
 if TYPE_CHECKING:
     from farm.run.journal import Run
+    from farm.scenario import Scenario
     from farm.scenario.wire import Event
 
 _CONTEXT = 12  # events that are shown before and behind the first difference
@@ -61,9 +63,7 @@ def show(result: Result, plan: Plan, run: Run | None, width: int, *, whole: bool
         yield ""
         yield "Steps"
         yield from (f"  {n:3}  {'  ' * level}{said}" for n, (level, said) in enumerate(prose.lines(scenario.steps)))
-        yield f"  detects {', '.join(sorted(map(str, scenario.detects)))}" + (
-            "" if result.sensitive or result.verdict in SKIPPED else "; this engine is blind to all of that"
-        )
+        yield f"  detects {', '.join(sorted(map(str, scenario.detects)))}{_blindness(result, scenario)}"
     else:
         yield f"  no scenario {line(result.cell.scenario)} is known here: give --scenario-path for steps and events"
     if result.verdict not in SKIPPED:
@@ -75,6 +75,14 @@ def show(result: Result, plan: Plan, run: Run | None, width: int, *, whole: bool
         yield ""
         yield from _circumstances(result, plan, run)
     yield from _next(result, plan)
+
+
+def _blindness(result: Result, scenario: Scenario) -> str:
+    """What is said of an engine that could not have shown what the scenario detects; empty if it could."""
+    if result.sensitive or result.verdict in SKIPPED:
+        return ""
+    proofs = " and ".join(proofs_of(scenario.detects))
+    return f"; this engine is blind to all of that{f', which {proofs} can show, under Unicorn' if proofs else ''}"
 
 
 def outcome(result: Result, plan: Plan, width: int, control: str | None) -> Iterator[str]:

@@ -10,7 +10,7 @@ import msgspec
 from farm.errors import UNREADABLE, UsageError
 
 #: Names that a table may have; its file is ``NAME.json`` in the output folder.
-NAMES = ("calibration", "proof", "mutation")
+NAMES = ("calibration", "engines", "proof", "mutation")
 
 State = Literal["good", "weak", "bad", "none"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from farm.cell import EngineName, Verdict
-from farm.report import agreed, by_kind, reasons, second_attempt, totals, uncontrolled
+from farm.report import agreed, by_kind, reasons, second_attempt, totals, uncontrolled, unwitnessed
 from farm.report.audit import judged
 from farm.report.explain import explain
 from farm.report.grid import ALL, LEGEND, Column, Grid, Square, folded
@@ -173,6 +173,8 @@ def show(
         console.print(more, highlight=False)
     if sentence := judged(results, audited_on):
         console.print(sentence, highlight=False, soft_wrap=True)
+    for note in unwitnessed(results, plan)[: None if verbose else _REASONS]:
+        console.print(line(note), markup=False, highlight=False, soft_wrap=True)
     if sentence := agreed(results):
         console.print(f"\n{sentence}")
     console.print(f"{counted(len(results), 'cell')}: {totals(results)}", highlight=False)

@@ -14,7 +14,7 @@ from farm.engines import CountsBlocks, CrossChecks, Engine, Locates, Reply, Tell
 from farm.guest import build
 from farm.guest.image import Image, Spec
 from farm.processes import Stopping, stopping
-from farm.run import plan
+from farm.run import measured, plan
 from farm.run.verdict import Judge, Result
 from farm.scenario import Scenario, wire
 
@@ -76,7 +76,8 @@ class Bench:
     @functools.cached_property
     def judge(self) -> Judge:
         """The judge of what comes back."""
-        return Judge(self.image, self.engine, self.features, self.options, kept=self.kept)
+        blind_to = measured.blind_to(self.engine, self.variant, alias=self.spec.made_by.alias)
+        return Judge(self.image, self.features, self.options, blind_to=blind_to, kept=self.kept)
 
     def cell(self, scenario: Scenario) -> Cell:
         """The cell that ``scenario`` is here."""

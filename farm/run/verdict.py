@@ -18,9 +18,9 @@ from farm.scenario import model, wire
 from farm.scenario.wire import Event
 
 if TYPE_CHECKING:
-    from farm.engines import Engine, Reply
+    from farm.engines import Reply
     from farm.guest.image import Image
-    from farm.scenario import Scenario
+    from farm.scenario import Defect, Scenario
 
 
 #: Why the events are as expected and the cell still fails.
@@ -68,9 +68,9 @@ def digest(events: Sequence[Event]) -> str:
     return hashlib.sha256(wire.encode_events(events, big_endian=False)).hexdigest()[:16]
 
 
-def is_sensitive(scenario: Scenario, engine: Engine) -> bool:
-    """The engine can show at least one of the defects that the scenario detects."""
-    return not scenario.detects <= engine.blind_to
+def is_sensitive(scenario: Scenario, blind_to: frozenset[Defect]) -> bool:
+    """An engine with this blindness can show at least one of the defects that the scenario detects."""
+    return not scenario.detects <= blind_to
 
 
 def reproducer(cell: Cell, options: str) -> str:
@@ -116,24 +116,27 @@ class Judge:
     def __init__(
         self,
         image: Image,
-        engine: Engine,
         features: frozenset[str] = frozenset(),
         options: str = "",
         *,
+        blind_to: frozenset[Defect] = frozenset(),
         kept: bool = False,
     ) -> None:
-        """``kept``: the programs were sent with :data:`~farm.scenario.layout.KEEP`, so the guest did not reset."""
+        """``blind_to``: what the engine cannot show (:mod:`farm.run.measured`).
+
+        ``kept``: the programs were sent with :data:`~farm.scenario.layout.KEEP`, so the guest did not reset.
+        """
         self._image = image
         self._decoder = image.decoder()
         self._text_digest = None if kept else image.text_digest
         self._options = options
         self._features = features
-        self._engine = engine
+        self._blind_to = blind_to
 
     def judge(self, cell: Cell, scenario: Scenario, reply: Reply, seconds: float, began: float = 0.0) -> Result:
         """The result for one reply, of a program that took ``seconds`` from ``began`` (since the epoch)."""
         events, body, wanted = expected(scenario, self._features, big_endian=self._image.big_endian)
-        sensitive = is_sensitive(scenario, self._engine)
+        sensitive = is_sensitive(scenario, self._blind_to)
         image = self._image
         verdict, reason, trace = self.compare(reply, events, body)
         seconds, began = round(seconds, 6), round(began, 6)

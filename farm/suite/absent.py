@@ -29,7 +29,10 @@ _NO_CACHE = (
     "no emulator here keeps an instruction cache, so what is stored is fetched, whatever maintenance is made: a stale "
     "fetch waits for a model of caches"
 )
-_AUDITED = "`farm prove rules`: each step that is not executed for a block of what was stored is a breach"
+_AUDITED = (
+    "`farm prove rules`, of what Unicorn has a guest of: each step that is not executed for a block of what was stored "
+    "is a breach; what a process asks its kernel for, tests/test_poke.py"
+)
 _NO_API = "the mechanisms have no such operation, so there is no answer to expect"
 
 ABSENT = (

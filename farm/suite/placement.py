@@ -150,6 +150,11 @@ SCENARIOS = (
             sites(1, "default"),
             Unload(),
             sites(0, "other"),
+            Load(),  # anew, as its image has it
+            sites(0, "other"),
+            patch(0, "fast"),
+            sites(0, "fast"),
+            Unload(),
             restore(0),
             sites(0, "default"),
             code(),

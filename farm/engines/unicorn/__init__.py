@@ -2,8 +2,8 @@
 
 The embedded default: it comes from pip with everything else.  One child serves many images, one after the other, since
 starting Python costs more than opening a guest.  Unicorn invalidates translated code on every store of the guest to
-where it executes, and the farm for it what is stored elsewhere (:mod:`farm.engines.unicorn.alias`), so it cannot show a
-missing cache flush, and one CPU has no one to see a torn store.
+where it executes, and the farm for it what is stored elsewhere (:mod:`farm.engines.unicorn.alias`); what it can show of
+stores to code, ``farm calibrate --engines`` measures.
 """
 
 from __future__ import annotations
@@ -24,12 +24,24 @@ from typing import TYPE_CHECKING
 from farm.cell import Hole, Verdict
 from farm.engines import Block, Reply, Steps, Watch, settings_or_hole
 from farm.engines.child import Child, ChildDied, Pool, Session, converse
-from farm.engines.unicorn.messages import KEPT, OPEN, PATH_OF, STEPS_OF, TRACE, Open, decode_reply, decode_steps
+from farm.engines.unicorn.messages import (
+    EXPLORE_OF,
+    KEPT,
+    OPEN,
+    PATH_OF,
+    STEPS_OF,
+    TRACE,
+    Explore,
+    Open,
+    decode_explored,
+    decode_reply,
+    decode_steps,
+)
 from farm.errors import BackendError, ImageError, Missing
 from farm.guest.variant import REGISTER_MODULES, UnicornSettings, Variant
-from farm.scenario import Defect
 
 if TYPE_CHECKING:
+    from farm.engines.views import Exploration, Explored
     from farm.guest.image import Image
 
 _NO_CODE_HOOKS = frozenset({"SPARC"})  # with one, `jmpl` goes to address 5
@@ -45,7 +57,6 @@ class Unicorn:
     """The engine."""
 
     name = "unicorn"
-    blind_to = frozenset({Defect.STALE_FETCH, Defect.TORN_STORE})
 
     def __init__(self) -> None:
         self.pool = Pool()
@@ -83,6 +94,27 @@ class Unicorn:
         finally:
             session.release()
         return reply, recorded[0] if recorded else None
+
+    def explores(self, variant: Variant) -> bool:
+        return self.tells_path(variant)
+
+    def explore(
+        self, image: Image, variant: Variant, program: bytes, timeout: float, exploration: Exploration
+    ) -> tuple[Reply, list[Explored]]:
+        """All ends of the call that ``program`` makes last, by graph."""
+        found: list[Explored] = []
+
+        def interpret(status: int, payload: bytes) -> Reply:
+            reply, explored = decode_explored(status, payload)
+            found.extend(explored)
+            return reply
+
+        session = self._session(image, variant, timeout, interpret, fresh=False)
+        try:
+            reply = session.run(Explore(program, exploration).encode(), keep=False, head=EXPLORE_OF)
+        finally:
+            session.release()
+        return reply, found
 
     def warm_up(self, count: int) -> None:
         """Have so many children at hand, whatever they have open; loading the emulator takes one 0.2 s."""

@@ -127,7 +127,7 @@ class Machine:
         self.uc.reg_write(self._sp, self._top)
         self._registers = self.uc.context_save()
         self.highest = (1 << 8 * image.word_size) - 1  #: address
-        self._is_thumb = "THUMB" in settings.mode
+        self.is_thumb = "THUMB" in settings.mode  #: bit 0 of an address says so where a run begins
         self._blocks: Counter[tuple[int, int, int]] = Counter()
         self._last = _NOWHERE
         for start, end in watched:
@@ -373,14 +373,36 @@ class Machine:
             self.uc.emu_start(self.image.symbols["farm_enter"], self.until)
         except unicorn.UcError as error:
             raise self.fault(error.errno if self.error is None else self.error, str(error)) from None
-        if self._refused is not None:
-            raise GuestFault(self._refused, self.pc, self.fault_address)
-        if self.trap is not None:
-            raise GuestFault(f"trap {self.trap:#x}", self.pc, None)
+        if refused := self.refused:
+            raise GuestFault(refused, self.pc, self.fault_address if self.trap is None else None)
+        return self.trace()
+
+    def trace(self) -> bytes:
+        """The trace that the guest has written."""
         place = self._trace
         _, _, _, _, events, _, _, code = self._head.unpack_from(place.data, place.first)
         size = self._head.size + 4 * EVENT_WORDS * events + code
         return place.data[place.first : min(place.first + size, place.end)]
+
+    def events(self) -> bytes:
+        """The events of the trace that the guest has written, and nothing else of it."""
+        place = self._trace
+        events = self._head.unpack_from(place.data, place.first)[4]
+        first = place.first + self._head.size
+        return place.data[first : min(first + 4 * EVENT_WORDS * events, place.end)]
+
+    @property
+    def refused(self) -> str:
+        """What the guest did that ended its run although its CPU allows it; empty if there is nothing."""
+        if self._refused is not None:
+            return self._refused
+        return f"trap {self.trap:#x}" if self.trap is not None else ""
+
+    def poke(self, address: int, content: bytes) -> None:
+        """Change memory as another CPU does: whatever its protection, and what was translated of it is dropped."""
+        place = self._place(address, address + len(content))
+        place.data[place.first : place.end] = content
+        self.uc.ctl_remove_cache(address, address + len(content))
 
     def path(self, program: bytes, limit: int) -> list[int]:
         """The address of every instruction that ``program`` executes, in order.
@@ -400,7 +422,7 @@ class Machine:
 
         self.uc.hook_add(uc_const.UC_HOOK_CODE, on_instruction)
         self.run(program)
-        return with_skipped(executed, self._halfword) if self._is_thumb else executed
+        return with_skipped(executed, self._halfword) if self.is_thumb else executed
 
     def _on_block(self, uc: Any, address: int, size: int, user_data: object) -> None:
         del uc, user_data

@@ -14,6 +14,7 @@ from typing import Literal, Self
 import msgspec
 
 from farm.engines import Block, Note, Number, Reply, Steps, Watch
+from farm.engines.views import Exploration, Explored
 from farm.errors import UNREADABLE
 from farm.guest.variant import UnicornSettings
 
@@ -26,7 +27,10 @@ PATH_OF = 1 << 29
 #: Set in a frame's length: what is wanted of this program is all that it does.
 STEPS_OF = 1 << 28
 
-TRACE, CRASH, TIMEOUT, ERROR, PATH, BLOCKS, STEPS, NOTES = range(8)  # statuses of a reply
+#: Set in a frame's length: what follows is a call that is to be explored (:class:`Explore`).
+EXPLORE_OF = 1 << 27
+
+TRACE, CRASH, TIMEOUT, ERROR, PATH, BLOCKS, STEPS, NOTES, EXPLORED = range(9)  # statuses of a reply
 
 KEPT = 64  #: guests that a child keeps open: all of the variants with all mechanisms
 
@@ -68,6 +72,22 @@ class Failure(msgspec.Struct):
         return msgspec.json.encode(self)
 
 
+class Explore(msgspec.Struct, frozen=True):
+    """The request to explore a call of ``program``."""
+
+    program: bytes
+    exploration: Exploration
+
+    def encode(self) -> bytes:
+        """The frame."""
+        return msgspec.msgpack.encode(self)
+
+    @classmethod
+    def decode(cls, frame: bytes) -> Self:
+        """The request in ``frame``."""
+        return msgspec.msgpack.decode(frame, type=cls)
+
+
 class Recorded(msgspec.Struct, frozen=True):
     """Payload of a reply with all that a program did."""
 
@@ -95,6 +115,7 @@ class Watching(msgspec.Struct, frozen=True):
 _FAILURE = msgspec.json.Decoder(Failure)
 _RECORDED = msgspec.msgpack.Decoder(Recorded)
 _WATCHING = msgspec.msgpack.Decoder(Watching)
+_EXPLORED = msgspec.msgpack.Decoder(list[Explored])
 
 _FAILURES: dict[int, Literal["crash", "timeout", "engine-error"]] = {
     CRASH: "crash",
@@ -153,3 +174,13 @@ def decode_steps(status: int, payload: bytes) -> tuple[Reply, Steps | None]:
     if max(executed, default=-1) >= len(recorded.steps.code):
         return _NO_REPLY, None
     return decode_reply(recorded.status, recorded.payload), recorded.steps
+
+
+def decode_explored(status: int, payload: bytes) -> tuple[Reply, list[Explored]]:
+    """The reply in a frame that should be :data:`EXPLORED`, and what was found, if that is sound."""
+    if status != EXPLORED:
+        return decode_reply(status, payload), []
+    try:
+        return Reply(), _EXPLORED.decode(payload)
+    except (ValueError, *UNREADABLE):
+        return _NO_REPLY, []

@@ -18,11 +18,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
+from farm.engines.unicorn.explorer import Explorer
 from farm.engines.unicorn.machine import GuestFault, Machine
 from farm.engines.unicorn.messages import (
     BLOCKS,
     CRASH,
     ERROR,
+    EXPLORE_OF,
+    EXPLORED,
     KEPT,
     NOTES,
     OPEN,
@@ -33,6 +38,7 @@ from farm.engines.unicorn.messages import (
     STEPS_OF,
     TIMEOUT,
     TRACE,
+    Explore,
     Failure,
     Open,
     Recorded,
@@ -45,7 +51,7 @@ from farm.scenario.layout import KEEP
 from farm.scenario.wire import attested
 
 _TICK = 0.05  # seconds
-_FLAGS = OPEN | KEEP | PATH_OF | STEPS_OF  # in a frame's length
+_FLAGS = OPEN | KEEP | PATH_OF | STEPS_OF | EXPLORE_OF  # in a frame's length
 _NO_DIGEST = bytes(4)
 _LENGTH, _HEAD = struct.Struct("<I"), struct.Struct("<2I")  #: of a frame; length and status of a reply
 
@@ -62,11 +68,12 @@ class Opened:
         order: Literal["big", "little"] = "big" if self.image.big_endian else "little"
         self.digest = self.image.text_digest.to_bytes(4, order)  #: of text and state as they are linked
         self.machine: Machine | None = None
+        self.explorer: Explorer | None = None  #: on that machine
         self.boot()
 
     def boot(self) -> Machine:
         """A new machine in place of one that cannot be used any more."""
-        self.machine = Machine(self.image, self.settings, self.watched)
+        self.machine, self.explorer = Machine(self.image, self.settings, self.watched), None
         if self.watch:
             self.machine.watch(self.watch)
         return self.machine
@@ -103,7 +110,7 @@ class Server:
         """Status and payload for ``program``, run on the pristine image or with ``keep`` on what the last one left."""
         current = self.current
         assert current
-        machine = current.machine or current.boot()
+        machine = current.machine if current.machine and not current.explorer else current.boot()
         if keep:
             machine.rewind()
         else:
@@ -134,6 +141,24 @@ class Server:
         status, payload = self._traced(current, machine, program, keep=False)
         current.machine = None
         return STEPS, Recorded(status, payload, recorder.steps()).encode()
+
+    def explore(self, request: bytes) -> tuple[int, bytes]:
+        """Status and payload for the call of ``request``, on a machine that does nothing else."""
+        current = self.current
+        assert current
+        wanted = Explore.decode(request)
+        if current.machine is None or current.explorer is None or not current.explorer.fits(wanted.exploration):
+            current.explorer = Explorer(current.boot(), wanted.exploration)
+        machine, explorer = current.machine, current.explorer
+        assert machine
+
+        def explore(program: bytes) -> bytes:
+            return msgspec.msgpack.encode(explorer.run(program, wanted.exploration))
+
+        answer = self._guarded(current, machine, EXPLORED, explore, wanted.program)
+        if not explorer.is_sound:
+            current.machine = None
+        return answer
 
     def _traced(self, current: Opened, machine: Machine, program: bytes, *, keep: bool) -> tuple[int, bytes]:
         """Status and payload for ``program``; with a digest, as from a guest that resets itself, unless it goes on."""
@@ -175,6 +200,8 @@ class Server:
                 return self.path(frame)
             if head & STEPS_OF:
                 return self.steps(frame)
+            if head & EXPLORE_OF:
+                return self.explore(frame)
             return self.run(frame, keep=True)
         except Exception as error:  # noqa: BLE001 - whatever it is, the parent is owed an answer, and the guest a new machine
             if self.current:

@@ -436,6 +436,7 @@ function pageOf(i) {
   if (data.retried[i] !== undefined) parts.push(make("p", { class: "notice" }, make("b", {}, "Run twice. "), `The first attempt: ${texts[data.retried[i]]}`));
   parts.push(make("div", { class: "command" }, make("code", {}, again.split(/ (?=--)/).flatMap((option, n) => [n ? " " : "", make("span", {}, option)])), copyButton(again)));
   if (scenario.detects) parts.push(make("h3", {}, "Detects"), make("div", { class: "tags" }, scenario.detects.map((defect) => make("span", {}, defect))));
+  if (scenario.shown_by) parts.push(make("h3", {}, "Can be shown by"), make("div", { class: "tags" }, scenario.shown_by.map((name) => make("span", {}, name))));
   if (!data.pages[i] && ran && look !== "pass" && look !== "weak") {
     parts.push(make("p", { class: "notice" }, `The traces and the code of ${thousands(Object.keys(data.pages).length)} of ${many(data.bad, "cell")} that are not as expected are in this report; those of this one are in results.jsonl, and farm show tells them.`));
   }

@@ -28,6 +28,13 @@ void arch_store_barrier(void);
  * kernel's where there is one (has_kernel) and user mode may not do it. */
 void arch_sync_code(uintptr_t word);
 
+/* Its instructions, where ARCH_SYNC_CODE (arch.h) has them: asm that makes the word at `word` what is fetched. */
+#ifndef ARCH_SYNC_CLOBBERS
+#define ARCH_SYNC_CLOBBERS "memory"
+#endif
+#define SYNC_LINE(step, text) text "\n\t"
+#define SYNC_CODE(word) __asm__ volatile(ARCH_SYNC_CODE(SYNC_LINE)::"r"(word) : ARCH_SYNC_CLOBBERS)
+
 /* sites.c: a call site is a branch whose displacement lies in the 32-bit word at `at`.  The word that makes it lead to
  * `to`, which it reaches; link bit, condition and whatever else `word` holds are kept. */
 bool arch_site_reaches(uintptr_t at, uint32_t word, uintptr_t to);

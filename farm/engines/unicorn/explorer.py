@@ -1,0 +1,312 @@
+"""A call that is followed through all that it may see of a change (:mod:`farm.engines.views`).
+
+The reader is executed one instruction at a time where it may meet what changes, and at once elsewhere.  Before each
+step the bytes that it sees are put where the CPU finds them, so one CPU and one memory are enough: what the other CPU
+did is in the moments.  Registers are kept as Unicorn's contexts, memory as the lines that differ from where the reader
+began, so going back costs microseconds.  States that are equal are followed once.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import unicorn
+import unicorn.unicorn_const as uc_const
+
+from farm.engines.unicorn.machine import GuestFault
+from farm.engines.views import MOST_POINTS, Explored, Outcome, Seen, before
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from farm.engines.unicorn.machine import Machine
+    from farm.engines.views import Exploration, Moment, Place
+
+_LINE = 64  # bytes of memory that are kept at once
+_WIDEST = 32  # bytes of a load
+_LONGEST = 16  # bytes of an instruction; some emulated CPUs report a meaningless size
+_WITH_SLOT = 8  # bytes of an instruction that loads, or of a branch with one behind it
+_SIZELESS, _SIZE = "m68k_const", 6  # where Unicorn tells 2 for every instruction, and what a stub's has
+
+
+class _State(NamedTuple):
+    """A reader between two instructions."""
+
+    registers: Any  # a context of Unicorn's
+    lines: dict[int, bytes]  # by number, those that differ from where the reader began
+    pc: int
+    fetched: int  # moment of its last fetch
+    loaded: int  # and load
+    came: tuple[_State, Seen] | None
+
+
+class Explorer:
+    """Follows calls on ``machine``, which must have run nothing yet.
+
+    It can go on to another call, unless one has failed.
+    """
+
+    def __init__(self, machine: Machine, wanted: Exploration) -> None:
+        self._machine = machine
+        self._hooked = wanted.window, wanted.data
+        self._sizeless = machine.module == _SIZELESS
+        self._thumb = int(machine.is_thumb)
+        self._start = wanted.start
+        self._places: Sequence[Place] = ()
+        self._starting = True  # the reader has not come to where it begins
+        self._at = -1  # where the step's instruction is; -1: execution has gone on from there
+        self._passed = False  # it has begun
+        self._stopped = False  # the step has ended, at the next instruction
+        self._sizes: dict[int, int] = {}  # of instructions, by address: the largest seen
+        self._read: set[int] = set()  # places that the step loads from
+        self._written: set[int] = set()  # lines that it stores to
+        self._base: dict[int, bytes] = {}  # by number: lines as the reader found them
+        self._now: dict[int, bytes] = {}  # lines that are not so now
+        self._view: list[bytes | None] = []  # what each place has now
+        self.is_sound = True  #: it can go on to another call
+        add = machine.uc.hook_add
+        for start, end in wanted.window:
+            add(uc_const.UC_HOOK_CODE, self._on_code, None, start, end - 1)
+        for start, end in (*wanted.window, *wanted.data):
+            # A hook goes by where a load begins, not by where it ends.
+            add(uc_const.UC_HOOK_MEM_READ, self._on_read, None, start - _WIDEST + 1, end - 1)
+        add(uc_const.UC_HOOK_MEM_WRITE, self._on_write)
+
+    def fits(self, wanted: Exploration) -> bool:
+        """Tell whether it can follow the call of ``wanted``, too."""
+        return self.is_sound and self._hooked == (wanted.window, wanted.data)
+
+    def run(self, program: bytes, wanted: Exploration) -> list[Explored]:
+        """All ends that the call in ``program`` may come to, in each graph up to the first that has a failure.
+
+        Raises :class:`~farm.engines.unicorn.machine.GuestFault` if the reader does not come to where it begins.
+        """
+        machine = self._machine
+        self._places, self._start, self._starting, self._stopped = wanted.places, wanted.start, True, False
+        self._base.clear()
+        self._now.clear()
+        self._view = [None] * len(wanted.places)
+        self.is_sound = False
+        machine.reset()
+        machine.run(program)
+        if not self._stopped:
+            raise GuestFault("the program does not come to the call that is to be followed", machine.pc, None)
+        self._starting, self.is_sound = False, True
+        first = _State(machine.uc.context_save(), {}, wanted.start, 0, 0, None)
+        found = []
+        for moments in wanted.graphs:
+            found.append(_Walk(self, wanted.places, moments, every=wanted.every).explored(first))
+            if not self.is_sound:
+                break
+        return found
+
+    def size(self, pc: int) -> int:
+        """Bytes of the instruction at ``pc``, as far as is known: 1 until it has been executed."""
+        return self._sizes.get(pc, _SIZE if self._sizeless else 1)
+
+    def step(
+        self, state: _State, fetched: int, content: Sequence[bytes], loaded: int
+    ) -> tuple[_State | Outcome, list[int]]:
+        """What comes of one instruction if the places have ``content``; and the places that it loads from."""
+        machine, uc = self._machine, self._machine.uc
+        self._restore(state)
+        for number, data in enumerate(content):
+            if self._view[number] != data:
+                self._view[number] = data
+                machine.poke(self._places[number].address, data)
+        self._read.clear()
+        self._written.clear()
+        self._passed, self._at, self._stopped = False, state.pc, False
+        code = bytes(uc.mem_read(state.pc, _LONGEST))
+        failure = ""
+        try:
+            uc.emu_start(state.pc | self._thumb, machine.until)
+        except unicorn.UcError as error:
+            failure = machine.fault(error.errno if machine.error is None else machine.error, str(error)).what
+        except GuestFault as fault:  # of a quirk
+            failure = fault.what
+        lines = state.lines
+        if self._written:
+            lines = dict(lines)
+            for line in self._written:
+                lines[line] = bytes(uc.mem_read(line * _LINE, _LINE))
+            self._now = lines
+        came = (state, Seen(state.pc, code, fetched, loaded, tuple(sorted(self._read))))
+        failure = failure or machine.refused
+        self.is_sound = not failure
+        if not self._stopped or failure:
+            if not failure and not machine.at_stop():
+                failure, self.is_sound = "it does not come to an end", False
+            return Outcome(b"" if failure else machine.events(), failure, machine.pc, _path(came)), sorted(self._read)
+        return _State(uc.context_save(), lines, machine.pc, fetched, state.loaded, came), sorted(self._read)
+
+    def _restore(self, state: _State) -> None:
+        uc = self._machine.uc
+        if self._now is not state.lines:
+            for line in self._now.keys() - state.lines.keys():
+                self._put(line, self._base[line])
+            for line, content in state.lines.items():
+                if self._now.get(line) != content:
+                    self._put(line, content)
+            self._now = state.lines
+        uc.context_restore(state.registers)
+
+    def _put(self, line: int, content: bytes) -> None:
+        self._machine.uc.mem_write(line * _LINE, content)
+        for number, place in enumerate(self._places):
+            if place.address < (line + 1) * _LINE and line * _LINE < place.address + place.size:
+                self._view[number] = None
+
+    def _on_code(self, uc: Any, address: int, size: int, user_data: object) -> None:
+        del user_data
+        if self._starting:
+            if address == self._start:
+                self._stopped = True
+                uc.emu_stop()
+        elif self._passed:
+            self._stopped = True  # behind the delay slot, if this is one
+            uc.emu_stop()
+        else:
+            self._passed = True
+            if not self._sizeless:
+                self._sizes[address] = max(self._sizes.get(address, 1), min(size, _LONGEST))
+
+    def _on_read(self, uc: Any, access: int, address: int, size: int, value: int, user_data: object) -> None:
+        del uc, access, value, user_data
+        if self._at < 0 or self._starting:
+            return
+        read = [
+            n
+            for n, place in enumerate(self._places)
+            if address < place.address + place.size and place.address < address + size
+        ]
+        if not read:
+            return
+        if self._at <= self._machine.pc < self._at + _WITH_SLOT:
+            self._read.update(read)
+        else:
+            self._at = -1
+
+    def _on_write(self, uc: Any, access: int, address: int, size: int, value: int, user_data: object) -> None:
+        del access, value, user_data
+        if self._starting:
+            return
+        for line in range(address // _LINE, (address + size - 1) // _LINE + 1):
+            if line not in self._base:
+                try:
+                    self._base[line] = bytes(uc.mem_read(line * _LINE, _LINE))
+                except unicorn.UcError:
+                    continue  # nothing is there: the store will fail
+            self._written.add(line)
+
+
+class _Walk:
+    """A walk through one graph of moments."""
+
+    def __init__(self, explorer: Explorer, places: Sequence[Place], moments: Sequence[Moment], *, every: bool) -> None:
+        self._explorer, self._places, self._moments, self._every = explorer, places, moments, every
+        self._before = before(moments)
+        self._points = 0
+        self._touched: set[int] = set()
+
+    def explored(self, first: _State) -> Explored:
+        """All ends of the call that begins at ``first``."""
+        waiting, known = deque([first]), {_key(first)}
+        ends: dict[tuple[bytes, str], Outcome] = {}
+        while waiting and self._explorer.is_sound and self._points < MOST_POINTS:
+            for state in self._steps(waiting.popleft()):
+                if isinstance(state, Outcome):
+                    ends.setdefault((state.events, state.failure), state)
+                elif (key := _key(state)) not in known:
+                    known.add(key)
+                    waiting.append(state)
+        return Explored(list(ends.values()), self._points, sorted(self._touched), not waiting)
+
+    def _steps(self, state: _State) -> Iterator[_State | Outcome]:
+        """What may come of the instruction that ``state`` is at."""
+        size, following = 0, []
+        # How long it is, is known for certain when it has been executed.
+        while self._explorer.is_sound and size != (size := self._explorer.size(state.pc)):
+            end = state.pc + size
+            inside = [n for n, p in enumerate(self._places) if p.address < end and state.pc < p.address + p.size]
+            following = [
+                each
+                for moment, code in self._fetches(state, inside)
+                for each in self._loads(state, moment, dict(zip(inside, code, strict=True)))
+                if self._explorer.is_sound or isinstance(each, Outcome)
+            ]
+        yield from following
+
+    def _fetches(self, state: _State, inside: list[int]) -> Iterator[tuple[int, tuple[bytes, ...]]]:
+        """Each content that the places ``inside`` the next instruction may be fetched with, and the earliest moment."""
+        if not inside:
+            yield state.fetched, ()
+            return
+        self._touched.update(inside)
+        offered: dict[tuple[bytes, ...], list[int]] = {}
+        for moment in self._from(state.fetched):
+            if not self._is_before(moment, state.loaded) and not self._is_before(state.loaded, moment):
+                continue
+            for code in itertools.product(*(self._moments[moment].fetches[place] for place in inside)):
+                earlier = offered.setdefault(code, [])
+                if self._explorer.is_sound and (self._every or not self._any_before(earlier, moment)):
+                    earlier.append(moment)
+                    yield moment, code
+
+    def _loads(self, state: _State, moment: int, code: dict[int, bytes]) -> Iterator[_State | Outcome]:
+        """What may come of an instruction that was fetched at ``moment`` as ``code``, whatever it loads."""
+        first = state.loaded if self._is_before(moment, state.loaded) else moment
+        following, read = self._step(state, moment, code, first)
+        places = [place for place in read if place not in code]
+        self._touched.update(places)
+        if not places:
+            yield following
+            return
+        offered: dict[tuple[bytes, ...], list[int]] = {}
+        for later in self._from(first):
+            content = tuple(self._moments[later].loads[place] for place in places)
+            earlier = offered.setdefault(content, [])
+            if not self._explorer.is_sound and later != first:
+                return
+            if not self._every and self._any_before(earlier, later):
+                continue
+            earlier.append(later)
+            if later != first:
+                following, _ = self._step(state, moment, code, later)
+            yield following._replace(loaded=later) if isinstance(following, _State) else following
+
+    def _step(
+        self, state: _State, fetched: int, code: dict[int, bytes], loaded: int
+    ) -> tuple[_State | Outcome, list[int]]:
+        self._points += 1
+        loads = self._moments[loaded].loads
+        content = [code.get(number, each) for number, each in enumerate(loads)] if code else loads
+        return self._explorer.step(state, fetched, content, loaded)
+
+    def _from(self, first: int) -> Iterator[int]:
+        """The moments from ``first`` on, none before one that it comes after."""
+        return (moment for moment in range(first, len(self._moments)) if self._is_before(first, moment))
+
+    def _any_before(self, earlier: Sequence[int], later: int) -> bool:
+        return any(self._is_before(each, later) for each in earlier)
+
+    def _is_before(self, earlier: int, later: int) -> bool:
+        """One moment comes before another, or is the same."""
+        return bool(self._before[later] >> earlier & 1)
+
+
+def _key(state: _State) -> tuple[int, ...]:
+    lines = hash(frozenset(state.lines.items()))
+    return hash(bytes(state.registers)), lines, state.pc, state.fetched, state.loaded
+
+
+def _path(came: tuple[_State, Seen] | None) -> list[Seen]:
+    """All that the reader saw on its way."""
+    path: list[Seen] = []
+    while came:
+        state, seen = came
+        path.append(seen)
+        came = state.came
+    return path[::-1]

@@ -1,0 +1,188 @@
+"""Calls that meet a patch: which requests are proved, with which calls, and one guest that is asked for both."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from farm.engines import Explores, Note, Watches
+from farm.engines.views import Exploration, Explored, Moment
+from farm.errors import FarmError
+from farm.prove.code import Code
+from farm.prove.demands import Demands
+from farm.prove.timeline import Timeline, requests
+from farm.prove.watching import watching
+from farm.run.bench import Bench
+from farm.scenario import Scenario, call, null, original, patch, restore, ret0, wire
+from farm.scenario.functions import Shape, Target
+from farm.scenario.layout import EVENT_WORDS, HEADER_WORDS
+from farm.scenario.model import predict
+from farm.scenario.steps import Step
+from farm.scenario.wire import Event
+
+_ARGUMENT = 5  # of the call: x
+_ALONE = 64  # bytes of the last function
+
+#: Shapes of the call sites that are followed; None is a call of the original.
+SHAPES = (Shape.USED, Shape.TAIL, Shape.BARE, Shape.CONDITIONAL, Shape.POINTER, None)
+
+_REQUESTS: dict[str, tuple[tuple[Step, ...], Step]] = {
+    "default-fast": ((), patch(0, Target.FAST)),
+    "default-far": ((), patch(0, Target.FAR)),
+    "fast-other": ((patch(0, Target.FAST),), patch(0, Target.OTHER)),
+    "fast-far": ((patch(0, Target.FAST),), patch(0, Target.FAR)),
+    "far-fast": ((patch(0, Target.FAR),), patch(0, Target.FAST)),
+    "fast-default": ((patch(0, Target.FAST),), restore(0)),
+    "far-default": ((patch(0, Target.FAR),), restore(0)),
+    "default-null": ((), null(0)),
+    "null-far": ((null(0),), patch(0, Target.FAR)),
+    "fast-ret0": ((patch(0, Target.FAST),), ret0(0)),
+    "ret0-fast": ((ret0(0),), patch(0, Target.FAST)),
+}
+
+#: Names of the requests, from what the function leads to before and what behind.
+REQUESTS = tuple(_REQUESTS)
+
+
+#: Names of the call sites.
+CALLS = tuple("original" if shape is None else shape.name.lower() for shape in SHAPES)
+
+
+class Request(NamedTuple):
+    """A request, and what the guest is asked for before it."""
+
+    name: str
+    before: tuple[Step, ...]
+    step: Step
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return *self.before, self.step
+
+
+def requests_named(names: Sequence[str] = REQUESTS) -> list[Request]:
+    """The requests of these names."""
+    return [Request(name, *_REQUESTS[name]) for name in names]
+
+
+def step_of(shape: Shape | None) -> Step:
+    """The call in a scenario."""
+    return original(0, _ARGUMENT) if shape is None else call(0, _ARGUMENT, shape)
+
+
+def name_of(shape: Shape | None) -> str:
+    """The name of the call site's function, without the number of the function that it calls."""
+    return "original" if shape is None else shape.name.lower()
+
+
+def scenario(*steps: Step) -> Scenario:
+    """A scenario of these steps."""
+    return Scenario("CC-00", "call_meets_patch", "A call meets a patch", steps, frozenset())
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A request as it was made: what memory it found, and the notes of it."""
+
+    before: Code
+    notes: tuple[Note, ...]
+
+
+class Guest:
+    """A guest whose patches are watched and whose calls are followed."""
+
+    def __init__(self, bench: Bench, *, strict: bool = False) -> None:
+        """With ``strict``, what no manual promises is wrong although some system relies on it."""
+        engine = bench.engine
+        assert isinstance(engine, Watches)
+        assert isinstance(engine, Explores)
+        self.bench, self._engine = bench, engine
+        self.watched = watching(bench.variant, bench.image, engine)
+        self.demands = Demands(bench.variant, bench.spec.made_by, bench.image, self.watched, strict=strict)
+
+    def can(self, *steps: Step) -> bool:
+        """Tell whether the guest can be asked for these steps."""
+        return self.bench.can_run(scenario(*steps))
+
+    def watch(self, made: Sequence[Request]) -> Iterator[tuple[Request, Watched]]:
+        """Each request that the guest can be asked for, made in one that has been asked for nothing else.
+
+        Raises :class:`~farm.errors.FarmError` if one does not come to its end.
+        """
+        bench = self.bench
+        able = [request for request in made if self.can(*request.steps)]
+        programs = [bench.encode(scenario(*request.steps)) for request in able]
+        replies = self._engine.watch(bench.image, bench.variant, programs, bench.timeout, self.watched.watch)
+        for request, reply in zip(able, list(replies), strict=True):
+            if reply.failure:
+                raise FarmError(f"{bench}: {request.name}: {reply.failure}: {reply.detail}")
+            first, end = requests(self.demands, reply.notes)[-1]
+            before = Code(self.demands.pristine)
+            before.store(reply.notes[:first])
+            yield request, Watched(before, tuple(reply.notes[first:end]))
+
+    @functools.cached_property
+    def _window(self) -> tuple[tuple[int, int], ...]:
+        """Code that a call comes through: call sites, the patchable function, and where stubs and new code are."""
+        image = self.bench.image
+        starts = sorted({address & ~image.function_bias for address in image.functions.values()})
+        stubs = image.symbols["stub_start"], image.symbols["stub_end"]
+        spans = [stubs] if stubs[0] < stubs[1] else []
+        for name in (*(f"{each}_0" for each in CALLS), "whatever_0"):
+            if name in image.functions:
+                start = image.functions[name] & ~image.function_bias
+                if not stubs[0] <= start < stubs[1]:
+                    spans.append((start, min((each for each in starts if each > start), default=start + _ALONE)))
+        return tuple(spans)
+
+    @functools.cached_property
+    def _data(self) -> tuple[tuple[int, int], ...]:
+        symbols = self.bench.image.symbols
+        spans = [(symbols[f"{name}_start"], symbols[f"{name}_end"]) for name in ("pointer", "literal")]
+        return tuple((start, end) for start, end in spans if start < end)
+
+    def follow(
+        self,
+        request: Request,
+        shape: Shape | None,
+        timeline: Timeline,
+        graphs: Sequence[Sequence[Moment]],
+        *,
+        every: bool = False,
+    ) -> list[Explored]:
+        """What may become of a call that begins before the ``request``, in each graph of moments.
+
+        Raises :class:`~farm.errors.FarmError` if the engine cannot follow it.
+        """
+        bench = self.bench
+        image = bench.image
+        start = image.functions[f"{name_of(shape)}_0"] & ~image.function_bias
+        wanted = Exploration(
+            start, self._window, self._data, timeline.places, tuple(tuple(graph) for graph in graphs), every
+        )
+        program = bench.encode(scenario(*request.before, step_of(shape)))
+        reply, explored = self._engine.explore(image, bench.variant, program, bench.timeout, wanted)
+        if reply.failure or not explored:
+            raise FarmError(f"{bench}: {request.name}, {name_of(shape)}: {reply.failure}: {reply.detail}")
+        return explored
+
+    def expected(self, *steps: Step) -> list[Event]:
+        """The events of a call that the last of ``steps`` is, as the model has them."""
+        events = predict(scenario(*steps), self.bench.features)
+        return [event for event in events if event.step == len(steps) - 1]
+
+    def events(self, encoded: bytes) -> list[Event]:
+        """The events of the last step in the events of a trace."""
+        count = len(encoded) // (4 * EVENT_WORDS)
+        head = bytes(4 * HEADER_WORDS)
+        events = wire.decode_events(head + encoded, count, big_endian=self.bench.image.big_endian)
+        return [event for event in events if event.step == events[-1].step]
+
+
+def shapes(guest: Guest, request: Request) -> Iterator[Shape | None]:
+    """The calls that can meet ``request`` on ``guest``."""
+    for shape in SHAPES:
+        if f"{name_of(shape)}_0" in guest.bench.image.functions and guest.can(*request.steps, step_of(shape)):
+            yield shape

@@ -1,0 +1,170 @@
+"""Stale instruction fetch: whether the maintenance of a patch makes every CPU fetch what was stored.
+
+The patch runs once, watched (:mod:`farm.prove.watching`).  A line of an instruction cache may hold what was there
+before, or be filled again, at any moment before its invalidation is over, so what a fetch may return when the request
+is over is whatever the memory had since the last maintenance of that address (:mod:`farm.prove.timeline`).
+
+The proof proves itself with *mutants*: each instruction of the maintenance is left out, swapped with what comes next,
+or aimed at another address, and each store is stored in two halves.  Each must be refuted, or be harmless by a rule.
+Nothing that a guest does depends on its maintenance, so the notes are what is changed, and not the guest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from farm.engines import Note, Noted
+from farm.prove.calls import Guest, Request, Watched, shapes
+from farm.prove.demands import LONGEST, Demands
+from farm.prove.interleave import met
+from farm.prove.proof import Finding, Line, Proof
+from farm.prove.story import CALLING, PATCHING
+from farm.prove.timeline import Reader, Timeline
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """Notes of a request that does something else than it did."""
+
+    name: str
+    notes: tuple[Note, ...]
+
+
+def coherence(guest: Guest, made: Sequence[Request], *, mutants: bool = True) -> Iterator[Proof]:
+    """Prove each request as it is made, then each mutant of it."""
+    for request, watched in guest.watch(made):
+        yield from _fetched(guest, request, watched, watched.notes)
+        if mutants:
+            for mutant in mutants_of(guest.demands, watched):
+                yield _judged(guest, request, watched, mutant)
+
+
+def _fetched(
+    guest: Guest, request: Request, watched: Watched, notes: Sequence[Note], mutant: str = ""
+) -> Iterator[Proof]:
+    """By reader: whether a fetch of what is stored may be stale when the request is over."""
+    demands = guest.demands
+    coherence_ = demands.variant.coherence
+    for reader in Reader:
+        timeline = Timeline(demands, watched.before, notes, reader)
+        finding, why, source = Finding.PROVED, "", ""
+        told: tuple[Line, ...] = ()
+        if coherence_.fetch == "coherent":
+            why, source = "fetches are coherent with stores", coherence_.manual
+        elif not demands.steps:
+            finding, why = Finding.UNEXPLORED, f"no step of the maintenance is seen: {'; '.join(demands.unseen)}"
+        elif not timeline.is_made_new:
+            executor = coherence_.executor
+            assert executor
+            why, source = f"not the CPU that patches makes it new, but the other one: {executor.does}", executor.manual
+        elif (stale := next(timeline.stale(), None)) is not None:
+            finding = Finding.REFUTED
+            place, maintained = stale
+            at = place.address & -demands.variant.alignment
+            texts = [
+                demands.instruction(at, timeline.content(at, LONGEST, seen))[1]
+                for seen in (maintained, timeline.everything)
+            ]
+            why = f"`{texts[0]}` may still be fetched at {demands.name(at)}, where `{texts[1]}` is stored"
+            told = tuple(_story(demands, notes, reader, at, texts))
+        elif demands.unseen:
+            why = f"without a step of the maintenance that is not seen: {'; '.join(demands.unseen)}"
+        proof = Proof(str(guest.bench.spec), request.name, "", reader.value, finding, why, source, mutant=mutant)
+        places, moments = len(timeline.places), 1 + len(timeline.changes)
+        yield msgspec.structs.replace(proof, points=places, moments=moments, story=told)
+
+
+def _story(
+    demands: Demands, notes: Sequence[Note], reader: Reader, address: int, texts: Sequence[str]
+) -> Iterator[Line]:
+    """What was stored to the block at ``address``, what was done for it, and what is fetched."""
+    block = address // demands.block
+    for note in notes:
+        last = note.place + len(note.after) - 1
+        if note.kind == Noted.STORE and note.place // demands.block <= block <= last // demands.block:
+            text = f"stores {note.after.hex()} over {note.before.hex()} at {demands.name(note.place)}"
+            yield Line(PATCHING, text)
+        elif note.kind == Noted.INSTRUCTION:
+            steps = [demands.steps[number] for number in demands.steps_for(note.place)]
+            if any(demands.is_for(step, note.value, block) for step in steps):
+                yield Line(PATCHING, f"executes `{demands.watched.meanings[note.place].text}`{_operand(demands, note)}")
+    yield Line(PATCHING, "is done with the request")
+    cpu = PATCHING if reader is Reader.SAME else CALLING
+    yield Line(cpu, f"fetches `{texts[0]}` at {demands.name(address)}, which was `{texts[1]}` already")
+
+
+def _operand(demands: Demands, note: Note) -> str:
+    steps = [demands.steps[number] for number in demands.steps_for(note.place)]
+    return f" for {note.value:#x}" if any(step.has_address for step in steps) else ""
+
+
+# Mutants.
+
+
+def mutants_of(demands: Demands, watched: Watched) -> Iterator[Mutant]:
+    """Every mutant of a request: an instruction left out, swapped or aimed elsewhere, a store torn."""
+    notes = watched.notes
+    places = [
+        i
+        for i, note in enumerate(notes)
+        if note.kind == Noted.INSTRUCTION or (note.kind == Noted.STORE and note.before != note.after)
+    ]
+    for number, i in enumerate(places):
+        note, name = notes[i], f"{_named(demands, notes[i])} ({number + 1} of {len(places)})"
+        if note.kind == Noted.INSTRUCTION:
+            yield Mutant(f"without {name}", notes[:i] + notes[i + 1 :])
+            if any(demands.steps[step].has_address for step in demands.steps_for(note.place)):
+                block = demands.variant.coherence.block
+                wrong = note._replace(value=note.value + (block.most if block else demands.block))
+                yield Mutant(f"{name} aimed at {wrong.value:#x}", (*notes[:i], wrong, *notes[i + 1 :]))
+        else:
+            yield from _torn(note, name, notes, i)
+        if number + 1 < len(places):
+            j = places[number + 1]
+            swapped = (*notes[:i], notes[j], *notes[i + 1 : j], note, *notes[j + 1 :])
+            if note != notes[j]:
+                yield Mutant(f"{name} behind {_named(demands, notes[j])}", swapped)
+
+
+def _torn(note: Note, name: str, notes: tuple[Note, ...], i: int) -> Iterator[Mutant]:
+    half = len(note.after) // 2
+    parts = [(first, slice(first, first + half)) for first in (0, half)]
+    halves = [
+        note._replace(place=note.place + first, before=note.before[part], after=note.after[part])
+        for first, part in parts
+    ]
+    if half and all(each.before != each.after for each in halves):
+        yield Mutant(f"{name} in two halves", (*notes[:i], *halves, *notes[i + 1 :]))
+
+
+def _named(demands: Demands, note: Note) -> str:
+    if note.kind == Noted.STORE:
+        return f"the store to {demands.name(note.place)}"
+    return f"`{demands.watched.meanings[note.place].text}`"
+
+
+def _judged(guest: Guest, request: Request, watched: Watched, mutant: Mutant) -> Proof:
+    """The proof of a mutant: how it is refuted, or why it does no harm."""
+    proofs = list(_fetched(guest, request, watched, mutant.notes, mutant.name))
+    if guest.demands.concurrent and all(proof.finding is not Finding.REFUTED for proof in proofs):
+        timeline = Timeline(guest.demands, watched.before, mutant.notes, Reader.OTHER)
+        for shape in shapes(guest, request):
+            proofs.append(met(guest, request, shape, timeline, mutant=mutant.name))
+            if proofs[-1].finding is Finding.REFUTED:
+                break
+    for finding in (Finding.REFUTED, Finding.UNEXPLORED):
+        if found := next((proof for proof in proofs if proof.finding is finding), None):
+            return found
+    points, moments = sum(proof.points for proof in proofs), max(proof.moments for proof in proofs)
+    variant = guest.demands.variant
+    manuals = (variant.coherence.manual, variant.atomicity.manual, guest.demands.barrier_manual)
+    why = next((proof.why for proof in proofs if proof.why), "")
+    if not why:
+        why = "all is made new in time, and whatever a call sees meanwhile leads to the old target or the new one"
+    source = proofs[0].source or "; ".join(dict.fromkeys(filter(None, manuals)))
+    return msgspec.structs.replace(
+        proofs[0], reader="", finding=Finding.HARMLESS, why=why, source=source, points=points, moments=moments
+    )

@@ -1,0 +1,142 @@
+"""Every preemption of a patch: calls that other CPUs make meanwhile, and what the rules allow them to see.
+
+The patch runs once, watched (:mod:`farm.prove.watching`); what others may see of it when is worked out from the rules
+(:mod:`farm.prove.timeline`); and a call is followed through all of that, one instruction at a time
+(:class:`~farm.engines.Explores`).  Nothing that a caller does changes what the patching CPU does, and callers share no
+memory that they write, so one of them stands for any number.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+
+from msgspec.structs import replace
+
+from farm.engines.views import Explored, Moment, Outcome, Place
+from farm.prove.calls import Guest, Request, name_of, shapes, step_of
+from farm.prove.proof import Finding, Line, Proof
+from farm.prove.story import CALLING, PATCHING, instructions, story
+from farm.prove.timeline import Reader, Timeline, TooManyError
+from farm.scenario.functions import Shape
+from farm.text import counted
+
+_QUIESCED = "the mechanism holds others off meanwhile, interrupts too (patching is quiesced)"
+
+
+def interleave(
+    guest: Guest, made: Sequence[Request], *, calls: Sequence[str] = (), every: bool = False
+) -> Iterator[Proof]:
+    """Prove each request, met by each call on another CPU and, as an interrupt is, on the one that patches.
+
+    ``calls`` are names of call sites; none: all.  ``every`` looks at each moment, also where an earlier one offers the
+    same.
+    """
+    for request, watched in guest.watch(made):
+        if not guest.demands.concurrent:
+            yield _proof(guest, request, Finding.UNEXPLORED, why=_QUIESCED)
+            continue
+        for reader in Reader:
+            timeline = Timeline(guest.demands, watched.before, watched.notes, reader)
+            for shape in shapes(guest, request):
+                if not calls or name_of(shape) in calls:
+                    yield met(guest, request, shape, timeline, every=every)
+
+
+def met(
+    guest: Guest, request: Request, shape: Shape | None, timeline: Timeline, *, mutant: str = "", every: bool = False
+) -> Proof:
+    """The proof of a call that meets ``request``, of which ``timeline`` is what the reader may see."""
+    proof = _proof(guest, request, Finding.PROVED, name_of(shape), timeline.reader.value, mutant=mutant)
+    ends = guest.follow(request, shape, timeline, [_alone(timeline, seen) for seen in (0, timeline.everything)])
+    if wrong := _not_as_the_model(guest, request, shape, ends):
+        return replace(proof, finding=Finding.UNEXPLORED, why=wrong)
+    allowed = {outcome.events for end in ends for outcome in end.outcomes}
+    relevant = sorted({*ends[0].touched, *ends[1].touched})
+    points = sum(end.points for end in ends)
+    while True:
+        try:
+            moments, sets = timeline.moments(relevant)
+        except TooManyError:
+            why = f"{counted(len(timeline.changes), 'change')} can be seen in too many orders"
+            return replace(proof, finding=Finding.UNEXPLORED, why=why)
+        (found,) = guest.follow(request, shape, timeline, [moments], every=every)
+        points += found.points
+        if set(found.touched) <= set(relevant):
+            break
+        relevant = sorted({*relevant, *found.touched})
+    proof = replace(proof, points=points, moments=len(moments))
+    bad = next((outcome for outcome in found.outcomes if outcome.events not in allowed), None)
+    if bad and guest.demands.unseen and not timeline.is_coherent:
+        why = f"a step of the maintenance is not seen: {'; '.join(guest.demands.unseen)}"
+        return replace(proof, finding=Finding.UNEXPLORED, why=why)
+    if bad:
+        return replace(proof, finding=Finding.REFUTED, why=_end(bad), story=story(guest, timeline, sets, bad))
+    if not found.complete:
+        return replace(proof, finding=Finding.UNEXPLORED, why=f"there are more than {found.points:,} points")
+    return _promised(guest, timeline, [timeline.places[number] for number in found.touched], proof)
+
+
+def _promised(guest: Guest, timeline: Timeline, met_: Sequence[Place], proof: Proof) -> Proof:
+    """The ``proof``, unless it stands on what nobody promises: that an instruction may change while it is executed."""
+    demands = guest.demands
+    relied_on = []
+    for change in timeline.changes:
+        promised, store = change.promised, change.store
+        if not promised or not store or not any(change.touches(place.address, place.size) for place in met_):
+            continue
+        if promised.basis == "none" or (demands.strict and promised.basis == "practice"):
+            behind = max(number for number, other in enumerate(timeline.changes, 1) if other.store is store)
+            memory = functools.partial(timeline.content, seen=(1 << behind) - 1)
+            old, new = instructions(demands, store, memory, promised.instruction.start)
+            why = f"`{old}` becomes `{new}` while another CPU may execute it, and no rule allows that"
+            relied = f"; only {promised.source} relies on it" if promised.basis == "practice" else ""
+            source = "" if relied else promised.source
+            told = Line(
+                PATCHING, f"stores {store.after.hex()} over {store.before.hex()} at {demands.name(store.address)}"
+            )
+            meanwhile = Line(
+                CALLING, f"may be executing `{old}` at {demands.name(promised.instruction.start)} meanwhile"
+            )
+            return replace(proof, finding=Finding.REFUTED, why=why + relied, source=source, story=(told, meanwhile))
+        if promised.basis == "practice":
+            relied_on.append(promised.source)
+    return replace(proof, relied_on=tuple(dict.fromkeys(relied_on)))
+
+
+def _proof(
+    guest: Guest,
+    request: Request,
+    finding: Finding,
+    call: str = "",
+    reader: str = "",
+    *,
+    why: str = "",
+    mutant: str = "",
+) -> Proof:
+    return Proof(str(guest.bench.spec), request.name, call, reader, finding, why, mutant=mutant)
+
+
+def _alone(timeline: Timeline, seen: int) -> list[Moment]:
+    """A graph of one moment: memory as it is when the changes in ``seen`` are made."""
+    loads = timeline.contents(seen)
+    return [Moment((), loads, tuple((each,) for each in loads))]
+
+
+def _not_as_the_model(guest: Guest, request: Request, shape: Shape | None, ends: Sequence[Explored]) -> str:
+    """Why the call alone, before the request or behind it, does not do what the model says; empty if it does."""
+    before = [*request.before, step_of(shape)]
+    behind = [*request.steps, step_of(shape)]
+    for when, steps, end in zip(("before", "behind"), (before, behind), ends, strict=False):
+        (outcome,) = end.outcomes
+        if shape is None and when == "behind" and not outcome.failure:
+            continue  # whoever took the original's address before the request is led on by the function itself
+        expected = [event._replace(step=0) for event in guest.expected(*steps)]
+        events = [event._replace(step=0) for event in guest.events(outcome.events)]
+        if outcome.failure or events != expected:
+            return f"a call {when} the request does not do what the model says: {_end(outcome)}"
+    return "" if len(ends) > 1 else "the engine cannot follow the call"
+
+
+def _end(outcome: Outcome) -> str:
+    return outcome.failure or "the call comes to an end that neither the old target nor the new one has"

@@ -1,0 +1,308 @@
+"""From a request to what others may see of it: the moments of an exploration (:mod:`farm.engines.views`).
+
+A request makes *changes* in the order of its program: stores, and maintenance that is over for some block of code.
+Which of them is seen before which follows from the architecture's rules (:mod:`farm.guest.rules`).  Decisions:
+
+* A store is seen whole if the rules of data say so, and by a fetch if those of fetches do; else in as many parts as it
+  has bytes, or as instructions are aligned to, in any order.
+* Stores are seen in their order where the architecture has no barrier for that.  Elsewhere two of them are ordered by a
+  barrier between them, or if they are to the same bytes.  The CPU that makes them sees all in their order.
+* Where fetches are not coherent, one returns anything from what was there when the maintenance of its block was last
+  over, up to the newest store that is seen: a line may be filled again at any moment.  The unit is the least block that
+  the architecture allows: with larger ones nothing is stale that could not be so anyway, and maintenance does more.
+* What nobody can come to yet, in memory for code that is made at run time, is stored as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import pairwise
+
+from farm.engines import Note, Noted
+from farm.engines.views import Moment, Place
+from farm.prove.code import Code
+from farm.prove.demands import Demands, Promised, Store
+
+#: Moments of an exploration at most.
+MOST_MOMENTS = 4096
+
+
+class Reader(Enum):
+    """Whose view of a request it is."""
+
+    OTHER = "another CPU"
+    SAME = "the CPU that patches"
+
+
+class TooManyError(Exception):
+    """The changes can be seen in more orders than are explored."""
+
+
+@dataclass
+class Change:
+    """A change that is seen at once: parts of stores, or that the maintenance of a block is over."""
+
+    parts: list[tuple[int, bytes]] = field(default_factory=list)  #: addresses and bytes
+    store: Store | None = None
+    promised: Promised | None = None  #: of the instruction that another CPU may be executing meanwhile
+    over: int = -1  #: number of a block; -1: it is no maintenance
+    after: int = 0  #: the changes that are seen before it, as bits
+
+    def touches(self, address: int, size: int) -> bool:
+        return any(at < address + size and address < at + len(part) for at, part in self.parts)
+
+
+def requests(demands: Demands, notes: Sequence[Note]) -> list[tuple[int, int]]:
+    """The outermost requests among ``notes``: places of the first note of each and behind its last."""
+    found: list[tuple[int, int]] = []
+    depth: list[int] = []
+    for place, note in enumerate(notes):
+        if note.kind == Noted.BEGIN:
+            while depth and depth[-1] <= note.value:
+                depth.pop()
+            if not depth:
+                found.append((place + 1, len(notes)))
+            depth.append(note.value)
+        elif note.kind == Noted.END and depth:
+            if note.place in demands.watched.outside:
+                depth.clear()
+            else:
+                depth.pop()
+            if not depth:
+                found[-1] = (found[-1][0], place)
+    return found
+
+
+class Timeline:
+    """What a request changes, as a reader may see it."""
+
+    def __init__(self, demands: Demands, before: Code, notes: Sequence[Note], reader: Reader) -> None:
+        """Of the ``notes`` of one request, which finds memory as it is ``before``."""
+        self.demands = demands
+        self.before = before
+        self.reader = reader
+        self.is_coherent = demands.variant.coherence.fetch == "coherent"
+        self._in_order = reader is Reader.SAME or not demands.barriers
+        self.changes: list[Change] = []
+        self._read(notes)
+        self.places = tuple(_places(self.changes, 0 if self.is_coherent else demands.unit))
+        self._close()
+
+    # From notes to changes.
+
+    def _needed(self) -> list[int]:
+        """Numbers of the steps of maintenance behind which a fetch of the reader's is new; none: it is never."""
+        steps = self.demands.steps
+        if self.reader is Reader.SAME:
+            return list(range(len(steps)))
+        needed = [number for number, step in enumerate(steps) if step.does != ("synchronise",)]
+        local = any(steps[number].reach == "local" and "invalidate" in steps[number].does for number in needed)
+        return [] if local else needed
+
+    @property
+    def is_made_new(self) -> bool:
+        """The maintenance of the CPU that patches makes what it stores new for the reader."""
+        return self.is_coherent or bool(self._needed())
+
+    def _read(self, notes: Sequence[Note]) -> None:
+        demands, needed = self.demands, self._needed()
+        code = self.before.copy()
+        pending: dict[int, int] = {}  # by number of block: how many of the needed steps are done
+        behind = 0  # changes that a barrier puts before all that follow
+        for note in notes:
+            if note.kind == Noted.STORE:
+                store = Store(note.place, note.before, note.after, note.value)
+                code.write(store.address, store.after)
+                if not store.changed:
+                    continue
+                if self._is_code(store):
+                    first, last = store.changed.start // demands.block, (store.changed.stop - 1) // demands.block
+                    pending.update(dict.fromkeys(range(first, last + 1), 0))
+                self._on_store(store, code, behind)
+            elif note.kind == Noted.INSTRUCTION:
+                does = demands.steps_for(note.place)
+                orders = demands.watched.meanings[note.place].is_barrier
+                orders = orders or any("order" in demands.steps[number].does for number in does)
+                for block, done in list(pending.items()):
+                    if done == len(needed) or needed[done] not in does:
+                        continue
+                    if not demands.is_for(demands.steps[needed[done]], note.value, block):
+                        continue
+                    pending[block] = done + 1
+                    if done + 1 == len(needed):
+                        del pending[block]
+                        self._add(Change(over=block, after=behind | self._all() if orders else behind))
+                if orders:
+                    behind = self._all()
+            elif note.kind == Noted.KERNEL:
+                asked = range(note.place, note.place + note.value)
+                for block, done in list(pending.items()):
+                    if demands.is_asked(asked, block) and all(demands.steps[n].kernel for n in needed[done:]):
+                        del pending[block]
+                        self._add(Change(over=block, after=behind))
+
+    def _is_code(self, store: Store) -> bool:
+        """What is stored is fetched, and not by itself as it is."""
+        demands = self.demands
+        return not self.is_coherent and demands.is_code(store.address) and not demands.is_slot(store)
+
+    def _all(self) -> int:
+        return (1 << len(self.changes)) - 1
+
+    def _on_store(self, store: Store, code: Code, behind: int) -> None:
+        fresh = self.demands.is_fresh_place(store.address)
+        if (
+            fresh
+            and self.changes
+            and self.changes[-1].store
+            and self.demands.is_fresh_place(self.changes[-1].store.address)
+        ):
+            self.changes[-1].parts.append((store.address, store.after))
+            return
+        demands = self.demands
+        earlier = self._all() if self._in_order else behind
+        size, promised = store.size, None
+        if self.reader is Reader.OTHER and not fresh:
+            if demands.is_code(store.address) and not demands.is_slot(store):
+                promised = demands.promised(store, code.read)
+            if demands.is_whole(store) is not None:
+                size = 1
+            elif promised and promised.basis == "none":
+                size = min(demands.variant.alignment, size)
+        for first in range(0, store.size, size):
+            part = store.address + first, store.after[first : first + size]
+            self._add(Change([part], store, promised, after=earlier))
+
+    def _add(self, change: Change) -> None:
+        for number, other in enumerate(self.changes):
+            together = change.store is not None and other.store is change.store
+            if not together and any(other.touches(at, len(part)) for at, part in change.parts):
+                change.after |= 1 << number
+            if change.over >= 0 and other.touches(change.over * self.demands.block, self.demands.block):
+                change.after |= 1 << number
+            if change.over >= 0 and change.over == other.over:
+                change.after |= 1 << number
+        self.changes.append(change)
+
+    def _close(self) -> None:
+        """Whoever comes after a change comes after all that it comes after."""
+        for change in self.changes:
+            for number, other in enumerate(self.changes):
+                if change.after >> number & 1:
+                    change.after |= other.after
+
+    # From changes to moments.
+
+    def stale(self) -> Iterator[tuple[Place, int]]:
+        """Each place that may be fetched as it was although all is over; and the changes that it has then, as bits."""
+        for place in self.places:
+            if self._is_fetched(place):
+                maintained = self._maintained(place, self.everything)
+                if self.content(place.address, place.size, maintained) != self.content(
+                    place.address, place.size, self.everything
+                ):
+                    yield place, maintained
+
+    def contents(self, seen: int) -> tuple[bytes, ...]:
+        """What is in each place when the changes in ``seen``, as bits, are made."""
+        return tuple(self.content(place.address, place.size, seen) for place in self.places)
+
+    def content(self, address: int, size: int, seen: int) -> bytes:
+        """Memory at ``address`` when the changes in ``seen``, as bits, are made."""
+        held = bytearray(self.before.read(address, size))
+        for number, change in enumerate(self.changes):
+            if seen >> number & 1:
+                for at, part in change.parts:
+                    for i, byte in enumerate(part, at - address):
+                        if 0 <= i < size:
+                            held[i] = byte
+        return bytes(held)
+
+    @property
+    def everything(self) -> int:
+        """All changes, as bits."""
+        return self._all()
+
+    def moments(self, relevant: Sequence[int]) -> tuple[list[Moment], list[int]]:
+        """The moments that differ in the places of these numbers, and which changes each has, as bits.
+
+        Raises :class:`TooManyError`.
+        """
+        wanted = [number for number, change in enumerate(self.changes) if self._matters(change, relevant)]
+        mask = sum(1 << number for number in wanted)
+        sets, number_of = [0], {0: 0}
+        next_: list[list[int]] = []
+        for seen in sets:  # grows meanwhile
+            followers = []
+            for number in wanted:
+                if seen >> number & 1 or self.changes[number].after & mask & ~seen:
+                    continue
+                follower = seen | 1 << number
+                if follower not in number_of:
+                    number_of[follower] = len(sets)
+                    sets.append(follower)
+                    if len(sets) > MOST_MOMENTS:
+                        raise TooManyError
+                followers.append(number_of[follower])
+            next_.append(followers)
+        relevant_ = set(relevant)
+        return [
+            Moment(tuple(followers), loads := self.contents(seen), tuple(self._fetches(seen, sets, loads, relevant_)))
+            for seen, followers in zip(sets, next_, strict=True)
+        ], sets
+
+    def _matters(self, change: Change, relevant: Sequence[int]) -> bool:
+        places = [self.places[number] for number in relevant]
+        if change.over >= 0:
+            start = change.over * self.demands.block
+            return any(p.address < start + self.demands.block and start < p.address + p.size for p in places)
+        return any(change.touches(place.address, place.size) for place in places)
+
+    def _fetches(
+        self, seen: int, sets: Sequence[int], loads: Sequence[bytes], relevant: set[int]
+    ) -> Iterator[tuple[bytes, ...]]:
+        """By place: what a fetch may return when the changes in ``seen`` are made."""
+        for number, (place, newest) in enumerate(zip(self.places, loads, strict=True)):
+            if number not in relevant or not self._is_fetched(place):
+                yield (newest,)
+                continue
+            oldest = self._maintained(place, seen)
+            own = sum(1 << n for n, change in enumerate(self.changes) if change.touches(place.address, place.size))
+            stale = {earlier & own for earlier in sets if earlier & ~seen == 0 and oldest & ~earlier == 0}
+            yield tuple(
+                dict.fromkeys([newest, *(self.content(place.address, place.size, each) for each in sorted(stale))])
+            )
+
+    def _is_fetched(self, place: Place) -> bool:
+        return any(
+            change.store and self._is_code(change.store) and change.touches(place.address, place.size)
+            for change in self.changes
+        )
+
+    def _maintained(self, place: Place, seen: int) -> int:
+        """The changes to ``place`` of which the maintenance is over when the changes in ``seen`` are made, as bits."""
+        size = self.demands.block
+        maintained = 0
+        for end, over in enumerate(self.changes):
+            if over.over >= 0 and seen >> end & 1:
+                for number, change in enumerate(self.changes[:end]):
+                    if change.touches(place.address, place.size) and change.touches(over.over * size, size):
+                        maintained |= 1 << number
+        return maintained
+
+
+def _places(changes: Sequence[Change], block: int) -> Iterator[Place]:
+    """What is changed, in pieces that no store crosses the edge of, or that ``block`` bytes are."""
+    stores = sorted((at, at + len(part)) for change in changes for at, part in change.parts)
+    spans: list[list[int]] = []
+    for start, end in stores:
+        if spans and start < spans[-1][1]:
+            spans[-1][1] = max(spans[-1][1], end)
+        else:
+            spans.append([start, end])
+    for first, end in spans:
+        edges = range((first // block + 1) * block, end, block) if block else ()
+        for start, stop in pairwise([first, *edges, end]):
+            yield Place(start, stop - start)

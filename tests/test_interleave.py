@@ -1,0 +1,190 @@
+"""Every preemption of a patch: what is proved, what is refuted and how that is told."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from farm.guest import arch_toml, mechanisms
+from farm.guest.image import Spec
+from farm.prove.calls import Guest, requests_named, shapes
+from farm.prove.interleave import interleave
+from farm.prove.proof import Finding
+from farm.prove.timeline import Reader, Timeline
+from farm.run.bench import Bench
+from farm.scenario.functions import Shape
+from tests.helpers import farm
+
+VARIANTS = arch_toml.load()
+
+
+def guest_of(variant, mechanism, control=None, **changed):
+    """A guest; ``changed`` is what its mechanism says differently."""
+    variant = VARIANTS[variant]
+    made = mechanisms.load()[mechanism]
+    toolchain = next(name for name in variant.toolchain if not made.missing(variant))
+    guest = Guest(Bench.of(Spec(variant, mechanism, toolchain, control), "unicorn", 20.0))
+    for name, value in changed.items():
+        setattr(guest.demands, name, value)
+    return guest
+
+
+def proofs(guest, *names, calls=("used",), every=False):
+    return list(interleave(guest, requests_named(names), calls=calls, every=every))
+
+
+@pytest.mark.parametrize(
+    ("variant", "mechanism"),
+    [
+        ("arm64", "stub"), ("arm64", "inline-cache"), ("ppc64le", "literal"), ("riscv64", "relocated"),
+        ("thumb", "stub"), ("x86_64", "relocated"), ("s390x", "stub"), ("m68k", "stub"), ("mips32", "stub"),
+    ],
+)  # fmt: skip
+def test_a_call_that_meets_a_sound_patch_comes_to_the_old_target_or_the_new_one(variant, mechanism):
+    made = proofs(guest_of(variant, mechanism), "default-fast", "fast-far", "far-default", calls=())
+    assert {(proof.finding, proof.why) for proof in made} == {(Finding.PROVED, "")}
+    assert {proof.call for proof in made} >= {"used", "tail", "pointer"}
+    assert {proof.reader for proof in made} == {"another CPU", "the CPU that patches"}
+    assert all(proof.points > 4 for proof in made)
+    assert all(proof.moments > 1 for proof in made if proof.call != "original")
+
+
+@pytest.mark.parametrize("variant", ["x86_64", "arm64", "thumb", "riscv64", "ppc64le"])
+def test_an_instruction_that_is_stored_byte_by_byte_is_met_half_way(variant):
+    made = proofs(guest_of(variant, "stub", "torn-store"), "fast-far")
+    other = next(proof for proof in made if proof.reader == Reader.OTHER.value)
+    assert other.finding is Finding.REFUTED
+    cpus = [line.cpu for line in other.story]
+    assert cpus[0] == "A"
+    assert cpus[-1] == "B"
+    assert any("<whatever_0" in line.text and line.text.startswith("stores ") for line in other.story)
+    assert any(line.text.startswith("executes `") for line in other.story if line.cpu == "B")
+
+
+def test_a_story_names_the_store_the_instruction_and_the_end():
+    (proof, _) = proofs(guest_of("x86_64", "stub", "torn-store"), "fast-other")
+    stored, executed, ended = proof.story
+    assert stored.text.startswith("stores ")
+    assert "becomes `jmp 0x" in stored.text
+    assert executed.text.startswith("executes `jmp 0x")
+    assert executed.text.endswith("<whatever_0>")
+    assert ended.text.startswith("read of unmapped memory at 0x")
+
+
+def test_new_code_is_met_stale_where_maintenance_is_for_one_cpu():
+    made = proofs(guest_of("mips32", "inline-cache", concurrent=True), "default-fast")
+    other = next(proof for proof in made if proof.reader == Reader.OTHER.value)
+    assert other.finding is Finding.REFUTED
+    assert any("fetched stale: `j 0x" in line.text for line in other.story)
+
+
+def test_who_stands_between_two_instructions_of_what_changes_is_found():
+    made = proofs(guest_of("arm64", "pad", concurrent=True), "default-far", "far-default")
+    other = next(proof for proof in made if proof.reader == Reader.OTHER.value)
+    assert other.finding is Finding.REFUTED
+
+
+def test_an_instruction_that_no_rule_lets_change_is_no_proof_though_nothing_goes_wrong():
+    other, same = proofs(guest_of("arm64", "detour", concurrent=True), "default-fast")
+    assert other.finding is Finding.REFUTED
+    assert other.why.startswith("`ldr x16, 0x")
+    assert "` becomes `b 0x" in other.why
+    assert other.why.endswith(" while another CPU may execute it, and no rule allows that")
+    assert other.source.startswith("Arm ARM DDI 0487, ")
+    assert same.finding is Finding.PROVED
+
+
+def test_practice_is_named_and_is_nothing_to_who_is_strict():
+    guest = guest_of("x86_64", "stub")
+    (system,) = proofs(guest, "fast-other")[0].relied_on
+    assert system.startswith("HHVM, smashable-instr-x64.h: ")
+    guest.demands.strict = True
+    assert proofs(guest, "fast-other")[0].finding is Finding.REFUTED
+
+
+def test_nothing_is_said_of_cpus_that_are_held_off():
+    (proof,) = proofs(guest_of("arm64", "detour"), "default-fast")
+    assert proof.finding is Finding.UNEXPLORED
+    assert proof.why.endswith("(patching is quiesced)")
+
+
+@pytest.mark.parametrize(
+    ("variant", "mechanism", "control"),
+    [
+        ("arm64", "stub", None),
+        ("arm64", "stub", "torn-store"),
+        ("x86_64", "stub", "torn-store"),
+        ("s390x", "literal", "torn-literal"),
+    ],
+)
+@pytest.mark.parametrize("reader", Reader)
+def test_the_earliest_moments_lead_to_all_ends_that_every_moment_leads_to(variant, mechanism, control, reader):
+    guest = guest_of(variant, mechanism, control)
+    for request, watched in guest.watch(requests_named(["fast-far", "far-default"])):
+        timeline = Timeline(guest.demands, watched.before, watched.notes, reader)
+        moments, _ = timeline.moments(range(len(timeline.places)))
+        for shape in (Shape.USED, Shape.BARE):
+            reduced, full = (
+                guest.follow(request, shape, timeline, [moments], every=every)[0] for every in (False, True)
+            )
+            assert full.points >= reduced.points
+            if reduced.complete:
+                assert {o.events for o in reduced.outcomes} == {o.events for o in full.outcomes}
+            else:
+                assert any(o.failure for o in full.outcomes)
+
+
+def test_stores_without_a_barrier_are_seen_in_any_order_and_with_one_in_theirs():
+    guest = guest_of("arm64", "stub")
+    ((_, watched),) = guest.watch(requests_named(["fast-far"]))
+    ordered = Timeline(guest.demands, watched.before, watched.notes, Reader.OTHER)
+    loose = Timeline(guest.demands, watched.before, [n for n in watched.notes if n.kind == 0], Reader.OTHER)
+    assert len(ordered.moments(range(len(ordered.places)))[0]) == 4  # nothing, slot, word, maintenance
+    assert len(loose.moments(range(len(loose.places)))[0]) == 4  # nothing, either, both
+    assert {m.next for m in loose.moments(range(len(loose.places)))[0]} == {(1, 2), (3,), ()}
+
+
+def test_each_call_is_of_a_site_that_there_is():
+    guest = guest_of("arm64", "stub")
+    (request,) = requests_named(["default-fast"])
+    assert list(shapes(guest, request))[:2] == [Shape.USED, Shape.TAIL]
+
+
+# The command.
+
+
+def test_the_command_proves_and_says_how_much():
+    done = farm("prove", "interleave", "--arch", "arm64", "--mechanism", "stub", "--request", "fast-far", "-j", "1")
+    assert (done.returncode, done.stderr) == (0, "")
+    first, *_, last = done.stdout.splitlines()
+    assert first.startswith("arm64/stub/zig  12 proved; ")
+    assert last.startswith("1 guest: 12 proved; ")
+
+
+def test_the_proofs_are_json():
+    done = farm(
+        "prove", "interleave", "--arch", "arm64,sparc64,sh4", "--mechanism", "stub", "--request", "fast-far",
+        "--call", "used", "--json", "-j", "1",
+    )  # fmt: skip
+    document = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert {guest["variant"]: bool(guest["unproved"]) for guest in document["guests"]} == {
+        "arm64": False,
+        "sparc64": True,
+        "sh4": True,
+    }
+    assert [proof["finding"] for proof in document["proofs"]] == ["proved", "proved"]
+
+
+@pytest.mark.parametrize(("option", "name"), [("--request", "far-away"), ("--call", "sideways")])
+def test_an_unknown_name_is_told_with_the_valid_ones(option, name):
+    done = farm("prove", "interleave", option, name)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"farm: unknown {option.removeprefix('--')} '{name}': ")
+
+
+def test_nothing_to_prove_is_an_error():
+    done = farm("prove", "interleave", "--arch", "sh4", "--mechanism", "stub")
+    assert done.returncode == 3
+    assert "nothing was proved: " in done.stderr
