@@ -35,8 +35,8 @@ class Exploration(msgspec.Struct, frozen=True):
 
     start: int  #: address of a function; its first entry is where the reader stands when the changes begin
     window: tuple[tuple[int, int], ...]  #: code that is executed one instruction at a time, from start to end
-    data: tuple[tuple[int, int], ...]  #: other memory that the reader may load from and that changes
-    places: tuple[Place, ...]  #: that change, all of them in one of the two
+    changing: tuple[tuple[int, int], ...]  #: memory that changes, in this request or in another one
+    places: tuple[Place, ...]  #: all that does in this one
     graphs: tuple[tuple[Moment, ...], ...]  #: moments, of which the first is where the reader begins
     every: bool = False  #: take each moment of a fetch, not only the earliest that offers the bytes: for comparison
 

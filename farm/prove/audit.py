@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 
 from farm.engines import Note, Noted
-from farm.prove.code import Code
-from farm.prove.demands import Demands, Store, around
+from farm.prove.demands import ANNEX, Demands, Store, around
+from farm.prove.pages import Pages
 from farm.prove.repeats import Judged, State
 from farm.scenario import prose
 
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 _SHOWN = 3  # call sites
 _PAGE = 0x1000  # bytes; protection changes by so many at least
 _WRITE = 2
-_ANNEX = 16  # bytes: what a mechanism makes is a multiple of it (arena.c, annex.S)
 
 
 class Breach(msgspec.Struct, frozen=True):
@@ -122,7 +121,7 @@ class _Run:
     def __init__(self, demands: Demands) -> None:
         self.demands = demands
         self.findings = Findings()
-        self._code = Code(demands.pristine)
+        self._code = Pages(demands.pristine)
         self._depth: list[int] = []  # stack pointers of the requests that are under way
         self._open: set[int] = set()  # numbers of pages that can be written
         self._open_before: set[int] = set()
@@ -362,7 +361,7 @@ class _Run:
             return
         if fresh:
             self.findings.stores["fresh"] += 1
-            self._making.add(store.address // _ANNEX)
+            self._making.add(store.address // ANNEX)
         else:
             self.findings.stores["code"] += 1
             if demands.concurrent:
@@ -396,7 +395,7 @@ class _Run:
                     break
 
     def _is_fresh(self, store: Store) -> bool:
-        return self.demands.is_fresh_place(store.address) and store.address // _ANNEX not in self._made
+        return self.demands.is_fresh_place(store.address) and store.address // ANNEX not in self._made
 
     def _is_part(self, store: Store, instruction: range, other: Store) -> bool:
         """Both store to the ``instruction``, which the first changes, and not to the same bytes: a breach, then."""

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from farm.engines import Explores, Note, Watches
+from farm.engines import Explores, Note, Noted, Watches
 from farm.engines.views import Exploration, Explored, Moment
 from farm.errors import FarmError
-from farm.prove.code import Code
 from farm.prove.demands import Demands
-from farm.prove.timeline import Timeline, requests
+from farm.prove.timeline import Code, Timeline, requests
 from farm.prove.watching import watching
 from farm.run.bench import Bench
 from farm.scenario import Scenario, call, null, original, patch, restore, ret0, wire
@@ -102,26 +101,32 @@ class Guest:
         self.watched = watching(bench.variant, bench.image, engine)
         self.demands = Demands(bench.variant, bench.spec.made_by, bench.image, self.watched, strict=strict)
 
+        self._changing: tuple[tuple[int, int], ...] = ()  # what the requests that have been watched store to
+
     def can(self, *steps: Step) -> bool:
         """Tell whether the guest can be asked for these steps."""
         return self.bench.can_run(scenario(*steps))
 
-    def watch(self, made: Sequence[Request]) -> Iterator[tuple[Request, Watched]]:
+    def watch(self, wanted: Sequence[Request]) -> list[tuple[Request, Watched]]:
         """Each request that the guest can be asked for, made in one that has been asked for nothing else.
 
         Raises :class:`~farm.errors.FarmError` if one does not come to its end.
         """
         bench = self.bench
-        able = [request for request in made if self.can(*request.steps)]
+        able = [request for request in wanted if self.can(*request.steps)]
         programs = [bench.encode(scenario(*request.steps)) for request in able]
-        replies = self._engine.watch(bench.image, bench.variant, programs, bench.timeout, self.watched.watch)
-        for request, reply in zip(able, list(replies), strict=True):
+        made = []
+        for request, reply in zip(
+            able,
+            self._engine.watch(bench.image, bench.variant, programs, bench.timeout, self.watched.watch),
+            strict=True,
+        ):
             if reply.failure:
                 raise FarmError(f"{bench}: {request.name}: {reply.failure}: {reply.detail}")
             first, end = requests(self.demands, reply.notes)[-1]
-            before = Code(self.demands.pristine)
-            before.store(reply.notes[:first])
-            yield request, Watched(before, tuple(reply.notes[first:end]))
+            made.append((request, Watched(Code(self.demands, reply.notes[:first]), tuple(reply.notes[first:end]))))
+        self._changing = _merged(note for _, watched in made for note in watched.notes if note.kind == Noted.STORE)
+        return made
 
     @functools.cached_property
     def _window(self) -> tuple[tuple[int, int], ...]:
@@ -137,12 +142,6 @@ class Guest:
                     spans.append((start, min((each for each in starts if each > start), default=start + _ALONE)))
         return tuple(spans)
 
-    @functools.cached_property
-    def _data(self) -> tuple[tuple[int, int], ...]:
-        symbols = self.bench.image.symbols
-        spans = [(symbols[f"{name}_start"], symbols[f"{name}_end"]) for name in ("pointer", "literal")]
-        return tuple((start, end) for start, end in spans if start < end)
-
     def follow(
         self,
         request: Request,
@@ -152,7 +151,7 @@ class Guest:
         *,
         every: bool = False,
     ) -> list[Explored]:
-        """What may become of a call that begins before the ``request``, in each graph of moments.
+        """What may become of a call that begins before the ``request``, which has been watched, in each of ``graphs``.
 
         Raises :class:`~farm.errors.FarmError` if the engine cannot follow it.
         """
@@ -160,7 +159,7 @@ class Guest:
         image = bench.image
         start = image.functions[f"{name_of(shape)}_0"] & ~image.function_bias
         wanted = Exploration(
-            start, self._window, self._data, timeline.places, tuple(tuple(graph) for graph in graphs), every
+            start, self._window, self._changing, timeline.places, tuple(tuple(graph) for graph in graphs), every
         )
         program = bench.encode(scenario(*request.before, step_of(shape)))
         reply, explored = self._engine.explore(image, bench.variant, program, bench.timeout, wanted)
@@ -179,6 +178,17 @@ class Guest:
         head = bytes(4 * HEADER_WORDS)
         events = wire.decode_events(head + encoded, count, big_endian=self.bench.image.big_endian)
         return [event for event in events if event.step == events[-1].step]
+
+
+def _merged(stores: Iterable[Note]) -> tuple[tuple[int, int], ...]:
+    """Start and end of each piece of memory that ``stores`` are to."""
+    spans: list[tuple[int, int]] = []
+    for start, end in sorted({(note.place, note.place + len(note.after)) for note in stores}):
+        if spans and start <= spans[-1][1]:
+            spans[-1] = spans[-1][0], max(spans[-1][1], end)
+        else:
+            spans.append((start, end))
+    return tuple(spans)
 
 
 def shapes(guest: Guest, request: Request) -> Iterator[Shape | None]:

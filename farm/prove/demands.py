@@ -13,12 +13,14 @@ from farm.guest.image import Image
 from farm.guest.mechanisms import Mechanism
 from farm.guest.rules import Basis, FetchRule, Step
 from farm.guest.variant import Variant
-from farm.prove.code import Memory
+from farm.prove.pages import Memory
 from farm.prove.repeats import Repeats
 from farm.prove.sites import Sites
 from farm.prove.watching import Watching, declared
 
 LONGEST = 16  #: bytes of an instruction
+
+ANNEX = 16  #: bytes; what a mechanism makes at run time is a multiple of it (arena.c, annex.S)
 
 _AHEAD = 4  # instructions of a stub, before one that loads the slot or leads elsewhere
 

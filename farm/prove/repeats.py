@@ -19,7 +19,7 @@ _MOST = 4096  # requests that are kept
 class State(NamedTuple):
     """The state between two requests, as far as what comes then depends on it."""
 
-    code: tuple[tuple[int, int], ...]  #: (:meth:`farm.prove.code.Code.fingerprint`)
+    code: tuple[tuple[int, int], ...]  #: (:meth:`farm.prove.pages.Pages.fingerprint`)
     made: frozenset[int]  #: pieces of the annex that were made
     open: frozenset[int]  #: pages that can be written
     module: bool  #: it is loaded

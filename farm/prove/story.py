@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from farm.engines.views import Outcome, Seen
-from farm.prove.code import Memory
 from farm.prove.demands import Demands, Store, around
+from farm.prove.pages import Memory
 from farm.prove.proof import Line
 
 if TYPE_CHECKING:

@@ -22,8 +22,7 @@ from itertools import pairwise
 
 from farm.engines import Note, Noted
 from farm.engines.views import Moment, Place
-from farm.prove.code import Code
-from farm.prove.demands import Demands, Promised, Store
+from farm.prove.demands import ANNEX, Demands, Promised, Store
 
 #: Moments of an exploration at most.
 MOST_MOMENTS = 4096
@@ -73,6 +72,36 @@ def requests(demands: Demands, notes: Sequence[Note]) -> list[tuple[int, int]]:
             if not depth:
                 found[-1] = (found[-1][0], place)
     return found
+
+
+class Code:
+    """Memory as a program has made it so far."""
+
+    def __init__(self, demands: Demands, notes: Sequence[Note] = ()) -> None:
+        self._demands = demands
+        self._stored: dict[int, int] = {}  # bytes by address
+        for note in notes:
+            if note.kind == Noted.STORE:
+                self.write(note.place, note.after)
+
+    def copy(self) -> Code:
+        """Memory that is as this one now."""
+        code = Code(self._demands)
+        code._stored.update(self._stored)
+        return code
+
+    def has(self, address: int, size: int) -> bool:
+        """Tell whether any of it has been stored to."""
+        return any(at in self._stored for at in range(address, address + size))
+
+    def write(self, address: int, data: bytes) -> None:
+        self._stored.update(enumerate(data, address))
+
+    def read(self, address: int, size: int) -> bytes:
+        held = bytearray(self._demands.pristine(address, size))
+        for i in range(size):
+            held[i] = self._stored.get(address + i, held[i])
+        return bytes(held)
 
 
 class Timeline:
@@ -148,20 +177,20 @@ class Timeline:
         demands = self.demands
         return not self.is_coherent and demands.is_code(store.address) and not demands.is_slot(store)
 
+    def _is_fresh(self, store: Store) -> bool:
+        """Nobody can come yet to what is stored: no earlier request has made it."""
+        piece = store.address // ANNEX * ANNEX
+        return self.demands.is_fresh_place(store.address) and not self.before.has(piece, ANNEX)
+
     def _all(self) -> int:
         return (1 << len(self.changes)) - 1
 
     def _on_store(self, store: Store, code: Code, behind: int) -> None:
-        fresh = self.demands.is_fresh_place(store.address)
-        if (
-            fresh
-            and self.changes
-            and self.changes[-1].store
-            and self.demands.is_fresh_place(self.changes[-1].store.address)
-        ):
-            self.changes[-1].parts.append((store.address, store.after))
+        demands, fresh = self.demands, self._is_fresh(store)
+        last = self.changes[-1] if self.changes else None
+        if fresh and last and last.store and self._is_fresh(last.store):
+            last.parts.append((store.address, store.after))
             return
-        demands = self.demands
         earlier = self._all() if self._in_order else behind
         size, promised = store.size, None
         if self.reader is Reader.OTHER and not fresh:

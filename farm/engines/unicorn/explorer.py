@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from farm.engines.views import Exploration, Moment, Place
 
 _LINE = 64  # bytes of memory that are kept at once
+_LAST = (1 << 64) - 1  # address
 _WIDEST = 32  # bytes of a load
 _LONGEST = 16  # bytes of an instruction; some emulated CPUs report a meaningless size
 _WITH_SLOT = 8  # bytes of an instruction that loads, or of a branch with one behind it
@@ -50,7 +51,7 @@ class Explorer:
 
     def __init__(self, machine: Machine, wanted: Exploration) -> None:
         self._machine = machine
-        self._hooked = wanted.window, wanted.data
+        self._hooked = wanted.window, wanted.changing
         self._sizeless = machine.module == _SIZELESS
         self._thumb = int(machine.is_thumb)
         self._start = wanted.start
@@ -69,14 +70,16 @@ class Explorer:
         add = machine.uc.hook_add
         for start, end in wanted.window:
             add(uc_const.UC_HOOK_CODE, self._on_code, None, start, end - 1)
-        for start, end in (*wanted.window, *wanted.data):
+        for start, end in wanted.changing:
             # A hook goes by where a load begins, not by where it ends.
             add(uc_const.UC_HOOK_MEM_READ, self._on_read, None, start - _WIDEST + 1, end - 1)
-        add(uc_const.UC_HOOK_MEM_WRITE, self._on_write)
+        events = machine.events_room  # which each run writes anew, as far as it counts them
+        add(uc_const.UC_HOOK_MEM_WRITE, self._on_write, None, 0, events.start - 1)
+        add(uc_const.UC_HOOK_MEM_WRITE, self._on_write, None, events.stop, _LAST)
 
     def fits(self, wanted: Exploration) -> bool:
         """Tell whether it can follow the call of ``wanted``, too."""
-        return self.is_sound and self._hooked == (wanted.window, wanted.data)
+        return self.is_sound and self._hooked == (wanted.window, wanted.changing)
 
     def run(self, program: bytes, wanted: Exploration) -> list[Explored]:
         """All ends that the call in ``program`` may come to, in each graph up to the first that has a failure.
@@ -94,6 +97,7 @@ class Explorer:
         if not self._stopped:
             raise GuestFault("the program does not come to the call that is to be followed", machine.pc, None)
         self._starting, self.is_sound = False, True
+        list(self._event_lines())  # those that there are before the reader begins
         first = _State(machine.uc.context_save(), {}, wanted.start, 0, 0, None)
         found = []
         for moments in wanted.graphs:
@@ -129,6 +133,7 @@ class Explorer:
             failure = fault.what
         lines = state.lines
         if self._written:
+            self._written.update(self._event_lines())
             lines = dict(lines)
             for line in self._written:
                 lines[line] = bytes(uc.mem_read(line * _LINE, _LINE))
@@ -141,6 +146,14 @@ class Explorer:
                 failure, self.is_sound = "it does not come to an end", False
             return Outcome(b"" if failure else machine.events(), failure, machine.pc, _path(came)), sorted(self._read)
         return _State(uc.context_save(), lines, machine.pc, fetched, state.loaded, came), sorted(self._read)
+
+    def _event_lines(self) -> Iterator[int]:
+        """Lines of the events that there are so far: where they are written calls no hook."""
+        first, count = self._machine.events_room.start, len(self._machine.events())
+        for line in range(first // _LINE, (first + count - 1) // _LINE + 1) if count else ():
+            if line not in self._base:
+                self._base[line] = bytes(self._machine.uc.mem_read(line * _LINE, _LINE))
+            yield line
 
     def _restore(self, state: _State) -> None:
         uc = self._machine.uc

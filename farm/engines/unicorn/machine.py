@@ -41,7 +41,7 @@ from farm.engines.unicorn.recorder import Recorder, with_skipped
 from farm.engines.unicorn.watcher import Watcher
 from farm.guest.layout import REGIONS
 from farm.guest.variant import REGISTER_MODULES, UnicornSettings
-from farm.scenario.layout import DOORBELL_REGION, EVENT_WORDS, FEATURES, HEADER_WORDS, TEXT_FAULTS
+from farm.scenario.layout import DOORBELL_REGION, EVENT_WORDS, FEATURES, HEADER_WORDS, TEXT_FAULTS, TRACE_EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -383,6 +383,12 @@ class Machine:
         _, _, _, _, events, _, _, code = self._head.unpack_from(place.data, place.first)
         size = self._head.size + 4 * EVENT_WORDS * events + code
         return place.data[place.first : min(place.first + size, place.end)]
+
+    @property
+    def events_room(self) -> range:
+        """Addresses where the guest writes events."""
+        start = self._trace.address + self._head.size
+        return range(start, start + 4 * EVENT_WORDS * TRACE_EVENTS)
 
     def events(self) -> bytes:
         """The events of the trace that the guest has written, and nothing else of it."""

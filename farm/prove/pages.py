@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-
-from farm.engines import Note, Noted
+from collections.abc import Callable
 
 #: Gives bytes of memory: address, size.
 Memory = Callable[[int, int], bytes]
@@ -12,25 +10,13 @@ Memory = Callable[[int, int], bytes]
 _PAGE = 0x1000  # bytes
 
 
-class Code:
+class Pages:
     """Code as a program has made it: of what it has stored to, pages of its own."""
 
     def __init__(self, pristine: Memory) -> None:
         self._pristine = pristine
         self._pages: dict[int, bytearray] = {}
         self._prints: dict[int, int] = {}  # by page, of those that have not changed since
-
-    def copy(self) -> Code:
-        """Code that is as this is now."""
-        code = Code(self._pristine)
-        code._pages = {number: bytearray(page) for number, page in self._pages.items()}
-        return code
-
-    def store(self, notes: Iterable[Note]) -> None:
-        """Store what a program has stored of which these are notes."""
-        for note in notes:
-            if note.kind == Noted.STORE:
-                self.write(note.place, note.after)
 
     def read(self, address: int, size: int) -> bytes:
         number, first = divmod(address, _PAGE)
