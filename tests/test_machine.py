@@ -129,6 +129,20 @@ def test_a_reset_forgets_code_behind_a_page_whose_protection_changed():
         assert events(machine.run(wire.encode(scenario, big_endian=False))) == list(predict(scenario)), name
 
 
+def test_an_address_in_the_upper_half_of_32_bits_is_itself_wherever_it_is_told():
+    """A conditional branch there once led, so hooks were told, to an address of 64 bits."""
+    i386 = arch_toml.load()["i386"]
+    machine = Machine(build.image(image.Spec(i386, "relocated")), i386.engine["unicorn"])
+    program = wire.encode(suite.load()["conditional_branch"], big_endian=False)
+    recorder = machine.record(1 << 20)
+    path = machine.path(program, 1 << 20)
+    far = machine.image.functions["far_0"]
+    assert far > 1 << 31
+    assert far in path
+    assert far in {address for address, _ in recorder.code}
+    assert max(path) < 1 << 32
+
+
 def test_a_reset_rewrites_only_what_differs(stub, program, monkeypatch):
     machine = stub()
     machine.reset()

@@ -33,8 +33,12 @@
 #define ARCH_STUB_WORD 2
 #define ARCH_FOREIGN_WORD 0x4e4f4e4fu /* trap #15, as far as the operand goes: what a debugger puts there */
 
-/* The maintenance that makes a stored word, at the address %0, what is fetched: the steps of arch.toml, by number. */
-#define ARCH_SYNC_CODE(STEP) STEP(1, "nop")
+/* The maintenance that makes a stored word, at the address %0, what is fetched: the steps of arch.toml, by number.  The
+ * 68020 that all is compiled for has no CPUSHL. */
+#define ARCH_SYNC_CODE(STEP)                                                                                           \
+    STEP(0, "move.l %0, %%a0\n\t.short 0xf4e8 | cpushl %%bc,(%%a0)")                                                   \
+    STEP(1, "nop")
+#define ARCH_SYNC_CLOBBERS "a0", "memory"
 #define ARCH_SYNC_BY_KERNEL /* user mode may not: where there is a kernel, it does all of it in one call */
 
 #define ARCH_SYS_READ 3

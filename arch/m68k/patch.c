@@ -29,9 +29,8 @@ uintptr_t arch_jump_target(uintptr_t at, code_word word)
 #define FLUSH_CACHE_BOTH 3
 
 /* Push the data cache's line to memory and invalidate it in both caches (MC68040 User's Manual, section 4,
- * "Instruction and Data Caches").  That is CPUSH, which is privileged: a process asks the kernel.  Where there is no
- * kernel there is no cache either, for Unicorn's CPU does not even know CPUSH; NOP waits for the store and discards
- * what was fetched ahead. */
+ * "Instruction and Data Caches").  That is CPUSH, which is privileged, and not of the 68020 that this is compiled for: a
+ * process asks the kernel.  NOP waits for the store and discards what was fetched ahead. */
 void arch_sync_code(uintptr_t word)
 {
     if (has_kernel()) {

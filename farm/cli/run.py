@@ -9,7 +9,7 @@ import importlib.util
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from farm.prove.auditor import Auditor
     from farm.run.journal import Journal, Run
     from farm.run.plan import Plan, Selection
     from farm.run.quarantine import Quarantine
@@ -122,6 +123,12 @@ def run(
     quarantine_verify: Annotated[
         bool, typer.Option("--quarantine-verify", help="Run what is listed as known-bad alone; say what still is")
     ] = False,
+    audit: Annotated[
+        Literal["first", "full", "off"],
+        typer.Option(
+            metavar="HOW", help="Judge stores to code, under unicorn: first (16 requests a cell), full or off"
+        ),
+    ] = "first",
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="A line a cell; explain every failure")] = False,
     history: Annotated[bool, typer.Option(help="Add the run to the history")] = True,
 ) -> None:
@@ -179,11 +186,12 @@ def run(
             known,
             began,
             limit,
+            _auditor(audit, plan),
             resume=resume,
             verbose=verbose,
             remembered=history and not quarantine_verify,
         )
-    terminal.show(results, plan, console, verbose=verbose)
+    terminal.show(results, plan, console, verbose=verbose, audited_on=() if audit == "off" else _watching_engines())
     console.print(f"results in {folder}", highlight=False)
     if left_out:
         console.print(left_out, markup=False, highlight=False, soft_wrap=True)
@@ -191,6 +199,22 @@ def run(
     raise typer.Exit(
         _verified(known, results, console) if quarantine_verify else status_of(results, console, part=bool(ran.shard))
     )
+
+
+def _auditor(how: Literal["first", "full", "off"], plan: Plan) -> Auditor | None:
+    from farm.prove.auditor import FIRST, Auditor
+
+    if how == "off":
+        return None
+    options = plan.selection.path_options()
+    return Auditor(FIRST, options) if how == "first" else Auditor(0, f"{options} --audit full".lstrip())
+
+
+def _watching_engines() -> list[str]:
+    """Names of the engines whose cells can be audited."""
+    from farm.engines import Watches, engines
+
+    return [name for name, engine in engines().items() if isinstance(engine, Watches)]
 
 
 def _load_emulator(selection: Selection, count: int) -> None:
@@ -235,6 +259,7 @@ def _execute(
     known: Quarantine,
     began: float,
     max_failures: int | None,
+    auditor: Auditor | None,
     *,
     resume: bool,
     verbose: bool,
@@ -292,6 +317,7 @@ def _execute(
                     quarantine=known,
                     max_failures=max_failures,
                     images=images,
+                    auditor=auditor,
                 )
                 journal.run.took("run", running)
         except KeyboardInterrupt:

@@ -65,6 +65,9 @@ class Watch(msgspec.Struct, frozen=True):
     instructions: tuple[Watched, ...]
     begins: tuple[int, ...]  #: functions whose entry is noted as the beginning of something
     ends: tuple[int, ...]  #: and as the end of it
+    entries: tuple[int, ...] = ()  #: functions whose entry is noted for its own sake
+    most: int = 0  #: things that begin before which the notes end, for so many were noted; 0: there is no such number
+    pcs: bool = True  #: note the instructions that store, too, which is slow on some architectures; else each is 0
 
 
 class Noted(enum.IntEnum):
@@ -75,16 +78,20 @@ class Noted(enum.IntEnum):
     BEGIN = 2
     END = 3
     PROTECTION = 4
+    KERNEL = 5  #: the kernel is asked to make what lies in memory what is fetched
+    ENTRY = 6
+    CUT = 7  #: the notes end, for no more were wanted
 
 
 class Note(NamedTuple):
     """A note of something that a program did, as a :class:`Watch` wanted it."""
 
     kind: int  #: of :class:`Noted`
-    #: the address of a store, a function, or the memory whose protection changes; the number of an instruction
+    #: the address of a store, a function, the memory whose protection changes or that the kernel is asked about; the
+    #: number of an instruction
     place: int
-    #: of a store, the instruction that makes it; of an instruction, its operand; of a function, the stack pointer; of a
-    #: protection, the size
+    #: of a store, the instruction that makes it; of an instruction, its operand; of a beginning, the stack pointer; of
+    #: a protection and of what the kernel is asked, the size; of a cut, how many things begin behind it
     value: int
     before: bytes = b""  #: the bytes that a store replaces; of a protection one: 1 read, 2 write, 4 execute
     after: bytes = b""

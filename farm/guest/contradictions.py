@@ -28,6 +28,7 @@ _PART = re.compile(r"=?(\d{1,2})|(\d{1,2}):(\d{1,2})")
 _QUIRKS_OF = {"x86": "X86", "arm": "ARM", "arm64": "ARM64", "ppc": "PPC", "riscv": "RISCV", "mips": "MIPS"} | {
     "s390x": "S390X",
     "sparc": "SPARC",
+    "m68k": "M68K",
 }
 
 

@@ -131,7 +131,7 @@ class Step:
     instruction: str  #: a glob, with ``{address}`` where it has an operand for the address
     does: tuple[Literal["clean", "invalidate", "order", "synchronise"], ...]
     reach: Literal["local", "broadcast"]  #: for this CPU alone, or for all
-    kernel: str = ""  #: how user mode asks for it, where it may not do it
+    kernel: str = ""  #: how user mode asks for it, where it may not do it, or need not
     unaudited: str = ""  #: why no audit sees it
     manual: str
 

@@ -32,6 +32,8 @@ UnicornQuirk = Literal[
     "s390x-fp",
     "s390x-vector",
     "sparc-stop-trap",
+    "cache-call",
+    "m68k-supervisor",
 ]
 
 #: Unicorn's modules of constants, by its architecture names.

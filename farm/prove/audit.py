@@ -18,15 +18,24 @@ text too.  Decisions:
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
 from farm.engines import Note, Noted
-from farm.prove.demands import ANNEX, Demands, Memory, Store, around
+from farm.prove.demands import ANNEX, Demands, Store, around
+from farm.prove.pages import Pages
+from farm.prove.repeats import Judged, State
+from farm.scenario import prose
 
+if TYPE_CHECKING:
+    from farm.scenario.wire import Event
+
+_SHOWN = 3  # call sites
 _PAGE = 0x1000  # bytes; protection changes by so many at least
 _WRITE = 2
 
@@ -83,36 +92,27 @@ class _Pending:
     step: int = 0  #: the next one
 
 
-class _Memory:
-    """Code as it is now: of what a program has stored to, pages of its own."""
+@dataclass(frozen=True)
+class Entered:
+    """The targets that a trace says were entered, in order."""
 
-    def __init__(self, pristine: Memory) -> None:
-        self._pristine = pristine
-        self._pages: dict[int, bytearray] = {}
+    words: tuple[int, ...]  #: each as :func:`~farm.scenario.wire.target_word` has it
+    is_all: bool  #: else others were entered too, of which a trace has a digest alone
 
-    def read(self, address: int, size: int) -> bytes:
-        number, first = divmod(address, _PAGE)
-        if first + size > _PAGE:
-            here = _PAGE - first
-            return self.read(address, here) + self.read(address + here, size - here)
-        page = self._pages.get(number)
-        return self._pristine(address, size) if page is None else bytes(page[first : first + size])
-
-    def write(self, address: int, data: bytes) -> None:
-        number, first = divmod(address, _PAGE)
-        if first + len(data) > _PAGE:
-            here = _PAGE - first
-            self.write(address, data[:here])
-            self.write(address + here, data[here:])
-            return
-        if number not in self._pages:
-            self._pages[number] = bytearray(self._pristine(number * _PAGE, _PAGE))
-        self._pages[number][first : first + len(data)] = data
+    @classmethod
+    def of(cls, events: Sequence[Event]) -> Self:
+        """Of a trace with these events."""
+        words = tuple(event.target for event in events if event.kind == "enter")
+        return cls(words, is_all=not any(event.kind == "loop" for event in events))
 
 
-def judge(demands: Demands, notes: Sequence[Note]) -> Findings:
-    """What a program did of which these are all notes."""
-    return _Run(demands).judge(notes)
+def judge(demands: Demands, notes: Sequence[Note], entered: Entered | None = None) -> Findings:
+    """What a program did of which these are all notes; with ``entered``, whether that is what it executed."""
+    run = _Run(demands)
+    findings = run.judge(notes)
+    if entered:
+        run.compare(entered)
+    return findings
 
 
 class _Run:
@@ -121,12 +121,17 @@ class _Run:
     def __init__(self, demands: Demands) -> None:
         self.demands = demands
         self.findings = Findings()
-        self._memory = _Memory(demands.pristine)
+        self._code = Pages(demands.pristine)
         self._depth: list[int] = []  # stack pointers of the requests that are under way
         self._open: set[int] = set()  # numbers of pages that can be written
         self._open_before: set[int] = set()
         self._pending: dict[int, _Pending] = {}  # by number of block
         self._made: set[int] = set()  # pieces of the annex that earlier requests made
+        self._executed: list[int] = []  # addresses of targets
+        self._written: list[tuple[int, bytes]] = []  # by the request that is under way
+        self._module = False  # it is loaded
+        self._cut = 0  # requests that are not in the notes
+        self._leads: dict[int, int] = {}  # by function: where its stub leads, if a branch there says so
         self._reset()
 
     def _reset(self) -> None:
@@ -134,38 +139,105 @@ class _Run:
         self._live: list[Store] = []  # to live code
         self._changed: dict[range, Store] = {}  # by instruction: the last store that changed it
         self._making: set[int] = set()
+        self._patched: dict[int, Store] = {}  # by function: the last store to its stub, or to a call site of its
         self._unordered: Store | None = None  # the last one to a slot, without a barrier behind it
         self._leading: dict[int, Store] = {}  # by stub: the last one to a word, if it leads to the slot
 
     def judge(self, notes: Sequence[Note]) -> Findings:
         """What the program did, of which these are all notes."""
-        for note in notes:
-            kind = Noted(note.kind)
-            if kind is Noted.STORE:
-                self._on_store(Store(note.place, note.before, note.after, note.value))
-            elif kind is Noted.INSTRUCTION:
-                self._on_instruction(note.place, note.value)
-            elif kind is Noted.PROTECTION:
-                self._on_protection(note)
-            elif kind is Noted.BEGIN:
-                self._on_begin(note.value)
-            elif kind is Noted.END:
-                self._on_end()
-                while self._depth and note.place in self.demands.watched.outside:
-                    self._on_end()
+        repeats, place = self.demands.repeats, 0
+        while place < len(notes):
+            if notes[place].kind != Noted.BEGIN or self._goes_on(notes[place].value):
+                self._on_note(notes[place])
+                place += 1
+                continue
+            state = self._state()
+            judged = repeats.find(state, notes, place)
+            if judged is None:
+                judged = self._judged(notes, place)
+                repeats.keep(state, judged)
+            else:
+                self._take(judged)
+            self.findings.add(judged.findings)
+            place += len(judged.notes)
         self._unfinished()
-        if self._open:
+        if self._cut:
+            self.findings.unaudited[f"requests behind the first {self.findings.requests}"] = self._cut
+        elif self._open:
             self._breach(
                 "closed", "text can be written although every request is over", _CLOSED, None, min(self._open) * _PAGE
             )
         return self.findings
 
+    def _goes_on(self, stack: int) -> bool:
+        """A request is still under way as another begins."""
+        while self._depth and self._depth[-1] <= stack:
+            self._on_end()  # it is over, and nothing said so
+        return bool(self._depth)
+
+    def _judged(self, notes: Sequence[Note], first: int) -> Judged:
+        """The request that begins with the note of this number, judged note by note until it is over."""
+        all_findings, self.findings = self.findings, Findings()
+        executed, self._executed = self._executed, []
+        self._written = []
+        place = first
+        while place == first or (place < len(notes) and self._depth):
+            self._on_note(notes[place])
+            place += 1
+        judged = Judged(
+            tuple(notes[first:place]),
+            self.findings,
+            tuple(self._executed),
+            tuple(self._written),
+            None if self._depth else self._state(),
+            any(note.kind == Noted.BEGIN for note in notes[first + 1 : place]),
+        )
+        self.findings = all_findings
+        self._executed = [*executed, *judged.executed]
+        return judged
+
+    def _state(self) -> State:
+        """All that the verdict on the next request depends on, besides its notes."""
+        leads = tuple(sorted(self._leads.items()))
+        return State(self._code.fingerprint(), frozenset(self._made), frozenset(self._open), self._module, leads)
+
+    def _take(self, judged: Judged) -> None:
+        """Do again what a request did that has been judged."""
+        state = judged.after
+        assert state
+        for address, after in judged.written:
+            self._code.write(address, after)
+        self._executed += judged.executed
+        self._made, self._open, self._module = set(state.made), set(state.open), state.module
+        self._open_before, self._leads = set(state.open), dict(state.leads)
+
+    def _on_note(self, note: Note) -> None:
+        kind = note.kind
+        if kind == Noted.INSTRUCTION:
+            self._on_instruction(note.place, note.value)
+        elif kind == Noted.STORE:
+            self._on_store(Store(note.place, note.before, note.after, note.value))
+        elif kind == Noted.ENTRY:
+            self._executed.append(note.place)
+        elif kind == Noted.PROTECTION:
+            self._on_protection(note)
+        elif kind == Noted.BEGIN:
+            self._on_begin(note.value)
+        elif kind == Noted.KERNEL:
+            self._on_kernel(range(note.place, note.place + note.value))
+        elif kind == Noted.CUT:
+            self._cut = note.value
+        elif kind == Noted.END:
+            self._on_end()
+            while self._depth and note.place in self.demands.watched.outside:
+                self._on_end()
+            if note.place in self.demands.watched.outside:
+                self._module = note.place == self.demands.watched.loader
+
     # What is noted.
 
     def _on_begin(self, stack: int) -> None:
-        while self._depth and self._depth[-1] <= stack:
-            self._on_end()  # it is over, and nothing said so
-        if not self._depth:
+        if not self._goes_on(stack):
             self.findings.requests += 1
             self._open_before = set(self._open)
             self._reset()
@@ -179,12 +251,49 @@ class _Run:
         if self._depth:
             return
         self._made |= self._making
+        self._left_behind()
         for page in sorted(self._open - self._open_before):
             self._breach(
                 "closed", "text can be written after the request, and could not before", _CLOSED, None, page * _PAGE
             )
             break
         self._open_before = set(self._open)
+
+    def _left_behind(self) -> None:
+        """The request is over, and of the functions that it patched, all call sites lead where some do."""
+        demands = self.demands
+        left = demands.sites.left(self._patched, self._leads, self._code.read, module=self._module)
+        if left:
+            behind = ", ".join(demands.name(address) for address in left.behind[:_SHOWN])
+            more = f" and {len(left.behind) - _SHOWN} more" if len(left.behind) > _SHOWN else ""
+            why = (
+                f"of the {left.total} call sites of whatever_{left.function}, {len(left.behind)} do not lead to "
+                f"{demands.name(left.to)}: {behind}{more}"
+            )
+            store = self._patched[left.function]
+            self._breach("sites", why, "`redirects` in its mechanism.toml", store, store.address)
+
+    def compare(self, entered: Entered) -> None:
+        """What the trace says was entered was executed."""
+        known = self.demands.watched.entries
+        executed = [known[address] for address in self._executed]
+        if self._cut and not entered.is_all:
+            return
+        if entered.is_all:
+            words = entered.words[: len(executed)] if self._cut else entered.words
+            pairs = enumerate(itertools.zip_longest(words, executed), 1)
+            number, (said, seen) = next((pair for pair in pairs if pair[1][0] != pair[1][1]), (0, (None, None)))
+            did = f"{prose.target_name(seen)} was executed" if seen is not None else "none was executed"
+        else:
+            rest = iter(executed)
+            number, said = next(((i, word) for i, word in enumerate(entered.words, 1) if word not in rest), (0, None))
+            seen, did = None, "it was not executed then"
+        if number:
+            says = f"is {prose.target_name(said)}" if said is not None else "is none"
+            at = next(address for address, word in known.items() if word == (said if said is not None else seen))
+            self._breach(
+                "entered", f"target number {number} that the trace says was entered {says}, and {did}", "", None, at
+            )
 
     def _on_protection(self, note: Note) -> None:
         pages = set(range(note.place // _PAGE, -(-(note.place + note.value) // _PAGE)))
@@ -203,8 +312,23 @@ class _Run:
             if pending.step == len(demands.steps):
                 del self._pending[block]
 
+    def _on_kernel(self, asked: range) -> None:
+        """The kernel does the steps that it may be asked for, of all blocks that it is asked about."""
+        demands = self.demands
+        for block, pending in list(self._pending.items()):
+            if not demands.is_asked(asked, block):
+                continue
+            while pending.step < len(demands.steps) and demands.steps[pending.step].kernel:
+                pending.step += 1
+            if pending.step == len(demands.steps):
+                del self._pending[block]
+
     def _on_store(self, store: Store) -> None:
-        self._memory.write(store.address, store.after)
+        self._code.write(store.address, store.after)
+        self._written.append((store.address, store.after))
+        if (function := self.demands.sites.function(store.address)) is not None:
+            self._patched[function] = store
+            self._leads.pop(function, None)
         if not self._depth:
             self.findings.unaudited["made outside of requests"] += 1
             return
@@ -294,7 +418,7 @@ class _Run:
         if manual is not None:
             self._breach("whole", f"a store of {store.size} bytes there is seen in parts", manual, store, store.address)
             return
-        promised = demands.promised(store, self._memory.read)
+        promised = demands.promised(store, self._code.read)
         basis, source, start = promised.basis, promised.source, promised.instruction.start
         if basis == "none" or (demands.strict and basis == "practice"):
             old, new = self._instructions(store, start)
@@ -307,7 +431,10 @@ class _Run:
         self._changed[promised.instruction] = store
         if any(self._is_part(store, promised.instruction, other) for other in self._live):
             return
-        if demands.leads_to_slot(self._target(promised.instruction, store), self._memory.read):
+        target = self._target(promised.instruction, store)
+        if (function := demands.stub_of(store)) is not None and target not in demands.stubs:
+            self._leads[function] = target
+        if demands.leads_to_slot(target, self._code.read):
             self._on_lead(store)
         else:
             self._leading.pop(self._stub(store.address), None)
@@ -318,7 +445,7 @@ class _Run:
 
     def _target(self, instruction: range, store: Store) -> int:
         """Where execution goes from the ``instruction`` that was stored: if it does not say, to itself."""
-        after = around(store, instruction.start, self._memory.read)[1]
+        after = around(store, instruction.start, self._code.read)[1]
         return self.demands.destination(instruction.start, after)
 
     def _on_lead(self, store: Store) -> None:
@@ -374,5 +501,5 @@ class _Run:
 
     def _instructions(self, store: Store, start: int) -> tuple[str, str]:
         """The instruction at ``start`` before the store and after it."""
-        (_, old), (_, new) = (self.demands.instruction(start, code) for code in around(store, start, self._memory.read))
+        (_, old), (_, new) = (self.demands.instruction(start, code) for code in around(store, start, self._code.read))
         return old, new

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Self
+
+import msgspec
 
 from farm.cell import PASSED, Cell, Verdict
-from farm.engines import Watches
+from farm.engines import Reply, Watches
 from farm.errors import BuildError, ImageError, MissingToolError
 from farm.guest import image
-from farm.prove.audit import Findings, judge
+from farm.prove.audit import Entered, Findings, judge
 from farm.prove.demands import Demands
-from farm.prove.watching import watching
+from farm.prove.watching import Watching, watching
 from farm.run.batch import Batch
 from farm.run.bench import Bench
+from farm.run.verdict import expected
+from farm.scenario import Scenario
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,65 @@ class Image:
     unaudited: str = ""  #: why nothing of it could be audited
 
 
+class Auditing:
+    """The audit of programs on one bench, whose engine is one of :class:`~farm.engines.Watches`."""
+
+    def __init__(self, bench: Bench, demands: Demands, watched: Watching, limit: int) -> None:
+        self._bench, self._demands = bench, demands
+        self.watched = watched
+        self._limit = limit
+
+    @classmethod
+    def of(cls, bench: Bench, *, limit: int = 0, strict: bool = False) -> Self:
+        """The audit on ``bench`` of the first ``limit`` requests of each program, or of all.
+
+        With ``strict``, what no manual promises is a breach although somebody relies on it.
+        """
+        assert isinstance(bench.engine, Watches)
+        spec = bench.spec
+        watched = watching(spec.variant, bench.image, bench.engine)
+        return cls(bench, Demands(spec.variant, spec.made_by, bench.image, watched, strict=strict), watched, limit)
+
+    def cells(self, scenarios: Sequence[Scenario]) -> Iterator[Audited]:
+        """Each of ``scenarios``, run and audited."""
+        programs = [self._bench.encode(scenario) for scenario in scenarios]
+        for scenario, program, reply in zip(scenarios, programs, self._replies(programs), strict=True):
+            result = self._bench.judged(scenario, reply)
+            audited = Audited(result.cell, result.verdict, result.reason)
+            if result.verdict in PASSED:
+                findings = self._retold(scenario, program, self._judged(scenario, reply))
+                audited = replace(audited, findings=findings)
+                if findings.breaches:
+                    audited = replace(audited, verdict=Verdict.RULE_BROKEN, reason=findings.breaches[0].story)
+            yield audited
+
+    def findings(self, scenario: Scenario, program: bytes) -> Findings | None:
+        """What the audit finds in ``program``, which is of ``scenario``; None if it does not do what it should."""
+        (reply,) = self._replies([program])
+        if self._bench.judged(scenario, reply).verdict not in PASSED:
+            return None
+        return self._retold(scenario, program, self._judged(scenario, reply))
+
+    def _retold(self, scenario: Scenario, program: bytes, findings: Findings) -> Findings:
+        """``findings`` with the instructions that stored, if there is a breach: it is run once more for them."""
+        if not findings.breaches:
+            return findings
+        (reply,) = self._replies([program], pcs=True)
+        if self._bench.judged(scenario, reply).verdict not in PASSED:
+            return findings
+        again = self._judged(scenario, reply)
+        return again if again.breaches else findings
+
+    def _judged(self, scenario: Scenario, reply: Reply) -> Findings:
+        bench = self._bench
+        events, _, _ = expected(scenario, bench.features, big_endian=bench.image.big_endian)
+        return judge(self._demands, reply.notes, Entered.of(events))
+
+    def _replies(self, programs: Sequence[bytes], *, pcs: bool = False) -> Iterator[Reply]:
+        watch = msgspec.structs.replace(self.watched.watch, most=self._limit, pcs=pcs)
+        return self._bench.watched(programs, watch)
+
+
 def audit(batch: Batch, *, strict: bool = False) -> Image:
     """Run ``batch`` and judge every store to code.
 
@@ -52,23 +116,8 @@ def audit(batch: Batch, *, strict: bool = False) -> Image:
         return Image(spec, (), unaudited=str(error).splitlines()[0])
     if reason := unwatchable(bench):
         return Image(spec, (), unaudited=reason)
-    engine = bench.engine
-    assert isinstance(engine, Watches)
-    watched = watching(spec.variant, bench.image, engine)
-    demands = Demands(spec.variant, spec.made_by, bench.image, watched, strict=strict)
-    programs = [bench.encode(scenario) for scenario in batch.scenarios]
-    replies = engine.watch(bench.image, bench.variant, programs, batch.timeout, watched.watch)
-    cells = []
-    for scenario, reply in zip(batch.scenarios, replies, strict=True):
-        result = bench.judged(scenario, reply)
-        audited = Audited(result.cell, result.verdict, result.reason)
-        if result.verdict in PASSED:
-            findings = judge(demands, reply.notes)
-            audited = replace(audited, findings=findings)
-            if findings.breaches:
-                audited = replace(audited, verdict=Verdict.RULE_BROKEN, reason=findings.breaches[0].story)
-        cells.append(audited)
-    return Image(spec, tuple(cells), watched.undecoded)
+    auditing = Auditing.of(bench, strict=strict)
+    return Image(spec, tuple(auditing.cells(batch.scenarios)), auditing.watched.undecoded)
 
 
 def unwatchable(bench: Bench) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,6 +13,9 @@ from farm.guest.image import Image
 from farm.guest.mechanisms import Mechanism
 from farm.guest.rules import Basis, FetchRule, Step
 from farm.guest.variant import Variant
+from farm.prove.pages import Memory
+from farm.prove.repeats import Repeats
+from farm.prove.sites import Sites
 from farm.prove.watching import Watching, declared
 
 LONGEST = 16  #: bytes of an instruction
@@ -28,9 +31,6 @@ _JUMP = re.compile(r"(b|j|jmp|jg|ba|call|br)\b")  # to a place in the stub itsel
 _NEVER = re.compile(r"j?g?nop|brcl 0")  # a branch that is never taken
 
 _WORST: tuple[Basis, ...] = ("manual", "platform", "practice", "none")
-
-#: Gives bytes of memory as they are now: address, size.
-Memory = Callable[[int, int], bytes]
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,11 @@ class Demands:
         self.strict = strict
         self.declared = declared(image, mechanism)
         self._annex = range(image.symbols["patched_end"], image.symbols["stub_end"])
-        self._stubs = range(image.symbols["stub_start"], image.symbols["stub_end"])
+        self.stubs = range(image.symbols["stub_start"], image.symbols["stub_end"])
         self._segments = [range(s.address, s.address + s.size) for s in image.segments]
         self._content = image.read()
+        self.sites = Sites(variant, image)
+        self.repeats = Repeats()
         self.stub_size = image.stubs.size or 1  #: bytes
         self._promised: dict[tuple[int, bytes, bytes], Promised] = {}
         self._known: dict[tuple[int, bytes], tuple[int, str]] = {}  # the same patches are made again and again
@@ -123,6 +125,14 @@ class Demands:
     def is_declared(self, store: Store) -> bool:
         return any(span.start <= store.address and store.end <= span.stop for span in self.declared)
 
+    def stub_of(self, store: Store) -> int | None:
+        """The function whose stub is not as linked after ``store`` to it; None: the store is to something else."""
+        if store.address not in self.stubs or store.address in self._annex:
+            return None
+        if self.pristine(store.address, store.size) == store.after:
+            return None
+        return (store.address - self.stubs.start) // self.stub_size
+
     def is_fresh_place(self, address: int) -> bool:
         return address in self._annex
 
@@ -139,11 +149,11 @@ class Demands:
         What lies outside of what is patched and made has no slot.
         """
         for _ in range(_AHEAD):
-            if address not in self._stubs:
+            if address not in self.stubs:
                 return False
             size, text = self.instruction(address, memory(address, LONGEST))
             last = _LAST_ADDRESS.search(text)
-            if last and not _NEVER.match(text) and int(last[1], 16) not in self._stubs:
+            if last and not _NEVER.match(text) and int(last[1], 16) not in self.stubs:
                 return False
             if last and _JUMP.match(text):
                 address = int(last[1], 16)
@@ -184,6 +194,10 @@ class Demands:
         if "clean" in step.does and operand - self._distance in self._twice:
             operand -= self._distance
         return operand // self.block == block
+
+    def is_asked(self, asked: range, block: int) -> bool:
+        """A kernel that is asked about these addresses does the maintenance of the block of this number."""
+        return block * self.block < asked.stop and asked.start < (block + 1) * self.block
 
     def steps_for(self, instruction: int) -> frozenset[int]:
         """Places among :attr:`steps` that the watched instruction may have."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from farm.engines.views import Outcome, Seen
 from farm.guest.disassemble import pointers
-from farm.prove.demands import LONGEST, Demands, Memory, Store, around
+from farm.prove.demands import LONGEST, Demands, Store, around
+from farm.prove.pages import Memory
 from farm.prove.proof import CALLING, PATCHING, Line
 
 if TYPE_CHECKING:

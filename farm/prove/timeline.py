@@ -159,6 +159,12 @@ class Timeline:
                         self._add(Change(over=block, after=behind | self._all() if orders else behind))
                 if orders:
                     behind = self._all()
+            elif note.kind == Noted.KERNEL:
+                asked = range(note.place, note.place + note.value)
+                for block, done in list(pending.items()):
+                    if demands.is_asked(asked, block) and all(demands.steps[n].kernel for n in needed[done:]):
+                        del pending[block]
+                        self._add(Change(over=block, after=behind))
 
     def _is_code(self, store: Store) -> bool:
         """What is stored is fetched, and not by itself as it is."""

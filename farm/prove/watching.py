@@ -7,8 +7,10 @@ that leads there, is noted when it is executed, with the address that it is for.
 
 from __future__ import annotations
 
+import fnmatch
+import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +22,8 @@ from farm.guest.image import Image
 from farm.guest.mechanisms import Mechanism
 from farm.guest.rules import Coherence
 from farm.guest.variant import Variant
+from farm.scenario import FUNCTIONS, REAL_TARGETS
+from farm.scenario.wire import target_word
 
 #: Functions of the farm's layer with which a request begins (layer.h); a mechanism is also told of late call sites.
 BEGINS = ("patch_set", "patch_restore", "patch_null", "patch_ret0", "mechanism_sites_loaded")
@@ -56,21 +60,40 @@ class Watching:
     meanings: tuple[Meaning, ...]  #: of its instructions
     code: tuple[range, ...]  #: executable memory
     outside: tuple[int, ...]  #: functions among its ends that no request enters
+    loader: int  #: the one of these that loads the module; 0: there is none
+    entries: dict[int, int]  #: of targets, by address: the word by which a trace names one
     undecoded: int  #: bytes of functions that are no instructions to the disassembler
+
+
+#: Of the images that were asked for last, by hash, rules and registers: several batches are of one image.
+_known: dict[tuple[str, str, frozenset[str]], Watching] = {}
+_MOST_KNOWN = 16
 
 
 def watching(variant: Variant, image: Image, engine: Watches) -> Watching:
     """What to watch of ``image`` on ``engine``."""
     names = engine.registers(variant)
+    key = image.sha256, repr(variant.coherence), names
+    watched = _known.get(key) or _read(variant, image, names)
+    _known[key] = watched
+    for oldest in list(_known)[:-_MOST_KNOWN]:
+        _known.pop(oldest, None)
+    return watched
+
+
+def _read(variant: Variant, image: Image, names: frozenset[str]) -> Watching:
     instructions: list[Watched] = []
     meanings: list[Meaning] = []
     undecoded = 0
     coherence = variant.coherence
     needed = bool(coherence.maintenance) or bool(coherence.barrier and coherence.barrier.instructions)
     known: dict[str, tuple[Meaning, str] | None] = {}  # by text: the same instruction comes many times
+    wanted_at_all = _mnemonics(coherence)
     for address, size, text in _code(variant, image) if needed else ():
         if text.startswith("."):
             undecoded += size
+            continue
+        if not wanted_at_all(text.partition(" ")[0]):
             continue
         if text not in known:
             known[text] = _meaning(coherence, text)
@@ -81,9 +104,16 @@ def watching(variant: Variant, image: Image, engine: Watches) -> Watching:
     begins, ends, outside = (tuple(_entries(variant, image, wanted)) for wanted in (BEGINS, ENDS, OUTSIDE))
     code = tuple(_regions(image, _CODE))
     stores = tuple((span.start, span.stop) for span in (*_regions(image, _DATA), *code))
-    return Watching(
-        Watch(stores, tuple(instructions), begins, (*ends, *outside)), tuple(meanings), code, outside, undecoded
-    )
+    entries, loader = _targets(variant, image), next(_entries(variant, image, OUTSIDE[:1]), 0)
+    watch = Watch(stores, tuple(instructions), begins, (*ends, *outside), tuple(entries))
+    return Watching(watch, tuple(meanings), code, outside, loader, entries, undecoded)
+
+
+def _mnemonics(coherence: Coherence) -> Callable[[str], bool]:
+    """Tells of a mnemonic whether an instruction with it may mean anything; there are few, and they come often."""
+    barriers = coherence.barrier.instructions if coherence.barrier else ()
+    globs = [each.partition(" ")[0] for each in (*(step.instruction for step in coherence.maintenance), *barriers)]
+    return functools.cache(lambda mnemonic: any(fnmatch.fnmatchcase(mnemonic, glob) for glob in globs))
 
 
 def _meaning(coherence: Coherence, text: str) -> tuple[Meaning, str] | None:
@@ -111,10 +141,26 @@ def declared(image: Image, mechanism: Mechanism) -> tuple[range, ...]:
 
 def _entries(variant: Variant, image: Image, names: Sequence[str]) -> Iterator[int]:
     """Where the functions of these ``names``, if they are there, are entered by whoever calls them."""
-    local = local_entries(Path(image.path)) if "toc" in variant.abi else {}
+    local = _local_entries(image.path, image.sha256) if "toc" in variant.abi else {}
     for name in names:
         if name in image.functions:
             yield (image.functions[name] & ~variant.function_bias) + local.get(name, 0)
+
+
+@functools.lru_cache(maxsize=_MOST_KNOWN)
+def _local_entries(path: str, sha256: str) -> dict[str, int]:
+    del sha256
+    return local_entries(Path(path))
+
+
+def _targets(variant: Variant, image: Image) -> dict[int, int]:
+    """By where a target is entered, however it is called: the word by which a trace names it."""
+    names = {
+        f"{target.name.lower()}_{function}": target_word(function, target)
+        for function in range(len(FUNCTIONS))
+        for target in REAL_TARGETS
+    }
+    return dict(zip(_entries(variant, image, list(names)), names.values(), strict=True))
 
 
 def _regions(image: Image, names: Sequence[str]) -> Iterator[range]:

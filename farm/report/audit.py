@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from farm.cell import Verdict
+from farm.cell import PASSED, EngineName, Verdict
 from farm.prove.audit import Breach
 from farm.prove.cells import Audited, Image, total
+from farm.run.verdict import Result
 from farm.text import counted
 
 SCHEMA = 1
@@ -40,6 +41,20 @@ def lines(images: Sequence[Image]) -> Iterator[str]:
         yield f"not audited {cell.cell}: {cell.verdict}: {cell.reason}"
     yield ""
     yield _sum(images)
+
+
+def judged(results: Sequence[Result], engines: Collection[str]) -> str:
+    """Of how many cells that passed on these ``engines`` all stores to code were judged, and of how many not.
+
+    Empty if none passed there.
+    """
+    passed = [r for r in results if r.verdict in PASSED and EngineName.of(r.cell.engine).engine in engines]
+    audited = sum(result.audited for result in passed)
+    if not passed:
+        return ""
+    left = len(passed) - audited
+    rest = f", not all of {left:,} (`farm prove rules` says why)" if left else ""
+    return f"stores to code: all judged of {counted(audited, 'cell')} that passed on {', '.join(sorted(engines))}{rest}"
 
 
 def stories(cell: Audited) -> Iterator[str]:

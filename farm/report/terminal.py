@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from farm.cell import EngineName, Verdict
 from farm.report import agreed, by_kind, reasons, second_attempt, totals, uncontrolled, unwitnessed
+from farm.report.audit import judged
 from farm.report.explain import explain
 from farm.report.grid import ALL, LEGEND, Column, Grid, Square, folded
 from farm.report.text import Once, line
@@ -129,8 +130,18 @@ def _show_grid(results: Sequence[Result], console: Console, *, verbose: bool) ->
         console.print(line(f"folded away: {folded(holes, results)}"), markup=False, highlight=False, soft_wrap=True)
 
 
-def show(results: Sequence[Result], plan: Plan, console: Console, *, verbose: bool = False) -> None:
-    """The grid, then why cells did not run, then the failures explained."""
+def show(
+    results: Sequence[Result],
+    plan: Plan,
+    console: Console,
+    *,
+    verbose: bool = False,
+    audited_on: Collection[str] = (),
+) -> None:
+    """The grid, then why cells did not run, then the failures explained.
+
+    ``audited_on`` names the engines of whose cells the stores to code were to be judged.
+    """
     _show_grid(results, console, verbose=verbose)
     holes = reasons(results)
     for reason, count in holes if verbose else holes[:_REASONS]:
@@ -160,6 +171,8 @@ def show(results: Sequence[Result], plan: Plan, console: Console, *, verbose: bo
     if len(notes) > _REASONS and not verbose:
         more = f"{counted(len(notes) - _REASONS, 'more scenario')} without a control: -v lists all, report.html too"
         console.print(more, highlight=False)
+    if sentence := judged(results, audited_on):
+        console.print(sentence, highlight=False, soft_wrap=True)
     for note in unwitnessed(results, plan)[: None if verbose else _REASONS]:
         console.print(line(note), markup=False, highlight=False, soft_wrap=True)
     if sentence := agreed(results):

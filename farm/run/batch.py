@@ -13,6 +13,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 
@@ -33,6 +34,23 @@ SIZE = 256  # cells of a batch at most
 Sink = Callable[[Result], None]  #: hears of a result as it comes, and again if that was provisional and is sure now
 
 
+class Audit(Protocol):
+    """The audit of cells on one bench."""
+
+    def of(self, scenario: Scenario, program: bytes, passed: Result) -> Result:
+        """The result of a cell that has ``passed``, audited.  Raises :class:`~farm.processes.Stopping`."""
+
+    def close(self) -> None:
+        """Keep what was learnt."""
+
+
+class Auditor(Protocol):
+    """Whoever judges what passed cells have stored to code (:mod:`farm.prove.auditor`), which is built on this."""
+
+    def open(self, bench: Bench) -> Audit | None:
+        """The audit of cells on ``bench``; None if nothing there can be audited."""
+
+
 @dataclass(frozen=True)
 class Batch:
     """Cells of one image on one engine."""
@@ -46,6 +64,7 @@ class Batch:
     retries: int = RETRIES  #: how often a cell is run again whose emulator failed
     options: str = ""  #: of the command line, that a reproducer needs
     cross_checked: int = 16  #: one cell in so many also runs in the engine's slow mode
+    auditor: Auditor | None = None  #: of what passes; None: nothing is audited
 
     def bench(self, built: image.Image | None = None) -> Bench:
         """The bench that the cells are run on; its image is built, unless it is at hand."""
@@ -58,6 +77,7 @@ def batches(
     timeout: float = TIMEOUT,
     retries: int = RETRIES,
     size: int = SIZE,
+    auditor: Auditor | None = None,
 ) -> list[Batch]:
     """The work of ``plan``, less the cells in ``skip``; ``size`` is the most cells of a batch."""
     done = set(skip)
@@ -76,6 +96,7 @@ def batches(
             timeout,
             retries=retries,
             options=options,
+            auditor=auditor,
         )
         for (_, _, _, engine), cells in groups.items()
         for spec in (plan.spec(cells[0]),)
@@ -141,9 +162,12 @@ def run_batch(
         for result in results:
             tell(result)
         return results
-    running = _Running(batch, bench, tell)
+    audit = batch.auditor.open(bench) if batch.auditor else None
+    running = _Running(batch, bench, tell, audit)
     with contextlib.suppress(Stopping):
         running.run(enough)
+    if audit:
+        audit.close()
     return running.results
 
 
@@ -158,7 +182,7 @@ def _without_image(cell: Cell, error: FarmError, options: str) -> Result:
 class _Running:
     """A batch on its way, and the results of it so far."""
 
-    def __init__(self, batch: Batch, bench: Bench, tell: Sink) -> None:
+    def __init__(self, batch: Batch, bench: Bench, tell: Sink, audit: Audit | None) -> None:
         self.results: list[Result] = []
         self._batch = batch
         self._bench = bench
@@ -166,6 +190,7 @@ class _Running:
         self._tell = tell
         self._programs = [bench.encode(scenario) for scenario in batch.scenarios]
         self._traces: list[bytes] = []
+        self._audit = audit
         #: Numbers of the cells that are to be cross-checked, should they pass.
         self._chosen = {
             i
@@ -183,10 +208,11 @@ class _Running:
         for i, (cell, scenario, reply) in enumerate(zip(batch.cells, batch.scenarios, replies, strict=True)):
             now = time.perf_counter()
             result = self._judge.judge(cell, scenario, reply, now - before, epoch + before)
+            result = self._audited(i, result)
             self._traces.append(reply.trace)
             self.results.append(result)
             self._settle(i, result, owed)
-            before = now
+            before = time.perf_counter()
             if enough():
                 replies.close()
                 break
@@ -230,7 +256,8 @@ class _Running:
                 second = self._judge.judge(first.cell, self._batch.scenarios[i], reply, first.seconds, first.began)
                 outcome = first.retried or f"{first.verdict}: {first.reason}"
                 self._traces[i] = reply.trace
-                self._settle(i, msgspec.structs.replace(second, retried=outcome), self._owed(left))
+                second = self._audited(i, msgspec.structs.replace(second, retried=outcome))
+                self._settle(i, second, self._owed(left))
 
     def _cross_check(self) -> None:
         """A slice of the passed cells in the engine's slow mode: if they differ the engine is not to be trusted.
@@ -246,3 +273,9 @@ class _Running:
                 reason = f"one instruction at a time gives another result: {reply.detail or 'the traces differ'}"
                 result = msgspec.structs.replace(result, verdict=Verdict.ENGINE_ERROR, reason=reason)
             self._settle(i, result)
+
+    def _audited(self, i: int, result: Result) -> Result:
+        """The ``result`` of cell ``i``; if it has passed, audited."""
+        if self._audit is None or result.verdict not in PASSED:
+            return result
+        return self._audit.of(self._batch.scenarios[i], self._programs[i], result)

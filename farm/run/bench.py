@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 
 from farm.cell import UNSURE, Cell, Verdict
-from farm.engines import CountsBlocks, CrossChecks, Engine, Locates, Reply, TellsPath, TellsSteps, engine_named
+from farm.engines import CountsBlocks, CrossChecks, Engine, Locates, Reply, TellsPath, TellsSteps, Watches, engine_named
 from farm.guest import build
 from farm.guest.image import Image, Spec
 from farm.processes import Stopping, stopping
@@ -21,7 +21,7 @@ from farm.scenario import Scenario, wire
 if TYPE_CHECKING:
     from collections import Counter
 
-    from farm.engines import Block, Steps
+    from farm.engines import Block, Steps, Watch
     from farm.engines.child import Session
     from farm.guest.variant import Variant
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 class Bench:
     """An image on an engine.
 
-    Three of its methods need an engine that can do more than run programs, which is for the caller to ask of it:
-    :meth:`path` (:class:`~farm.engines.TellsPath`), :meth:`steps` (:class:`~farm.engines.TellsSteps`) and
-    :meth:`blocks` (:class:`~farm.engines.CountsBlocks`).
+    Four of its methods need an engine that can do more than run programs, which is for the caller to ask of it:
+    :meth:`path` (:class:`~farm.engines.TellsPath`), :meth:`steps` (:class:`~farm.engines.TellsSteps`), :meth:`watched`
+    (:class:`~farm.engines.Watches`) and :meth:`blocks` (:class:`~farm.engines.CountsBlocks`).
     """
 
     spec: Spec
@@ -160,6 +160,14 @@ class Bench:
         """The reply to ``program``, and all that it did; None if the emulator itself failed."""
         assert isinstance(self.engine, TellsSteps)
         return self.engine.steps(self.image, self.variant, program, self.timeout)
+
+    def watched(self, programs: Sequence[bytes], watch: Watch) -> Generator[Reply, None, None]:
+        """Yield one reply a program with the notes that ``watch`` wants.
+
+        Raises :class:`~farm.processes.Stopping` as soon as the run is ended.
+        """
+        assert isinstance(self.engine, Watches)
+        return _believed(self.engine.watch(self.image, self.variant, programs, self.timeout, watch))
 
     def blocks(self, programs: Sequence[bytes], watched: Sequence[range]) -> tuple[list[Reply], Counter[Block]]:
         """The replies to ``programs``, and how often each block in the ``watched`` addresses was executed."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from farm.cell import SKIPPED, Cell
 from farm.guest import build, image
 from farm.processes import kill_all
-from farm.run.batch import RETRIES, TIMEOUT, Waiting, batches, run_batch
+from farm.run.batch import RETRIES, TIMEOUT, Auditor, Waiting, batches, run_batch
 from farm.run.journal import Journal
 from farm.run.plan import Plan
 from farm.run.quarantine import Quarantine
@@ -53,10 +53,12 @@ def execute(
     quarantine: Quarantine | None = None,
     max_failures: int | None = None,
     images: Mapping[image.Spec, image.Image | Exception] | None = None,
+    auditor: Auditor | None = None,
 ) -> None:
     """Run what ``journal`` has no result for, and add it there as ``quarantine`` has it count.
 
     ``images`` are those that are built already, and why others are not; what is run elsewhere builds its own.
+    ``auditor`` audits what passes.
     ``on_results`` hears of every result once, those of an earlier run and those of cells that cannot run included.
     After ``max_failures`` of this run, each as sure as any, no other cell is run.
     """
@@ -94,7 +96,7 @@ def execute(
 
     def go() -> bool:
         """Run all that has no result, or as much of it as is enough; whether there was anything."""
-        work = batches(plan, journal.results, timeout, retries)
+        work = batches(plan, journal.results, timeout, retries, auditor=auditor)
         begun = len(futures)
         waiting = Waiting(work)
 

@@ -55,6 +55,7 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     began: float = 0.0  #: seconds since the epoch
     retried: str | None = None  #: what the first attempt said, if the emulator failed there
     excused: Verdict | None = None  #: what an xfail would be, were it not listed as known-bad
+    audited: bool = False  #: whatever it stored to code was judged by the architecture's rules, all of it
     provisional: bool = False  #: it is still owed a retry, a confirmation or a cross-check
 
     @property

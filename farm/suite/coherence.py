@@ -1,7 +1,7 @@
 """Cache and coherence: what is fetched must be what was stored.
 
 No emulator here keeps an instruction cache, so what these scenarios detect an engine may be unable to show; they pass
-as insensitive and the grid says so.
+as insensitive and the grid says so, unless the audit of stores to code has looked (:mod:`farm.prove.auditor`).
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ Decisions that cost something to learn:
   it is called for each page.
 * Unicorn 2.1.2 dies, or jumps somewhere, when its buffer of translated code is full; so translations are dropped in
   time, between two runs.
+* A conditional branch of a 32-bit x86 to the upper half of memory is told to hooks by its address extended by its sign.
 * After an error a Uc may be unusable, so a faulted machine is thrown away by whoever runs it.
 """
 
@@ -43,7 +44,7 @@ from farm.guest.variant import REGISTER_MODULES, UnicornSettings
 from farm.scenario.layout import DOORBELL_REGION, EVENT_WORDS, FEATURES, HEADER_WORDS, TEXT_FAULTS, TRACE_EVENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from farm.engines import Note, Watch
     from farm.guest.image import Image
@@ -111,6 +112,7 @@ class Machine:
         self.swaps_devices = False  #: a device sees the bytes of a word the other way round than the guest
         self.until = image.symbols["farm_stop"]  #: the address at which Unicorn ends a run
         self.trap: int | None = None  #: the number of one that the guest must not take
+        self._traps: list[Callable[[int], bool]] = []
         self._recorder: Recorder | None = None
         self._watcher: Watcher | None = None
         self._load()
@@ -124,6 +126,7 @@ class Machine:
         self._top = top - 512
         self.uc.reg_write(self._sp, self._top)
         self._registers = self.uc.context_save()
+        self.highest = (1 << 8 * image.word_size) - 1  #: address
         self.is_thumb = "THUMB" in settings.mode  #: bit 0 of an address says so where a run begins
         self._blocks: Counter[tuple[int, int, int]] = Counter()
         self._last = _NOWHERE
@@ -192,6 +195,15 @@ class Machine:
         self.uc.mem_map_ptr(
             at, place.size, permissions, ctypes.addressof(ctypes.c_char.from_buffer(place.data, place.first))
         )
+
+    def read(self, address: int, size: int) -> bytes:
+        """Bytes of the guest's memory, of which all must be there; faster than asking Unicorn."""
+        address = self.alias.origin(address)
+        for memory in self._memory:
+            first = address - memory.start
+            if 0 <= first < len(memory.data):
+                return memory.data[first : first + size]
+        return bytes(self.uc.mem_read(address, size))
 
     def _whole(self, size: int) -> int:
         """``size`` in whole pages."""
@@ -269,6 +281,25 @@ class Machine:
         del uc, access, size, value, user_data
         self.fault_address = address
         return False
+
+    def on_trap(self, take: Callable[[int], bool]) -> None:
+        """Have ``take`` told the number of each exception; it says whether the guest goes on, for it has done its work.
+
+        An exception that nobody takes is a fault.
+        """
+        if not self._traps:
+            self.uc.hook_add(uc_const.UC_HOOK_INTR, self._on_trap)
+        self._traps.append(take)
+
+    def _on_trap(self, uc: Any, number: int, user_data: object) -> None:
+        del uc, user_data
+        if not any(take(number) for take in self._traps):
+            raise self.fault(uc_const.UC_ERR_EXCEPTION)
+
+    def flushed(self, start: int, size: int) -> None:
+        """The guest has had the kernel do the maintenance of these addresses."""
+        if self._watcher:
+            self._watcher.on_kernel(start, size)
 
     def permissions(self, address: int) -> int:
         """Permissions at ``address``, as Unicorn's ``UC_PROT_`` bits; 0 if nothing is there."""
@@ -390,7 +421,7 @@ class Machine:
 
         def on_instruction(uc: Any, address: int, size: int, user_data: object) -> None:
             del size, user_data
-            executed.append(address)
+            executed.append(address & self.highest)
             if len(executed) > limit:
                 self._refused = f"more than {limit:,} instructions, which is as many as are recorded,"
                 uc.emu_stop()

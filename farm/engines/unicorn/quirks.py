@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import typing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import unicorn.unicorn_const as uc_const
 
@@ -31,6 +31,33 @@ _RISCV_ILLEGAL = 2  # exception code (Privileged ISA, "mcause")
 #: By the bits that tell CLMUL, CLMULR and CLMULH: where the half of the product that they give begins, by word size.
 _CLMUL_MASK = 0xFE00707F
 _CLMUL_SHIFT = {0x0A001033: {4: 0, 8: 0}, 0x0A002033: {4: 31, 8: 63}, 0x0A003033: {4: 32, 8: 64}}
+
+_EINVAL = 22  # of Linux, everywhere
+
+
+class _CacheCall(NamedTuple):
+    """A system call by which a process asks Linux for cache maintenance, and how Unicorn tells of it."""
+
+    trap: int  # number of the exception
+    numbers: dict[int, int]  # of the call, by word size
+    number: str  # registers
+    start: str
+    extent: str  # of the end, or of the size
+    result: str
+    has_end: bool = False
+    skipped: int = 0  # bytes, from where the program counter is to behind the instruction
+    cleared: tuple[str, ...] = ()  # registers besides the result that say that all went well
+    wanted: tuple[tuple[str, int], ...] = ()  # what other arguments must be, else not all of it is done
+
+
+#: By Unicorn's module of constants.
+_CACHE_CALLS = {
+    "arm_const": _CacheCall(2, {4: 0xF0002}, "R7", "R0", "R1", "R0", has_end=True, wanted=(("R2", 0),)),
+    "riscv_const": _CacheCall(8, {4: 259, 8: 259}, "A7", "A0", "A1", "A0", has_end=True),
+    "mips_const": _CacheCall(17, {4: 4147, 8: 5197}, "V0", "A0", "A1", "V0", skipped=4, cleared=("A3",)),
+    # Both caches: to invalidate the instructions' alone does not push what was stored.
+    "m68k_const": _CacheCall(32, {4: 123}, "D0", "D1", "D4", "D0", skipped=2, wanted=(("D3", 3),)),
+}
 
 
 def virtual_tlb(machine: Machine) -> None:
@@ -104,17 +131,21 @@ def riscv_zbc(machine: Machine) -> None:
     x0 = machine.register("X0")
     size = machine.image.word_size
 
-    def trapped(uc: Any, number: int, user_data: object) -> None:
-        del user_data
+    uc = machine.uc
+
+    def take(number: int) -> bool:
+        if number != _RISCV_ILLEGAL:
+            return False
         word = int.from_bytes(uc.mem_read(machine.pc - 4, 4), "little")
         shift = _CLMUL_SHIFT.get(word & _CLMUL_MASK)
-        if number != _RISCV_ILLEGAL or shift is None:
-            raise machine.fault(uc_const.UC_ERR_EXCEPTION)
+        if shift is None:
+            return False
         a, b = (uc.reg_read(x0 + (word >> field & 31)) for field in (15, 20))
         if rd := word >> 7 & 31:
             uc.reg_write(x0 + rd, _carry_less(a, b) >> shift[size] & (1 << 8 * size) - 1)
+        return True
 
-    machine.uc.hook_add(uc_const.UC_HOOK_INTR, trapped)
+    machine.on_trap(take)
 
 
 def _carry_less(a: int, b: int) -> int:
@@ -179,6 +210,38 @@ def sparc_stop_trap(machine: Machine) -> None:
         uc.emu_stop()
 
     machine.uc.hook_add(uc_const.UC_HOOK_INTR, on_trap)
+
+
+def cache_call(machine: Machine) -> None:
+    """Linux's call for cache maintenance, which no kernel is there to answer: it is done, for there is no cache."""
+    call, uc = _CACHE_CALLS[machine.module], machine.uc
+    word_size = machine.image.word_size
+    number, start, extent, result = map(machine.register, (call.number, call.start, call.extent, call.result))
+    wanted = [(machine.register(name), value) for name, value in call.wanted]
+    cleared = [machine.register(name) for name in call.cleared]
+    mask = (1 << 8 * word_size) - 1
+
+    def take(trap: int) -> bool:
+        if trap != call.trap or uc.reg_read(number) & mask != call.numbers[word_size]:
+            return False
+        first, last = (uc.reg_read(register) & mask for register in (start, extent))
+        size = (last - first if call.has_end else last) & mask
+        is_done = all(uc.reg_read(register) & mask == value for register, value in wanted)
+        if is_done:
+            machine.flushed(first, size)
+        uc.reg_write(result, 0 if is_done else -_EINVAL & mask)
+        for register in cleared:
+            uc.reg_write(register, 0)
+        if call.skipped:
+            machine.pc += call.skipped
+        return True
+
+    machine.on_trap(take)
+
+
+def m68k_supervisor(machine: Machine) -> None:
+    """SR.S (MC68040 User's Manual, section 2): only the supervisor may execute CPUSH."""
+    _set_bits(machine, "SR", 1 << 13)
 
 
 def _set_bits(machine: Machine, name: str, bits: int) -> None:

@@ -84,6 +84,7 @@ class Recorder:
         self._page = machine.page
         self._doorbell = machine.doorbell
         self._origin = machine.alias.origin
+        self._highest = machine.highest
         self._sized = machine.module != _SIZELESS
         self._pending: list[tuple[int, bytes]] = []
         self._encoders = _encoders(machine)
@@ -94,6 +95,7 @@ class Recorder:
 
     def on_instruction(self, uc: Any, address: int, size: int, user_data: object) -> None:
         del uc, user_data
+        address &= self._highest
         self.settle()
         if self._encoding or address in self._encoders.starts:
             self._follow(address)
