@@ -116,7 +116,10 @@ def test_a_story_in_the_terminal_ends_with_the_command_that_shows_it_again():
     told = list(report.lines([made]))
     ends = [number for number, line in enumerate(told) if line.startswith("  $ ")]
     assert [told[number] for number in ends] == [f"  $ {proof.reproduce}" for proof in made.proofs]
-    assert [told[number - 1].partition(" read of ")[0] for number in ends] == ["  CPU B", "  an interrupt"]
+    assert [told[number - 1].partition(" read of ")[0] for number in ends] == [
+        "  CPU B fails:",
+        "  an interrupt fails:",
+    ]
     words = shlex.split(told[ends[0]])[4:]
     given = get_command(load()).commands["prove"].commands["interleave"].make_context("", words).params
     assert {name: [*values] for name, values in given.items() if isinstance(values, list | tuple) and values} == {
