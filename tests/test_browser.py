@@ -9,6 +9,7 @@ import pytest
 from helpers import RUN
 from msgspec.structs import replace
 from playwright.sync_api import expect, sync_playwright
+from test_proof_page import REFUTED, document
 
 from farm.cell import Cell, Hole, Verdict
 from farm.doctor import BROWSERS
@@ -94,7 +95,7 @@ def small(suite, guest, tmp_path_factory):
             )
         results.append(made)
     path = tmp_path_factory.mktemp("small") / "report.html"
-    path.write_bytes(html.render(Material(RUN, results, suite)))
+    path.write_bytes(html.render(Material(RUN, results, suite, proofs=[document(REFUTED)])))
     return path
 
 
@@ -421,7 +422,8 @@ def test_both_themes_can_be_read_and_the_choice_is_remembered(opened, small):
         backgrounds.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
         for selector, behind in (("body", "body"), (".muted", "body"), (".square.pass", ".square.pass")):
             assert contrast(page, selector, behind) >= 4.5, (scheme, selector)
-        assert contrast(page, ".square.fail", ".square.fail") >= 4.5
+        for failed in (".square.fail", ".story .end .step"):
+            assert contrast(page, failed, failed) >= 4.5, (scheme, failed)
     assert len(set(backgrounds)) == 2
     page.locator("#theme").click()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == backgrounds[0]
@@ -429,7 +431,7 @@ def test_both_themes_can_be_read_and_the_choice_is_remembered(opened, small):
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == backgrounds[0]
 
 
-@pytest.mark.parametrize("width", [700, 1280])
+@pytest.mark.parametrize("width", [400, 700, 1280])
 def test_no_view_is_wider_than_the_window(opened, small, width):
     page = opened(small)
     page.set_viewport_size({"width": width, "height": 900})
@@ -452,6 +454,22 @@ def test_the_longest_name_of_a_mechanism_is_not_cut(opened, large, width):
     assert name.evaluate("e => e.scrollWidth <= e.clientWidth")
 
 
+@pytest.mark.parametrize("width", [400, 1280])
+def test_a_counterexample_has_its_cpus_side_by_side_and_time_runs_down(opened, small, width):
+    page = opened(small, "#view=proofs")
+    page.set_viewport_size({"width": width, "height": 900})
+    boxes = [step.bounding_box() for step in page.locator(".story .step").all()]
+    stored, executed, ended = boxes
+    assert right(stored) < executed["x"]
+    assert executed["x"] == ended["x"]
+    assert [bottom(stored) <= executed["y"], bottom(executed) <= ended["y"]] == [True, True]
+    assert right(ended) <= width
+
+
+def bottom(box):
+    return box["y"] + box["height"]
+
+
 def right(box):
     return box["x"] + box["width"]
 
@@ -469,6 +487,7 @@ def test_without_the_colours_of_the_page_it_is_seen_where_one_is(opened, small):
     for marked, other in (
         (".line.cursor", ".line:not(.cursor, .title)"),
         (".trace tr.first", ".trace tr.after"),
+        (".story .end .step", ".story tr:not(.end) .step"),
         (".code .changed", ".code pre span:not(.changed)"),
         (".steps .differs", ".steps div:not(.differs)"),
     ):

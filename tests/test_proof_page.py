@@ -153,7 +153,7 @@ def test_mutants_are_counted_by_kind_and_folded_away():
     made = document(
         mutant(Finding.REFUTED, why="stale"),
         mutant(Finding.REFUTED, Mutation.LEFT_OUT, story=STORY),
-        mutant(Finding.HARMLESS, Mutation.LEFT_OUT, "fetches are coherent"),
+        mutant(Finding.HARMLESS, Mutation.LEFT_OUT, "fetches are coherent", source="Manual 1.2"),
         mutant(Finding.UNEXPLORED, Mutation.SWAPPED, "there are too many orders"),
         what=What.COHERENCE,
     )
@@ -166,7 +166,7 @@ def test_mutants_are_counted_by_kind_and_folded_away():
         ["swapped with what comes next", "0", "0", "1"],
         ["stored in two halves", "1", "0", "0"],
         ["mutants", "reason", "where"],
-        ["1", "fetches are coherent", NAME],
+        ["1", "fetches are coherent (Manual 1.2)", NAME],
     ]
     assert "story" not in folded.partition("tells each")[0]  # a mutant that is refuted is as it should be
 

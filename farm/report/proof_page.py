@@ -131,7 +131,7 @@ def _mutants(mutants: Sequence[Proof]) -> dict[str, Any]:
 
 
 def _reasons(proofs: Iterable[Proof]) -> list[dict[str, Any]]:
-    return _by_reason((proof.why, proof.guest) for proof in proofs)
+    return _by_reason((f"{proof.why} ({proof.source})" if proof.source else proof.why, proof.guest) for proof in proofs)
 
 
 def _by_reason(given: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
