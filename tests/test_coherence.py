@@ -101,6 +101,13 @@ def test_nothing_is_said_where_a_step_of_the_maintenance_is_not_seen():
     assert as_is[0].why == "a step of the maintenance is not seen: for a reason"
 
 
+def test_a_jump_gone_astray_from_a_delay_slot_is_an_end_and_no_fault_of_the_engine():
+    _, mutants = proofs(guest_of("mips32", "literal"), "fast-far")
+    (torn,) = [mutant for mutant in mutants if mutant.mutant.endswith(" in two halves")]
+    assert torn.finding is Finding.REFUTED
+    assert "jump to unmapped memory" in torn.story[-1].text
+
+
 def test_a_mutant_does_the_same_but_for_one_thing():
     guest = guest_of("arm64", "stub")
     ((_, watched),) = guest.watch(requests_named(["fast-far"]))

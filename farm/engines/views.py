@@ -45,7 +45,7 @@ class Seen(msgspec.Struct, frozen=True):
     """An instruction that the reader executed, and what it saw."""
 
     pc: int
-    code: bytes  #: as many as the longest instruction has
+    code: bytes  #: as many as the longest instruction has, or fewer where memory ends; none: nothing is there
     fetched: int  #: moment of its fetch
     loaded: int  #: moment of its load
     places: tuple[int, ...]  #: numbers of the places that it loaded from

@@ -37,6 +37,8 @@ class _Story:
 
     def lines(self, outcome: Outcome) -> Iterator[Line]:
         for number, step in enumerate(outcome.path, 1):
+            if not step.code:
+                continue  # how the call fails is said behind
             size, text = self._demands.instruction(step.pc, step.code)
             fetched = any(p.address < step.pc + size and step.pc < p.address + p.size for p in self._timeline.places)
             failed_here = outcome.failure and number == len(outcome.path)

@@ -8,6 +8,7 @@ began, so going back costs microseconds.  States that are equal are followed onc
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -123,7 +124,7 @@ class Explorer:
         self._read.clear()
         self._written.clear()
         self._passed, self._at, self._stopped = False, state.pc, False
-        code = bytes(uc.mem_read(state.pc, _LONGEST))
+        code = self._code(state.pc)
         failure = ""
         try:
             uc.emu_start(state.pc | self._thumb, machine.until)
@@ -146,6 +147,13 @@ class Explorer:
                 failure, self.is_sound = "it does not come to an end", False
             return Outcome(b"" if failure else machine.events(), failure, machine.pc, _path(came)), sorted(self._read)
         return _State(uc.context_save(), lines, machine.pc, fetched, state.loaded, came), sorted(self._read)
+
+    def _code(self, pc: int) -> bytes:
+        """The bytes at ``pc``: of the longest instruction, or as far as memory goes; none where nothing is."""
+        for size in (_LONGEST, 8, 4, 2):
+            with contextlib.suppress(unicorn.UcError):
+                return bytes(self._machine.uc.mem_read(pc, size))
+        return b""
 
     def _event_lines(self) -> Iterator[int]:
         """Lines of the events that there are so far: where they are written calls no hook."""
