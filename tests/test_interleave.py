@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 
+import msgspec
 import pytest
 from typer.main import get_command
 
@@ -65,6 +66,19 @@ def test_an_instruction_that_is_stored_byte_by_byte_is_met_half_way(variant):
     assert cpus[-1] == "B"
     assert any("<whatever_0" in line.text and line.text.startswith("stores ") for line in other.story)
     assert any(line.text.startswith("executes `") for line in other.story if line.cpu == "B")
+
+
+@pytest.mark.parametrize(("variant", "mechanism"), [("arm64", "stub"), ("ppc64le", "stub"), ("x86_64", "relocated")])
+def test_a_call_comes_to_the_old_target_or_the_new_one_if_the_patching_cpu_stops_for_ever(variant, mechanism):
+    guest = guest_of(variant, mechanism)
+    ((request, watched),) = guest.watch(requests_named(["fast-far"]))
+    timeline = Timeline(guest.demands, watched.before, watched.notes, Reader.OTHER)
+    moments, _ = timeline.moments(range(len(timeline.places)))
+    stopped = [[msgspec.structs.replace(moment, next=())] for moment in moments]
+    ends = [{o.events for o in made.outcomes} for made in guest.follow(request, Shape.USED, timeline, stopped)]
+    assert len(ends) == len(moments) > 2
+    assert len(ends[0]) == len(ends[-1]) == 1
+    assert all(each <= ends[0] | ends[-1] for each in ends)
 
 
 def test_a_story_names_the_store_the_instruction_and_the_end():

@@ -54,11 +54,11 @@ WRONG = {
     'on = {arm64 = {include = ["x"]}}': "on.arm64.include: 'x' is no folder in FOLDER",
     'on = {arm64 = {flags = ["${X}"]}}': "on.arm64.flags: ${X} is none of [environment]: none",
     'on = {arm64 = {lacks = {rolls-back = "no"}}}': "on.arm64.lacks.rolls-back: not promised elsewhere; valid are "
-    "refuses-foreign, refuses-reentry, reports-failed-poke, restores-bytes, ret0, null, checks-targets, transparent, "
-    "closes-text, original, queries",
+    "refuses-foreign, refuses-reentry, several-writers, reports-failed-poke, restores-bytes, ret0, null, "
+    "checks-targets, transparent, closes-text, original, queries",
     'on = {arm64 = {far = false, lacks = {pokes = "no"}}}': "on.arm64.lacks.pokes: not promised elsewhere; valid are "
-    "refuses-foreign, refuses-reentry, reports-failed-poke, restores-bytes, ret0, null, checks-targets, transparent, "
-    "closes-text, original, queries, far",
+    "refuses-foreign, refuses-reentry, several-writers, reports-failed-poke, restores-bytes, ret0, null, "
+    "checks-targets, transparent, closes-text, original, queries, far",
     'flags = ["-I${KERNEL}"]': "flags: ${KERNEL} is none of [environment]: none",
     "what": "not valid TOML: Expected '=' after a key in a key/value pair (at line 1, column 5)",
 }

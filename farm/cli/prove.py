@@ -181,11 +181,10 @@ def _prove(
     from farm import __version__
     from farm.processes import workers
     from farm.prove import guests
-    from farm.prove.calls import REQUESTS
     from farm.report import proof as report
     from farm.run import plan as plans
 
-    names = plans.choose(request, REQUESTS, "request") if request else REQUESTS
+    names = plans.choose(request, guests.NAMES[what], "request") if request else guests.NAMES[what]
     ready, left = guests.of(plans.make(selection))
     options = selection.path_options()
     work = [

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections import Counter
 
     from farm.engines.child import Session
+    from farm.engines.together import Made, Together
     from farm.engines.views import Exploration, Explored
     from farm.guest.image import Image
 
@@ -254,6 +255,14 @@ class Explores(Protocol):
         self, image: Image, variant: Variant, program: bytes, timeout: float, exploration: Exploration
     ) -> tuple[Reply, list[Explored]]:
         """All ends of the call that ``program`` makes last, by graph; how it failed is in the reply, if it did."""
+
+    def make(
+        self, image: Image, variant: Variant, program: bytes, timeout: float, together: Together
+    ) -> tuple[Reply, Made | None]:
+        """What may come of two requests of ``program`` that are made at once (:mod:`farm.engines.together`).
+
+        None if they do not come to an end one after the other either: the reply says why.
+        """
 
 
 def settings_or_hole(variant: Variant, name: str) -> QemuUserSettings | UnicornSettings | Hole:

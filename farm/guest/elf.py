@@ -218,6 +218,12 @@ def parts(path: Path) -> tuple[tuple[Section, ...], dict[str, Symbol]]:
     return sections, symbols
 
 
+def objects(path: Path) -> list[tuple[int, int, str]]:
+    """Address, size in bytes and name of each object of the guest in ``path``, those local to a source too."""
+    with opened(path) as elf:
+        return sorted((row.value, row.size, row.name) for row in listed(elf) if row.type == _OBJECT and row.size)
+
+
 def bytes_at(content: bytes, segments: tuple[Segment, ...], address: int, size: int) -> bytes:
     """``size`` bytes at ``address`` of a guest whose file is ``content``; zeros where the file has none."""
     for s in segments:

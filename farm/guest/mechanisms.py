@@ -294,6 +294,9 @@ def read(folder: Path) -> Mechanism:
         raise wrong("bytes", f"{made.bytes} found; expected a number of bytes greater than 0")
     if made.alias and not made.region:
         raise wrong("alias", "true found, but a patch writes data; expected only with writes = stubs, all or literals")
+    if {Promise.SEVERAL_WRITERS} <= made.promises and Promise.CLOSES_TEXT not in made.promises:
+        why = f"{Promise.SEVERAL_WRITERS} found without {Promise.CLOSES_TEXT}"
+        raise wrong("promises", f"{why}; expected both, for nobody holds off others while the farm opens the text")
     for need in sorted(made.lacks):
         if need not in NEEDS:
             raise wrong(f"lacks.{need}", f"unknown key; valid are {', '.join(NEEDS)}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from farm.engines import Explores, Note, Noted, Watches
+from farm.engines.together import Made, Together
 from farm.engines.views import Exploration, Explored, Moment
 from farm.errors import FarmError
 from farm.prove.demands import Demands
@@ -66,9 +67,9 @@ def requests_named(names: Sequence[str] = REQUESTS) -> list[Request]:
     return [Request(name, *_REQUESTS[name]) for name in names]
 
 
-def step_of(shape: Shape | None) -> Step:
+def step_of(shape: Shape | None, function: int = 0) -> Step:
     """The call in a scenario."""
-    return original(0, _ARGUMENT) if shape is None else call(0, _ARGUMENT, shape)
+    return original(function, _ARGUMENT) if shape is None else call(function, _ARGUMENT, shape)
 
 
 def name_of(shape: Shape | None) -> str:
@@ -167,6 +168,20 @@ class Guest:
             raise FarmError(f"{bench}: {request.name}, {name_of(shape)}: {reply.failure}: {reply.detail}")
         return explored
 
+    def make(self, steps: Sequence[Step], first: int) -> Made:
+        """What may come of ``steps`` if two requests are made at once, those with the numbers ``first`` and the next.
+
+        Raises :class:`~farm.errors.FarmError` if they do not come to an end one after the other.
+        """
+        bench = self.bench
+        wanted = Together(self.watched.watch.begins, first)
+        reply, made = self._engine.make(
+            bench.image, bench.variant, bench.encode(scenario(*steps)), bench.timeout, wanted
+        )
+        if made is None:
+            raise FarmError(f"{bench}: two requests at once: {reply.failure}: {reply.detail}")
+        return made
+
     def expected(self, *steps: Step) -> list[Event]:
         """The events of a call that the last of ``steps`` is, as the model has them."""
         events = predict(scenario(*steps), self.bench.features)
@@ -174,10 +189,14 @@ class Guest:
 
     def events(self, encoded: bytes) -> list[Event]:
         """The events of the last step in the events of a trace."""
+        events = self.all_events(encoded)
+        return [event for event in events if event.step == events[-1].step]
+
+    def all_events(self, encoded: bytes) -> list[Event]:
+        """The events of a trace."""
         count = len(encoded) // (4 * EVENT_WORDS)
         head = bytes(4 * HEADER_WORDS)
-        events = wire.decode_events(head + encoded, count, big_endian=self.bench.image.big_endian)
-        return [event for event in events if event.step == events[-1].step]
+        return wire.decode_events(head + encoded, count, big_endian=self.bench.image.big_endian)
 
 
 def _merged(stores: Iterable[Note]) -> tuple[tuple[int, int], ...]:

@@ -10,10 +10,11 @@ from msgspec.structs import replace
 from farm.engines import Explores, engine_named
 from farm.errors import BuildError, FarmError, ImageError, MissingToolError
 from farm.guest import image
-from farm.prove.calls import Guest, requests_named
+from farm.prove.calls import REQUESTS, Guest, requests_named
 from farm.prove.coherence import coherence
 from farm.prove.interleave import interleave
 from farm.prove.proof import Proof, What
+from farm.prove.writers import PAIRS, together
 from farm.run.bench import Bench
 from farm.run.plan import Plan
 
@@ -57,6 +58,10 @@ class Proved:
     unproved: str = ""  #: why there are none
 
 
+#: By what is proved: the names of the requests that there are.
+NAMES = {What.INTERLEAVE: (*REQUESTS, *PAIRS), What.COHERENCE: REQUESTS}
+
+
 def of(plan: Plan) -> tuple[list[image.Spec], list[Proved]]:
     """The guests of ``plan`` that can run, and those that cannot, with the reason."""
     reasons: dict[image.Spec, str] = {}
@@ -84,7 +89,10 @@ def prove(work: Work) -> Proved:
 
 
 def _proofs(guest: Guest, work: Work) -> Iterator[Proof]:
-    made = requests_named(work.requests)
-    if work.what is What.INTERLEAVE:
-        return interleave(guest, made, calls=work.calls)
-    return coherence(guest, made, mutants=work.mutants)
+    made = requests_named([name for name in work.requests if name in REQUESTS])
+    if work.what is What.COHERENCE:
+        yield from coherence(guest, made, mutants=work.mutants)
+        return
+    yield from interleave(guest, made, calls=work.calls)
+    if not work.calls:
+        yield from together(guest, [name for name in work.requests if name in PAIRS])

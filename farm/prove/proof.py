@@ -26,6 +26,10 @@ class Reader(enum.StrEnum):
     SAME = "the CPU that patches"
 
 
+#: Whose view a proof of two requests at once is.
+TOGETHER = "two CPUs that patch at once"
+
+
 class Finding(enum.StrEnum):
     """How a proof ended."""
 
@@ -57,7 +61,7 @@ class Proof(msgspec.Struct, frozen=True):
     guest: str  #: variant/mechanism/toolchain
     request: str
     call: str  #: the call that meets it; empty: any fetch
-    reader: str  #: which CPU calls
+    reader: str  #: which CPU calls (:class:`Reader`), or :data:`TOGETHER`
     finding: Finding
     why: str = ""
     source: str = ""  #: manual and section of the rule, if there is one
@@ -78,6 +82,11 @@ class Proof(msgspec.Struct, frozen=True):
     def doer(self, cpu: Cpu) -> str:
         """Who does what a line of the story tells: a call on the CPU that patches is made by an interrupt there."""
         return "an interrupt" if cpu == CALLING and self.reader == Reader.SAME else f"CPU {cpu}"
+
+    @property
+    def does(self) -> str:
+        """What the CPU does, or the interrupt, that the story tells of beside the one that patches."""
+        return f"{self.doer(CALLING)} {'patches, too' if self.reader == TOGETHER else 'calls'}"
 
     @property
     def is_bad(self) -> bool:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from farm.prove.proof import CALLING, PATCHING, Finding, Mutation, Proof, What
+from farm.prove.proof import PATCHING, Finding, Mutation, Proof, What
 from farm.report.proof import Document, Guest, bad, file_of
 from farm.report.text import line
 
@@ -22,7 +22,8 @@ _OF_MUTANTS = (Finding.REFUTED, Finding.HARMLESS, Finding.UNEXPLORED)
 _TITLES = {What.INTERLEAVE: "Calls that meet a patch", What.COHERENCE: "Fetches behind a patch"}
 _INTERLEAVE = """
 Every call that meets a patch, on another CPU or in an interrupt, must come to the old target or to the new one,
-whatever the rules of the architecture let it see of the patch.
+whatever the rules of the architecture let it see of the patch. What two requests leave that are made at once must be
+what they leave one after the other.
 """
 _COHERENCE = """
 When a request is over, no fetch of what it stored may be stale. A mutant does one step of it otherwise: it must be
@@ -103,7 +104,7 @@ def _picture(proof: Proof) -> dict[str, Any]:
         "name": proof.name,
         "why": _words(proof.why),
         "source": proof.source,
-        "calling": proof.doer(CALLING),
+        "beside": proof.does,
         "steps": [{"patches": step.cpu == PATCHING, "words": _words(step.text)} for step in proof.story],
         "command": re.split(" (?=-)", line(proof.reproduce)),  # a line does not end within an option
     }

@@ -15,6 +15,7 @@ class Promise(StrEnum):
 
     REFUSES_FOREIGN = "refuses-foreign"
     REFUSES_REENTRY = "refuses-reentry"
+    SEVERAL_WRITERS = "several-writers"
     REPORTS_FAILED_POKE = "reports-failed-poke"
     ROLLS_BACK = "rolls-back"
     RESTORES_BYTES = "restores-bytes"
@@ -43,6 +44,7 @@ Need = Promise | Fact
 NEEDS: dict[Need, str] = {
     Promise.REFUSES_FOREIGN: "a request is refused where somebody else has changed the code",
     Promise.REFUSES_REENTRY: "a request in the middle of another one is refused",
+    Promise.SEVERAL_WRITERS: "requests that several CPUs make at once are carried out one by one, or refused",
     Promise.REPORTS_FAILED_POKE: "a request whose store to code fails is answered with an error",
     Promise.ROLLS_BACK: "of a request that fails half-way, nothing remains",
     Promise.RESTORES_BYTES: "a restored function has the bytes that the linker left",

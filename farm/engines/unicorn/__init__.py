@@ -27,13 +27,16 @@ from farm.engines.child import Child, ChildDied, Pool, Session, converse
 from farm.engines.unicorn.messages import (
     EXPLORE_OF,
     KEPT,
+    MAKE_OF,
     OPEN,
     PATH_OF,
     STEPS_OF,
     TRACE,
     Explore,
+    Make,
     Open,
     decode_explored,
+    decode_made,
     decode_reply,
     decode_steps,
 )
@@ -41,6 +44,7 @@ from farm.errors import BackendError, ImageError, Missing
 from farm.guest.variant import REGISTER_MODULES, UnicornSettings, Variant
 
 if TYPE_CHECKING:
+    from farm.engines.together import Made, Together
     from farm.engines.views import Exploration, Explored
     from farm.guest.image import Image
 
@@ -115,6 +119,24 @@ class Unicorn:
         finally:
             session.release()
         return reply, found
+
+    def make(
+        self, image: Image, variant: Variant, program: bytes, timeout: float, together: Together
+    ) -> tuple[Reply, Made | None]:
+        """What may come of two requests of ``program`` that are made at once; None if nothing could be told."""
+        found: list[Made | None] = []
+
+        def interpret(status: int, payload: bytes) -> Reply:
+            reply, made = decode_made(status, payload)
+            found.append(made)
+            return reply
+
+        session = self._session(image, variant, timeout, interpret, fresh=False)
+        try:
+            reply = session.run(Make(program, together).encode(), keep=False, head=MAKE_OF)
+        finally:
+            session.release()
+        return reply, found[0] if found else None
 
     def warm_up(self, count: int) -> None:
         """Have so many children at hand, whatever they have open; loading the emulator takes one 0.2 s."""

@@ -44,7 +44,7 @@ from farm.guest.variant import REGISTER_MODULES, UnicornSettings
 from farm.scenario.layout import DOORBELL_REGION, EVENT_WORDS, FEATURES, HEADER_WORDS, TEXT_FAULTS, TRACE_EVENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from farm.engines import Note, Watch
     from farm.guest.image import Image
@@ -62,7 +62,20 @@ _ANY_PERMISSION = 7
 _LITERALS = list(REGIONS).index("TEXT_LITERALS")
 _IN_SECOND = 8  # added to the permissions that are recorded of a second mapping
 
+_CONTEXT_HEAD = 40  # bytes: size, mode, architecture, and pointers to what memory was like
+
 _NOWHERE = (0, 0)  # the block before the first
+
+#: By Unicorn's module of constants: the register that has the address to return to where a function begins; where
+#: there is none, the stack's top has it.
+_LINKS = {
+    "arm64_const": "LR",
+    "arm_const": "LR",
+    "mips_const": "RA",
+    "ppc_const": "LR",
+    "riscv_const": "RA",
+    "s390x_const": "R14",
+}
 
 
 class GuestFault(Exception):  # noqa: N818 - the guest's, not ours
@@ -106,6 +119,7 @@ class Machine:
         self.fault_address: int | None = None  #: of the access that was refused
         self.error: int | None = None  #: what was, as Unicorn numbers errors, if it does not tell that itself
         self._refused: str | None = None  # what the guest asked of the doorbell that it does not do
+        self._protections: dict[int, int] = {}  # permissions of regions, the one that was set last at the end
         self._left_changed: set[int] = set()  # regions whose protection is not as the image was loaded
         self._changes = 0  # of code since translations were last dropped
         self._pages: dict[int, int] | None = None  # permissions
@@ -163,6 +177,7 @@ class Machine:
         self._trace = self._place(symbols["farm_trace"])
         base = symbols["text_start"]
         self._lend(base + _STACK_OFFSET, bytearray(_STACK_SIZE), _READ | _WRITE)
+        self.stack = self._place(base + _STACK_OFFSET)
         self.doorbell = range(base + _DOORBELL_OFFSET, base + _DOORBELL_OFFSET + self.page)
         self.uc.mmio_map(self.doorbell.start, self.page, self._on_question, None, self._on_doorbell, None)
         spans = [(symbols[start], self._whole(symbols[end] - symbols[start])) for start, end in REGIONS.values()]
@@ -240,8 +255,23 @@ class Machine:
             self._refresh()
         (self._left_changed.discard if permissions == _closed(region) else self._left_changed.add)(region)
 
+    def protections(self) -> dict[int, int]:
+        """Permissions of the regions that a doorbell has opened or closed so far; the last one at the end."""
+        return dict(self._protections)
+
+    def protect(self, protections: Mapping[int, int]) -> None:
+        """Have regions be as :meth:`protections` told of them."""
+        if [*self._protections.items()] != [*protections.items()]:
+            for region in self._protections.keys() - protections.keys():
+                self._protect(region, _closed(region))
+            for region, permissions in protections.items():  # they may overlap: the last one holds
+                self._protect(region, permissions)
+            self._protections = dict(protections)
+
     def _protect(self, region: int, permissions: int) -> None:
         start, length = self._opened[region]
+        self._protections.pop(region, None)
+        self._protections[region] = permissions
         if length:
             self.uc.mem_protect(start, length, permissions)
             if self._pages is not None:
@@ -275,6 +305,13 @@ class Machine:
         if self._twice:
             for first, end in differences(self._twice, self._translated):
                 self.uc.ctl_remove_cache(self._twice.address + first, self._twice.address + end)
+            self._translated = self._twice.read()
+
+    def forget(self) -> None:
+        """Drop all translations of what is mapped twice, which the host may have changed."""
+        if self._twice:
+            for page in range(self._twice.address & -self.page, self._twice.address + self._twice.size, self.page):
+                self.uc.ctl_remove_cache(page, page + self.page)
             self._translated = self._twice.read()
 
     def _on_invalid(self, uc: Any, access: int, address: int, size: int, value: int, user_data: object) -> bool:
@@ -479,6 +516,18 @@ class Machine:
     def stack_pointer(self) -> int:
         return int(self.uc.reg_read(self._sp))
 
+    def return_address(self) -> int:
+        """Where the function returns to that is about to begin."""
+        if link := _LINKS.get(self.module):
+            return int(self.uc.reg_read(self.register(link))) & self.highest & (~1 if self.is_thumb else -1)
+        word = self.read(self.stack_pointer, self.image.word_size)
+        return int.from_bytes(word, "big" if self.image.big_endian else "little")
+
+    def is_text(self, address: int) -> bool:
+        """Tell whether the guest may store to ``address`` only while it has been opened."""
+        home = max((m for m in self._memory if m.start <= address), key=lambda memory: memory.start, default=None)
+        return home is not None and not home.is_writable
+
     def fault(self, error: int, otherwise: str = "") -> GuestFault:
         """The fault that a Unicorn error of this number is, here and now; ``otherwise`` names one without a name."""
         return GuestFault(_FAULTS.get(error, otherwise), self.pc, self.fault_address)
@@ -490,6 +539,11 @@ class Machine:
     def stop(self) -> None:
         """End the run; may be called from another thread."""
         self.uc.emu_stop()
+
+
+def contents(registers: Any) -> bytes:
+    """What is in ``registers``, a context of Unicorn's: equal if all registers are; it begins with pointers."""
+    return bytes(registers)[_CONTEXT_HEAD:]
 
 
 def _closed(region: int) -> int:

@@ -14,6 +14,7 @@ from typing import Literal, Self
 import msgspec
 
 from farm.engines import Block, Note, Number, Reply, Steps, Watch
+from farm.engines.together import Made, Together
 from farm.engines.views import Exploration, Explored
 from farm.errors import UNREADABLE
 from farm.guest.variant import UnicornSettings
@@ -30,7 +31,10 @@ STEPS_OF = 1 << 28
 #: Set in a frame's length: what follows is a call that is to be explored (:class:`Explore`).
 EXPLORE_OF = 1 << 27
 
-TRACE, CRASH, TIMEOUT, ERROR, PATH, BLOCKS, STEPS, NOTES, EXPLORED = range(9)  # statuses of a reply
+#: Set in a frame's length: what follows are two requests that are to be made at once (:class:`Make`).
+MAKE_OF = 1 << 26
+
+TRACE, CRASH, TIMEOUT, ERROR, PATH, BLOCKS, STEPS, NOTES, EXPLORED, MADE = range(10)  # statuses of a reply
 
 KEPT = 64  #: guests that a child keeps open: all of the variants with all mechanisms
 
@@ -88,6 +92,22 @@ class Explore(msgspec.Struct, frozen=True):
         return msgspec.msgpack.decode(frame, type=cls)
 
 
+class Make(msgspec.Struct, frozen=True):
+    """The request to make two requests of ``program`` at once."""
+
+    program: bytes
+    together: Together
+
+    def encode(self) -> bytes:
+        """The frame."""
+        return msgspec.msgpack.encode(self)
+
+    @classmethod
+    def decode(cls, frame: bytes) -> Self:
+        """The request in ``frame``."""
+        return msgspec.msgpack.decode(frame, type=cls)
+
+
 class Recorded(msgspec.Struct, frozen=True):
     """Payload of a reply with all that a program did."""
 
@@ -116,6 +136,7 @@ _FAILURE = msgspec.json.Decoder(Failure)
 _RECORDED = msgspec.msgpack.Decoder(Recorded)
 _WATCHING = msgspec.msgpack.Decoder(Watching)
 _EXPLORED = msgspec.msgpack.Decoder(list[Explored])
+_MADE = msgspec.msgpack.Decoder(Made)
 
 _FAILURES: dict[int, Literal["crash", "timeout", "engine-error"]] = {
     CRASH: "crash",
@@ -184,3 +205,13 @@ def decode_explored(status: int, payload: bytes) -> tuple[Reply, list[Explored]]
         return Reply(), _EXPLORED.decode(payload)
     except (ValueError, *UNREADABLE):
         return _NO_REPLY, []
+
+
+def decode_made(status: int, payload: bytes) -> tuple[Reply, Made | None]:
+    """The reply in a frame that should be :data:`MADE`, and what may come of it, if that is sound."""
+    if status != MADE:
+        return decode_reply(status, payload), None
+    try:
+        return Reply(), _MADE.decode(payload)
+    except (ValueError, *UNREADABLE):
+        return _NO_REPLY, None

@@ -30,6 +30,8 @@ from farm.engines.unicorn.messages import (
     EXPLORE_OF,
     EXPLORED,
     KEPT,
+    MADE,
+    MAKE_OF,
     NOTES,
     OPEN,
     PATH,
@@ -41,18 +43,20 @@ from farm.engines.unicorn.messages import (
     TRACE,
     Explore,
     Failure,
+    Make,
     Open,
     Recorded,
     Watching,
     encode_blocks,
     encode_path,
 )
+from farm.engines.unicorn.together import Pair
 from farm.guest.image import described
 from farm.scenario.layout import KEEP
 from farm.scenario.wire import attested
 
 _TICK = 0.05  # seconds
-_FLAGS = OPEN | KEEP | PATH_OF | STEPS_OF | EXPLORE_OF  # in a frame's length
+_FLAGS = OPEN | KEEP | PATH_OF | STEPS_OF | EXPLORE_OF | MAKE_OF  # in a frame's length
 _NO_DIGEST = bytes(4)
 _LENGTH, _HEAD = struct.Struct("<I"), struct.Struct("<2I")  #: of a frame; length and status of a reply
 
@@ -161,6 +165,21 @@ class Server:
             current.machine = None
         return answer
 
+    def make(self, request: bytes) -> tuple[int, bytes]:
+        """Status and payload for the two requests of ``request``, on a machine of their own."""
+        current = self.current
+        assert current
+        wanted = Make.decode(request)
+        machine = current.boot()
+        pair = Pair(machine, wanted.together)
+
+        def make(program: bytes) -> bytes:
+            return msgspec.msgpack.encode(pair.run(program))
+
+        answer = self._guarded(current, machine, MADE, make, wanted.program)
+        current.machine = None
+        return answer
+
     def _traced(self, current: Opened, machine: Machine, program: bytes, *, keep: bool) -> tuple[int, bytes]:
         """Status and payload for ``program``; with a digest, as from a guest that resets itself, unless it goes on."""
         status, payload = self._guarded(current, machine, TRACE, machine.run, program)
@@ -203,6 +222,8 @@ class Server:
                 return self.steps(frame)
             if head & EXPLORE_OF:
                 return self.explore(frame)
+            if head & MAKE_OF:
+                return self.make(frame)
             return self.run(frame, keep=True)
         except Exception as error:  # noqa: BLE001 - whatever it is, the parent is owed an answer, and the guest a new machine
             if self.current:

@@ -3,18 +3,35 @@
 
 static bool busy; /* all that a patch changes changes as one: nobody else may come between */
 
-static uint32_t redirect(uint32_t n, uintptr_t target)
+/* To find it free and to take it are one access, for another CPU may be about to: what whoever had it did before it was
+ * free is seen behind. */
+#ifdef PROMISES_SEVERAL_WRITERS
+static bool take(void) { return !__atomic_test_and_set(&busy, __ATOMIC_ACQUIRE); }
+
+static void release(void) { __atomic_clear(&busy, __ATOMIC_RELEASE); }
+#else
+static bool take(void) { return busy ? false : (busy = true); }
+
+static void release(void) { busy = false; }
+#endif
+
+static uint32_t lead(uint32_t n, uintptr_t target)
 {
-    if (busy)
-        return PATCH_BUSY;
     if (!mechanism_is_intact(n))
         return PATCH_FOREIGN;
     if (!text_open(MECHANISM_TEXT))
         return PATCH_READ_ONLY;
-    busy = true;
     uint32_t status = mechanism_lead(n, target);
-    busy = false;
     text_close(MECHANISM_TEXT);
+    return status;
+}
+
+static uint32_t redirect(uint32_t n, uintptr_t target)
+{
+    if (!take())
+        return PATCH_BUSY;
+    uint32_t status = lead(n, target);
+    release();
     return status;
 }
 
