@@ -90,6 +90,15 @@ REFUTED = {
         ],
         ["arm", "arm64", "mips32", "ppc64le"],
     ),
+    "int3-skips": (
+        "interleave", "fast-far", Reader.OTHER,
+        [
+            r"A stores cc over \w\w at 0x\w+ <whatever_0>: `jmp .*` becomes `int3`",
+            r"B executes `int3` at 0x\w+ <whatever_0>",
+            r"B ends as neither target does: step 1: return whatever_0",
+        ],
+        ["i386", "x86_64"],
+    ),
     "without-lock": (
         "interleave", "fast-far+other", TOGETHER,
         [

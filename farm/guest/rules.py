@@ -92,6 +92,7 @@ class Protocol:
 
     name: str
     steps: tuple[str, ...]
+    breakpoint: str = ""  #: the instruction that is over the first byte meanwhile, in hex
     cpus: str = ""  #: as of :class:`DataRule`
     basis: Basis
     manual: str = ""

@@ -23,6 +23,7 @@ from farm.scenario.steps import Step
 from farm.scenario.wire import Event
 
 _ARGUMENT = 5  # of the call: x
+_HANDLERS = ("farm_breakpoint", "mechanism_breakpoint")  # functions that answer a breakpoint (breakpoint.h)
 _ALONE = 64  # bytes of the last function
 
 #: Shapes of the call sites that are followed; None is a call of the original.
@@ -136,7 +137,7 @@ class Guest:
         starts = sorted({address & ~image.function_bias for address in image.functions.values()})
         stubs = image.symbols["stub_start"], image.symbols["stub_end"]
         spans = [stubs] if stubs[0] < stubs[1] else []
-        for name in (*(f"{each}_0" for each in CALLS), "whatever_0"):
+        for name in (*(f"{each}_0" for each in CALLS), "whatever_0", *_HANDLERS):
             if name in image.functions:
                 start = image.functions[name] & ~image.function_bias
                 if not stubs[0] <= start < stubs[1]:

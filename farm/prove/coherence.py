@@ -18,7 +18,7 @@ import msgspec
 
 from farm.engines import Note, Noted
 from farm.prove.calls import Guest, Request, Watched, shapes
-from farm.prove.demands import LONGEST, Demands
+from farm.prove.demands import LONGEST, Demands, Store
 from farm.prove.interleave import met
 from farm.prove.proof import CALLING, PATCHING, Cpu, Finding, Line, Mutation, Proof, Reader
 from farm.prove.timeline import Timeline
@@ -53,7 +53,9 @@ def _fetched(
         timeline = Timeline(demands, watched.before, notes, reader)
         finding, why, source = Finding.PROVED, "", ""
         told: tuple[Line, ...] = ()
-        if coherence_.fetch == "coherent":
+        if timeline.has_breakpoints:
+            pass  # what a call meets is another proof's
+        elif coherence_.fetch == "coherent":
             why, source = "fetches are coherent with stores", coherence_.manual
         elif demands.unseen:
             finding, why = Finding.UNEXPLORED, f"a step of the maintenance is not seen: {'; '.join(demands.unseen)}"
@@ -115,11 +117,8 @@ def _operand(demands: Demands, note: Note) -> str:
 def mutants_of(demands: Demands, watched: Watched) -> Iterator[Mutant]:
     """Every mutant of a request: an instruction left out, swapped or aimed elsewhere, a store torn."""
     notes = watched.notes
-    places = [
-        i
-        for i, note in enumerate(notes)
-        if note.kind == Noted.INSTRUCTION or (note.kind == Noted.STORE and note.before != note.after)
-    ]
+    stores = [i for i, note in enumerate(notes) if note.kind == Noted.STORE and note.before != note.after]
+    places = sorted({*stores, *_meant(demands, notes, stores)})
     for number, i in enumerate(places):
         note, name = notes[i], f"{_named(demands, notes[i])} ({number + 1} of {len(places)})"
         if note.kind == Noted.INSTRUCTION:
@@ -136,6 +135,25 @@ def mutants_of(demands: Demands, watched: Watched) -> Iterator[Mutant]:
             swapped = (*notes[:i], notes[j], *notes[i + 1 : j], note, *notes[j + 1 :])
             if note != notes[j]:
                 yield Mutant(f"{name} behind {_named(demands, notes[j])}", Mutation.SWAPPED, swapped)
+
+
+def _meant(demands: Demands, notes: Sequence[Note], stores: Sequence[int]) -> Iterator[int]:
+    """Places of the instructions among ``notes`` that are about ``stores``; others order what a lock is for."""
+    pending: dict[int, int] = {}  # by number of block: steps of the maintenance that are done
+    for i, note in enumerate(notes):
+        if i in stores:
+            if not demands.steps or demands.is_slot(Store(note.place, note.before, note.after, note.value)):
+                continue
+            last = note.place + len(note.after) - 1
+            pending.update(dict.fromkeys(range(note.place // demands.block, last // demands.block + 1), 0))
+        elif note.kind == Noted.INSTRUCTION and stores and i > stores[0]:
+            if pending or i < stores[-1] or demands.watched.meanings[note.place].serialises:
+                yield i
+            for block, done in list(pending.items()):
+                if done in demands.steps_for(note.place) and demands.is_for(demands.steps[done], note.value, block):
+                    pending[block] = done + 1
+                    if done + 1 == len(demands.steps):
+                        del pending[block]
 
 
 def _torn(note: Note, name: str, notes: tuple[Note, ...], i: int) -> Iterator[Mutant]:

@@ -138,10 +138,17 @@ class Demands:
 
     def is_slot(self, store: Store) -> bool:
         """The store is of an address to a data slot."""
-        if store.size != self.variant.word_size or self.variant.branch_range is None:
+        if store.size != self.variant.word_size or (self.variant.branch_range is None and not self._is_beside(store)):
             return False
         values = [int.from_bytes(word, self.variant.byte_order) for word in (store.before, store.after)]
         return store.address % store.size == 0 and any(v in span for v in values for span in self._segments)
+
+    def _is_beside(self, store: Store) -> bool:
+        """The store is to a stub of the mechanism's own, behind its jump (the farm's have no slot there)."""
+        if not self.mechanism.bytes or self.mechanism.functions != "stub" or store.address not in self.stubs:
+            return False
+        start = max((address for address in self.image.functions.values() if address <= store.address), default=0)
+        return store.address >= start + self.instruction(start, self.pristine(start, LONGEST))[0]
 
     def leads_to_slot(self, address: int, memory: Memory) -> bool:
         """Who comes to ``address`` loads a data slot, for no branch leads elsewhere before.

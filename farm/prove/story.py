@@ -78,7 +78,8 @@ class _Story:
         def now(address: int, size: int) -> bytes:
             return timeline.content(address, size, seen)
 
-        old, new = instructions(demands, store, now, demands.promised(store, now).instruction.start)
+        promised = change.promised or demands.promised(store, now)
+        old, new = instructions(demands, store, now, promised.instruction.start)
         return f"{stores}: `{old}` becomes `{new}`"
 
     def _stale(self, step: Seen, size: int) -> str:

@@ -10,6 +10,8 @@ Which of them is seen before which follows from the architecture's rules (:mod:`
 * Where fetches are not coherent, one returns anything from what was there when the maintenance of its block was last
   over, up to the newest store that is seen: a line may be filled again at any moment.  The unit is the least block that
   the architecture allows: with larger ones nothing is stale that could not be so anyway, and maintenance does more.
+* Where fetches are coherent, an instruction that changes by a breakpoint (:mod:`farm.prove.breakpoints`) is fetched as
+  if they were not, byte by byte, and what makes it new is that every CPU serialises.
 * What nobody can come to yet, in memory for code that is made at run time, is stored as one.
 """
 
@@ -21,11 +23,16 @@ from itertools import pairwise
 
 from farm.engines import Note, Noted
 from farm.engines.views import Moment, Place
+from farm.prove.breakpoints import Breakpoints
 from farm.prove.demands import ANNEX, Demands, Promised, Store
 from farm.prove.proof import Reader
 
 #: Moments of an exploration at most.
 MOST_MOMENTS = 4096
+
+
+#: In place of a number of a block: what is over is so for all code.
+EVERYWHERE = -2
 
 
 class TooManyError(Exception):
@@ -39,7 +46,8 @@ class Change:
     parts: list[tuple[int, bytes]] = field(default_factory=list)  #: addresses and bytes
     store: Store | None = None
     promised: Promised | None = None  #: of the instruction that another CPU may be executing meanwhile
-    over: int = -1  #: number of a block; -1: it is no maintenance
+    over: int = -1  #: number of a block, or :data:`EVERYWHERE`; -1: it is no maintenance
+    lags: bool = False  #: though fetches are coherent, one may be from before it until every CPU serialises
     after: int = 0  #: the changes that are seen before it, as bits
 
     def touches(self, address: int, size: int) -> bool:
@@ -108,6 +116,7 @@ class Timeline:
         self.is_coherent = demands.variant.coherence.fetch == "coherent"
         self._in_order = reader is Reader.SAME or not demands.barriers
         self.changes: list[Change] = []
+        self._breakpoints = Breakpoints(demands.variant.atomicity)
         self._slots = [range(s.address, s.end) for s in _stores(notes) if demands.is_slot(s)]
         self._read(notes)
         self.places = tuple(_places(self.changes, 0 if self.is_coherent else demands.unit))
@@ -129,6 +138,11 @@ class Timeline:
         """The maintenance of the CPU that patches makes what it stores new for the reader."""
         return self.is_coherent or bool(self._needed())
 
+    @property
+    def has_breakpoints(self) -> bool:
+        """Instructions change by breakpoints."""
+        return self._breakpoints.any
+
     def _read(self, notes: Sequence[Note]) -> None:
         demands, needed = self.demands, self._needed()
         code = self.before.copy()
@@ -144,6 +158,10 @@ class Timeline:
                     first, last = store.changed.start // demands.block, (store.changed.stop - 1) // demands.block
                     pending.update(dict.fromkeys(range(first, last + 1), 0))
                 self._on_store(store, code, behind)
+            elif note.kind == Noted.INSTRUCTION and demands.watched.meanings[note.place].serialises:
+                self._breakpoints.serialise()
+                self._add(Change(over=EVERYWHERE, after=self._all()))
+                behind = self._all()
             elif note.kind == Noted.INSTRUCTION:
                 does = demands.steps_for(note.place)
                 orders = demands.watched.meanings[note.place].is_barrier
@@ -186,17 +204,22 @@ class Timeline:
             last.parts.append((store.address, store.after))
             return
         earlier = self._all() if self._in_order else behind
-        size, promised = store.size, None
+        size, promised, lags = store.size, None, False
+        is_live = not fresh and demands.is_code(store.address) and not demands.is_slot(store)
+        by_breakpoint = self._breakpoints.promised(store) if is_live else None
         if self.reader is Reader.OTHER and not fresh:
-            if demands.is_code(store.address) and not demands.is_slot(store):
+            if is_live:
                 promised = demands.promised(store, code.read)
+                if promised.basis == "none":
+                    promised = by_breakpoint or promised
+                lags = self.is_coherent and self._breakpoints.any
             if demands.is_whole(store) is not None:
                 size = 1
-            elif promised and promised.basis == "none":
+            elif lags or (promised and promised.basis == "none"):
                 size = min(demands.variant.alignment, size)
         for first in range(0, store.size, size):
             part = store.address + first, store.after[first : first + size]
-            self._add(Change([part], store, promised, after=earlier))
+            self._add(Change([part], store, promised, lags=lags, after=earlier))
 
     def _add(self, change: Change) -> None:
         for number, other in enumerate(self.changes):
@@ -278,6 +301,8 @@ class Timeline:
 
     def _matters(self, change: Change, relevant: Sequence[int]) -> bool:
         places = [self.places[number] for number in relevant]
+        if change.over == EVERYWHERE:
+            return self._breakpoints.any
         if change.over >= 0:
             start = change.over * self.demands.block
             return any(p.address < start + self.demands.block and start < p.address + p.size for p in places)
@@ -302,7 +327,7 @@ class Timeline:
         if any(place.address in slot for slot in self._slots):
             return False  # it may have come with the code around it, as a copy's does
         return any(
-            change.store and self._is_code(change.store) and change.touches(place.address, place.size)
+            change.store and (change.lags or self._is_code(change.store)) and change.touches(place.address, place.size)
             for change in self.changes
         )
 
@@ -311,9 +336,10 @@ class Timeline:
         size = self.demands.block
         maintained = 0
         for end, over in enumerate(self.changes):
-            if over.over >= 0 and seen >> end & 1:
+            if over.over != -1 and seen >> end & 1:
                 for number, change in enumerate(self.changes[:end]):
-                    if change.touches(place.address, place.size) and change.touches(over.over * size, size):
+                    is_meant = over.over == EVERYWHERE or change.touches(over.over * size, size)
+                    if is_meant and change.touches(place.address, place.size):
                         maintained |= 1 << number
         return maintained
 

@@ -31,6 +31,9 @@ BEGINS = ("patch_set", "patch_restore", "patch_null", "patch_ret0", "mechanism_s
 #: The function of the layer's that a request reaches when it is over.
 ENDS = ("patched_text_after",)
 
+#: The function by which every CPU serialises (breakpoint.h).
+SERIALISES = ("every_cpu_serialises",)
+
 #: The loader of modules, which is no part of any request and stores to code itself.
 OUTSIDE = ("module_load", "module_unload")
 
@@ -45,11 +48,15 @@ _EXECUTE = 1  # of an ELF segment
 
 @dataclass(frozen=True)
 class Meaning:
-    """Meaning of an instruction that is watched: steps of the maintenance, by number; and whether it is a barrier."""
+    """Meaning of an instruction that is watched: steps of the maintenance, by number; and whether it is a barrier.
+
+    The first of a function is watched for what the whole function does.
+    """
 
     text: str
     steps: tuple[int, ...]
     is_barrier: bool
+    serialises: bool = False  #: every CPU
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,9 @@ def _read(variant: Variant, image: Image, names: frozenset[str]) -> Watching:
             meaning, operand = meant
             instructions.append(_watched(variant, address, operand, names))
             meanings.append(meaning)
+    for address in _entries(variant, image, SERIALISES):
+        instructions.append(Watched(address, (), 0))
+        meanings.append(Meaning(SERIALISES[0], (), is_barrier=False, serialises=True))
     begins, ends, outside = (tuple(_entries(variant, image, wanted)) for wanted in (BEGINS, ENDS, OUTSIDE))
     code = tuple(_regions(image, _CODE))
     stores = tuple((span.start, span.stop) for span in (*_regions(image, _DATA), *code))

@@ -74,6 +74,7 @@ class Explorer:
         for start, end in wanted.changing:
             # A hook goes by where a load begins, not by where it ends.
             add(uc_const.UC_HOOK_MEM_READ, self._on_read, None, start - _WIDEST + 1, end - 1)
+        machine.on_push = self._on_push
         events = machine.events_room  # which each run writes anew, as far as it counts them
         add(uc_const.UC_HOOK_MEM_WRITE, self._on_write, None, 0, events.start - 1)
         add(uc_const.UC_HOOK_MEM_WRITE, self._on_write, None, events.stop, _LAST)
@@ -209,6 +210,9 @@ class Explorer:
             self._read.update(read)
         else:
             self._at = -1
+
+    def _on_push(self, address: int, size: int) -> None:
+        self._on_write(self._machine.uc, uc_const.UC_MEM_WRITE, address, size, 0, None)
 
     def _on_write(self, uc: Any, access: int, address: int, size: int, value: int, user_data: object) -> None:
         del access, value, user_data

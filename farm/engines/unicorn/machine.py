@@ -38,6 +38,7 @@ from farm.engines.unicorn.alias import SECOND, Alias
 from farm.engines.unicorn.memory import PAGE, Memory, Place, differences
 from farm.engines.unicorn.quirks import QUIRKS
 from farm.engines.unicorn.recorder import Recorder, with_skipped
+from farm.engines.unicorn.traps import answer_breakpoints
 from farm.engines.unicorn.watcher import Watcher
 from farm.guest.layout import REGIONS
 from farm.guest.variant import REGISTER_MODULES, UnicornSettings
@@ -127,6 +128,7 @@ class Machine:
         self.until = image.symbols["farm_stop"]  #: the address at which Unicorn ends a run
         self.trap: int | None = None  #: the number of one that the guest must not take
         self._traps: list[Callable[[int], bool]] = []
+        self.on_push: Callable[[int, int], None] | None = None  #: is told address and size of what the CPU pushes
         self._recorder: Recorder | None = None
         self._watcher: Watcher | None = None
         self._load()
@@ -135,6 +137,7 @@ class Machine:
         self._initial = [(memory.data, memory.data[:]) for memory in self._memory if memory.is_writable]
         for quirk in settings.quirks:
             QUIRKS[quirk](self)
+        answer_breakpoints(self)
         self.uc.hook_add(uc_const.UC_HOOK_MEM_INVALID, self._on_invalid)
         top = image.symbols["text_start"] + _STACK_OFFSET + _STACK_SIZE
         self._top = top - 512
@@ -522,6 +525,13 @@ class Machine:
             return int(self.uc.reg_read(self.register(link))) & self.highest & (~1 if self.is_thumb else -1)
         word = self.read(self.stack_pointer, self.image.word_size)
         return int.from_bytes(word, "big" if self.image.big_endian else "little")
+
+    def push(self, address: int, content: bytes) -> None:
+        """Store what the CPU pushes as it takes a trap, with the stack pointer behind it; no hook is called for it."""
+        if self.on_push:
+            self.on_push(address, len(content))
+        self.uc.mem_write(address, content)
+        self.uc.reg_write(self._sp, address)
 
     def is_text(self, address: int) -> bool:
         """Tell whether the guest may store to ``address`` only while it has been opened."""

@@ -5,9 +5,9 @@
  * makes of one where its code begins, and arch_entry (patch.h) where a jump must lead.
  *
  * Services: text.h stores to text, compare.h looks at what is there before, patch.h has each architecture's encoders
- * and cache maintenance, reach.h asks whether a jump reaches.  Two more sources to list: original.c keeps the promise
- * `original` where default targets are never overwritten, redirect.c makes the first four functions of one that leads a
- * function anywhere (redirect.h). */
+ * and cache maintenance, reach.h asks whether a jump reaches, breakpoint.h is for instructions that change by one.  Two
+ * more sources to list: original.c keeps the promise `original` where default targets are never overwritten, redirect.c
+ * makes the first four functions of one that leads a function anywhere (redirect.h). */
 #ifndef MECHANISM_H
 #define MECHANISM_H
 
