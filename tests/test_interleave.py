@@ -81,6 +81,20 @@ def test_a_call_comes_to_the_old_target_or_the_new_one_if_the_patching_cpu_stops
     assert all(each <= ends[0] | ends[-1] for each in ends)
 
 
+@pytest.mark.parametrize("variant", ["arm64", "x86_64"])
+def test_a_call_that_meets_two_requests_comes_to_what_was_there_before_between_or_behind(variant):
+    guest = guest_of(variant, "inline-cache")
+    ((request, watched),) = guest.watch(requests_named(["default-fast-far"]))
+    timeline = Timeline(guest.demands, watched.before, watched.notes, Reader.OTHER)
+    (between,) = timeline.between
+    assert 0 < between < timeline.everything
+    moments, _ = timeline.moments(range(len(timeline.places)))
+    (found,) = guest.follow(request, Shape.USED, timeline, [moments])
+    assert len(found.outcomes) == 3
+    (proof, _) = proofs(guest, "default-fast-far")
+    assert proof.finding is Finding.PROVED
+
+
 def test_a_story_names_the_store_the_instruction_and_the_end():
     (proof, _) = proofs(guest_of("x86_64", "stub", "torn-store"), "fast-other")
     stored, executed, ended = proof.story

@@ -43,29 +43,43 @@ _REQUESTS: dict[str, tuple[tuple[Step, ...], Step]] = {
     "ret0-fast": ((ret0(0),), patch(0, Target.FAST)),
 }
 
+_CHAINS: dict[str, tuple[tuple[Step, ...], tuple[Step, ...]]] = {
+    "default-fast-far": ((), (patch(0, Target.FAST), patch(0, Target.FAR))),
+    "default-far-fast": ((), (patch(0, Target.FAR), patch(0, Target.FAST))),
+    "fast-far-default": ((patch(0, Target.FAST),), (patch(0, Target.FAR), restore(0))),
+    "far-fast-far": ((patch(0, Target.FAR),), (patch(0, Target.FAST), patch(0, Target.FAR))),
+}
+
 #: Names of the requests, from what the function leads to before and what behind.
 REQUESTS = tuple(_REQUESTS)
 
+#: Names of requests one after the other that a call may meet all: where the function leads before, between and behind.
+CHAINS = tuple(_CHAINS)
 
 #: Names of the call sites.
 CALLS = tuple("original" if shape is None else shape.name.lower() for shape in SHAPES)
 
 
 class Request(NamedTuple):
-    """A request, and what the guest is asked for before it."""
+    """A request, or several one after the other, and what the guest is asked for before it."""
 
     name: str
     before: tuple[Step, ...]
-    step: Step
+    made: tuple[Step, ...]
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        return *self.before, self.step
+        return *self.before, *self.made
+
+    def after(self, count: int) -> tuple[Step, ...]:
+        """What the guest has been asked for when so many of its requests are over."""
+        return *self.before, *self.made[:count]
 
 
 def requests_named(names: Sequence[str] = REQUESTS) -> list[Request]:
     """The requests of these names."""
-    return [Request(name, *_REQUESTS[name]) for name in names]
+    known = {name: (before, (step,)) for name, (before, step) in _REQUESTS.items()} | _CHAINS
+    return [Request(name, *known[name]) for name in names]
 
 
 def step_of(shape: Shape | None, function: int = 0) -> Step:
@@ -125,7 +139,8 @@ class Guest:
         ):
             if reply.failure:
                 raise FarmError(f"{bench}: {request.name}: {reply.failure}: {reply.detail}")
-            first, end = requests(self.demands, reply.notes)[-1]
+            spans = requests(self.demands, reply.notes)[-len(request.made) :]
+            first, end = spans[0][0], spans[-1][1]
             made.append((request, Watched(Code(self.demands, reply.notes[:first]), tuple(reply.notes[first:end]))))
         self._changing = _merged(note for _, watched in made for note in watched.notes if note.kind == Noted.STORE)
         return made

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from farm.engines import Explores, engine_named
 from farm.errors import BuildError, FarmError, ImageError, MissingToolError
 from farm.guest import image
-from farm.prove.calls import REQUESTS, Guest, requests_named
+from farm.prove.calls import CHAINS, REQUESTS, Guest, requests_named
 from farm.prove.coherence import coherence
 from farm.prove.interleave import interleave
 from farm.prove.proof import Proof, What
@@ -59,7 +59,7 @@ class Proved:
 
 
 #: By what is proved: the names of the requests that there are.
-NAMES = {What.INTERLEAVE: (*REQUESTS, *PAIRS), What.COHERENCE: REQUESTS}
+NAMES = {What.INTERLEAVE: (*REQUESTS, *CHAINS, *PAIRS), What.COHERENCE: REQUESTS}
 
 
 def of(plan: Plan) -> tuple[list[image.Spec], list[Proved]]:
@@ -89,7 +89,7 @@ def prove(work: Work) -> Proved:
 
 
 def _proofs(guest: Guest, work: Work) -> Iterator[Proof]:
-    made = requests_named([name for name in work.requests if name in REQUESTS])
+    made = requests_named([name for name in work.requests if name not in PAIRS])
     if work.what is What.COHERENCE:
         yield from coherence(guest, made, mutants=work.mutants)
         return

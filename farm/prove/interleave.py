@@ -48,11 +48,12 @@ def met(
 ) -> Proof:
     """The proof of a call that meets ``request``, of which ``timeline`` is what the reader may see."""
     proof = _proof(guest, request, Finding.PROVED, name_of(shape), timeline.reader.value, mutant=mutant)
-    ends = guest.follow(request, shape, timeline, [_alone(timeline, seen) for seen in (0, timeline.everything)])
+    quiet = [_alone(timeline, seen) for seen in (0, *timeline.between, timeline.everything)]
+    ends = guest.follow(request, shape, timeline, quiet)
     if wrong := _not_as_the_model(guest, request, shape, ends):
         return replace(proof, finding=Finding.UNEXPLORED, why=wrong)
     allowed = {outcome.events for end in ends for outcome in end.outcomes}
-    relevant = sorted({*ends[0].touched, *ends[1].touched})
+    relevant = sorted({place for end in ends for place in end.touched})
     points = sum(end.points for end in ends)
     while True:
         try:
@@ -125,17 +126,17 @@ def _alone(timeline: Timeline, seen: int) -> list[Moment]:
 
 def _not_as_the_model(guest: Guest, request: Request, shape: Shape | None, ends: Sequence[Explored]) -> str:
     """Why the call alone, before the request or behind it, does not do what the model says; empty if it does."""
-    before = [*request.before, step_of(shape)]
-    behind = [*request.steps, step_of(shape)]
-    for when, steps, end in zip(("before", "behind"), (before, behind), ends, strict=False):
+    for number, end in enumerate(ends):
+        when = "behind" if number else "before"
+        steps = [*request.after(number), step_of(shape)]
         (outcome,) = end.outcomes
-        if shape is None and when == "behind" and not outcome.failure:
+        if shape is None and number and not outcome.failure:
             continue  # whoever took the original's address before the request is led on by the function itself
         expected = [event._replace(step=0) for event in guest.expected(*steps)]
         events = [event._replace(step=0) for event in guest.events(outcome.events)]
         if outcome.failure or events != expected:
             return f"a call {when} the request does not do what the model says: {_end(outcome)}"
-    return "" if len(ends) > 1 else "the engine cannot follow the call"
+    return "" if len(ends) > len(request.made) else "the engine cannot follow the call"
 
 
 def _end(outcome: Outcome) -> str:

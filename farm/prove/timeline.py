@@ -109,13 +109,16 @@ class Timeline:
     """What a request changes, as a reader may see it."""
 
     def __init__(self, demands: Demands, before: Code, notes: Sequence[Note], reader: Reader) -> None:
-        """Of the ``notes`` of one request, which finds memory as it is ``before``."""
+        """Of the ``notes`` of one request, or of several, which find memory as it is ``before``."""
         self.demands = demands
         self.before = before
         self.reader = reader
         self.is_coherent = demands.variant.coherence.fetch == "coherent"
         self._in_order = reader is Reader.SAME or not demands.barriers
         self.changes: list[Change] = []
+        self.between: list[int] = []  #: the changes when each request but the last one is over, as bits
+        self._making: set[int] = set()  # pieces of memory in which a request makes code
+        self._made: set[int] = set()  # and those in which one that is over has
         self._breakpoints = Breakpoints(demands.variant.atomicity)
         self._slots = [range(s.address, s.end) for s in _stores(notes) if demands.is_slot(s)]
         self._read(notes)
@@ -158,6 +161,9 @@ class Timeline:
                     first, last = store.changed.start // demands.block, (store.changed.stop - 1) // demands.block
                     pending.update(dict.fromkeys(range(first, last + 1), 0))
                 self._on_store(store, code, behind)
+            elif note.kind == Noted.BEGIN:
+                self.between.append(self._all())
+                self._made |= self._making
             elif note.kind == Noted.INSTRUCTION and demands.watched.meanings[note.place].serialises:
                 self._breakpoints.serialise()
                 self._add(Change(over=EVERYWHERE, after=self._all()))
@@ -192,7 +198,10 @@ class Timeline:
     def _is_fresh(self, store: Store) -> bool:
         """Nobody can come yet to what is stored: no earlier request has made it."""
         piece = store.address // ANNEX * ANNEX
-        return self.demands.is_fresh_place(store.address) and not self.before.has(piece, ANNEX)
+        if not self.demands.is_fresh_place(store.address) or piece in self._made or self.before.has(piece, ANNEX):
+            return False
+        self._making.add(piece)
+        return True
 
     def _all(self) -> int:
         return (1 << len(self.changes)) - 1
