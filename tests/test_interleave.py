@@ -14,7 +14,7 @@ from farm.guest import arch_toml, mechanisms
 from farm.guest.image import Spec
 from farm.prove.calls import Guest, requests_named, shapes
 from farm.prove.guests import Proved, Work, prove
-from farm.prove.interleave import interleave
+from farm.prove.interleave import Seeds, interleave
 from farm.prove.proof import Finding, Line, Proof, Reader, What
 from farm.prove.timeline import Timeline
 from farm.report import proof as report
@@ -214,6 +214,42 @@ def test_each_call_is_of_a_site_that_there_is():
     guest = guest_of("arm64", "stub")
     (request,) = requests_named(["default-fast"])
     assert list(shapes(guest, request))[:2] == [Shape.USED, Shape.TAIL]
+
+
+# Schedules that are drawn.
+
+
+@pytest.mark.parametrize(("variant", "mechanism"), [("arm64", "inline-cache"), ("ppc64le", "stub"), ("x86_64", "stub")])
+@pytest.mark.parametrize("reader", Reader)
+def test_a_schedule_that_is_drawn_comes_to_an_end_that_the_full_exploration_has(variant, mechanism, reader):
+    guest = guest_of(variant, mechanism)
+    for request, watched in guest.watch(requests_named(["far-default", "default-fast-far"])):
+        timeline = Timeline(guest.demands, watched.before, watched.notes, reader)
+        moments, _ = timeline.moments(range(len(timeline.places)))
+        (full,) = guest.follow(request, Shape.BARE, timeline, [moments], every=True)
+        (drawn,) = guest.follow(request, Shape.BARE, timeline, [], drawing=timeline.drawing(0, 500))
+        assert (drawn.runs, drawn.complete) == (500, True)
+        assert {o.events for o in drawn.outcomes} == {o.events for o in full.outcomes}
+        assert [len(order) for order in drawn.orders] == [len(timeline.changes)] * len(drawn.outcomes)
+        assert drawn.points <= full.points
+
+
+def test_a_seed_that_goes_wrong_is_told_with_the_command_that_draws_it_again():
+    spec = guest_of("arm64", "stub", "torn-store").bench.spec
+    (found, _) = prove(Work(spec, What.INTERLEAVE, ("fast-far",), ("used",), seeds=Seeds(0, 1000))).proofs
+    assert found.finding is Finding.REFUTED
+    assert found.reproduce.endswith(f" --call used --seeds 1 --seed {found.seed}")
+    (again, _) = prove(Work(spec, What.INTERLEAVE, ("fast-far",), ("used",), seeds=Seeds(found.seed, 1))).proofs
+    assert (again.runs, again.story) == (1, found.story)
+
+
+def test_what_is_drawn_is_no_proof():
+    done = farm(
+        "prove", "interleave", "--arch", "arm64", "--mechanism", "stub", "--request", "fast-far", "--call", "used",
+        "--seeds", "20", "--seed", "7", "-j", "1",
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0].startswith("arm64/stub/zig  2 sampled; 40 runs; ")
 
 
 # The command.

@@ -122,6 +122,11 @@ def interleave(
     arch_path: ArchPath = None,
     mechanism_path: MechanismPath = None,
     strict: Strict = False,
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Draw N schedules of each call, in place of all that there are"),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, metavar="S", help="Seed of the first one; the next has the next")] = 0,
     jobs: Jobs = CPUS,
     timeout: Timeout = 20.0,
     output: Annotated[Path | None, _output("interleave.json")] = None,
@@ -133,7 +138,10 @@ def interleave(
 
     selection = selection_of(arch, mechanism, [_ENGINE], toolchain, None, None, arch_path, None, mechanism_path)
     calls = choose(call, CALLS, "call") if call else ()
-    _prove(selection, What.INTERLEAVE, request, jobs, timeout, output, calls=calls, strict=strict, json=json)
+    drawn = (seed, seeds) if seeds else None
+    _prove(
+        selection, What.INTERLEAVE, request, jobs, timeout, output, calls=calls, strict=strict, json=json, seeds=drawn
+    )
 
 
 @prove.command(
@@ -176,11 +184,13 @@ def _prove(
     mutants: bool = True,
     strict: bool = False,
     verbose: bool = False,
+    seeds: tuple[int, int] | None = None,
 ) -> None:
     """Prove every guest of the selection, and say what came of it."""
     from farm import __version__
     from farm.processes import workers
     from farm.prove import guests
+    from farm.prove.interleave import Seeds
     from farm.report import proof as report
     from farm.run import plan as plans
 
@@ -189,7 +199,15 @@ def _prove(
     options = selection.path_options()
     work = [
         guests.Work(
-            spec, what, tuple(names), tuple(calls), mutants=mutants, strict=strict, timeout=timeout, options=options
+            spec,
+            what,
+            tuple(names),
+            tuple(calls),
+            mutants=mutants,
+            seeds=Seeds(*seeds) if seeds else None,
+            strict=strict,
+            timeout=timeout,
+            options=options,
         )
         for spec in ready
     ]

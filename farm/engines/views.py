@@ -30,6 +30,19 @@ class Moment(msgspec.Struct, frozen=True):
     fetches: tuple[tuple[bytes, ...], ...]  #: the newest first
 
 
+class Drawing(msgspec.Struct, frozen=True):
+    """Schedules that are to be drawn by seed, and the changes of which each is an order."""
+
+    seed: int  #: of the first; the next one has the next
+    count: int
+    base: tuple[bytes, ...]  #: by place: what is there before all changes
+    after: tuple[tuple[int, ...], ...]  #: by change: the changes that are seen before it
+    parts: tuple[tuple[tuple[int, int, bytes], ...], ...]  #: by change: places, offsets in them, and bytes
+    #: By place: None if a fetch is of what is seen; else it may be of what was there since maintenance was over, which
+    #: are changes, each with those that are new behind it.
+    lagging: tuple[tuple[tuple[int, tuple[int, ...]], ...] | None, ...]
+
+
 class Exploration(msgspec.Struct, frozen=True):
     """A call to be followed, from ``start`` on, through each of ``graphs``."""
 
@@ -38,6 +51,7 @@ class Exploration(msgspec.Struct, frozen=True):
     changing: tuple[tuple[int, int], ...]  #: memory that changes, in this request or in another one
     places: tuple[Place, ...]  #: all that does in this one
     graphs: tuple[tuple[Moment, ...], ...]  #: moments, of which the first is where the reader begins
+    drawing: Drawing | None = None  #: in place of the graphs
     every: bool = False  #: take each moment of a fetch, not only the earliest that offers the bytes: for comparison
 
 
@@ -67,6 +81,9 @@ class Explored(msgspec.Struct, frozen=True):
     points: int  #: instructions that were executed, each under one view
     touched: list[int]  #: places that were fetched from or loaded from
     complete: bool  #: False: an end was reached after which nothing can be followed on, or there are too many points
+    runs: int = 0  #: that were drawn
+    seeds: list[int] = []  #: of each outcome, if runs were: the first that came to it
+    orders: list[tuple[int, ...]] = []  #: likewise the order of its changes; its moments are how many of them are seen
 
 
 #: Points at which an exploration is given up.

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from farm.engines import Explores, Note, Noted, Watches
 from farm.engines.together import Made, Together
-from farm.engines.views import Exploration, Explored, Moment
+from farm.engines.views import Drawing, Exploration, Explored, Moment
 from farm.errors import FarmError
 from farm.prove.demands import Demands
 from farm.prove.timeline import Code, Timeline, requests
@@ -166,9 +166,12 @@ class Guest:
         timeline: Timeline,
         graphs: Sequence[Sequence[Moment]],
         *,
+        drawing: Drawing | None = None,
         every: bool = False,
     ) -> list[Explored]:
         """What may become of a call that begins before the ``request``, which has been watched, in each of ``graphs``.
+
+        With ``drawing`` it is what becomes of it in the schedules that are drawn.
 
         Raises :class:`~farm.errors.FarmError` if the engine cannot follow it.
         """
@@ -176,7 +179,7 @@ class Guest:
         image = bench.image
         start = image.functions[f"{name_of(shape)}_0"] & ~image.function_bias
         wanted = Exploration(
-            start, self._window, self._changing, timeline.places, tuple(tuple(graph) for graph in graphs), every
+            start, self._window, self._changing, timeline.places, tuple(map(tuple, graphs)), drawing, every
         )
         program = bench.encode(scenario(*request.before, step_of(shape)))
         reply, explored = self._engine.explore(image, bench.variant, program, bench.timeout, wanted)

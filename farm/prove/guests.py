@@ -12,7 +12,7 @@ from farm.errors import BuildError, FarmError, ImageError, MissingToolError
 from farm.guest import image
 from farm.prove.calls import CHAINS, REQUESTS, Guest, requests_named
 from farm.prove.coherence import coherence
-from farm.prove.interleave import interleave
+from farm.prove.interleave import Seeds, interleave
 from farm.prove.proof import Proof, What
 from farm.prove.writers import PAIRS, together
 from farm.run.bench import Bench
@@ -30,6 +30,7 @@ class Work:
     requests: tuple[str, ...]  #: names
     calls: tuple[str, ...] = ()  #: names; none: all
     mutants: bool = True
+    seeds: Seeds | None = None  #: schedules are drawn, in place of all that there are
     strict: bool = False  #: what no manual promises is wrong although some system relies on it
     timeout: float = 20.0  #: seconds a call is followed
     options: str = ""  #: of the command line: out-of-tree folders that the guest needs
@@ -45,6 +46,7 @@ class Work:
             f"--call {proof.call}" if proof.call else "",
             "--strict" if self.strict else "",
             "--no-mutants" if self.what is What.COHERENCE else "",
+            f"--seeds 1 --seed {proof.seed}" if proof.seed is not None else "",
         ]
         return " ".join(part for part in parts if part)
 
@@ -93,6 +95,6 @@ def _proofs(guest: Guest, work: Work) -> Iterator[Proof]:
     if work.what is What.COHERENCE:
         yield from coherence(guest, made, mutants=work.mutants)
         return
-    yield from interleave(guest, made, calls=work.calls)
-    if not work.calls:
+    yield from interleave(guest, made, calls=work.calls, seeds=work.seeds)
+    if not work.calls and not work.seeds:
         yield from together(guest, [name for name in work.requests if name in PAIRS])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -24,13 +25,25 @@ from farm.text import counted
 _QUIESCED = "the mechanism holds others off meanwhile, interrupts too (patching is quiesced)"
 
 
+class Seeds(NamedTuple):
+    """Schedules that are drawn in place of all that there are."""
+
+    first: int
+    runs: int
+
+
 def interleave(
-    guest: Guest, made: Sequence[Request], *, calls: Sequence[str] = (), every: bool = False
+    guest: Guest,
+    made: Sequence[Request],
+    *,
+    calls: Sequence[str] = (),
+    every: bool = False,
+    seeds: Seeds | None = None,
 ) -> Iterator[Proof]:
     """Prove each request, met by each call on another CPU and, as an interrupt is, on the one that patches.
 
     ``calls`` are names of call sites; none: all.  ``every`` looks at each moment, also where an earlier one offers the
-    same.
+    same.  With ``seeds`` nothing is proved: so many schedules are drawn of each call.
     """
     for request, watched in guest.watch(made):
         if not guest.demands.concurrent:
@@ -40,7 +53,10 @@ def interleave(
             timeline = Timeline(guest.demands, watched.before, watched.notes, reader)
             for shape in shapes(guest, request):
                 if not calls or name_of(shape) in calls:
-                    yield met(guest, request, shape, timeline, every=every)
+                    if seeds:
+                        yield sampled(guest, request, shape, timeline, seeds)
+                    else:
+                        yield met(guest, request, shape, timeline, every=every)
 
 
 def met(
@@ -48,8 +64,7 @@ def met(
 ) -> Proof:
     """The proof of a call that meets ``request``, of which ``timeline`` is what the reader may see."""
     proof = _proof(guest, request, Finding.PROVED, name_of(shape), timeline.reader.value, mutant=mutant)
-    quiet = [_alone(timeline, seen) for seen in (0, *timeline.between, timeline.everything)]
-    ends = guest.follow(request, shape, timeline, quiet)
+    ends = _quiet(guest, request, shape, timeline)
     if wrong := _not_as_the_model(guest, request, shape, ends):
         return replace(proof, finding=Finding.UNEXPLORED, why=wrong)
     allowed = {outcome.events for end in ends for outcome in end.outcomes}
@@ -68,14 +83,45 @@ def met(
         relevant = sorted({*relevant, *found.touched})
     proof = replace(proof, points=points, moments=len(moments))
     bad = next((outcome for outcome in found.outcomes if outcome.events not in allowed), None)
-    if bad and guest.demands.unseen and not timeline.is_coherent:
-        why = f"a step of the maintenance is not seen: {'; '.join(guest.demands.unseen)}"
-        return replace(proof, finding=Finding.UNEXPLORED, why=why)
+    if bad and (unseen := _unseen(guest, timeline)):
+        return replace(proof, finding=Finding.UNEXPLORED, why=unseen)
     if bad:
         return replace(proof, finding=Finding.REFUTED, why=_end(bad), story=story(guest, timeline, sets, bad))
     if not found.complete:
         return replace(proof, finding=Finding.UNEXPLORED, why=f"there are more than {found.points:,} points")
     return _promised(guest, timeline, [timeline.places[number] for number in found.touched], proof)
+
+
+def sampled(guest: Guest, request: Request, shape: Shape | None, timeline: Timeline, seeds: Seeds) -> Proof:
+    """What comes of a call that meets ``request`` in schedules that are drawn."""
+    proof = _proof(guest, request, Finding.SAMPLED, name_of(shape), timeline.reader.value)
+    ends = _quiet(guest, request, shape, timeline)
+    if wrong := _not_as_the_model(guest, request, shape, ends):
+        return replace(proof, finding=Finding.UNEXPLORED, why=wrong)
+    allowed = {outcome.events for end in ends for outcome in end.outcomes}
+    (found,) = guest.follow(request, shape, timeline, [], drawing=timeline.drawing(*seeds))
+    proof = replace(proof, points=found.points, runs=found.runs)
+    for bad, seed, order in zip(found.outcomes, found.seeds, found.orders, strict=True):
+        if bad.failure or bad.events not in allowed:
+            if unseen := _unseen(guest, timeline):
+                return replace(proof, finding=Finding.UNEXPLORED, why=unseen)
+            sets = [sum(1 << number for number in order[:count]) for count in range(len(order) + 1)]
+            told = story(guest, timeline, sets, bad)
+            return replace(proof, finding=Finding.REFUTED, why=_end(bad), story=told, seed=seed)
+    return proof
+
+
+def _quiet(guest: Guest, request: Request, shape: Shape | None, timeline: Timeline) -> list[Explored]:
+    """What becomes of the call where nothing changes meanwhile: before, between and behind."""
+    quiet = [_alone(timeline, seen) for seen in (0, *timeline.between, timeline.everything)]
+    return guest.follow(request, shape, timeline, quiet)
+
+
+def _unseen(guest: Guest, timeline: Timeline) -> str:
+    """Why nothing can be said against the guest: nobody sees all that it does; empty if all is seen."""
+    if timeline.is_coherent or not guest.demands.unseen:
+        return ""
+    return f"a step of the maintenance is not seen: {'; '.join(guest.demands.unseen)}"
 
 
 def _promised(guest: Guest, timeline: Timeline, met_: Sequence[Place], proof: Proof) -> Proof:

@@ -36,6 +36,7 @@ class Finding(enum.StrEnum):
     PROVED = "proved"  #: nothing that the rules allow goes wrong
     REFUTED = "refuted"  #: something does, which the story tells
     HARMLESS = "harmless"  #: a mutant, and nothing that the rules allow goes wrong
+    SAMPLED = "sampled"  #: nothing goes wrong in any of the schedules that were drawn
     UNEXPLORED = "unexplored"  #: not, or not all, was looked at, for the reason given
 
 
@@ -70,6 +71,8 @@ class Proof(msgspec.Struct, frozen=True):
     mutation: Mutation | None = None  #: of which kind that is
     points: int = 0  #: instructions that were executed, each under one view
     moments: int = 0  #: in which the changes can be found
+    runs: int = 0  #: through schedules that were drawn; 0: all that there are were looked at
+    seed: int | None = None  #: of the schedule that goes wrong
     story: tuple[Line, ...] = ()
     reproduce: str = ""  #: the command that shows it again, if the guest as it is goes wrong
 

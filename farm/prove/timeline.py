@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from farm.engines import Note, Noted
-from farm.engines.views import Moment, Place
+from farm.engines.views import Drawing, Moment, Place
 from farm.prove.breakpoints import Breakpoints
 from farm.prove.demands import ANNEX, Demands, Promised, Store
 from farm.prove.proof import Reader
@@ -308,6 +308,28 @@ class Timeline:
             for seen, followers in zip(sets, next_, strict=True)
         ], sets
 
+    def drawing(self, seed: int, count: int) -> Drawing:
+        """Schedules of ``count`` seeds from ``seed`` on."""
+        places, numbers = self.places, range(len(self.changes))
+        parts = [
+            tuple(
+                (at, max(address - place.address, 0), part[max(place.address - address, 0) :][: place.size])
+                for address, part in change.parts
+                for at, place in enumerate(places)
+                if address < place.address + place.size and place.address < address + len(part)
+            )
+            for change in self.changes
+        ]
+        overs = [number for number in numbers if self.changes[number].over != -1]
+        lagging = [
+            tuple((over, _numbers(self._maintained(place, 1 << over))) for over in overs)
+            if self._is_fetched(place)
+            else None
+            for place in places
+        ]
+        after = tuple(_numbers(change.after) for change in self.changes)
+        return Drawing(seed, count, self.contents(0), after, tuple(parts), tuple(lagging))
+
     def _matters(self, change: Change, relevant: Sequence[int]) -> bool:
         places = [self.places[number] for number in relevant]
         if change.over == EVERYWHERE:
@@ -351,6 +373,10 @@ class Timeline:
                     if is_meant and change.touches(place.address, place.size):
                         maintained |= 1 << number
         return maintained
+
+
+def _numbers(bits: int) -> tuple[int, ...]:
+    return tuple(number for number in range(bits.bit_length()) if bits >> number & 1)
 
 
 def _store(note: Note) -> Store:

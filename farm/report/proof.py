@@ -66,7 +66,9 @@ def _summary(guest: Proved) -> str:
         )
     relied_on = Counter(system for proof in guest.proofs if not proof.mutant for system in proof.relied_on)
     promised = [f"{number:,} that no manual promises: {system}" for system, number in relied_on.items()]
-    return "; ".join([*parts, counted(points, "point"), *promised])
+    runs = sum(proof.runs for proof in guest.proofs)
+    drawn = [counted(runs, "run")] if runs else []
+    return "; ".join([*parts, *drawn, counted(points, "point"), *promised])
 
 
 def _left_out(made: Sequence[Proved]) -> Iterator[str]:
@@ -86,6 +88,7 @@ def _sum(made: Sequence[Proved]) -> str:
     parts = [
         f"{counted(sum(bool(guest.proofs) for guest in made), 'guest')}: "
         + (", ".join(f"{number:,} {finding}" for finding, number in sorted(found.items())) or "nothing to prove"),
+        *([counted(runs, "run")] if (runs := sum(proof.runs for proof in proofs)) else ()),
         *([f"mutants: {', '.join(f'{n:,} {f}' for f, n in sorted(mutants.items()))}"] if mutants else ()),
         counted(points, "point"),
     ]

@@ -16,7 +16,12 @@ _OPEN = 3  # of them that are seen at once
 _NAMED = 6  # guests that are named where a reason is
 
 #: Look and mark of a finding about a guest as it is.
-_LOOKS = {Finding.PROVED: ("pass", "✓"), Finding.REFUTED: ("fail", "✗"), Finding.UNEXPLORED: ("missing", "○")}
+_LOOKS = {
+    Finding.PROVED: ("pass", "✓"),
+    Finding.SAMPLED: ("pass", "≈"),
+    Finding.REFUTED: ("fail", "✗"),
+    Finding.UNEXPLORED: ("missing", "○"),
+}
 _OF_MUTANTS = (Finding.REFUTED, Finding.HARMLESS, Finding.UNEXPLORED)
 
 _TITLES = {What.INTERLEAVE: "Calls that meet a patch", What.COHERENCE: "Fetches behind a patch"}

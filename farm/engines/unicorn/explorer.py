@@ -17,6 +17,7 @@ import unicorn
 import unicorn.unicorn_const as uc_const
 
 from farm.engines.unicorn.machine import GuestFault
+from farm.engines.unicorn.sampler import Sampler
 from farm.engines.views import MOST_POINTS, Explored, Outcome, Seen, before
 
 if TYPE_CHECKING:
@@ -102,6 +103,8 @@ class Explorer:
         list(self._event_lines())  # those that there are before the reader begins
         first = _State(machine.uc.context_save(), {}, wanted.start, 0, 0, None)
         found = []
+        if wanted.drawing:
+            found.append(Sampler(self, wanted.places, wanted.drawing, first).explored())
         for moments in wanted.graphs:
             found.append(_Walk(self, wanted.places, moments, every=wanted.every).explored(first))
             if not self.is_sound:
