@@ -45,6 +45,7 @@ def proofs(guest, *names, calls=("used",), every=False):
     [
         ("arm64", "stub"), ("arm64", "inline-cache"), ("ppc64le", "literal"), ("riscv64", "relocated"),
         ("thumb", "stub"), ("x86_64", "relocated"), ("s390x", "stub"), ("m68k", "stub"), ("mips32", "stub"),
+        ("m68k", "pointer"),
     ],
 )  # fmt: skip
 def test_a_call_that_meets_a_sound_patch_comes_to_the_old_target_or_the_new_one(variant, mechanism):

@@ -131,7 +131,7 @@ class Explorer:
         code = self._code(state.pc)
         failure = ""
         try:
-            uc.emu_start(state.pc | self._thumb, machine.until)
+            self._run(state.pc)
         except unicorn.UcError as error:
             failure = machine.fault(error.errno if machine.error is None else machine.error, str(error)).what
         except GuestFault as fault:  # of a quirk
@@ -151,6 +151,17 @@ class Explorer:
                 failure, self.is_sound = "it does not come to an end", False
             return Outcome(b"" if failure else machine.events(), failure, machine.pc, _path(came)), sorted(self._read)
         return _State(uc.context_save(), lines, machine.pc, fetched, state.loaded, came), sorted(self._read)
+
+    def _run(self, pc: int) -> None:
+        """Execute the instruction at ``pc``, and what comes behind it up to one that is executed by itself."""
+        machine = self._machine
+        if not machine.loses_flags:
+            machine.uc.emu_start(pc | self._thumb, machine.until)
+            return
+        behind = range(pc + 2, pc + _LONGEST, 2)  # wherever the next one begins
+        with machine.ending(pc, behind):
+            machine.uc.emu_start(pc, machine.until)
+        self._stopped = self._stopped or machine.pc in behind
 
     def _code(self, pc: int) -> bytes:
         """The bytes at ``pc``: of the longest instruction, or as far as memory goes; none where nothing is."""

@@ -25,6 +25,7 @@ Decisions that cost something to learn:
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import mmap
 import struct
@@ -45,7 +46,7 @@ from farm.guest.variant import REGISTER_MODULES, UnicornSettings
 from farm.scenario.layout import DOORBELL_REGION, EVENT_WORDS, FEATURES, HEADER_WORDS, TEXT_FAULTS, TRACE_EVENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from farm.engines import Note, Watch
     from farm.guest.image import Image
@@ -64,6 +65,8 @@ _LITERALS = list(REGIONS).index("TEXT_LITERALS")
 _IN_SECOND = 8  # added to the permissions that are recorded of a second mapping
 
 _CONTEXT_HEAD = 40  # bytes: size, mode, architecture, and pointers to what memory was like
+
+_LONGEST = 24  # bytes of an instruction, and more
 
 _NOWHERE = (0, 0)  # the block before the first
 
@@ -541,6 +544,23 @@ class Machine:
     def fault(self, error: int, otherwise: str = "") -> GuestFault:
         """The fault that a Unicorn error of this number is, here and now; ``otherwise`` names one without a name."""
         return GuestFault(_FAULTS.get(error, otherwise), self.pc, self.fault_address)
+
+    @property
+    def loses_flags(self) -> bool:
+        """A stop from a hook loses the condition codes, which are worked out at the end of a block and not within."""
+        return self.module == "m68k_const"
+
+    @contextlib.contextmanager
+    def ending(self, start: int, addresses: Iterable[int]) -> Iterator[None]:
+        """While this is entered, a run that begins at ``start`` ends in front of the instructions at ``addresses``."""
+        self.uc.ctl_remove_cache(start, start + _LONGEST)
+        self.uc.ctl_exits_enabled(True)
+        try:
+            self.uc.ctl_set_exits([*addresses, self.until])
+            yield
+        finally:
+            self.uc.ctl_exits_enabled(False)
+            self.uc.ctl_remove_cache(start, start + _LONGEST)
 
     def at_stop(self) -> bool:
         """The guest ended by itself."""

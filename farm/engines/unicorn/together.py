@@ -87,6 +87,8 @@ class Pair:
         self._stops: Collection[int] = ()  # addresses at which it does
         self._cuts = False  # it does behind an access that both look at, too
         self._fresh = self._hit = self._stopped = False
+        self._ends: set[int] = set()  # where a turn ended, of a CPU of which a stop elsewhere loses the flags
+        self._lost = 0  # where it ended and lost them
         self._whose = 0
         self._at = 0  # the last instruction
         self._touched: list[tuple[int, bytes, bool]] = []
@@ -189,7 +191,7 @@ class Pair:
         self._written.clear()
         failure = ""
         try:
-            machine.uc.emu_start(cpu.pc | int(machine.is_thumb), machine.until)
+            self._run(cpu.pc)
         except unicorn.UcError as error:
             failure = machine.fault(error.errno if machine.error is None else machine.error, str(error)).what
         except GuestFault as fault:  # of a quirk
@@ -199,6 +201,10 @@ class Pair:
             failure = "it does not come to an end"
         lines = {**state.lines, **{line: machine.read(line * _LINE, _LINE) for line in self._written}}
         self._now = lines
+        if self._lost:
+            self._ends.add(self._lost)
+            machine.uc.ctl_flush_tb()
+            return self._go(state, whose, stops)
         touches = tuple(
             Touch(address, before, machine.read(address, len(before)) if stores and before else before, stores)
             for address, before, stores in self._touched
@@ -221,6 +227,18 @@ class Pair:
         cpus[whose] = cpus[whose]._replace(pending=store, done=False)
         lines = _with(made.lines, store.address, store.before)
         return _State((cpus[0], cpus[1]), lines, made.protections, (before, Turn(whose, turn.pc, turn.touches[:-1])))
+
+    def _run(self, pc: int) -> None:
+        """Execute a turn from ``pc`` on."""
+        machine, self._lost = self._machine, 0
+        if not machine.loses_flags:
+            machine.uc.emu_start(pc | int(machine.is_thumb), machine.until)
+            return
+        while not (self._stopped or machine.at_stop()):
+            with machine.ending(pc, self._ends - {pc}):
+                machine.uc.emu_start(pc, machine.until)
+            self._stopped = self._stopped or self._hit
+            pc, self._fresh = machine.pc, True
 
     def _held(self, pc: int, *, done: bool) -> _Cpu:
         machine, stack = self._machine, self._stack
@@ -254,6 +272,8 @@ class Pair:
         elif self._fresh:
             self._fresh = False
         elif self._hit or address in self._stops:
+            if self._machine.loses_flags and self._hit and not self._stopped and address not in self._ends:
+                self._lost = address
             self._hit = self._stopped = True  # also behind a delay slot, if this is one
             uc.emu_stop()
         else:
