@@ -90,6 +90,17 @@ REFUTED = {
         ],
         ["arm", "arm64", "mips32", "ppc64le"],
     ),
+    "flag-first": (
+        "interleave", "default-far", Reader.OTHER,
+        [
+            r"A stores \w+ <far_0> over 0+ at ",
+            r"A stores \w+ <far_0> over 0+ at ",
+            r"B executes `.*`.*, which loads \w+ <far_0> from ",
+            r"B executes `.*`.*, which loads before the load above 0+ from ",
+            r"B fails: ",
+        ],
+        ["arm64", "ppc32", "ppc64le", "riscv64"],
+    ),
     "in-turn": (
         "interleave", "default-fast-far", Reader.OTHER,
         [

@@ -2,8 +2,9 @@
 
 What is changed lies in *places*.  A *moment* is how far the changes have come: what a load then returns of each place,
 and each of the contents that a fetch then may.  Moments follow one another as a graph, for some changes have no order.
-A reader's fetches come one after the other in the order of its program, its loads likewise, and no load comes before
-the fetch of its own instruction; otherwise fetches run ahead of loads as far as they like.
+A reader's fetches come one after the other in the order of its program, its loads likewise unless they are
+:class:`Loose`, and no load comes before the fetch of its own instruction; otherwise fetches run ahead of loads as far as
+they like.
 
 An engine follows a call through all of that (:class:`~farm.engines.Explores`); it knows of no rule of an architecture.
 """
@@ -43,6 +44,13 @@ class Drawing(msgspec.Struct, frozen=True):
     lagging: tuple[tuple[tuple[int, tuple[int, ...]], ...] | None, ...]
 
 
+class Loose(msgspec.Struct, frozen=True):
+    """How a reader's loads may come out of its program's order."""
+
+    disassembler: tuple[str, ...]  #: what decodes its instructions
+    barriers: tuple[int, ...]  #: addresses of instructions that keep loads in order
+
+
 class Exploration(msgspec.Struct, frozen=True):
     """A call to be followed, from ``start`` on, through each of ``graphs``."""
 
@@ -52,6 +60,7 @@ class Exploration(msgspec.Struct, frozen=True):
     places: tuple[Place, ...]  #: all that does in this one
     graphs: tuple[tuple[Moment, ...], ...]  #: moments, of which the first is where the reader begins
     drawing: Drawing | None = None  #: in place of the graphs
+    loose: Loose | None = None  #: loads are not in order
     every: bool = False  #: take each moment of a fetch, not only the earliest that offers the bytes: for comparison
 
 

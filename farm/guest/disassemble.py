@@ -80,16 +80,75 @@ def _engine(disassembler: tuple[str, ...]) -> Any:
 
 @functools.lru_cache(maxsize=64)
 def _engine_of(disassembler: tuple[str, ...], thread: int) -> Any:
-    import capstone
-
     del thread
+    engine = _new(disassembler)
+    engine.skipdata = True
+    return engine
+
+
+def _new(disassembler: tuple[str, ...]) -> Any:
+    import capstone
 
     arch, *modes = disassembler
     mode = 0
     for name in modes:
         mode |= getattr(capstone, f"CS_MODE_{_MODES.get(name, name).upper()}")
-    engine = capstone.Cs(getattr(capstone, f"CS_ARCH_{arch.upper()}"), mode)
-    engine.skipdata = True
+    return capstone.Cs(getattr(capstone, f"CS_ARCH_{arch.upper()}"), mode)
+
+
+class Registers(NamedTuple):
+    """Registers that an instruction reads and writes, by name; of one with two names, one of them."""
+
+    read: frozenset[str]
+    written: frozenset[str]
+    mnemonic: str
+
+    @property
+    def may_load(self) -> bool:
+        """It may load from memory: all that do begin so, and others too."""
+        return self.mnemonic.startswith("l")
+
+    @property
+    def may_store(self) -> bool:
+        """It may store to memory."""
+        return self.mnemonic.startswith(("s", "push"))
+
+
+#: Of ppc, whose registers capstone does not tell: instructions that write no register of their first operand; and those
+#: that read it, too.
+_PPC_READS = re.compile(r"st|cmp|mt|b|tw|td|dcb|icb|sync|isync|lwsync|eieio|nop")
+_PPC_KEEPS = re.compile(r"rl[wd]imi")
+
+
+def registers(disassembler: tuple[str, ...], code: bytes, address: int) -> Registers | None:
+    """What the first instruction of ``code``, which is at ``address``, reads and writes; None: it cannot be told."""
+    instruction = next(_detailed(disassembler, threading.get_ident()).disasm(code, address, 1), None)
+    if instruction is None:
+        return None
+    mnemonic = str(instruction.mnemonic)
+    if disassembler[0] == "ppc":
+        names = re.findall(r"\br\d+\b", instruction.op_str)
+        if _PPC_READS.match(mnemonic) or not names:
+            return Registers(frozenset(names), frozenset(), mnemonic)
+        read = names if _PPC_KEEPS.match(mnemonic) else names[1:]
+        return Registers(frozenset(read), frozenset(names[:1]), mnemonic)
+    try:
+        read_, written = instruction.regs_access()
+    except Exception:  # noqa: BLE001 - capstone's own, which needs capstone to be named
+        return None
+
+    def names_of(numbers: Iterable[int]) -> frozenset[str]:
+        return frozenset(re.sub(r"^w(\d+)$", r"x\1", instruction.reg_name(number)) for number in numbers)
+
+    return Registers(names_of(read_), names_of(written), mnemonic)
+
+
+@functools.lru_cache(maxsize=64)
+def _detailed(disassembler: tuple[str, ...], thread: int) -> Any:
+    """Capstone with details; a thread's own, as above."""
+    del thread
+    engine = _new(disassembler)
+    engine.detail = True
     return engine
 
 

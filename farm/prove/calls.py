@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from farm.engines import Explores, Note, Noted, Watches
 from farm.engines.together import Made, Together
-from farm.engines.views import Drawing, Exploration, Explored, Moment
+from farm.engines.views import Drawing, Exploration, Explored, Loose, Moment
 from farm.errors import FarmError
 from farm.prove.demands import Demands
 from farm.prove.timeline import Code, Timeline, requests
@@ -159,6 +159,13 @@ class Guest:
                     spans.append((start, min((each for each in starts if each > start), default=start + _ALONE)))
         return tuple(spans)
 
+    @functools.cached_property
+    def _loose(self) -> Loose:
+        watched = self.watched
+        places = zip(watched.watch.instructions, watched.meanings, strict=True)
+        barriers = tuple(place.address for place, meaning in places if meaning.is_barrier or meaning.steps)
+        return Loose(self.bench.variant.disassembler, barriers)
+
     def follow(
         self,
         request: Request,
@@ -167,11 +174,13 @@ class Guest:
         graphs: Sequence[Sequence[Moment]],
         *,
         drawing: Drawing | None = None,
+        loose: bool = False,
         every: bool = False,
     ) -> list[Explored]:
         """What may become of a call that begins before the ``request``, which has been watched, in each of ``graphs``.
 
-        With ``drawing`` it is what becomes of it in the schedules that are drawn.
+        With ``drawing`` it is what becomes of it in the schedules that are drawn; with ``loose`` its loads come in any
+        order that the rules allow.
 
         Raises :class:`~farm.errors.FarmError` if the engine cannot follow it.
         """
@@ -179,7 +188,14 @@ class Guest:
         image = bench.image
         start = image.functions[f"{name_of(shape)}_0"] & ~image.function_bias
         wanted = Exploration(
-            start, self._window, self._changing, timeline.places, tuple(map(tuple, graphs)), drawing, every
+            start,
+            self._window,
+            self._changing,
+            timeline.places,
+            tuple(map(tuple, graphs)),
+            drawing,
+            self._loose if loose else None,
+            every,
         )
         program = bench.encode(scenario(*request.before, step_of(shape)))
         reply, explored = self._engine.explore(image, bench.variant, program, bench.timeout, wanted)

@@ -34,6 +34,7 @@ class _Story:
         self._guest, self._timeline, self._sets = guest, timeline, sets
         self._demands = guest.demands
         self._seen = 0  # changes that have been told
+        self._had = 0  # changes that a load has had
 
     def lines(self, outcome: Outcome) -> Iterator[Line]:
         for number, step in enumerate(outcome.path, 1):
@@ -97,7 +98,11 @@ class _Story:
         for span in spans:
             value = self._timeline.content(span.start, len(span), self._sets[step.loaded])
             loads.append(f"{self._value(value)} from {self._demands.name(span.start)}")
-        return f", which loads {', '.join(loads)}" if loads else ""
+        if not loads:
+            return ""
+        had, self._had = self._had, self._had | self._sets[step.loaded]
+        early = " before the load above" if had & ~self._sets[step.loaded] else ""
+        return f", which loads{early} {', '.join(loads)}"
 
     def _value(self, data: bytes) -> str:
         """``data`` in hex, and the function that it is the address of, if it is one's."""

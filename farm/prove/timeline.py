@@ -354,6 +354,11 @@ class Timeline:
                 dict.fromkeys([newest, *(self.content(place.address, place.size, each) for each in sorted(stale))])
             )
 
+    def is_data(self, number: int) -> bool:
+        """The place of this number is none of code."""
+        address = self.places[number].address
+        return not self.demands.is_code(address) or any(address in slot for slot in self._slots)
+
     def _is_fetched(self, place: Place) -> bool:
         if any(place.address in slot for slot in self._slots):
             return False  # it may have come with the code around it, as a copy's does

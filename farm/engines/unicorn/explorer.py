@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import unicorn
 import unicorn.unicorn_const as uc_const
 
+from farm.engines.unicorn.loose import LooseWalk
 from farm.engines.unicorn.machine import GuestFault
 from farm.engines.unicorn.sampler import Sampler
 from farm.engines.views import MOST_POINTS, Explored, Outcome, Seen, before
@@ -106,6 +107,9 @@ class Explorer:
         if wanted.drawing:
             found.append(Sampler(self, wanted.places, wanted.drawing, first).explored())
         for moments in wanted.graphs:
+            if wanted.loose:
+                found.append(LooseWalk(self, wanted.places, moments, wanted.loose).explored(first))
+                continue
             found.append(_Walk(self, wanted.places, moments, every=wanted.every).explored(first))
             if not self.is_sound:
                 break
