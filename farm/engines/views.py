@@ -3,8 +3,8 @@
 What is changed lies in *places*.  A *moment* is how far the changes have come: what a load then returns of each place,
 and each of the contents that a fetch then may.  Moments follow one another as a graph, for some changes have no order.
 A reader's fetches come one after the other in the order of its program, its loads likewise unless they are
-:class:`Loose`, and no load comes before the fetch of its own instruction; otherwise fetches run ahead of loads as far as
-they like.
+:class:`Loose`, and no load comes before the fetch of its own instruction; otherwise fetches run ahead of loads as far
+as they like.
 
 An engine follows a call through all of that (:class:`~farm.engines.Explores`); it knows of no rule of an architecture.
 """
