@@ -92,7 +92,9 @@ def test_the_page_says_of_every_promise_which_scenarios_judge_it():
     needs = {scenario.id: scenario.all_needs for scenario in suite.load().values()}
     rows = re.findall(r"^\| (`[^|]+`) \| [^|]+ \| ([A-Z]{2}-\d\d[^|]*) \|$", PAGE, re.MULTILINE)
     named = [(re.findall(r"`([^`]+)`", promises), ids.split(", ")) for promises, ids in rows]
-    assert sorted(promise for promises, _ in named for promise in promises) == sorted(Promise)
+    assert re.search(r"^\| `several-writers` \| [^|]+ \| \[`farm prove interleave`\]", PAGE, re.MULTILINE)
+    judged = set(Promise) - {Promise.SEVERAL_WRITERS}
+    assert sorted(promise for promises, _ in named for promise in promises) == sorted(judged)
     for promises, ids in named:
         assert [name for name in ids if not set(needs[name]).intersection(promises)] == []
 
