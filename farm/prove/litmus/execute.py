@@ -23,6 +23,7 @@ MOST = 20_000  #: paths of one thread
 
 _FLAGS = 33  # number of NZCV among the registers
 _WHOLE = (1 << 64) - 1
+_APART = 0x5FFFF000  # where loads and stores are executed: they may be of the very place where they stand
 
 
 class Unbounded(Exception):  # noqa: N818 - what a test is, not a mistake
@@ -80,7 +81,7 @@ def _engine() -> Any:
 
 
 def _number(register: int) -> int:
-    return UC_ARM64_REG_X0 + register if register < 29 else (UC_ARM64_REG_X29, UC_ARM64_REG_X30)[register - 29]
+    return int(UC_ARM64_REG_X0 + register if register < 29 else (UC_ARM64_REG_X29, UC_ARM64_REG_X30)[register - 29])
 
 
 @functools.cache
@@ -89,6 +90,8 @@ def _effect(
 ) -> tuple[int, int, int, int]:
     """What Unicorn says that an instruction does: register written, flags, next address, word stored."""
     engine = _engine()
+    if instruction.kind in ("load", "store"):
+        pc = _APART
     engine.mem_write(pc, instruction.word.to_bytes(4, "little"))
     engine.ctl_remove_cache(pc, pc + 4)
     for register, value in zip(instruction.reads, values, strict=True):
@@ -96,7 +99,7 @@ def _effect(
             engine.reg_write(_number(register), value)
     engine.reg_write(UC_ARM64_REG_NZCV, flags)
     if instruction.kind in ("load", "store"):
-        engine.mem_write(place, loaded.to_bytes(8, "little"))
+        engine.mem_write(place, loaded.to_bytes(8, "little")[: instruction.size])
     engine.emu_start(pc, _WHOLE, count=1)
     made = engine.reg_read(_number(instruction.writes)) if instruction.writes is not None else 0
     stored = int.from_bytes(engine.mem_read(place, instruction.size), "little") if instruction.kind == "store" else 0
