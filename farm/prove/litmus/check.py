@@ -248,7 +248,17 @@ class Checker:
         return True
 
     def _linear(self, events: list[Event], owner: list[int], order: Order) -> list[tuple[int, Event]]:
-        """One sequence that the order permits; what nothing orders stands in program order."""
+        """One sequence that the order permits; what nothing orders stands in program order.
+
+        A full DSB stands behind what it waits for and before what waits for it, and so does an ISB.
+        """
+        order = order.copy()
+        for at, event in enumerate(events):
+            for i in range(len(events)) if event.kind in ("dsb.full", "isb") else ():
+                if owner[i] == owner[at] and i < at and events[i].kind != "F" and event.kind == "dsb.full":
+                    order.add(i, at)
+                if owner[i] == owner[at] and i > at and (events[i].kind != "F" or event.kind == "isb"):
+                    order.add(at, i)
         left, made = list(range(len(events))), []
         while left:
             preceded = 0
