@@ -200,3 +200,12 @@ def test_a_form_that_is_not_listed_is_refused():
     for text in ("LDRB W1,[X2]", "MOV W1,#65537", "ADD W1,X2,W3", "B nowhere", "LDR W1,[X2,#3]", "DC ZVA,X1"):
         with pytest.raises(FormError):
             assemble(text)
+
+
+def test_a_branch_leads_into_another_thread_s_column(tmp_path):
+    path = tmp_path / "t.litmus"
+    path.write_text(
+        "AArch64 over\n{ }\nP0 | P1 ;\nBL f | B out ;\n | f: MOV W9,#3 ;\n | RET ;\n | out: ;\nforall (0:X9=3)\n"
+    )
+    (one,) = judges.judge([path])
+    assert (one.verdict, one.states) == ("Required", ["0:X9=3;"])

@@ -268,7 +268,7 @@ class _Reader:
 
     def _assemble(self, columns: list[Column]) -> None:
         for column in columns:
-            labels = {label: at for (thread, label), at in self.labels.items() if thread == column.thread}
+            labels = self._in_reach(column.thread)
             for number, (text, self.line) in enumerate(column.code):
                 address = column.base + 4 * number
                 instruction = self._instruction(text, address, labels)
@@ -278,6 +278,12 @@ class _Reader:
                     target = text.partition(",")[2].strip()
                     if target in labels:
                         self.wanted.add(labels[target])
+
+    def _in_reach(self, own: int) -> dict[str, int]:
+        """Labels that an instruction of a thread may name: its own, and those of one other thread alone."""
+        names = [label for thread, label in self.labels if thread != own]
+        others = {label: at for (thread, label), at in self.labels.items() if thread != own and names.count(label) == 1}
+        return others | {label: at for (thread, label), at in self.labels.items() if thread == own}
 
     def _instruction(self, text: str, address: int, labels: dict[str, int]) -> Instruction:
         try:
