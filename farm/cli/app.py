@@ -38,6 +38,7 @@ COMMANDS = [
     "build",
     "calibrate",
     "prove",
+    "litmus",
     "cost",
     "coverage",
     "fuzz",
