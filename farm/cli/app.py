@@ -38,6 +38,7 @@ COMMANDS = [
     "build",
     "calibrate",
     "prove",
+    "mutate",
     "cost",
     "coverage",
     "fuzz",

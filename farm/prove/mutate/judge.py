@@ -1,0 +1,252 @@
+"""Who notices a mutant: the build, a scenario, or a proof; and what is to be said of one that nobody notices."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from farm.cell import FAILED, PASSED, Verdict
+from farm.engines import CountsBlocks, Explores
+from farm.errors import BuildError, FarmError, ImageError
+from farm.guest.image import Image, Spec
+from farm.measure.coverage import excuses
+from farm.prove.calls import Guest, requests_named
+from farm.prove.cells import Audited, Auditing, unwatchable
+from farm.prove.coherence import coherence
+from farm.prove.interleave import interleave
+from farm.prove.mutate.overlay import Workshop, clear
+from farm.prove.mutate.reach import Reach
+from farm.prove.mutate.subject import Broken, Mutant, Text, texts
+from farm.prove.proof import Finding, Proof
+from farm.run.bench import Bench
+from farm.run.plan import Plan
+from farm.run.verdict import Result
+from farm.scenario import Scenario
+
+TIMEOUT = 1.0  # seconds a cell: a mutant that hangs is noticed by that
+_PROVING = "unicorn"  # the engine that proves
+_PROOF_TIMEOUT = 20.0  # seconds a call is followed
+_FIRST, _NEXT = 6, 24  # scenarios that are run together, before all the others
+
+
+class Outcome(enum.StrEnum):
+    """What became of a mutant."""
+
+    KILLED = "killed"  #: somebody noticed
+    NOT_BUILT = "does not build"
+    EQUIVALENT = "equivalent"  #: it does what the guest does, as a machine has seen
+    UNREACHABLE = "unreachable here"  #: no scenario executes what differs
+    HOLE = "hole"  #: it does something else, and nobody noticed
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """A mutant, and what became of it."""
+
+    mutant: Mutant
+    outcome: Outcome
+    by: str = ""  #: the scenario, the proof or the check that noticed; empty: none
+    engine: str = ""
+    why: str = ""  #: what was noticed, or why nothing could be
+    seconds: float = 0.0
+    digest: str = ""  #: of the broken text
+    proved: bool = False  #: it was noticed by a proof, and by no scenario
+
+
+class Court:
+    """Judges the mutants of one guest."""
+
+    def __init__(self, plan: Plan, spec: Spec, folder: Path) -> None:
+        """``folder`` is for what is built meanwhile.  Raises as :func:`farm.guest.build.image`."""
+        self.spec, self._folder = spec, folder
+        self._lock = threading.RLock()  # while something is learnt of the guest as it is
+        self.workshop = Workshop(spec, folder)
+        self.texts: list[Text] = texts(spec, folder)
+        wanted: dict[str, list[Scenario]] = {}
+        for planned in plan.cells:
+            if planned.verdict is None and plan.spec(planned.cell) == spec:
+                wanted.setdefault(planned.cell.engine, []).append(plan.scenarios[planned.cell.scenario])
+        order = sorted(wanted, key=lambda name: name != _PROVING)
+        self._wanted = {name: wanted[name] for name in order}
+        self._passing: dict[str, tuple[Scenario, ...]] = {}
+        self._reached: dict[str, Reach | None] = {}
+        self._refuted_before: frozenset[tuple[str, str, str]] | None = None
+        self._broken_before: frozenset[str] | None = None
+
+    def close(self) -> None:
+        """Remove what was built."""
+        clear(self._folder)
+
+    def _sound(self, engine: str) -> tuple[Scenario, ...]:
+        """The scenarios that an engine runs as it should, with nothing broken."""
+        with self._lock:
+            if engine not in self._passing:
+                bench, scenarios = self._bench(self.workshop.image, engine), self._wanted[engine]
+                replies = bench.replies([bench.encode(scenario) for scenario in scenarios])
+                pairs = zip(scenarios, replies, strict=True)
+                sound = tuple(scenario for scenario, reply in pairs if bench.judged(scenario, reply).verdict in PASSED)
+                self._passing[engine] = sound
+            return self._passing[engine]
+
+    def _reach(self, engine: str) -> Reach | None:
+        """What the scenarios reach on an engine; None if it does not tell."""
+        with self._lock:
+            if engine not in self._reached:
+                bench = Bench.of(self.spec, engine, _PROOF_TIMEOUT, built=self.workshop.image)
+                tells = isinstance(bench.engine, CountsBlocks)
+                self._reached[engine] = Reach(bench, self.texts, self._sound(engine)) if tells else None
+            return self._reached[engine]
+
+    def _bench(self, image: Image, engine: str) -> Bench:
+        return Bench.of(self.spec, engine, TIMEOUT, built=image)
+
+    def judge(self, broken: Broken) -> Judged:
+        """What becomes of a mutant."""
+        began = time.perf_counter()
+        work = Path(tempfile.mkdtemp(dir=self.workshop.folder))
+        try:
+            judged = self._judged(broken, work)
+        finally:
+            clear(work)
+        seconds = round(time.perf_counter() - began, 3)
+        return msgspec.structs.replace(judged, seconds=seconds, digest=broken.digest)
+
+    def _judged(self, broken: Broken, work: Path) -> Judged:
+        mutant = broken.mutant
+        try:
+            objects = self.workshop.compiled(broken, work)
+            if not objects:
+                return Judged(mutant, Outcome.EQUIVALENT, why="the compiler makes the same code of it")
+            image = self.workshop.link(objects, work)
+        except BuildError as error:
+            return Judged(mutant, Outcome.NOT_BUILT, why=_complaint(error))
+        except ImageError as error:
+            return Judged(mutant, Outcome.KILLED, by="image", why=str(error).splitlines()[0])
+        if self.workshop.is_same(image):
+            return Judged(mutant, Outcome.EQUIVALENT, why="linked, it is the same code and data")
+        for number, engine in enumerate(self._wanted):
+            if killer := self._run(image, engine, self._order(broken, engine, by_reach=number == 0)):
+                scenario, result = killer
+                by = f"{scenario.id} {scenario.name}"
+                return Judged(mutant, Outcome.KILLED, by, engine, f"{result.verdict}: {result.reason}")
+        for by, why in self._disproved(image):
+            return Judged(mutant, Outcome.KILLED, by, _PROVING, why, proved=True)
+        return self._survived(broken)
+
+    # Scenarios.
+
+    def _lines(self, broken: Broken) -> list[tuple[str, int]]:
+        """Lines of the statement that is broken."""
+        return [(broken.text.name, n) for n in range(broken.mutation.line, broken.mutation.last + 1)]
+
+    def _order(self, broken: Broken, engine: str, *, by_reach: bool) -> list[Scenario]:
+        """The scenarios of an engine: first those that reach the broken line, if that is asked."""
+        scenarios = self._sound(engine)
+        reach = self._reach(engine) if by_reach else None
+        relevant = reach.relevant(self._lines(broken)) if reach else []
+        first = set(relevant)
+        return [scenarios[n] for n in (*relevant, *(other for other in range(len(scenarios)) if other not in first))]
+
+    def _run(self, image: Image, engine: str, order: Sequence[Scenario]) -> tuple[Scenario, Result] | None:
+        """The first scenario that notices, and what; None: none does."""
+        bench = self._bench(image, engine)
+        at = 0
+        for size in (_FIRST, _NEXT, len(order)):
+            part = order[at : at + size]
+            at += len(part)
+            noticed = None
+            replies = bench.replies([bench.encode(scenario) for scenario in part])
+            for scenario, reply in zip(part, replies, strict=False):
+                if noticed is None:
+                    result = bench.judged(scenario, reply)
+                    if result.verdict is Verdict.ENGINE_ERROR:  # of the mutant, or of the emulator by itself
+                        (again,) = bench.replies([bench.encode(scenario)], fresh=True)
+                        result = bench.judged(scenario, again)
+                    noticed = (scenario, result) if result.verdict in FAILED else None
+                if noticed and noticed[1].verdict is not Verdict.MISMATCH:  # the others may take as long
+                    replies.close()
+                    break
+            if noticed:
+                return noticed
+        return None
+
+    # Proofs.
+
+    def _disproved(self, image: Image) -> Iterator[tuple[str, str]]:
+        """Proofs that go wrong, and how."""
+        if _PROVING not in self._wanted:
+            return
+        known = self._refuted()
+        for proof in self._proofs(image):
+            if proof.finding is Finding.REFUTED and _key(proof) not in known:
+                yield "interleave" if proof.call else "coherence", f"{proof.request}, {proof.reader}: {proof.why}"
+        broken = self._rules_broken()
+        for audited in self._audited(image):
+            if audited.verdict is Verdict.RULE_BROKEN and audited.cell.scenario not in broken:
+                yield "rules", audited.reason or ""
+
+    def _proofs(self, image: Image) -> Iterator[Proof]:
+        """The proofs of a guest; what cannot be followed ends them."""
+        bench = Bench.of(self.spec, _PROVING, _PROOF_TIMEOUT, built=image)
+        if isinstance(bench.engine, Explores) and bench.engine.explores(self.spec.variant):
+            with contextlib.suppress(FarmError):
+                guest = Guest(bench)
+                yield from coherence(guest, requests_named(), mutants=False)
+                yield from interleave(guest, requests_named())
+
+    def _audited(self, image: Image) -> Iterator[Audited]:
+        """The audit of every scenario."""
+        bench = Bench.of(self.spec, _PROVING, _PROOF_TIMEOUT, built=image)
+        if not unwatchable(bench):
+            yield from Auditing.of(bench).cells(self._sound(_PROVING))
+
+    def _refuted(self) -> frozenset[tuple[str, str, str]]:
+        """Proofs that go wrong with nothing broken."""
+        with self._lock:
+            if self._refuted_before is None:
+                proofs = self._proofs(self.workshop.image)
+                self._refuted_before = frozenset(_key(proof) for proof in proofs if proof.finding is Finding.REFUTED)
+            return self._refuted_before
+
+    def _rules_broken(self) -> frozenset[str]:
+        """Scenarios in which a rule is broken with nothing else broken."""
+        with self._lock:
+            if self._broken_before is None:
+                audited = self._audited(self.workshop.image)
+                broken = (each.cell.scenario for each in audited if each.verdict is Verdict.RULE_BROKEN)
+                self._broken_before = frozenset(broken)
+            return self._broken_before
+
+    # Survivors.
+
+    def _survived(self, broken: Broken) -> Judged:
+        """What is to be said of a mutant that nobody noticed."""
+        lines = self._lines(broken)
+        if not self._is_reached(lines):
+            excused = excuses(broken.text.path, self.spec.variant.name)
+            why = next((excused[number] for _, number in lines if number in excused), "")
+            return Judged(broken.mutant, Outcome.UNREACHABLE, why=why or "no scenario executes the line")
+        return Judged(broken.mutant, Outcome.HOLE)
+
+    def _is_reached(self, lines: Sequence[tuple[str, int]]) -> bool:
+        """A scenario executes one of ``lines``, or they have no code of their own, as a macro has not."""
+        for engine in self._wanted:  # each is asked only if none before it reaches them
+            reach = self._reach(engine)
+            if reach and (not reach.code.intersection(lines) or reach.reached.intersection(lines)):
+                return True
+        return not self._wanted
+
+
+def _key(proof: Proof) -> tuple[str, str, str]:
+    return proof.request, proof.call, proof.reader
+
+
+def _complaint(error: BuildError) -> str:
+    lines = str(error).splitlines()
+    return next((line.rpartition("error: ")[2] for line in lines if "error: " in line), lines[0])
