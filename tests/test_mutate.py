@@ -194,6 +194,12 @@ def test_a_proof_notices_a_barrier_that_is_left_out(court, mutants):
     assert (judged.outcome, judged.by, judged.proved) == (Outcome.KILLED, "interleave", True)
 
 
+def test_encoders_that_are_asked_about_every_bit_notice_one_that_no_target_shows(court, mutants):
+    judged = court.judge(one(mutants, "patch.c", "flip-bit", "0x14000000u", "0x14000001u"))
+    assert (judged.outcome, judged.by, judged.engine) == (Outcome.KILLED, "encoders", "qemu-user")
+    assert "the stub's jump from " in judged.why
+
+
 def test_the_same_code_is_equivalent_and_never_run(court, mutants, monkeypatch):
     monkeypatch.setattr(Court, "_run", None)
     judged = court.judge(one(mutants, "redirect.c", "duplicate-statement", "busy = true;"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import itertools
 import tempfile
 import threading
 import time
@@ -14,9 +15,11 @@ import msgspec
 
 from farm.cell import FAILED, PASSED, Verdict
 from farm.engines import CountsBlocks, Explores
+from farm.engines.qemu_user import QEMU_USER
 from farm.errors import BuildError, FarmError, ImageError
 from farm.guest.image import Image, Spec
 from farm.measure.coverage import excuses
+from farm.prove import encoders
 from farm.prove.calls import Guest, requests_named
 from farm.prove.cells import Audited, Auditing, unwatchable
 from farm.prove.coherence import coherence
@@ -33,6 +36,7 @@ from farm.scenario import Scenario
 TIMEOUT = 1.0  # seconds a cell: a mutant that hangs is noticed by that
 _PROVING = "unicorn"  # the engine that proves
 _PROOF_TIMEOUT = 20.0  # seconds a call is followed
+ENCODER_FILES = ("patch.c", "sites.c", "arch.h")  # of an architecture: what encoders are made of
 _FIRST, _NEXT = 6, 24  # scenarios that are run together, before all the others
 
 
@@ -76,6 +80,7 @@ class Court:
         self._wanted = {name: wanted[name] for name in order}
         self._passing: dict[str, tuple[Scenario, ...]] = {}
         self._reached: dict[str, Reach | None] = {}
+        self._asking: Workshop | None = None  # of who asks the architecture's encoders
         self._refuted_before: frozenset[tuple[str, str, str]] | None = None
         self._broken_before: frozenset[str] | None = None
 
@@ -135,8 +140,8 @@ class Court:
                 scenario, result = killer
                 by = f"{scenario.id} {scenario.name}"
                 return Judged(mutant, Outcome.KILLED, by, engine, f"{result.verdict}: {result.reason}")
-        for by, why in self._disproved(image):
-            return Judged(mutant, Outcome.KILLED, by, _PROVING, why, proved=True)
+        for by, engine, why in itertools.chain(self._wrongly_encoded(broken, work), self._disproved(image)):
+            return Judged(mutant, Outcome.KILLED, by, engine, why, proved=True)
         return self._survived(broken)
 
     # Scenarios.
@@ -178,18 +183,39 @@ class Court:
 
     # Proofs.
 
-    def _disproved(self, image: Image) -> Iterator[tuple[str, str]]:
-        """Proofs that go wrong, and how."""
+    def _wrongly_encoded(self, broken: Broken, work: Path) -> Iterator[tuple[str, str, str]]:
+        """What the architecture's encoders say wrong, if it is they that are broken."""
+        spec, variant = self.spec, self.spec.variant
+        is_theirs = broken.text.path in map(variant.source, ENCODER_FILES)
+        if not is_theirs or not spec.made_by.pokes or QEMU_USER.hole(variant):
+            return
+        with self._lock:
+            if self._asking is None:
+                folder = Path(tempfile.mkdtemp(dir=self._folder))
+                self._asking = Workshop(encoders.spec_of(variant, spec.toolchain), folder)
+        with contextlib.suppress(BuildError, ImageError):
+            (place := work / "encoders").mkdir()
+            if objects := self._asking.compiled(broken, place):
+                image = self._asking.link(objects, place)
+                try:
+                    for complaint in encoders.Encoders(variant, image).complaints():
+                        yield "encoders", QEMU_USER.name, complaint
+                except FarmError as error:
+                    yield "encoders", QEMU_USER.name, str(error)
+
+    def _disproved(self, image: Image) -> Iterator[tuple[str, str, str]]:
+        """Proofs that go wrong, the engine, and how."""
         if _PROVING not in self._wanted:
             return
         known = self._refuted()
         for proof in self._proofs(image):
             if proof.finding is Finding.REFUTED and _key(proof) not in known:
-                yield "interleave" if proof.call else "coherence", f"{proof.request}, {proof.reader}: {proof.why}"
+                by = "interleave" if proof.call else "coherence"
+                yield by, _PROVING, f"{proof.request}, {proof.reader}: {proof.why}"
         broken = self._rules_broken()
         for audited in self._audited(image):
             if audited.verdict is Verdict.RULE_BROKEN and audited.cell.scenario not in broken:
-                yield "rules", audited.reason or ""
+                yield "rules", _PROVING, audited.reason or ""
 
     def _proofs(self, image: Image) -> Iterator[Proof]:
         """The proofs of a guest; what cannot be followed ends them."""
