@@ -28,10 +28,11 @@ from farm.cli.app import (
     selection_of,
     write,
 )
-from farm.errors import FarmError, OutputError
+from farm.errors import FarmError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from farm.prove.mutate.judge import Judged
+    from farm.run.plan import Selection
 
 
 @app.command(
@@ -53,6 +54,9 @@ def mutate(
     seed: Annotated[int, typer.Option(metavar="S", help="Of --sample")] = 0,
     since: Annotated[str, typer.Option(metavar="COMMIT", help="Only of lines that have changed since")] = "",
     operators: Annotated[bool, typer.Option("--operators", help="List the ways to break code, and end")] = False,
+    history: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Judge the patches there instead, each a bug that somebody had")
+    ] = None,
     arch_path: ArchPath = None,
     mechanism_path: MechanismPath = None,
     scenario_path: ScenarioPath = None,
@@ -75,6 +79,11 @@ def mutate(
             typer.echo(f"{each.name:<{width}}  {each.what}")
         return
     selection = selection_of(arch, mechanism, None, toolchain, None, None, arch_path, scenario_path, mechanism_path)
+    if history:
+        given = {"arch": arch, "mechanism": mechanism, "operator": operator, "at": at, "sample": sample, "since": since}
+        if unfit := next((name for name, value in given.items() if value), None):
+            raise UsageError(f"--history and --{unfit}: a patch says itself what it is of")
+        raise typer.Exit(_judge_history(history, selection, jobs, json=json))
     chosen = plans.choose(operator or (), list(OPERATORS), "operator")
     plan = plans.make(selection)
     wanted = hunt.Wanted(frozenset(chosen), at, sample, seed, since)
@@ -116,3 +125,22 @@ def mutate(
         reasons = dict.fromkeys(guest.unbroken for guest in hunted if guest.unbroken)
         raise FarmError("no mutant was judged: " + ("; ".join(reasons) or "nothing that was selected can be broken so"))
     raise typer.Exit(1 if report.holes(judged) else 0)
+
+
+def _judge_history(folder: Path, selection: Selection, jobs: int, *, json: bool) -> int:
+    """Judge the patches in ``folder`` and say who notices each; the exit status."""
+    from farm.processes import workers
+    from farm.prove.mutate import history
+    from farm.prove.mutate.judge import Outcome
+    from farm.report import mutants as report
+
+    bugs = history.read(folder)
+    with closing_engines(), workers(jobs) as pool:
+        judged = history.judge(bugs, selection, pool)
+    if json:
+        rows = [{"bug": bug.name, "guest": f"{bug.variant}/{bug.mechanism}", "judged": each} for bug, each in judged]
+        typer.echo(as_json(rows).decode())
+    else:
+        for line in report.history(judged):
+            typer.echo(line)
+    return 0 if all(each.outcome is Outcome.KILLED for _, each in judged) else 1

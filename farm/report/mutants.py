@@ -17,6 +17,7 @@ from farm.text import counted, printable, quoted
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from farm.prove.mutate.history import Bug
     from farm.prove.mutate.hunt import Hunted
 
 SCHEMA = 1
@@ -212,3 +213,17 @@ def summary(mutants: Sequence[Judged]) -> str:
         )
     )
     return f"{counted(len(mutants), 'mutant')}: {killed}, {others}"
+
+
+def history(judged: Sequence[tuple[Bug, Judged]]) -> Iterator[str]:
+    """A line a bug: what noticed it, or that nothing did; then the sum."""
+    names = [bug.name for bug, _ in judged]
+    guests = [f"{bug.variant}/{bug.mechanism}" for bug, _ in judged]
+    widths = max(map(len, names)), max(map(len, guests))
+    for name, guest, (_, each) in zip(names, guests, judged, strict=True):
+        engine = f" on {each.engine}" if each.engine and not each.proved else ""
+        by = f"{'farm prove ' if each.proved else ''}{each.by}{engine}" if each.by else f"{each.outcome}: {each.why}"
+        yield printable(f"{name:<{widths[0]}}  {guest:<{widths[1]}}  {by}")
+    noticed = sum(each.outcome is Outcome.KILLED for _, each in judged)
+    yield ""
+    yield f"{noticed:,} of {counted(len(judged), 'bug')} noticed"

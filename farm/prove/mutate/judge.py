@@ -24,6 +24,8 @@ from farm.prove.calls import Guest, requests_named
 from farm.prove.cells import Audited, Auditing, unwatchable
 from farm.prove.coherence import coherence
 from farm.prove.interleave import interleave
+from farm.prove.mutate.differ import Code, difference, places
+from farm.prove.mutate.operators import Mutation
 from farm.prove.mutate.overlay import Workshop, clear
 from farm.prove.mutate.reach import Reach
 from farm.prove.mutate.subject import Broken, Mutant, Text, texts
@@ -142,7 +144,7 @@ class Court:
                 return Judged(mutant, Outcome.KILLED, by, engine, f"{result.verdict}: {result.reason}")
         for by, engine, why in itertools.chain(self._wrongly_encoded(broken, work), self._disproved(image)):
             return Judged(mutant, Outcome.KILLED, by, engine, why, proved=True)
-        return self._survived(broken)
+        return self._survived(broken, objects, image)
 
     # Scenarios.
 
@@ -251,22 +253,71 @@ class Court:
 
     # Survivors.
 
-    def _survived(self, broken: Broken) -> Judged:
+    def _survived(self, broken: Broken, objects: dict[Path, bytes], image: Image) -> Judged:
         """What is to be said of a mutant that nobody noticed."""
-        lines = self._lines(broken)
-        if not self._is_reached(lines):
-            excused = excuses(broken.text.path, self.spec.variant.name)
-            why = next((excused[number] for _, number in lines if number in excused), "")
-            return Judged(broken.mutant, Outcome.UNREACHABLE, why=why or "no scenario executes the line")
+        excused = excuses(broken.text.path, self.spec.variant.name)
+        reasons = (excused[number] for _, number in self._lines(broken) if number in excused)
+        if not self._is_reached(broken):
+            return Judged(broken.mutant, Outcome.UNREACHABLE, why=next(reasons, "no scenario executes the statement"))
+        if all(not self._executes(source, made, image) for source, made in objects.items()):
+            why = next(reasons, "no scenario executes an instruction that differs")
+            return Judged(broken.mutant, Outcome.UNREACHABLE, why=why)
         return Judged(broken.mutant, Outcome.HOLE)
 
-    def _is_reached(self, lines: Sequence[tuple[str, int]]) -> bool:
-        """A scenario executes one of ``lines``, or they have no code of their own, as a macro has not."""
-        for engine in self._wanted:  # each is asked only if none before it reaches them
+    def _is_reached(self, broken: Broken) -> bool:
+        """A scenario executes the statement that is broken; a macro, which has no code of its own, is reached."""
+        name, content = broken.text.name, broken.text.content.split(b"\n")
+        for engine in self._wanted:  # each is asked only if none before it reaches it
             reach = self._reach(engine)
-            if reach and (not reach.code.intersection(lines) or reach.reached.intersection(lines)):
+            lines = set(self._lines(broken))
+            if reach and not reach.code & lines:  # nothing is left of it but what is inlined there: see what is around
+                lines = {(name, number) for number in _around(content, broken.mutation, name, reach.code)}
+            if reach and (not lines or reach.reached & lines):
                 return True
         return not self._wanted
+
+    def _executes(self, source: Path, made: bytes, image: Image) -> bool:
+        """Some scenario executes an instruction in which the object of ``source`` differs from its own."""
+        variant = self.spec.variant
+        if not variant.disassembler:
+            return True
+        before, after = Code.of(variant, self.workshop.plain(source)), Code.of(variant, made)
+        differs = difference(before, after)
+        if differs.data:
+            return True
+        gone, come = places(before, self.workshop.image, differs.before), places(after, image, differs.after)
+        if gone is None or come is None:
+            return True
+        return self._meets(self.workshop.image, gone) or self._meets(image, come)
+
+    def _meets(self, image: Image, wanted: Sequence[range]) -> bool:
+        """Some scenario, on some engine, executes one of the ``wanted`` instructions."""
+        for engine in self._wanted if wanted else ():
+            bench = Bench.of(self.spec, engine, _PROOF_TIMEOUT, built=image)
+            if not isinstance(bench.engine, CountsBlocks):
+                return True
+            span = range(min(each.start for each in wanted), max(each.stop for each in wanted))
+            _, blocks = bench.blocks([bench.encode(scenario) for scenario in self._sound(engine)], [span])
+            if any(block.start < each.stop and each.start < block.end for block in blocks for each in wanted):
+                return True
+        return False
+
+
+def _around(content: Sequence[bytes], mutation: Mutation, name: str, code: frozenset[tuple[str, int]]) -> Iterator[int]:
+    """Numbers of the lines with code that stand nearest above and below a mutation, in the same function."""
+    for number in range(mutation.line - 1, 0, -1):
+        line = content[number - 1]
+        if line.startswith((b"}", b"#define")) or (line[:1].isalpha() and line.endswith(b"}")):
+            break
+        if (name, number) in code:
+            yield number
+            break
+    for number in range(mutation.last + 1, len(content) + 1):
+        if (name, number) in code:
+            yield number
+            break
+        if not content[number - 1][:1].isspace() and not content[number - 1].startswith(b"#"):
+            break
 
 
 def _key(proof: Proof) -> tuple[str, str, str]:

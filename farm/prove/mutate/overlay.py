@@ -32,7 +32,7 @@ class Workshop:
         self._loaded = self._memory(self.image)
 
     @functools.cache  # noqa: B019 - as long-lived as what it keeps
-    def _plain(self, source: Path) -> bytes:
+    def plain(self, source: Path) -> bytes:
         """The object of ``source`` as it is, made as broken ones are."""
         with tempfile.TemporaryDirectory(dir=self.folder) as name:
             return self._compile(source, Path(name), {})
@@ -52,7 +52,7 @@ class Workshop:
         differing = {}
         for source in broken.text.users:
             made = self._compile(source, work, {root: copy})
-            if made != self._plain(source):
+            if made != self.plain(source):
                 differing[source] = made
         return differing
 
