@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
 import msgspec
 import pytest
+from helpers import RUN, result
 from typer.testing import CliRunner
 
 from farm.cli import load
-from farm.errors import BuildError
+from farm.errors import BuildError, UsageError
 from farm.guest import arch_toml, mechanisms
 from farm.guest.image import Spec
 from farm.processes import workers
-from farm.prove.mutate import asm, c, hunt, subject
+from farm.prove.mutate import asm, c, history, hunt, subject
 from farm.prove.mutate.judge import Court, Judged, Outcome
 from farm.prove.mutate.operators import ASM, OPERATORS, C, Terms
 from farm.prove.mutate.subject import Mutant
+from farm.report import Material, html, mutants_page
 from farm.report import mutants as report
 from farm.run import plan as plans
 
@@ -300,3 +303,56 @@ def test_mutants_have_names_that_lead_to_them():
     mutant = Mutant("arm64", "stub", "zig", "arch/arm64/patch.c", 7, 11, "flip-bit", "0x1", "0x0")
     assert mutant.name == "arm64/stub/zig arch/arm64/patch.c:7:11 flip-bit"
     assert msgspec.json.decode(msgspec.json.encode(mutant), type=Mutant) == mutant
+
+
+# Of a report.
+
+
+def test_the_page_counts_mutants_by_operator_and_file_and_escapes_what_stands_there():
+    mutant = Mutant("arm64", "stub", "zig", "arch/arm64/patch.c", 7, 11, "boundary", "x < 1", "x <= <b>")
+    judged = [
+        Judged(mutant, Outcome.HOLE),
+        Judged(msgspec.structs.replace(mutant, line=9), Outcome.KILLED, "interleave", "unicorn", proved=True),
+    ]
+    guest = report.Guest("arm64/stub/zig", "arm64", "stub", "zig", 2)
+    document = report.Document(report.SCHEMA, "0", 1.5, (guest,), tuple(judged))
+    made = mutants_page.page(document)
+    by_file = next(table for table in made["tables"] if table["title"] == "file")
+    assert by_file["rows"] == [{"name": "arch/arm64/patch.c", "counts": [2, 0, 1, 0, 0, 0, 1, 0], "lines": "7"}]
+    text = html.render(Material(RUN, [result()], plans.Plan((), {}, {}), mutants=document)).decode()
+    assert "x &lt;= &lt;b&gt;" in text
+    assert "2 mutants: 1 killed (1 by a proof alone), 0 equivalent, 0 unreachable here, 1 hole, 0 not built" in text
+
+
+# Of history.
+
+HISTORY = Path(__file__).parent / "history"
+BUGS = {bug.name.split()[0]: bug for bug in history.read(HISTORY)}
+
+
+@pytest.mark.parametrize("bug", BUGS.values(), ids=list(BUGS))
+def test_each_bug_that_somebody_had_applies(bug):
+    path = HISTORY.parent.parent / bug.file
+    text = path.read_text(encoding="utf-8")
+    assert bug.of(text) != text
+    slug = re.sub(r"[^a-z0-9]+", "-", bug.name.partition(" ")[2].lower())
+    assert bug.path.stem == f"{bug.name.split()[0]}-{slug}"
+
+
+def test_a_patch_of_another_text_does_not_apply():
+    with pytest.raises(UsageError, match="does not apply"):
+        BUGS["B49"].of("int x;\n" * 50)
+
+
+@pytest.mark.parametrize(("number", "by"), [("B49", "encoders"), ("B25", "coherence"), ("B50", "BS-04 ")])
+def test_a_bug_that_somebody_had_is_noticed(court, number, by):
+    judged = court.judge(BUGS[number].broken(court.texts, "zig"))
+    assert judged.outcome is Outcome.KILLED
+    assert judged.by.startswith(by)
+
+
+def test_what_the_page_says_of_history_is_what_there_is():
+    text = (HISTORY.parent.parent / "docs" / "mutants.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (B\d+) ", text, re.MULTILINE)
+    assert len(rows) == len(set(rows))
+    assert set(BUGS) <= set(rows)

@@ -369,7 +369,15 @@ def write_reports(
     measured = html.found(folder)
     all_complaints = [*complaints, *measured.complaints]
     material = Material(
-        run, results, plan, all_complaints, measured.costs, measured.coverage, measured.tables, measured.proofs
+        run,
+        results,
+        plan,
+        all_complaints,
+        measured.costs,
+        measured.coverage,
+        measured.tables,
+        measured.proofs,
+        measured.mutants,
     )
 
     def write_pages() -> None:

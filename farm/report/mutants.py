@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from farm.prove.mutate.history import Bug
     from farm.prove.mutate.hunt import Hunted
+    from farm.prove.mutate.subject import Mutant
 
 SCHEMA = 1
 FILE = "mutants.json"  #: in an output folder
@@ -184,18 +185,23 @@ def _told(made: Document, options: str) -> Iterator[str]:
     for each in holes(made.mutants):
         mutant = each.mutant
         yield f"hole {mutant.name}: `{mutant.before}` -> `{mutant.after}`"
-        parts = [
-            "farm mutate",
-            options,
-            f"--arch {mutant.variant} --mechanism {mutant.mechanism} --toolchain {mutant.toolchain}",
-            f"--operator {mutant.operator} --at {quoted(f'{mutant.file}:{mutant.line}')}",
-        ]
-        yield f"  $ {' '.join(part for part in parts if part)}"
+        yield f"  $ {command(mutant, options)}"
     unbroken = Counter(guest.unbroken for guest in made.guests if guest.unbroken)
     for why, number in unbroken.most_common():
         yield f"no mutants of {counted(number, 'guest')}: {why}"
     yield ""
     yield summary(made.mutants)
+
+
+def command(mutant: Mutant, options: str) -> str:
+    """The command that judges this mutant again, with those of its line that are broken in the same way."""
+    parts = [
+        "farm mutate",
+        options,
+        f"--arch {mutant.variant} --mechanism {mutant.mechanism} --toolchain {mutant.toolchain}",
+        f"--operator {mutant.operator} --at {quoted(f'{mutant.file}:{mutant.line}')}",
+    ]
+    return " ".join(part for part in parts if part)
 
 
 def summary(mutants: Sequence[Judged]) -> str:

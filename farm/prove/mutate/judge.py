@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from farm.cell import FAILED, PASSED, Verdict
-from farm.engines import CountsBlocks, Explores
+from farm.engines import CountsBlocks, Explores, Note, Noted, Watches
 from farm.engines.qemu_user import QEMU_USER
 from farm.errors import BuildError, FarmError, ImageError
 from farm.guest.image import Image, Spec
@@ -30,6 +30,7 @@ from farm.prove.mutate.overlay import Workshop, clear
 from farm.prove.mutate.reach import Reach
 from farm.prove.mutate.subject import Broken, Mutant, Text, texts
 from farm.prove.proof import Finding, Proof
+from farm.prove.watching import Watching, watching
 from farm.run.bench import Bench
 from farm.run.plan import Plan
 from farm.run.verdict import Result
@@ -39,6 +40,9 @@ TIMEOUT = 1.0  # seconds a cell: a mutant that hangs is noticed by that
 _PROVING = "unicorn"  # the engine that proves
 _PROOF_TIMEOUT = 20.0  # seconds a call is followed
 ENCODER_FILES = ("patch.c", "sites.c", "arch.h")  # of an architecture: what encoders are made of
+_TWICE = (
+    "in every scenario it changes the same places in the same order, and does something once more; the proofs are clean"
+)
 _FIRST, _NEXT = 6, 24  # scenarios that are run together, before all the others
 
 
@@ -85,6 +89,7 @@ class Court:
         self._asking: Workshop | None = None  # of who asks the architecture's encoders
         self._refuted_before: frozenset[tuple[str, str, str]] | None = None
         self._broken_before: frozenset[str] | None = None
+        self._effects_before: list[list[tuple[object, ...]]] | None = None
 
     def close(self) -> None:
         """Remove what was built."""
@@ -262,7 +267,28 @@ class Court:
         if all(not self._executes(source, made, image) for source, made in objects.items()):
             why = next(reasons, "no scenario executes an instruction that differs")
             return Judged(broken.mutant, Outcome.UNREACHABLE, why=why)
+        if broken.mutant.operator.startswith("duplicate-") and self._does_the_same(image):
+            return Judged(broken.mutant, Outcome.EQUIVALENT, why=_TWICE)
         return Judged(broken.mutant, Outcome.HOLE)
+
+    def _does_the_same(self, image: Image) -> bool:
+        """Every scenario makes the same changes and does the same maintenance, some of it several times in a row."""
+        if _PROVING not in self._wanted:
+            return False
+        with self._lock:
+            if self._effects_before is None:
+                self._effects_before = self._effects(self.workshop.image)
+        return bool(self._effects_before) and self._effects(image) == self._effects_before
+
+    def _effects(self, image: Image) -> list[list[tuple[object, ...]]]:
+        """Of every scenario: what it changes in code, and the maintenance, in order; none if no engine tells."""
+        bench = Bench.of(self.spec, _PROVING, _PROOF_TIMEOUT, built=image)
+        if unwatchable(bench):
+            return []
+        assert isinstance(bench.engine, Watches)
+        made = watching(bench.variant, image, bench.engine)
+        replies = bench.watched([bench.encode(scenario) for scenario in self._sound(_PROVING)], made.watch)
+        return [_told(reply.notes, made) for reply in replies]
 
     def _is_reached(self, broken: Broken) -> bool:
         """A scenario executes the statement that is broken; a macro, which has no code of its own, is reached."""
@@ -301,6 +327,29 @@ class Court:
             if any(block.start < each.stop and each.start < block.end for block in blocks for each in wanted):
                 return True
         return False
+
+
+def _told(notes: Sequence[Note], made: Watching) -> list[tuple[object, ...]]:
+    """What ``notes`` say, but for stores of what is there already, and for maintenance that is done again at once.
+
+    Where a store is to and its size tell it: what it stores may differ where a target has moved, and scenarios look
+    where that leads.
+    """
+    told: list[tuple[object, ...]] = []
+    steps = 0  # of the maintenance that are told last
+    for note in notes:
+        if note.kind == Noted.INSTRUCTION:
+            told.append((note.kind, made.meanings[note.place].steps, note.value))
+            steps += 1
+            for size in range(1, steps // 2 + 1):
+                if told[-size:] == told[-2 * size : -size]:
+                    del told[-size:]
+                    steps -= size
+                    break
+        elif note.kind != Noted.STORE or note.before != note.after:
+            told.append((note.kind, *((note.place, len(note.after)) if note.kind == Noted.STORE else ())))
+            steps = 0
+    return told
 
 
 def _around(content: Sequence[bytes], mutation: Mutation, name: str, code: frozenset[tuple[str, int]]) -> Iterator[int]:
