@@ -1,8 +1,8 @@
 """How long `farm mutate` takes for a thousand mutants.
 
-Run it with ``python benchmarks/mutate.py``; it prints JSON.  A sample of the mutants of every built-in mechanism on seven
-variants is judged by two workers, what was judged before is forgotten first; the images are built.  Then the same again,
-all of it remembered: what an incremental hunt costs at least.
+Run it with ``python benchmarks/mutate.py``; it prints JSON.  A sample of the mutants of every built-in mechanism on
+seven variants is judged by two workers; what was judged before is forgotten first, the images are built.  Then the same
+again, all of it remembered: what an incremental hunt costs at least.
 """
 
 from __future__ import annotations
