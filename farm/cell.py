@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -52,6 +53,7 @@ class EngineName(NamedTuple):
     profile: str = ""  #: empty: as the engine runs a variant by default
 
     @classmethod
+    @functools.lru_cache(maxsize=256)  # there are few, and each result has one
     def of(cls, name: str) -> EngineName:
         """The parts of ``qemu-user:power8``, or of ``qemu-user``."""
         engine, _, profile = name.partition(":")

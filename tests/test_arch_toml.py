@@ -340,7 +340,7 @@ def test_an_own_reason_overrules_a_common_table_and_an_own_table_a_common_reason
 @pytest.mark.parametrize(
     ("written", "complaint"),
     [
-        ('kvm = "why"', "unavailable.kvm: unknown name; valid are qemu-user, unicorn"),
+        ('kvm = "why"', "unavailable.kvm: unknown name; valid are qemu-user, unicorn, native"),
         ('unicorn = ""', "unavailable.unicorn: '' found; expected a string that is not empty"),
         ("unicorn = 3", "unavailable.unicorn: 3 found; expected a string"),
         ('qemu-user = "old"', "unavailable.qemu-user: found beside "),

@@ -193,6 +193,10 @@ def added(text):
             "toolchain.zig.link_flags: '@mine' found; a file of flags",
             id="a response file",
         ),
+        pytest.param(('hosts = ["aarch64"]', "hosts = []"), "engine.native.hosts: [] found; expected", id="no host"),
+        pytest.param(
+            ('exits = "a80b80d2', 'exits = "mov'), "engine.native.exits: 'mov 000080d2 010000d4' found", id="no code"
+        ),
         pytest.param(('quirks = ["arm64-fp"]', 'since = "new"'), "engine.unicorn.since: 'new' found", id="since"),
         pytest.param(
             ('engine."unicorn:no-clmul"', 'engine."unicorn:"'), "engine.unicorn:: expected a pr", id="no profile"

@@ -663,7 +663,9 @@ def test_cpu_models_are_named_by_architecture_or_by_word_size(arch, mode, prefix
 
 
 def test_engines_are_known_by_their_names():
-    assert {name: engine.name for name, engine in engines().items()} == {"unicorn": "unicorn", "qemu-user": "qemu-user"}
+    assert {name: engine.name for name, engine in engines().items()} == {
+        name: name for name in ("unicorn", "qemu-user", "native")
+    }
 
 
 # Negative controls: a guest whose patches do nothing, or miss by one instruction, is seen on every variant that the

@@ -24,6 +24,7 @@ from farm import suite
 from farm.cell import PASSED, Cell, Verdict
 from farm.engines import Block, Reply, Steps, qemu_user
 from farm.engines.child import Child, ChildDied
+from farm.engines.linux_guest import interpreter
 from farm.engines.unicorn import UNICORN, messages
 from farm.engines.unicorn.machine import GuestFault, Machine
 from farm.engines.unicorn.messages import Failure, Recorded
@@ -273,7 +274,7 @@ def test_whatever_a_guest_writes_is_a_verdict_in_words(traces, made, data, edits
     built, cell, program, trace = data.draw(st.sampled_from(traces))
     judge = Judge(built, frozenset({"clmul", "float"}))
     wrong = mangled(trace, edits)
-    assert qemu_user._interpreter(built)(0, wrong).trace == wrong
+    assert interpreter(built)(0, wrong).trace == wrong
     result = judge.judge(cell, program, Reply(wrong), 0.0)
     if result.verdict in PASSED:
         body = wire.encode_events(model.predict(program, frozenset({"clmul", "float"})), big_endian=False)
@@ -456,7 +457,7 @@ def test_a_log_without_line_ends_is_read_a_piece_at_a_time():
 def test_many_mangled_messages_raise_nothing(traces, made):
     """Traces, replies of Unicorn's child and logs of QEMU's in turn; every 500th trace is explained too."""
     features = frozenset({"clmul", "float"})
-    judges = [(Judge(built, features), qemu_user._interpreter(built), *rest) for built, *rest in traces]
+    judges = [(Judge(built, features), interpreter(built), *rest) for built, *rest in traces]
     chosen, found = random.Random(1), Counter()
     for number in range(MANGLED):
         count = chosen.randint(1, 4)

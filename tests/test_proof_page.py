@@ -118,6 +118,15 @@ def test_the_grid_has_a_square_for_each_guest_with_what_was_found():
     assert "it cannot be followed sparc64/stub/gcc" in text_of(view(made).encode())
 
 
+def test_the_first_screen_says_that_something_is_refuted():
+    def first_screen(*documents):
+        return re.search(r'<section id="overview".*?</section>', rendered(*documents).decode(), re.DOTALL)[0]
+
+    said = text_of(first_screen(document(REFUTED, REFUTED, mutant(Finding.REFUTED))).encode())
+    assert "farm prove interleave has refuted what is claimed of the guests, 2 times : no engine" in said
+    assert "has refuted" not in first_screen(document(PROVED, mutant(Finding.REFUTED)))
+
+
 def test_a_counterexample_is_a_picture_of_two_columns_a_row_a_step():
     part = re.search(r'<table class="trace story">.*?</table>', view(document(REFUTED)), re.DOTALL)[0]
     assert rows(part) == [

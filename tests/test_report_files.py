@@ -393,6 +393,13 @@ def test_rounding_makes_neither_a_gap_nor_an_overlap():
         assert [a["ts"] + a["dur"] for a in inner[:-1]] == [b["ts"] for b in inner[1:]]
 
 
+def test_an_audit_between_two_cells_does_not_part_their_batch():
+    made = [replace(r, began=r.began + i * 0.0004) for i, r in enumerate(batch(1.7e9, *[0.00005] * 50))]
+    (events,) = lanes(made).values()
+    assert [event["cat"] for event in events].count("batch") == 1
+    assert events[0]["args"]["cells"] == 50
+
+
 def test_planning_and_building_come_before_the_first_cell():
     header = replace(RUN, phases={"plan": 0.25, "build": 1.5, "run": 3.0})
     found = lanes(batch(1.7e9, 0.1), header)

@@ -131,7 +131,12 @@ def _calibrate_engines(selection: Selection, jobs: int, output: Path | None, *, 
     names = plans.choose(selection.engine, list(engines()), "engine")
     arches = plans.chosen_variants(selection, variants)
     folder = output_folder(output) if output else None
-    pairs = [(engines()[name], variants[arch]) for name in names for arch in arches]
+    pairs = [
+        (engines()[name], variants[arch])
+        for name in names
+        for arch in arches
+        if selection.engine or not plans.needs_another_host(name, variants[arch])
+    ]
     console = console_for(stderr=True)
     with contextlib.ExitStack() as stack:
         advance: Callable[[], None] = lambda: None  # noqa: E731 - nobody watches

@@ -15,7 +15,7 @@ import msgspec
 
 from farm.cell import EngineName, Hole, Verdict
 from farm.errors import UsageError
-from farm.guest.variant import QemuUserSettings, Unavailable, UnicornSettings, Variant
+from farm.guest.variant import NativeSettings, QemuUserSettings, Unavailable, UnicornSettings, Variant
 from farm.scenario import shown
 
 if TYPE_CHECKING:
@@ -177,6 +177,14 @@ class WarmsUp(Protocol):
 
 
 @runtime_checkable
+class NeedsHost(Protocol):
+    """An engine that depends on the host itself, so that its cells are in a plan by default only where they can run."""
+
+    def runs_here(self, variant: Variant) -> bool:
+        """Tell whether this host is one for ``variant``."""
+
+
+@runtime_checkable
 class CrossChecks(Protocol):
     """An engine that has a slow, simple mode too."""
 
@@ -256,7 +264,7 @@ class Explores(Protocol):
         """All ends of the call that ``program`` makes last, by graph; how it failed is in the reply, if it did."""
 
 
-def settings_or_hole(variant: Variant, name: str) -> QemuUserSettings | UnicornSettings | Hole:
+def settings_or_hole(variant: Variant, name: str) -> QemuUserSettings | UnicornSettings | NativeSettings | Hole:
     """Settings of engine ``name`` in ``arch.toml``, or why it cannot run ``variant``."""
     settings = variant.engine.get(name)
     if settings is None:
@@ -268,10 +276,11 @@ def settings_or_hole(variant: Variant, name: str) -> QemuUserSettings | UnicornS
 
 def engines() -> dict[str, Engine]:
     """Every engine by name."""
+    from farm.engines.native import NATIVE
     from farm.engines.qemu_user import QEMU_USER
     from farm.engines.unicorn import UNICORN
 
-    return {engine.name: engine for engine in (UNICORN, QEMU_USER)}
+    return {engine.name: engine for engine in (UNICORN, QEMU_USER, NATIVE)}
 
 
 def engine_named(name: str) -> Engine:

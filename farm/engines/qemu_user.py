@@ -1,8 +1,7 @@
 """``qemu-user``: the guest as a Linux process under QEMU's user-mode emulation.
 
-One process runs many programs: the guest loops over frames and resets itself (``images/platform/linux.c``).  QEMU
-invalidates translated code on every store it sees; what it can show of stores to code, ``farm calibrate --engines``
-measures.
+QEMU invalidates translated code on every store it sees; what it can show of stores to code, ``farm calibrate
+--engines`` measures.
 """
 
 from __future__ import annotations
@@ -14,24 +13,23 @@ import os
 import re
 import select
 import shutil
-import signal
 import struct
 import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from farm.cell import Hole
 from farm.engines import Block, Reply, settings_or_hole
-from farm.engines.child import Child, ChildDied, Pool, Session, converse
+from farm.engines.child import Child, ChildDied, converse
+from farm.engines.linux_guest import GUEST_SIGNALS, LinuxGuests, bare, child_of, explained, interpreter
 from farm.errors import Missing, MissingToolError
 from farm.guest.variant import QemuUserSettings, Variant
 from farm.processes import Process
 from farm.scenario.layout import KEEP
-from farm.scenario.wire import trace_limit
 
 if TYPE_CHECKING:
     from farm.guest.image import Image
@@ -48,22 +46,10 @@ def _version(binary: str) -> tuple[int, ...]:
     return tuple(int(part) for part in match[1].split(".")) if match else (0,)
 
 
-def bare(command: Sequence[str]) -> list[str]:
-    """The ``command`` that starts QEMU, with an empty environment.
-
-    What is in it would be on the guest's stack, where a broken guest may find it; and ``QEMU_*`` change what QEMU does.
-    """
-    program = shutil.which(command[0]) or command[0]  # there is no PATH any more to find it by
-    return ["env", "-i", program, *command[1:]]
-
-
-class QemuUser:
+class QemuUser(LinuxGuests):
     """The engine."""
 
     name = "qemu-user"
-
-    def __init__(self) -> None:
-        self.pool = Pool()
 
     @staticmethod
     def settings(variant: Variant) -> QemuUserSettings:
@@ -71,9 +57,6 @@ class QemuUser:
         settings = variant.engine["qemu-user"]
         assert isinstance(settings, QemuUserSettings)
         return settings
-
-    def close(self) -> None:
-        self.pool.drain()
 
     def hole(self, variant: Variant) -> Hole | None:
         settings = settings_or_hole(variant, self.name)
@@ -91,31 +74,11 @@ class QemuUser:
         return ".".join(str(part) for part in _version(settings.binary))
 
     def command(self, image: Image, variant: Variant, *options: str) -> list[str]:
-        """The exact command that runs the guest."""
         settings = self.settings(variant)
         return [settings.binary, "-cpu", settings.cpu, *options, image.path]
 
-    def run(
-        self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float, *, fresh: bool = False
-    ) -> Iterator[Reply]:
-        return self._converse(image, variant, programs, timeout, fresh=fresh)
-
-    def session(self, image: Image, variant: Variant, timeout: float, *, fresh: bool = False) -> Session:
-        command = self.command(image, variant)
-        key = f"{image.sha256} {command}"
-        silent = self.settings(variant).silent
-        child = self._start(key, command, image, fresh=fresh)
-        return Session(
-            child,
-            timeout,
-            _interpreter(image),
-            lambda death: _explain(death, timeout, silent=silent),
-            lambda child: self.pool.give(key, child),
-        )
-
-    def _start(self, key: str, command: list[str], image: Image, *, fresh: bool) -> Child:
-        idle = None if fresh else self.pool.take(key)
-        return idle[1] if idle else _child(image, command)
+    def explain(self, variant: Variant, death: ChildDied, timeout: float) -> Reply:
+        return _explain(death, timeout, silent=self.settings(variant).silent)
 
     def cross_check(self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float) -> Iterator[Reply]:
         return self._in_steps(image, variant, programs, 20 * timeout)
@@ -133,35 +96,11 @@ class QemuUser:
         """The option that makes a block of every instruction."""
         return "-one-insn-per-tb" if _version(self.settings(variant).binary) >= (8, 1) else "-singlestep"
 
-    def _converse(
-        self,
-        image: Image,
-        variant: Variant,
-        programs: Sequence[bytes],
-        timeout: float,
-        *options: str,
-        fresh: bool = False,
-    ) -> Iterator[Reply]:
-        command = self.command(image, variant, *options)
-        key = f"{image.sha256} {command}"
-        silent = self.settings(variant).silent
-
-        def start() -> Child:
-            return self._start(key, command, image, fresh=fresh)
-
-        def explain(death: ChildDied) -> Reply:
-            return _explain(death, timeout, silent=silent)
-
-        return converse(
-            start, lambda child: self.pool.give(key, child), programs, timeout, _interpreter(image), explain
-        )
-
     def blocks(
         self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float, watched: Sequence[range]
     ) -> tuple[list[Reply], Counter[Block]]:
         """Count blocks by QEMU's log of what it translates and executes, of the watched addresses alone."""
         ranges = ",".join(f"{span.start:#x}..{span.stop - 1:#x}" for span in watched)
-        silent = self.settings(variant).silent
         with tempfile.TemporaryDirectory(prefix="patchfarm-") as folder:
             logs = (Path(folder) / str(number) for number in itertools.count())
 
@@ -169,12 +108,12 @@ class QemuUser:
                 command = self.command(
                     image, variant, "-d", "in_asm,exec,nochain", "-dfilter", ranges, "-D", str(next(logs))
                 )
-                return _child(image, command, written=_LOG_WRITTEN)
+                return child_of(image, command, written=_LOG_WRITTEN)
 
             def explain(death: ChildDied) -> Reply:
-                return _explain(death, timeout, silent=silent)
+                return self.explain(variant, death, timeout)
 
-            replies = list(converse(start, Child.retire, programs, timeout, _interpreter(image), explain))
+            replies = list(converse(start, Child.retire, programs, timeout, interpreter(image), explain))
             counts = Counter[Block]()
             for path in Path(folder).iterdir():
                 with path.open("rb") as log:
@@ -213,38 +152,18 @@ class QemuUser:
         """Read the path from QEMU's execution log, with every instruction a block of its own."""
         with tempfile.NamedTemporaryFile(prefix="patchfarm-") as log:
             command = self.command(image, variant, self._stepping(variant), "-d", "exec,nochain", "-D", log.name)
-            child = _child(image, command, written=_LOG_WRITTEN)
+            child = child_of(image, command, written=_LOG_WRITTEN)
             try:
                 child.send(program, KEEP)  # it has run nothing before
                 child.receive(time.monotonic() + timeout)
                 child.hang_up()
                 child.died()  # the log is whole
             except ChildDied as death:
-                return _explain(death, timeout)
+                return self.explain(variant, death, timeout)
             finally:
                 child.close()
             with Path(log.name).open("rb") as lines:
                 return Reply(path=_executed(_lines(lines)))
-
-
-def _child(image: Image, command: Sequence[str], **options: int) -> Child:
-    largest = 4 + trace_limit(image.patched[1])
-    return Child(bare(command), big_endian=image.big_endian, largest=largest, **options)
-
-
-def _interpreter(image: Image) -> Callable[[int, bytes], Reply]:
-    """Function that reads a frame as a reply.
-
-    After a frame that shows a guest out of order, nothing of that process is to be believed.
-    """
-    decoder, text_digest = image.decoder(), image.text_digest
-
-    def interpret(status: int, trace: bytes) -> Reply:
-        if status:
-            return Reply(failure="crash", detail=f"the guest answered with status {status:#x}, not 0", spoils=True)
-        return Reply(trace, spoils=not decoder.is_undone(trace, text_digest))
-
-    return interpret
 
 
 #: Line of QEMU's execution log about a block; the guest has the file open too, and may have written into it.
@@ -289,29 +208,19 @@ def _blocks(log: Iterable[bytes]) -> Counter[Block]:
     return counts
 
 
-_GUEST_SIGNALS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGTRAP, signal.SIGFPE}
-
-
 #: Words of QEMU about a guest's death: on most targets, and on one where an exception (of hppa) is dumped first.
 _OF_A_GUEST = ("uncaught target signal", "Failing executable: ")
 
 
 def _explain(death: ChildDied, timeout: float, *, silent: bool = False) -> Reply:
-    if death.breach:
-        return Reply(failure="crash", detail=f"the guest broke the protocol: {death.breach}")
-    if death.status is None:
-        return Reply(failure="timeout", detail=f"no answer within {timeout:g} s")
+    if told := explained(death, timeout):
+        return told
+    assert death.status is not None
     if death.status < 0:
         names_guest = any(words in death.stderr for words in _OF_A_GUEST) or (silent and not death.stderr)
-        if -death.status in _GUEST_SIGNALS and names_guest:
+        if -death.status in GUEST_SIGNALS and names_guest:
             return Reply(failure="crash", detail=f"guest died of {death.signal}")
-        if -death.status == signal.SIGXFSZ:
-            return Reply(failure="crash", detail=f"the guest wrote without end ({death.signal})")
         return Reply(failure="engine-error", detail=f"qemu died of {death.signal} {death.stderr}".rstrip())
-    if death.status in (3, 4):
-        return Reply(failure="crash", detail="the guest lost the connection")
-    if death.status == 0:  # which QEMU has no reason to end with by itself
-        return Reply(failure="crash", detail="the guest ended before it had answered")
     trap = re.match(r"Unhandled trap: (\w+)", death.stderr)
     if trap:  # QEMU makes no signal of it; the registers follow
         return Reply(failure="crash", detail=f"guest died of trap {trap[1]}")

@@ -18,10 +18,18 @@ from farm.cell import EngineName
 from farm.errors import BackendError
 from farm.guest.contradictions import contradictions
 from farm.guest.toml_table import convert, document_in, filled
-from farm.guest.variant import GccSettings, QemuUserSettings, Unavailable, UnicornSettings, Variant, ZigSettings
+from farm.guest.variant import (
+    GccSettings,
+    NativeSettings,
+    QemuUserSettings,
+    Unavailable,
+    UnicornSettings,
+    Variant,
+    ZigSettings,
+)
 from farm.text import printable
 
-_ENGINE_TABLES: dict[str, type] = {"qemu-user": QemuUserSettings, "unicorn": UnicornSettings}
+_ENGINE_TABLES: dict[str, type] = {"qemu-user": QemuUserSettings, "unicorn": UnicornSettings, "native": NativeSettings}
 _TOOLCHAIN_TABLES: dict[str, type] = {"zig": ZigSettings, "gcc": GccSettings}
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from farm.cell import EngineName
 from farm.guest import rules
+from farm.guest.variant import NativeSettings
 
 if TYPE_CHECKING:
     from farm.guest.variant import BitPattern, CallSiteForm, EngineSettings, Opcode, ToolchainSettings, Variant
@@ -99,16 +100,30 @@ def _layout(v: Variant) -> Iterator[tuple[str, str]]:
 def _engine(key: str, name: str, settings: EngineSettings) -> Iterator[tuple[str, str]]:
     if ":" in name and not _NAME.fullmatch(EngineName.of(name).profile):
         yield key, "expected a profile's name of letters, digits and _ . + - behind the colon"
-    for list_ in ("features", "quirks", "mode"):
+    for list_ in ("features", "quirks", "mode", "hosts", "flags"):
         yield from _repeated(f"{key}.{list_}", getattr(settings, list_, ()))
     for quirk in getattr(settings, "quirks", ()):
         about = _QUIRKS_OF.get(quirk.partition("-")[0])
         arch = getattr(settings, "arch", None)
         if about not in (None, arch):
             yield f"{key}.quirks", f"{quirk!r} found, which is about {about}; arch is {arch!r}"
+    if isinstance(settings, NativeSettings):
+        yield from _native(key, settings)
     since = getattr(settings, "since", None)
     if since is not None and not re.fullmatch(r"\d+(\.\d+)*", since):
         yield f"{key}.since", f"{since!r} found; expected a version, for example '2.1.0'"
+
+
+def _native(key: str, settings: NativeSettings) -> Iterator[tuple[str, str]]:
+    if not settings.hosts:
+        yield f"{key}.hosts", "[] found; expected the hosts that run it, as `uname -m` names them"
+    try:
+        code = bytes.fromhex(settings.exits)
+    except ValueError:
+        code = b""
+    if not code:
+        why = f"{settings.exits!r} found; expected code in hexadecimal that ends its process with status 0"
+        yield f"{key}.exits", why
 
 
 def _form(form: CallSiteForm, variant: Variant) -> Iterator[tuple[str, str]]:

@@ -103,6 +103,16 @@ class QemuUserSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NativeSettings:
+    """``[variant.V.engine.native]``: the host's own CPU."""
+
+    hosts: tuple[str, ...]  #: that run the variant, as ``uname -m`` names them
+    exits: str  #: code that ends its process with status 0, in hexadecimal: whether the kernel starts it is tried
+    flags: tuple[str, ...] = ()  #: what the CPU must have for ``features``, as ``/proc/cpuinfo`` names it
+    features: tuple[Feature, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class UnicornSettings:
     """``[variant.V.engine.unicorn]``: names of Unicorn constants without their ``UC_...`` prefix."""
 
@@ -129,7 +139,7 @@ class Unavailable:
     unavailable: str
 
 
-EngineSettings = QemuUserSettings | UnicornSettings | Unavailable
+EngineSettings = QemuUserSettings | UnicornSettings | NativeSettings | Unavailable
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,7 +34,8 @@ import msgspec
 
 from farm import paths
 from farm.cell import Cell, Verdict
-from farm.engines.qemu_user import QEMU_USER, bare
+from farm.engines.linux_guest import bare
+from farm.engines.qemu_user import QEMU_USER
 from farm.errors import FarmError, Missing, MissingToolError, UsageError
 from farm.guest import elf
 from farm.guest.image import Image

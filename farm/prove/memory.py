@@ -58,20 +58,30 @@ class Memory:
         self._path = Path(image.path).with_name(f"audit-{engine.replace(':', '-')}-{limit or 'all'}.json")
         self._key = key
 
-    def recall(self) -> dict[str, bool]:
+    def recall(self) -> Mapping[str, bool]:
         """The programs that the image has passed, by this :func:`key`; none if there is no sound record of that."""
-        with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
-            record = _RECORD.decode(self._path.read_bytes())
-            if record.key == self._key and record.digest == _digest_of(record.passed):
-                return record.passed
+        with contextlib.suppress(OSError):
+            status = self._path.stat()
+            return _recalled(self._path, self._key, (status.st_ino, status.st_mtime_ns, status.st_size))
         return {}
 
     def remember(self, passed: Mapping[str, bool]) -> None:
         """Add to the record; where nothing can be written, the next run audits again."""
-        whole = self.recall() | dict(passed)
+        whole = {**self.recall(), **passed}
         record = msgspec.json.encode(Record(self._key, _digest_of(whole), whole))
         with contextlib.suppress(OSError):
             inputs.write(self._path, record, durable=False)
+
+
+@functools.lru_cache(maxsize=8)  # the batches of an image follow each other
+def _recalled(path: Path, key: str, version: tuple[int, int, int]) -> Mapping[str, bool]:
+    """What is in the record at ``path``; ``version`` tells it from what was there before.  Raises :class:`OSError`."""
+    del version
+    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+        record = _RECORD.decode(path.read_bytes())
+        if record.key == key and record.digest == _digest_of(record.passed):
+            return record.passed
+    return {}
 
 
 def _digest_of(passed: Mapping[str, bool]) -> str:

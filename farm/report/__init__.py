@@ -121,12 +121,11 @@ def comparable(results: Iterable[Result]) -> dict[tuple[str, str | None], list[R
 
 def witnesses(results: Iterable[Result]) -> dict[str, list[str]]:
     """By scenario, the engines that could have shown its defect, of those on which it ran."""
-    engines: dict[str, set[str]] = {}
-    for result in results:
-        if result.expected is not None:  # else it did not run
-            able = engines.setdefault(result.cell.scenario, set())
-            if result.sensitive:
-                able.add(EngineName.of(result.cell.engine).engine)
+    ran = {(r.cell.scenario, r.cell.engine, r.sensitive) for r in results if r.expected is not None}
+    engines: dict[str, set[str]] = {scenario: set() for scenario, _, _ in ran}
+    for scenario, engine, sensitive in ran:
+        if sensitive:
+            engines[scenario].add(EngineName.of(engine).engine)
     return {scenario: sorted(able) for scenario, able in engines.items()}
 
 

@@ -1,9 +1,10 @@
 """``trace.json``: where the time of a run went, in Chrome's trace event format, for Perfetto or chrome://tracing.
 
-Results say when each cell began and how long it took.  Cells of one image on one engine that follow each other without
-a gap are a batch, which one worker ran; which worker is not recorded, so batches are packed into as few lanes as hold
-them without overlap.  What lies between batches is the farm's own work: judging, a cell run once more, the check of an
-engine against its slow mode.  Before the first cell are planning and building, as long as they took.
+Results say when each cell began and how long it took.  Cells of one image on one engine that follow each other closely
+are a batch, which one worker ran; which worker is not recorded, so batches are packed into as few lanes as hold them
+without overlap.  What lies between cells is their audit, and between batches the farm's own work: judging, a cell run
+once more, the check of an engine against its slow mode.  Before the first cell are planning and building, as long as
+they took.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _MICROSECONDS = 1_000_000
 _ROUNDING = 2  # microseconds by which the end of a cell and the beginning of the next may differ
+_CLOSE = 100_000  # microseconds between two cells of a batch: an audit takes hundreds of them, seldom ten thousand
 _REASON = 300  # characters
 _PROCESS = 1
 _FARM_LANE = 0
@@ -98,21 +100,27 @@ def _batches(ran: Sequence[Result], epoch: float, origin: int) -> list[list[_Tim
     batches: list[list[_Timed]] = []
     for result in ran:
         start = origin + round((result.began - epoch) * _MICROSECONDS)
-        timed = _Timed(start, start + max(0, round(result.seconds * _MICROSECONDS)), result)
         cell = result.cell
-        open_batches = open_.setdefault((cell.variant, cell.mechanism, cell.toolchain, cell.engine), [])
-        followed = [batch for batch in open_batches if abs(start - batch[-1].end) <= _ROUNDING]
-        if followed:  # a cell ends where the next begins: rounding leaves neither a gap nor an overlap
-            batch = followed[0]
+        group = cell.variant, cell.mechanism, cell.toolchain, cell.engine
+        going_on = [batch for batch in open_.get(group, ()) if start - batch[-1].end <= _CLOSE]
+        ahead = [batch for batch in going_on if batch[-1].end <= start + _ROUNDING]
+        if ahead:
+            batch = max(ahead, key=_end)
             last = batch[-1]
-            if last.end != start:
-                batch[-1] = _Timed(last.start, max(last.start, start), last.result)
-            batch.append(timed)
+            if last.end != start and start - last.end <= _ROUNDING:
+                batch[-1] = last._replace(end=max(last.start, start))
+            start = max(start, last.start)
         else:
-            batch = [timed]
-            open_batches[:] = [one for one in open_batches if one[-1].end > start] + [batch]
+            batch = []
             batches.append(batch)
+            going_on.append(batch)
+            open_[group] = going_on
+        batch.append(_Timed(start, start + max(0, round(result.seconds * _MICROSECONDS)), result))
     return batches
+
+
+def _end(batch: Sequence[_Timed]) -> int:
+    return batch[-1].end
 
 
 def _events(batch: Sequence[_Timed], lane: int) -> list[_Event]:

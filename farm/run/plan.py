@@ -18,7 +18,7 @@ import msgspec
 
 from farm import suite
 from farm.cell import SKIPPED, Cell, EngineName, Hole, Planned, Verdict
-from farm.engines import Engine, engine_named, engines
+from farm.engines import Engine, NeedsHost, engine_named, engines
 from farm.errors import UNREADABLE, BackendError, MissingToolError, NothingSelectedError, UnknownNameError, UsageError
 from farm.guest import arch_toml, image, mechanisms
 from farm.guest.controls import absent, needs_probes
@@ -248,6 +248,8 @@ def possible(selection: Selection) -> Plan:
                     profile = bool(EngineName.of(engine).profile) and not selection.engine  # nobody asked for it
                     if profile and engine not in variant.engine:
                         continue
+                    if not selection.engine and needs_another_host(engine, variant):
+                        continue
                     profiled = variant.profiled(engine)
                     hole = _hole(profiled, mechanism, toolchain, engine_named(engine))
                     whys = {
@@ -266,6 +268,12 @@ def possible(selection: Selection) -> Plan:
             reason = f"toolchain {','.join(selection.toolchain)}: {has}"
         raise NothingSelectedError(f"nothing is selected: {reason}")
     return Plan(tuple(cells), scenarios, variants, selection)
+
+
+def needs_another_host(engine: str, variant: Variant) -> bool:
+    """Tell whether another host would run ``variant`` on ``engine``: by default that is in no plan."""
+    runner = engine_named(engine)
+    return isinstance(runner, NeedsHost) and not runner.runs_here(variant)
 
 
 def _check_names(

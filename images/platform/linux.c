@@ -27,13 +27,20 @@ uint32_t text_locked;
 
 bool has_kernel(void) { return !farm_doorbell; }
 
-enum { EFAULT = 14 }; /* of Linux, everywhere */
+enum { EBADF = 9, EFAULT = 14, MADV_POPULATE_READ = 22, MADV_POPULATE_WRITE = 23 }; /* of Linux, everywhere */
 
 /* A descriptor that is none keeps the kernel from accessing anything: qemu-user looks at the address first, in its own
- * table of pages, and answers EFAULT; a kernel would answer EBADF. */
+ * table of pages, and answers EFAULT.  A kernel does not look at it; asked to populate the page (madvise(2), since
+ * Linux 5.14) it refuses what the page does not admit, and else leaves what is in it.  QEMU ignores that advice. */
 bool kernel_allows(long number, const uint8_t *address)
 {
-    return arch_syscall(number, (uintptr_t)-1, (uintptr_t)address, 1) != -EFAULT;
+    long answer = arch_syscall(number, (uintptr_t)-1, (uintptr_t)address, 1);
+#ifdef ARCH_SYS_MADVISE
+    if (answer == -EBADF)
+        return arch_syscall(ARCH_SYS_MADVISE, (uintptr_t)address & -(uintptr_t)PROBED, 1,
+                            number == ARCH_SYS_READ ? MADV_POPULATE_WRITE : MADV_POPULATE_READ) == 0;
+#endif
+    return answer != -EFAULT;
 }
 
 /* Read from memory, since no instruction that makes an address need reach the far text. */
