@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from farm import paths
-from farm.engines.qemu_user import QEMU_USER, bare
+from farm.engines.linux_guest import bare
+from farm.engines.qemu_user import QEMU_USER
 from farm.errors import FarmError
 from farm.guest import build, call_sites, disassemble, mechanisms
 from farm.guest.image import Image, Spec
