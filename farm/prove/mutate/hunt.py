@@ -32,7 +32,7 @@ from farm.run.plan import Plan
 from farm.scenario import layout, wire
 
 #: The farm's code that decides what becomes of a mutant, besides what is in an image.
-_PACKAGES = ("engines", "engines/unicorn", "prove", "prove/mutate", "run", "scenario", "suite", "guest")
+_PACKAGES = ("engines", "engines/unicorn", "prove", "prove/mutate", "run", "scenario", "suite", "guest", "measure")
 
 _CHUNK = 8  # mutants that a worker judges before it looks for others
 _HUNK = re.compile(r"@@ -\S+ \+(\d+)(?:,(\d+))? @@")
@@ -237,7 +237,7 @@ def hunt(
         with lock:
             on_judged(judged, known)
 
-    with tempfile.TemporaryDirectory(prefix="farm-mutants-") as name:
+    with tempfile.TemporaryDirectory(prefix="farm-mutants-", ignore_cleanup_errors=True) as name:
         courts = _Courts(plan, Path(name))
         futures = []
         for guest in hunted:

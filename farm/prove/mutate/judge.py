@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import itertools
+import re
 import tempfile
 import threading
 import time
@@ -40,6 +41,8 @@ TIMEOUT = 1.0  # seconds a cell: a mutant that hangs is noticed by that
 _PROVING = "unicorn"  # the engine that proves
 _PROOF_TIMEOUT = 20.0  # seconds a call is followed
 ENCODER_FILES = ("patch.c", "sites.c", "arch.h")  # of an architecture: what encoders are made of
+#: A statement, or a loop around it, that does nothing but maintenance.
+_MAINTAINING = re.compile(rb"\s*(for \(.*\)\s*)?\w*(sync|flush|clear_cache)\w*\([^;]*\);\s*")
 _TWICE = (
     "in every scenario it changes the same places in the same order, and does something once more; the proofs are clean"
 )
@@ -267,9 +270,28 @@ class Court:
         if all(not self._executes(source, made, image) for source, made in objects.items()):
             why = next(reasons, "no scenario executes an instruction that differs")
             return Judged(broken.mutant, Outcome.UNREACHABLE, why=why)
+        if needless := self._needless(broken):
+            return Judged(broken.mutant, Outcome.EQUIVALENT, why=needless)
         if broken.mutant.operator.startswith("duplicate-") and self._does_the_same(image):
             return Judged(broken.mutant, Outcome.EQUIVALENT, why=_TWICE)
         return Judged(broken.mutant, Outcome.HOLE)
+
+    def _needless(self, broken: Broken) -> str:
+        """The rule by which what is broken need not be done at all: maintenance, where fetches are coherent; or empty.
+
+        By then scenarios and proofs have run, and are clean.
+        """
+        coherence_ = self.spec.variant.coherence
+        if coherence_.fetch != "coherent" or coherence_.maintenance:
+            return ""
+        lines = broken.text.content.split(b"\n")
+        first, last = broken.mutation.line - 1, broken.mutation.last
+        about = (lines[first:last], lines[first : last + 1], lines[max(first - 1, 0) : last])
+        if any(_MAINTAINING.fullmatch(b" ".join(each)) for each in about):
+            return (
+                f"it is maintenance, and fetches are coherent with stores here ({coherence_.manual}); proofs are clean"
+            )
+        return ""
 
     def _does_the_same(self, image: Image) -> bool:
         """Every scenario makes the same changes and does the same maintenance, some of it several times in a row."""
