@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -17,6 +18,7 @@ from farm.guest import arch_toml, mechanisms
 from farm.guest.image import Spec
 from farm.processes import workers
 from farm.prove.mutate import asm, c, history, hunt, subject
+from farm.prove.mutate.differ import Code, difference, places
 from farm.prove.mutate.judge import Court, Judged, Outcome
 from farm.prove.mutate.operators import ASM, OPERATORS, C, Terms
 from farm.prove.mutate.subject import Mutant
@@ -223,6 +225,37 @@ def test_nothing_is_written_beside_the_sources(court, mutants):
     before = sorted(path.name for path in text.path.parent.iterdir()), text.path.read_bytes()
     court.judge(next(each for each in mutants if each.text is text))
     assert (sorted(path.name for path in text.path.parent.iterdir()), text.path.read_bytes()) == before
+
+
+def test_maintenance_that_no_rule_demands_is_no_hole(court, mutants):
+    broken = one(mutants, "text.h", "drop-statement", "arch_sync_code(at + i);")
+    x86 = arch_toml.load()["x86_64"]
+    coherent = SimpleNamespace(spec=SimpleNamespace(variant=x86))
+    assert Court._needless(coherent, broken).startswith("it is maintenance, and fetches are coherent")
+    assert Court._needless(court, broken) == ""
+    assert Court._needless(coherent, one(mutants, "jump.h", "drop-statement", "farm_slot_write(slot, before);")) == ""
+
+
+def test_two_objects_differ_in_the_instructions_that_a_mutation_changes(court, mutants, tmp_path):
+    broken = one(mutants, "redirect.c", "drop-statement", "text_close(MECHANISM_TEXT);")
+    (source,) = broken.text.users
+    before, after = (
+        Code.of(court.spec.variant, content)
+        for content in (court.workshop.plain(source), court.workshop.compiled(broken, tmp_path)[source])
+    )
+    found = difference(before, after)
+    assert not found.data
+    assert found.before
+    where = places(before, court.workshop.image, found.before)
+    names = {court.workshop.image.name_of(place.start).partition("+")[0] for place in where}
+    assert names & {"redirect", "mechanism_set", "mechanism_restore", "mechanism_null", "mechanism_ret0"}
+    assert difference(before, before) == ([], [], False)
+
+
+def test_what_no_scenario_executes_is_unreachable_and_no_hole(court, mutants):
+    broken = one(mutants, "poke.c", "narrow-store", "sizeof state.word")  # no call site follows a stub alone
+    assert not court._is_reached(broken)
+    assert court._is_reached(one(mutants, "patch.c", "flip-bit", "0x14000000u"))
 
 
 # Of a selection.
