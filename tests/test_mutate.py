@@ -21,6 +21,7 @@ from farm.prove.mutate import asm, c, history, hunt, subject
 from farm.prove.mutate.differ import Code, difference, places
 from farm.prove.mutate.judge import Court, Judged, Outcome
 from farm.prove.mutate.operators import ASM, OPERATORS, C, Terms
+from farm.prove.mutate.overlay import Workshop
 from farm.prove.mutate.subject import Mutant
 from farm.report import Material, html, mutants_page
 from farm.report import mutants as report
@@ -170,9 +171,22 @@ def test_of_a_mechanism_of_the_users_own_nothing_of_the_farms_is_broken():
     mechanism = mechanisms.read(path)
     variant = next(v for v in arch_toml.load().values() if not mechanism.missing(v))
     sources, folders = subject.patch_code(Spec.of(variant, mechanism, next(iter(variant.toolchain))))
-    assert folders == (mechanism.folder,)
+    assert set(folders) <= {mechanism.folder, folder / "include"}
     assert sources
     assert all(source.is_relative_to(mechanism.folder) for source in sources)
+
+
+def test_a_header_beside_the_mechanism_is_broken_for_whoever_includes_it(tmp_path):
+    mechanism = mechanisms.read(Path(__file__).parent.parent / "examples" / "unsafe" / "halfwords")
+    workshop = Workshop(Spec.of(arch_toml.load()["arm64"], mechanism, "zig"), tmp_path)
+    texts = subject.texts(workshop.spec, tmp_path)
+    mutants = list(subject.mutants(workshop.spec, texts))
+    broken = next(each for each in mutants if each.mutant.file.endswith("include/one_jump.h"))
+    (work := tmp_path / "work").mkdir()
+    assert set(workshop.compiled(broken, work)) <= set(broken.text.users)
+    broken = one(mutants, "include/one_jump.h", "drop-statement", "arch_store_barrier();")
+    (again := tmp_path / "again").mkdir()
+    assert set(workshop.compiled(broken, again)) == set(broken.text.users)
 
 
 def test_lines_of_a_negative_control_are_not_broken(mutants):
@@ -230,7 +244,7 @@ def test_nothing_is_written_beside_the_sources(court, mutants):
 def test_maintenance_that_no_rule_demands_is_no_hole(court, mutants):
     broken = one(mutants, "text.h", "drop-statement", "arch_sync_code(at + i);")
     x86 = arch_toml.load()["x86_64"]
-    coherent = SimpleNamespace(spec=SimpleNamespace(variant=x86))
+    coherent = SimpleNamespace(spec=SimpleNamespace(variant=x86, made_by=court.spec.made_by))
     assert Court._needless(coherent, broken).startswith("it is maintenance, and fetches are coherent")
     assert Court._needless(court, broken) == ""
     assert Court._needless(coherent, one(mutants, "jump.h", "drop-statement", "farm_slot_write(slot, before);")) == ""

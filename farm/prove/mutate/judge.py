@@ -277,15 +277,21 @@ class Court:
         return Judged(broken.mutant, Outcome.HOLE)
 
     def _needless(self, broken: Broken) -> str:
-        """The rule by which what is broken need not be done at all: maintenance, where fetches are coherent; or empty.
+        """The rule by which what is broken need not be done at all; empty if there is none.
 
-        By then scenarios and proofs have run, and are clean.
+        It is maintenance, where fetches are coherent; or a barrier, where others are held off until the request is
+        over.  By then scenarios and proofs have run, and are clean.
         """
-        coherence_ = self.spec.variant.coherence
-        if coherence_.fetch != "coherent" or coherence_.maintenance:
-            return ""
+        variant = self.spec.variant
+        coherence_ = variant.coherence
         lines = broken.text.content.split(b"\n")
         first, last = broken.mutation.line - 1, broken.mutation.last
+        if self.spec.made_by.at(variant).patching == "quiesced" and b"store_barrier(" in b" ".join(lines[first:last]):
+            return (
+                "it is a barrier for other CPUs, and these are held off until the request is over (patching: quiesced)"
+            )
+        if coherence_.fetch != "coherent" or coherence_.maintenance:
+            return ""
         about = (lines[first:last], lines[first : last + 1], lines[max(first - 1, 0) : last])
         if any(_MAINTAINING.fullmatch(b" ".join(each)) for each in about):
             return (

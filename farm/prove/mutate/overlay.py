@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -26,7 +27,9 @@ class Workshop:
         """Raises as :func:`farm.guest.build.image`."""
         self.spec, self.folder = spec, folder
         self._toolchain = TOOLCHAINS[spec.toolchain]
-        self._roots = tuple(path.resolve() for path in (spec.made_by.folder, common(), spec.variant.folder))
+        made = spec.made_by.at(spec.variant)
+        own = (made.folder, *(made.folder / name for name in made.include), common(), spec.variant.folder)
+        self._roots = tuple(dict.fromkeys(path.resolve() for path in own))
         self.objects = build.objects(spec, folder)
         self.image = build.image(spec)
         self._loaded = self._memory(self.image)
@@ -35,36 +38,40 @@ class Workshop:
     def plain(self, source: Path) -> bytes:
         """The object of ``source`` as it is, made as broken ones are."""
         with tempfile.TemporaryDirectory(dir=self.folder) as name:
-            return self._compile(source, Path(name), {})
+            return self._compile(source, Path(name))
 
     def compiled(self, broken: Broken, work: Path) -> dict[Path, bytes]:
         """The objects in which the mutant differs from the guest, by source; none: the compiler makes the same of it.
 
         Raises :class:`~farm.errors.BuildError`.
         """
-        path = broken.text.path
-        root = next((folder for folder in self._roots if path.is_relative_to(folder)), path.parent)
-        copy = work / "overlay" / root.name
-        _mirror(root, copy, deep=root in self._roots)
-        target = copy / path.relative_to(root)
+        path, top = broken.text.path, work / "overlay"
+        roots = [*self._roots, *(() if any(map(path.is_relative_to, self._roots)) else (path.parent,))]
+        for root in roots:
+            _mirror(root, _copy_of(root, top), deep=root in self._roots)
+        target = _copy_of(path, top)
         target.unlink()
         target.write_bytes(broken.content)
         differing = {}
         for source in broken.text.users:
-            made = self._compile(source, work, {root: copy})
+            made = self._compile(source, work, roots, top)
             if made != self.plain(source):
                 differing[source] = made
         return differing
 
-    def _compile(self, source: Path, work: Path, moved: dict[Path, Path]) -> bytes:
+    def _compile(self, source: Path, work: Path, roots: Sequence[Path] = (), top: Path = Path()) -> bytes:
+        """The object of ``source``; what is in one of ``roots`` is taken from its copy below ``top``."""
+
+        def moved(path: Path) -> Path:
+            path = path.resolve()
+            return _copy_of(path, top) if any(map(path.is_relative_to, roots)) else path
+
         flags = [*build.compile_flags(self.spec, source, self.folder), *_FLAGS]
         flags = [flag for flag in flags if not flag.startswith("-ffile-prefix-map=")]
-        place = source
-        for root, copy in moved.items():
-            flags = [f"-I{_moved(Path(flag[2:]), root, copy)}" if flag.startswith("-I") else flag for flag in flags]
-            place = _moved(source, root, copy)
+        flags = [f"-I{moved(Path(flag[2:]))}" if flag.startswith("-I") else flag for flag in flags]
         if source.parent not in self._roots:
             flags.append(f"-iquote{source.parent}")
+        place = moved(source)
         output = work / "object.o"
         command = self._toolchain.compile(self.spec.variant, flags, place, output)
         build.run_tool(
@@ -102,15 +109,17 @@ class Workshop:
         return [(s.address, s.size, s.flags, content[s.offset : s.offset + s.file_size]) for s in image.segments]
 
 
-def _moved(path: Path, root: Path, copy: Path) -> Path:
-    path = path.resolve()
-    return copy / path.relative_to(root) if path.is_relative_to(root) else path
+def _copy_of(path: Path, top: Path) -> Path:
+    """Where ``path`` is among the copies below ``top``: as far from one another as they were."""
+    return top / path.relative_to(path.anchor)
 
 
 def _mirror(root: Path, copy: Path, *, deep: bool) -> None:
     """A folder of links to what is in ``root``."""
     copy.mkdir(parents=True, exist_ok=True)
     for path in root.iterdir():
+        if (copy / path.name).exists():  # one root is in another
+            continue
         if path.is_dir() and deep:
             _mirror(path, copy / path.name, deep=True)
         else:

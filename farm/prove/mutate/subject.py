@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -131,7 +132,8 @@ def patch_code(spec: Spec) -> tuple[list[Path], tuple[Path, ...]]:
     Of a mechanism that is none of the farm's own, nothing of the farm's is.
     """
     made, variant = spec.made_by.at(spec.variant), spec.variant
-    folders = (made.folder,) if made.foreign else (made.folder, common(), variant.folder)
+    folders = (made.folder, *((made.folder / name).resolve() for name in made.include))
+    folders = folders if made.foreign else (*folders, common(), variant.folder)
     own = () if made.foreign else tuple(variant.source(name) for name in _OF_ARCHITECTURE)
     named = set(map(made.source, made.sources))
     sources = [
@@ -185,7 +187,7 @@ def _seen(spec: Spec, source: Path, work: Path) -> dict[Path, set[int]]:
         marker = _MARKER.match(line)
         if marker:
             number = int(marker[1])
-            path = Path(marker[2].decode(errors="replace"))
+            path = Path(os.path.normpath(marker[2].decode(errors="replace")))
             lines = found.setdefault(path, set()) if path.is_absolute() else set()
         else:
             if line.strip():
