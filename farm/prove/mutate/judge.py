@@ -115,7 +115,8 @@ class Court:
             if engine not in self._reached:
                 bench = Bench.of(self.spec, engine, _PROOF_TIMEOUT, built=self.workshop.image)
                 tells = isinstance(bench.engine, CountsBlocks)
-                self._reached[engine] = Reach(bench, self.texts, self._sound(engine)) if tells else None
+                reach = Reach(bench, self.texts, self._sound(engine)) if tells else None
+                self._reached[engine] = reach if reach and reach.reached else None  # not every emulator has a log
             return self._reached[engine]
 
     def _bench(self, image: Image, engine: str) -> Bench:
@@ -145,13 +146,17 @@ class Court:
             return Judged(mutant, Outcome.KILLED, by="image", why=str(error).splitlines()[0])
         if self.workshop.is_same(image):
             return Judged(mutant, Outcome.EQUIVALENT, why="linked, it is the same code and data")
-        for number, engine in enumerate(self._wanted):
+        is_reached = self._is_reached(broken)  # else no scenario can notice
+        for number, engine in enumerate(self._wanted if is_reached else ()):
             if killer := self._run(image, engine, self._order(broken, engine, by_reach=number == 0)):
                 scenario, result = killer
                 by = f"{scenario.id} {scenario.name}"
                 return Judged(mutant, Outcome.KILLED, by, engine, f"{result.verdict}: {result.reason}")
-        for by, engine, why in itertools.chain(self._wrongly_encoded(broken, work), self._disproved(image)):
+        proofs = self._disproved(image) if is_reached else ()
+        for by, engine, why in itertools.chain(self._wrongly_encoded(broken, work), proofs):
             return Judged(mutant, Outcome.KILLED, by, engine, why, proved=True)
+        if not is_reached:
+            return self._unreachable(broken, "no scenario executes the statement")
         return self._survived(broken, objects, image)
 
     # Scenarios.
@@ -263,18 +268,19 @@ class Court:
 
     def _survived(self, broken: Broken, objects: dict[Path, bytes], image: Image) -> Judged:
         """What is to be said of a mutant that nobody noticed."""
-        excused = excuses(broken.text.path, self.spec.variant.name)
-        reasons = (excused[number] for _, number in self._lines(broken) if number in excused)
-        if not self._is_reached(broken):
-            return Judged(broken.mutant, Outcome.UNREACHABLE, why=next(reasons, "no scenario executes the statement"))
         if all(not self._executes(source, made, image) for source, made in objects.items()):
-            why = next(reasons, "no scenario executes an instruction that differs")
-            return Judged(broken.mutant, Outcome.UNREACHABLE, why=why)
+            return self._unreachable(broken, "no scenario executes an instruction that differs")
         if needless := self._needless(broken):
             return Judged(broken.mutant, Outcome.EQUIVALENT, why=needless)
         if broken.mutant.operator.startswith("duplicate-") and self._does_the_same(image):
             return Judged(broken.mutant, Outcome.EQUIVALENT, why=_TWICE)
         return Judged(broken.mutant, Outcome.HOLE)
+
+    def _unreachable(self, broken: Broken, why: str) -> Judged:
+        """The judgement on a mutant that nothing executes: ``why``, or the reason that the source itself gives."""
+        excused = excuses(broken.text.path, self.spec.variant.name)
+        reasons = (excused[number] for _, number in self._lines(broken) if number in excused)
+        return Judged(broken.mutant, Outcome.UNREACHABLE, why=next(reasons, why))
 
     def _needless(self, broken: Broken) -> str:
         """The rule by which what is broken need not be done at all; empty if there is none.
@@ -321,14 +327,15 @@ class Court:
     def _is_reached(self, broken: Broken) -> bool:
         """A scenario executes the statement that is broken; a macro, which has no code of its own, is reached."""
         name, content = broken.text.name, broken.text.content.split(b"\n")
+        tells = False
         for engine in self._wanted:  # each is asked only if none before it reaches it
-            reach = self._reach(engine)
-            lines = set(self._lines(broken))
-            if reach and not reach.code & lines:  # nothing is left of it but what is inlined there: see what is around
-                lines = {(name, number) for number in _around(content, broken.mutation, name, reach.code)}
-            if reach and (not lines or reach.reached & lines):
-                return True
-        return not self._wanted
+            if reach := self._reach(engine):
+                tells, lines = True, set(self._lines(broken))
+                if not reach.code & lines:  # nothing is left of it but what is inlined there: see what is around
+                    lines = {(name, number) for number in _around(content, broken.mutation, name, reach.code)}
+                if not lines or reach.reached & lines:
+                    return True
+        return not tells
 
     def _executes(self, source: Path, made: bytes, image: Image) -> bool:
         """Some scenario executes an instruction in which the object of ``source`` differs from its own."""
@@ -346,15 +353,17 @@ class Court:
 
     def _meets(self, image: Image, wanted: Sequence[range]) -> bool:
         """Some scenario, on some engine, executes one of the ``wanted`` instructions."""
-        for engine in self._wanted if wanted else ():
+        if not wanted:
+            return False
+        tell = [engine for engine in self._wanted if self._reach(engine)]  # what the others execute, one of these does
+        for engine in tell:
             bench = Bench.of(self.spec, engine, _PROOF_TIMEOUT, built=image)
-            if not isinstance(bench.engine, CountsBlocks):
-                continue  # what it executes another one does
+            assert isinstance(bench.engine, CountsBlocks)
             span = range(min(each.start for each in wanted), max(each.stop for each in wanted))
             _, blocks = bench.blocks([bench.encode(scenario) for scenario in self._sound(engine)], [span])
             if any(block.start < each.stop and each.start < block.end for block in blocks for each in wanted):
                 return True
-        return False
+        return not tell
 
 
 def _told(notes: Sequence[Note], made: Watching) -> list[tuple[object, ...]]:

@@ -44,7 +44,10 @@ class Reach:
     def _reached(self, blocks: Mapping[Block, int]) -> frozenset[Line]:
         found: set[Line] = set()
         for block in blocks:
-            first = max(bisect.bisect_right(self._addresses, block.start) - 1, 0)
+            within = max(
+                bisect.bisect_right(self._addresses, block.start) - 1, 0
+            )  # the block may begin inside of a row
+            first = bisect.bisect_left(self._addresses, self._addresses[within]) if self._addresses else 0
             found.update(self._lines[first : bisect.bisect_left(self._addresses, block.end)])
         return frozenset(found)
 
