@@ -272,6 +272,12 @@ def test_what_no_scenario_executes_is_unreachable_and_no_hole(court, mutants):
     assert court._is_reached(one(mutants, "patch.c", "flip-bit", "0x14000000u"))
 
 
+def test_an_instruction_in_the_middle_of_a_function_is_met_where_the_function_is_executed(court):
+    image = court.workshop.image
+    start = image.functions["arch_jump"]
+    assert court._meets(image, [range(start + 8, start + 12)])
+
+
 # Of a selection.
 
 

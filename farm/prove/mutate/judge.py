@@ -356,10 +356,14 @@ class Court:
         if not wanted:
             return False
         tell = [engine for engine in self._wanted if self._reach(engine)]  # what the others execute, one of these does
+        first = min(each.start for each in wanted)  # a block that has it may begin where its function does
+        start = max(
+            (at for each in image.functions.values() if (at := each & ~image.function_bias) <= first), default=first
+        )
         for engine in tell:
             bench = Bench.of(self.spec, engine, _PROOF_TIMEOUT, built=image)
             assert isinstance(bench.engine, CountsBlocks)
-            span = range(min(each.start for each in wanted), max(each.stop for each in wanted))
+            span = range(start, max(each.stop for each in wanted))
             _, blocks = bench.blocks([bench.encode(scenario) for scenario in self._sound(engine)], [span])
             if any(block.start < each.stop and each.start < block.end for block in blocks for each in wanted):
                 return True
