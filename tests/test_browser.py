@@ -435,7 +435,7 @@ def test_both_themes_can_be_read_and_the_choice_is_remembered(opened, small):
 def test_no_view_is_wider_than_the_window(opened, small, width):
     page = opened(small)
     page.set_viewport_size({"width": width, "height": 900})
-    for view in ("overview", "cells", "scenarios", "agreement", "cost", "coverage", "proofs", "measured"):
+    for view in ("overview", "cells", "scenarios", "agreement", "cost", "coverage", "proofs", "mutants", "measured"):
         page.goto(f"{small.as_uri()}#view={view}")
         assert page.locator(f"#{view}").is_visible()
         widths = "[document.documentElement, document.getElementById('main')].map(e => e.scrollWidth)"

@@ -283,14 +283,14 @@ def edits(monkeypatch):
     """``edits(path, texts)``: as each command of a build ends, the next of ``texts`` is written."""
 
     def begin(path, texts):
-        tool = build._tool
+        tool = build.run_tool
 
         def run(*command):
             tool(*command)
             if text := next(texts, None):
                 path.write_text(text, encoding="utf-8")
 
-        monkeypatch.setattr(build, "_tool", run)
+        monkeypatch.setattr(build, "run_tool", run)
 
     return begin
 

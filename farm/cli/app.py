@@ -39,6 +39,7 @@ COMMANDS = [
     "calibrate",
     "prove",
     "litmus",
+    "mutate",
     "cost",
     "coverage",
     "fuzz",
@@ -369,7 +370,15 @@ def write_reports(
     measured = html.found(folder)
     all_complaints = [*complaints, *measured.complaints]
     material = Material(
-        run, results, plan, all_complaints, measured.costs, measured.coverage, measured.tables, measured.proofs
+        run,
+        results,
+        plan,
+        all_complaints,
+        measured.costs,
+        measured.coverage,
+        measured.tables,
+        measured.proofs,
+        measured.mutants,
     )
 
     def write_pages() -> None:

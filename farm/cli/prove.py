@@ -108,6 +108,40 @@ def rules(
 
 @prove.command(
     help=(
+        "Ask each architecture's encoders about every bit and both edges.\n\nThey run under QEMU, and a disassembler "
+        "reads where what they make leads. Exit status 1: a displacement is cut off or wrong, a target in reach is "
+        "refused, or more than the displacement changes."
+    )
+)
+def encoders(
+    arch: Arch = None,
+    toolchain: ToolchainNames = None,
+    arch_path: ArchPath = None,
+    jobs: Jobs = CPUS,
+    json: JsonFlag = False,
+) -> None:
+    from farm import __version__
+    from farm.processes import workers
+    from farm.prove.encoders import ask_all
+    from farm.report import encoders as report
+    from farm.run import plan as plans
+
+    plan = plans.possible(selection_of(arch, ["stub"], ["qemu-user"], toolchain, None, None, arch_path, None, None))
+    pairs = dict.fromkeys((planned.cell.variant, planned.cell.toolchain) for planned in plan.cells)
+    with workers(jobs) as pool:
+        asked = list(pool.map(lambda pair: ask_all(plan.variants[pair[0]], pair[1]), pairs))
+    if json:
+        typer.echo(as_json(report.document(asked, __version__)).decode())
+    else:
+        for line in report.lines(asked):
+            typer.echo(line)
+    if all(each.unproved for each in asked):
+        raise FarmError("nothing was asked: " + "; ".join(dict.fromkeys(each.unproved for each in asked)))
+    raise typer.Exit(1 if any(each.wrong for each in asked) else 0)
+
+
+@prove.command(
+    help=(
         "Try every preemption of a patch.\n\nEach request is made once, and calls that meet it are followed, one "
         "instruction at a time, through all that the rules of the architecture (farm list rules) let them see. Exit "
         "status 1: a call comes to an end that is neither the old target's nor the new one's."

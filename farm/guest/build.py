@@ -94,7 +94,8 @@ def _places(spec: Spec, generated: Path | None = None) -> Places:
     return Places(**folders, compiler=TOOLCHAINS[spec.toolchain].root(spec.variant))
 
 
-def _compile_flags(spec: Spec, source: Path, generated: Path) -> list[str]:
+def compile_flags(spec: Spec, source: Path, generated: Path) -> list[str]:
+    """Flags that ``source`` is compiled with; ``generated`` is the folder of the farm's own ``wire.h``."""
     data, own = paths.data("images"), spec.made_by.flags_for(source, spec.variant)
     # The same guest wherever it is built.  Of two that fit, the last counts.
     flags = [f"-ffile-prefix-map={data.parent}=.", f"-ffile-prefix-map={generated}=generated"]
@@ -109,7 +110,8 @@ def _compile_flags(spec: Spec, source: Path, generated: Path) -> list[str]:
     return flags
 
 
-def _link_flags(spec: Spec) -> list[str]:
+def link_flags(spec: Spec) -> list[str]:
+    """Flags that the guest is linked with."""
     v = spec.variant
     values = {"TEXT_BASE": v.text_base, "FAR_BASE": spec.made_by.far_base(v), "PAGE": v.page}
     flags = [f"--defsym={name}={value:#x}" for name, value in values.items()]
@@ -269,9 +271,9 @@ def _build(spec: Spec, request: str) -> Image:
             began, places = (work / "wire.h").stat().st_ctime_ns, _places(spec, work)
             objects, names = _compile(spec, work, places, began)
             linked, told = work / ELF, work / "link.d"
-            flags = [*_link_flags(spec), f"--dependency-file={told}"]
+            flags = [*link_flags(spec), f"--dependency-file={told}"]
             command = toolchain.link(spec.variant, flags, objects, linked)
-            _tool(spec, f"{spec} does not link", command, work)
+            run_tool(spec, f"{spec} does not link", command, work)
             names |= inputs.linked(told, command, paths.data("images"), places, objects)
             sites = link.fill(linked, str(spec), spec.variant, spec.made_by)
             content = linked.read_bytes()
@@ -305,12 +307,23 @@ def bodies(spec: Spec, work: Path) -> Path:
     (work / "wire.h").write_text(layout.header(), encoding="utf-8")
     for source in map(spec.variant.source, (ENTRY_FILE, ABI_FILE)):
         objects.append(work / f"{source.stem}.o")
-        command = toolchain.compile(spec.variant, _compile_flags(spec, source, work), source, objects[-1])
-        _tool(spec, f"{source} does not compile for {spec.variant.name}", command, work)
-    flags = [*_link_flags(spec), "--unresolved-symbols=ignore-all"]
+        command = toolchain.compile(spec.variant, compile_flags(spec, source, work), source, objects[-1])
+        run_tool(spec, f"{source} does not compile for {spec.variant.name}", command, work)
+    flags = [*link_flags(spec), "--unresolved-symbols=ignore-all"]
     command = toolchain.link(spec.variant, flags, objects, work / ELF)
-    _tool(spec, f"{spec.variant.source(ENTRY_FILE)} does not link for {spec.variant.name}", command, work)
+    run_tool(spec, f"{spec.variant.source(ENTRY_FILE)} does not link for {spec.variant.name}", command, work)
     return work / ELF
+
+
+def objects(spec: Spec, work: Path) -> dict[Path, Path]:
+    """The object of each source of the guest, in the order in which they are linked; new ones are in ``work``.
+
+    Raises as :func:`image`.
+    """
+    (work / "wire.h").write_text(layout.header(), encoding="utf-8")
+    began = (work / "wire.h").stat().st_ctime_ns
+    made, _ = _compile(spec, work, _places(spec, work), began)
+    return dict(zip(sources(spec), made, strict=True))
 
 
 def _compile(spec: Spec, work: Path, places: Places, began: int) -> tuple[list[Path], set[str]]:
@@ -332,7 +345,7 @@ def _object(spec: Spec, source: Path, work: Path, places: Places, began: int) ->
         if not _named(macro, names, places):
             return plain, names  # a negative control changes few of them
         flags = [f"-D{macro}"]
-    flags += _compile_flags(spec, source, generated)
+    flags += compile_flags(spec, source, generated)
     fixed = toolchain.compile(spec.variant, flags, source, Path("object"))
     request = hashlib.sha256(_host(("guest.inputs",)))
     request.update(repr((layout.wire_hash(), toolchain.identity(spec.variant), places.without_paths(fixed))).encode())
@@ -345,7 +358,7 @@ def _object(spec: Spec, source: Path, work: Path, places: Places, began: int) ->
     output, told = work.with_suffix(".o"), work.with_suffix(".d")
     flags += ["-MD", "-MT", "object", "-MF", str(told)]
     command = toolchain.compile(spec.variant, flags, source, output)
-    _tool(spec, f"{source} does not compile for {spec.variant.name}", command, generated)
+    run_tool(spec, f"{source} does not compile for {spec.variant.name}", command, generated)
     names = inputs.compiled(told, command, paths.data("images"), places)
     names = {name for name in names if not name.startswith("generated/")}
     identity = inputs.key(request.digest(), sorted(names), places, Files())
@@ -382,13 +395,14 @@ def _named(macro: str, names: set[str], places: Places) -> bool:
     return any(macro.encode() in path.read_bytes() for path in paths_ if path.is_file())
 
 
-def _tool(spec: Spec, complaint: str, command: list[str], work: Path) -> None:
-    """Run a compiler or linker, whose own files of passage are in ``work``.
+def run_tool(spec: Spec, complaint: str, command: list[str], work: Path, cache: Path | None = None) -> None:
+    """Run a compiler or linker, whose files of passage are in ``work``; what it keeps, in ``cache`` if that is given.
 
     Raises :class:`~farm.errors.BuildError`, or :class:`OSError` if the disk is full.
     """
     environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     environment |= {"TMPDIR": str(work), "LC_ALL": "C", **TOOLCHAINS[spec.toolchain].environment()}
+    environment |= {name: str(cache) for name in environment if cache and name.endswith("_CACHE_DIR")}
     try:
         # The debug information names the folder; zig names what is below it without the rest.
         status, output = processes.run(command, env=environment, cwd=paths.data("images"))

@@ -18,6 +18,7 @@ from farm.text import counted
 if TYPE_CHECKING:
     from farm.measure.cost import Cost
     from farm.measure.coverage import Coverage
+    from farm.report.mutants import Document as Mutants
     from farm.report.proof import Document
     from farm.report.table import Table
     from farm.run.journal import Run
@@ -39,6 +40,7 @@ class Material:
     coverage: Coverage | None = None
     tables: Sequence[Table] = ()
     proofs: Sequence[Document] = ()
+    mutants: Mutants | None = None
 
 
 def by_verdict(results: Iterable[Result]) -> Counter[Verdict]:

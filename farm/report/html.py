@@ -31,6 +31,8 @@ from farm.report import (
     by_verdict,
     comparable,
     compiled,
+    mutants,
+    mutants_page,
     number_of,
     payload,
     proof,
@@ -58,11 +60,12 @@ class Found(msgspec.Struct, frozen=True):
     coverage: coverages.Coverage | None = None
     tables: list[table.Table] = []
     proofs: list[proof.Document] = []
+    mutants: mutants.Document | None = None
     complaints: list[str] = []
 
 
 def found(folder: Path) -> Found:
-    """``cost.json``, ``coverage.json``, tables and proofs in an output folder; what cannot be used is said."""
+    """``cost.json``, ``coverage.json``, tables, proofs and mutants in an output folder; what cannot be used is said."""
     complaints: list[str] = []
 
     def use(read: Any, otherwise: Any) -> Any:
@@ -77,6 +80,7 @@ def found(folder: Path) -> Found:
         use(lambda: coverages.read(folder / "coverage.json"), None),
         use(lambda: table.found(folder), []),
         [made for what in What if (made := use(functools.partial(proof.read, folder, what), None))],
+        use(lambda: mutants.read(folder), None),
         complaints,
     )
 
@@ -117,6 +121,7 @@ def render(material: Material) -> bytes:
         coverage=_covered(material.coverage),
         tables=material.tables,
         proofs=[proof_page.page(made) for made in material.proofs],
+        mutants=mutants_page.page(material.mutants),
         **_outcome(material.results),
     )
     return text.encode("utf-8", "replace")

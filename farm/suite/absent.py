@@ -84,7 +84,7 @@ ABSENT = (
         "RP-03",
         "the exact edges of every displacement",
         "a guest has four targets a function, and none at an edge",
-        "tests/test_encoders.py asks every encoder of every variant for each bit, at both edges and beyond them",
+        "`farm prove encoders` asks every encoder of every variant for each bit, at both edges and beyond them",
     ),
     Absent(
         "RP-05",

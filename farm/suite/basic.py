@@ -314,4 +314,14 @@ SCENARIOS = (
         ),
         _MOVED,
     ),
+    Scenario(
+        "BS-23",
+        "target_is_any_stub",
+        "Every function may be led to the patchable one behind it, the last to the first, and comes back",
+        (
+            *(step for f in range(len(FUNCTIONS)) for step in (patch(f, "next"), query(f), restore(f))),
+            code(),
+        ),
+        frozenset({Defect.LOST_RESTORE}),
+    ),
 )

@@ -57,7 +57,7 @@ const fields = {
   retried: { column: range(0, count).map((i) => Number(i in data.retried)), values: [["no"], ["yes"]] },
 };
 const menus = ["verdict", "variant", "mechanism", "engine", "toolchain", "group", "tag"];
-const views = ["overview", "cells", "scenarios", "agreement", "cost", "coverage", "proofs", "measured"];
+const views = ["overview", "cells", "scenarios", "agreement", "cost", "coverage", "proofs", "mutants", "measured"];
 
 // The state, and the address that says it.
 

@@ -88,11 +88,11 @@ uint32_t patch_scribble(uint32_t n)
     return PATCH_OK;
 }
 
-/* Two bits of the byte: the word may be a single one, and half of it be looked at. */
+/* Each bit of the byte: any of them may be masked out of what is looked at. */
 static bool is_noticed(uint32_t n, uintptr_t at)
 {
     volatile uint8_t *byte = (volatile uint8_t *)farm_text_alias(at);
-    for (uint32_t bit = 1; bit <= 16; bit <<= 4) {
+    for (uint32_t bit = 1; bit <= 128; bit <<= 1) {
         *byte ^= (uint8_t)bit;
         if (patch_set(n, target_addresses[n][TARGET_OTHER], 0) != PATCH_FOREIGN)
             return false; /* and there is no telling what was written over it */

@@ -38,7 +38,10 @@ static struct answer answer_to(const struct question *question)
     uintptr_t scratch = (uintptr_t)around + sizeof around / 2;
     uintptr_t at = question->at == SCRATCH ? scratch : (uintptr_t)question->at;
     uintptr_t to = question->to == SCRATCH ? scratch : (uintptr_t)question->to;
-    struct answer answer = {.scratch = scratch};
+    struct answer answer;
+    answer.scratch = scratch;
+    answer.target = 0;
+    answer.reaches = answer.word = answer.slot_jump = answer.zero = 0;
     for (size_t i = 0; i < sizeof around; i++)
         around[i] = question->around[i];
     if (question->site == 2) {

@@ -1,0 +1,419 @@
+"""Who notices a mutant: the build, a scenario, or a proof; and what is to be said of one that nobody notices."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import itertools
+import re
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from farm.cell import FAILED, PASSED, Verdict
+from farm.engines import CountsBlocks, Explores, Note, Noted, Watches
+from farm.engines.qemu_user import QEMU_USER
+from farm.errors import BuildError, FarmError, ImageError
+from farm.guest.image import Image, Spec
+from farm.measure.coverage import excuses
+from farm.prove import encoders
+from farm.prove.calls import Guest, requests_named
+from farm.prove.cells import Audited, Auditing, unwatchable
+from farm.prove.coherence import coherence
+from farm.prove.interleave import interleave
+from farm.prove.mutate.differ import Code, difference, places
+from farm.prove.mutate.operators import Mutation
+from farm.prove.mutate.overlay import Workshop, clear
+from farm.prove.mutate.reach import Reach
+from farm.prove.mutate.subject import Broken, Mutant, Text, texts
+from farm.prove.proof import Finding, Proof
+from farm.prove.watching import Watching, watching
+from farm.run.bench import Bench
+from farm.run.plan import Plan
+from farm.run.verdict import Result
+from farm.scenario import Scenario
+
+TIMEOUT = 1.0  # seconds a cell: a mutant that hangs is noticed by that
+_PROVING = "unicorn"  # the engine that proves
+_PROOF_TIMEOUT = 20.0  # seconds a call is followed
+ENCODER_FILES = ("patch.c", "sites.c", "arch.h")  # of an architecture: what encoders are made of
+#: A statement, or a loop around it, that does nothing but maintenance.
+_MAINTAINING = re.compile(rb"\s*(for \(.*\)\s*)?\w*(sync|flush|clear_cache)\w*\([^;]*\);\s*")
+_TWICE = (
+    "in every scenario it changes the same places in the same order, and does something once more; the proofs are clean"
+)
+_FIRST, _NEXT = 6, 24  # scenarios that are run together, before all the others
+
+
+class Outcome(enum.StrEnum):
+    """What became of a mutant."""
+
+    KILLED = "killed"  #: somebody noticed
+    NOT_BUILT = "does not build"
+    EQUIVALENT = "equivalent"  #: it does what the guest does, as a machine has seen
+    UNREACHABLE = "unreachable here"  #: no scenario executes what differs
+    HOLE = "hole"  #: it does something else, and nobody noticed
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """A mutant, and what became of it."""
+
+    mutant: Mutant
+    outcome: Outcome
+    by: str = ""  #: the scenario, the proof or the check that noticed; empty: none
+    engine: str = ""
+    why: str = ""  #: what was noticed, or why nothing could be
+    seconds: float = 0.0
+    digest: str = ""  #: of the broken text
+    proved: bool = False  #: it was noticed by a proof, and by no scenario
+
+
+class Court:
+    """Judges the mutants of one guest."""
+
+    def __init__(self, plan: Plan, spec: Spec, folder: Path) -> None:
+        """``folder`` is for what is built meanwhile.  Raises as :func:`farm.guest.build.image`."""
+        self.spec, self._folder = spec, folder
+        self._lock = threading.RLock()  # while something is learnt of the guest as it is
+        self.workshop = Workshop(spec, folder)
+        self.texts: list[Text] = texts(spec, folder)
+        wanted: dict[str, list[Scenario]] = {}
+        for planned in plan.cells:
+            if planned.verdict is None and plan.spec(planned.cell) == spec:
+                wanted.setdefault(planned.cell.engine, []).append(plan.scenarios[planned.cell.scenario])
+        order = sorted(wanted, key=lambda name: name != _PROVING)
+        self._wanted = {name: wanted[name] for name in order}
+        self._passing: dict[str, tuple[Scenario, ...]] = {}
+        self._reached: dict[str, Reach | None] = {}
+        self._asking: Workshop | None = None  # of who asks the architecture's encoders
+        self._refuted_before: frozenset[tuple[str, str, str]] | None = None
+        self._broken_before: frozenset[str] | None = None
+        self._effects_before: list[list[tuple[object, ...]]] | None = None
+
+    def close(self) -> None:
+        """Remove what was built."""
+        clear(self._folder)
+
+    def _sound(self, engine: str) -> tuple[Scenario, ...]:
+        """The scenarios that an engine runs as it should, with nothing broken."""
+        with self._lock:
+            if engine not in self._passing:
+                bench, scenarios = self._bench(self.workshop.image, engine), self._wanted[engine]
+                replies = bench.replies([bench.encode(scenario) for scenario in scenarios])
+                pairs = zip(scenarios, replies, strict=True)
+                sound = tuple(scenario for scenario, reply in pairs if bench.judged(scenario, reply).verdict in PASSED)
+                self._passing[engine] = sound
+            return self._passing[engine]
+
+    def _reach(self, engine: str) -> Reach | None:
+        """What the scenarios reach on an engine; None if it does not tell."""
+        with self._lock:
+            if engine not in self._reached:
+                bench = Bench.of(self.spec, engine, _PROOF_TIMEOUT, built=self.workshop.image)
+                tells = isinstance(bench.engine, CountsBlocks)
+                reach = Reach(bench, self.texts, self._sound(engine)) if tells else None
+                self._reached[engine] = reach if reach and reach.reached else None  # not every emulator has a log
+            return self._reached[engine]
+
+    def _bench(self, image: Image, engine: str) -> Bench:
+        return Bench.of(self.spec, engine, TIMEOUT, built=image)
+
+    def judge(self, broken: Broken) -> Judged:
+        """What becomes of a mutant."""
+        began = time.perf_counter()
+        work = Path(tempfile.mkdtemp(dir=self.workshop.folder))
+        try:
+            judged = self._judged(broken, work)
+        finally:
+            clear(work)
+        seconds = round(time.perf_counter() - began, 3)
+        return msgspec.structs.replace(judged, seconds=seconds, digest=broken.digest)
+
+    def _judged(self, broken: Broken, work: Path) -> Judged:
+        mutant = broken.mutant
+        try:
+            objects = self.workshop.compiled(broken, work)
+            if not objects:
+                return Judged(mutant, Outcome.EQUIVALENT, why="the compiler makes the same code of it")
+            image = self.workshop.link(objects, work)
+        except BuildError as error:
+            return Judged(mutant, Outcome.NOT_BUILT, why=_complaint(error))
+        except ImageError as error:
+            return Judged(mutant, Outcome.KILLED, by="image", why=str(error).splitlines()[0])
+        if self.workshop.is_same(image):
+            return Judged(mutant, Outcome.EQUIVALENT, why="linked, it is the same code and data")
+        is_reached = self._is_reached(broken)  # else no scenario can notice
+        for number, engine in enumerate(self._wanted if is_reached else ()):
+            if killer := self._run(image, engine, self._order(broken, engine, by_reach=number == 0)):
+                scenario, result = killer
+                by = f"{scenario.id} {scenario.name}"
+                return Judged(mutant, Outcome.KILLED, by, engine, f"{result.verdict}: {result.reason}")
+        proofs = self._disproved(image) if is_reached else ()
+        for by, engine, why in itertools.chain(self._wrongly_encoded(broken, work), proofs):
+            return Judged(mutant, Outcome.KILLED, by, engine, why, proved=True)
+        if not is_reached:
+            return self._unreachable(broken, "no scenario executes the statement")
+        return self._survived(broken, objects, image)
+
+    # Scenarios.
+
+    def _lines(self, broken: Broken) -> list[tuple[str, int]]:
+        """Lines of the statement that is broken."""
+        return [(broken.text.name, n) for n in range(broken.mutation.line, broken.mutation.last + 1)]
+
+    def _order(self, broken: Broken, engine: str, *, by_reach: bool) -> list[Scenario]:
+        """The scenarios of an engine: first those that reach the broken line, if that is asked."""
+        scenarios = self._sound(engine)
+        reach = self._reach(engine) if by_reach else None
+        relevant = reach.relevant(self._lines(broken)) if reach else []
+        first = set(relevant)
+        return [scenarios[n] for n in (*relevant, *(other for other in range(len(scenarios)) if other not in first))]
+
+    def _run(self, image: Image, engine: str, order: Sequence[Scenario]) -> tuple[Scenario, Result] | None:
+        """The first scenario that notices, and what; None: none does."""
+        bench = self._bench(image, engine)
+        at = 0
+        for size in (_FIRST, _NEXT, len(order)):
+            part = order[at : at + size]
+            at += len(part)
+            noticed = None
+            replies = bench.replies([bench.encode(scenario) for scenario in part])
+            for scenario, reply in zip(part, replies, strict=False):
+                if noticed is None:
+                    result = bench.judged(scenario, reply)
+                    if result.verdict is Verdict.ENGINE_ERROR:  # of the mutant, or of the emulator by itself
+                        (again,) = bench.replies([bench.encode(scenario)], fresh=True)
+                        result = bench.judged(scenario, again)
+                    noticed = (scenario, result) if result.verdict in FAILED else None
+                if noticed and noticed[1].verdict is not Verdict.MISMATCH:  # the others may take as long
+                    replies.close()
+                    break
+            if noticed:
+                return noticed
+        return None
+
+    # Proofs.
+
+    def _wrongly_encoded(self, broken: Broken, work: Path) -> Iterator[tuple[str, str, str]]:
+        """What the architecture's encoders say wrong, if it is they that are broken."""
+        spec, variant = self.spec, self.spec.variant
+        is_theirs = broken.text.path in map(variant.source, ENCODER_FILES)
+        if not is_theirs or not spec.made_by.pokes or QEMU_USER.hole(variant):
+            return
+        with self._lock:
+            if self._asking is None:
+                folder = Path(tempfile.mkdtemp(dir=self._folder))
+                self._asking = Workshop(encoders.spec_of(variant, spec.toolchain), folder)
+        with contextlib.suppress(BuildError, ImageError):
+            (place := work / "encoders").mkdir()
+            if objects := self._asking.compiled(broken, place):
+                image = self._asking.link(objects, place)
+                try:
+                    for complaint in encoders.Encoders(variant, image).complaints():
+                        yield "encoders", QEMU_USER.name, complaint
+                except FarmError as error:
+                    yield "encoders", QEMU_USER.name, str(error)
+
+    def _disproved(self, image: Image) -> Iterator[tuple[str, str, str]]:
+        """Proofs that go wrong, the engine, and how."""
+        if _PROVING not in self._wanted:
+            return
+        known = self._refuted()
+        for proof in self._proofs(image):
+            if proof.finding is Finding.REFUTED and _key(proof) not in known:
+                by = "interleave" if proof.call else "coherence"
+                yield by, _PROVING, f"{proof.request}, {proof.reader}: {proof.why}"
+        broken = self._rules_broken()
+        for audited in self._audited(image):
+            if audited.verdict is Verdict.RULE_BROKEN and audited.cell.scenario not in broken:
+                yield "rules", _PROVING, audited.reason or ""
+
+    def _proofs(self, image: Image) -> Iterator[Proof]:
+        """The proofs of a guest; what cannot be followed ends them."""
+        bench = Bench.of(self.spec, _PROVING, _PROOF_TIMEOUT, built=image)
+        if isinstance(bench.engine, Explores) and bench.engine.explores(self.spec.variant):
+            with contextlib.suppress(FarmError):
+                guest = Guest(bench)
+                yield from coherence(guest, requests_named(), mutants=False)
+                yield from interleave(guest, requests_named())
+
+    def _audited(self, image: Image) -> Iterator[Audited]:
+        """The audit of every scenario."""
+        bench = Bench.of(self.spec, _PROVING, _PROOF_TIMEOUT, built=image)
+        if not unwatchable(bench):
+            yield from Auditing.of(bench).cells(self._sound(_PROVING))
+
+    def _refuted(self) -> frozenset[tuple[str, str, str]]:
+        """Proofs that go wrong with nothing broken."""
+        with self._lock:
+            if self._refuted_before is None:
+                proofs = self._proofs(self.workshop.image)
+                self._refuted_before = frozenset(_key(proof) for proof in proofs if proof.finding is Finding.REFUTED)
+            return self._refuted_before
+
+    def _rules_broken(self) -> frozenset[str]:
+        """Scenarios in which a rule is broken with nothing else broken."""
+        with self._lock:
+            if self._broken_before is None:
+                audited = self._audited(self.workshop.image)
+                broken = (each.cell.scenario for each in audited if each.verdict is Verdict.RULE_BROKEN)
+                self._broken_before = frozenset(broken)
+            return self._broken_before
+
+    # Survivors.
+
+    def _survived(self, broken: Broken, objects: dict[Path, bytes], image: Image) -> Judged:
+        """What is to be said of a mutant that nobody noticed."""
+        if all(not self._executes(source, made, image) for source, made in objects.items()):
+            return self._unreachable(broken, "no scenario executes an instruction that differs")
+        if needless := self._needless(broken):
+            return Judged(broken.mutant, Outcome.EQUIVALENT, why=needless)
+        if broken.mutant.operator.startswith("duplicate-") and self._does_the_same(image):
+            return Judged(broken.mutant, Outcome.EQUIVALENT, why=_TWICE)
+        return Judged(broken.mutant, Outcome.HOLE)
+
+    def _unreachable(self, broken: Broken, why: str) -> Judged:
+        """The judgement on a mutant that nothing executes: ``why``, or the reason that the source itself gives."""
+        excused = excuses(broken.text.path, self.spec.variant.name)
+        reasons = (excused[number] for _, number in self._lines(broken) if number in excused)
+        return Judged(broken.mutant, Outcome.UNREACHABLE, why=next(reasons, why))
+
+    def _needless(self, broken: Broken) -> str:
+        """The rule by which what is broken need not be done at all; empty if there is none.
+
+        It is maintenance, where fetches are coherent; or a barrier, where others are held off until the request is
+        over.  By then scenarios and proofs have run, and are clean.
+        """
+        variant = self.spec.variant
+        coherence_ = variant.coherence
+        lines = broken.text.content.split(b"\n")
+        first, last = broken.mutation.line - 1, broken.mutation.last
+        if self.spec.made_by.at(variant).patching == "quiesced" and b"store_barrier(" in b" ".join(lines[first:last]):
+            return (
+                "it is a barrier for other CPUs, and these are held off until the request is over (patching: quiesced)"
+            )
+        if coherence_.fetch != "coherent" or coherence_.maintenance:
+            return ""
+        about = (lines[first:last], lines[first : last + 1], lines[max(first - 1, 0) : last])
+        if any(_MAINTAINING.fullmatch(b" ".join(each)) for each in about):
+            return (
+                f"it is maintenance, and fetches are coherent with stores here ({coherence_.manual}); proofs are clean"
+            )
+        return ""
+
+    def _does_the_same(self, image: Image) -> bool:
+        """Every scenario makes the same changes and does the same maintenance, some of it several times in a row."""
+        if _PROVING not in self._wanted:
+            return False
+        with self._lock:
+            if self._effects_before is None:
+                self._effects_before = self._effects(self.workshop.image)
+        return bool(self._effects_before) and self._effects(image) == self._effects_before
+
+    def _effects(self, image: Image) -> list[list[tuple[object, ...]]]:
+        """Of every scenario: what it changes in code, and the maintenance, in order; none if no engine tells."""
+        bench = Bench.of(self.spec, _PROVING, _PROOF_TIMEOUT, built=image)
+        if unwatchable(bench):
+            return []
+        assert isinstance(bench.engine, Watches)
+        made = watching(bench.variant, image, bench.engine)
+        replies = bench.watched([bench.encode(scenario) for scenario in self._sound(_PROVING)], made.watch)
+        return [_told(reply.notes, made) for reply in replies]
+
+    def _is_reached(self, broken: Broken) -> bool:
+        """A scenario executes the statement that is broken; a macro, which has no code of its own, is reached."""
+        name, content = broken.text.name, broken.text.content.split(b"\n")
+        tells = False
+        for engine in self._wanted:  # each is asked only if none before it reaches it
+            if reach := self._reach(engine):
+                tells, lines = True, set(self._lines(broken))
+                if not reach.code & lines:  # nothing is left of it but what is inlined there: see what is around
+                    lines = {(name, number) for number in _around(content, broken.mutation, name, reach.code)}
+                if not lines or reach.reached & lines:
+                    return True
+        return not tells
+
+    def _executes(self, source: Path, made: bytes, image: Image) -> bool:
+        """Some scenario executes an instruction in which the object of ``source`` differs from its own."""
+        variant = self.spec.variant
+        if not variant.disassembler:
+            return True
+        before, after = Code.of(variant, self.workshop.plain(source)), Code.of(variant, made)
+        differs = difference(before, after)
+        if differs.data:
+            return True
+        gone, come = places(before, self.workshop.image, differs.before), places(after, image, differs.after)
+        if gone is None or come is None:
+            return True
+        return self._meets(self.workshop.image, gone) or self._meets(image, come)
+
+    def _meets(self, image: Image, wanted: Sequence[range]) -> bool:
+        """Some scenario, on some engine, executes one of the ``wanted`` instructions."""
+        if not wanted:
+            return False
+        tell = [engine for engine in self._wanted if self._reach(engine)]  # what the others execute, one of these does
+        first = min(each.start for each in wanted)  # a block that has it may begin where its function does
+        start = max(
+            (at for each in image.functions.values() if (at := each & ~image.function_bias) <= first), default=first
+        )
+        for engine in tell:
+            bench = Bench.of(self.spec, engine, _PROOF_TIMEOUT, built=image)
+            assert isinstance(bench.engine, CountsBlocks)
+            span = range(start, max(each.stop for each in wanted))
+            _, blocks = bench.blocks([bench.encode(scenario) for scenario in self._sound(engine)], [span])
+            if any(block.start < each.stop and each.start < block.end for block in blocks for each in wanted):
+                return True
+        return not tell
+
+
+def _told(notes: Sequence[Note], made: Watching) -> list[tuple[object, ...]]:
+    """What ``notes`` say, but for stores of what is there already, and for maintenance that is done again at once.
+
+    Where a store is to and its size tell it: what it stores may differ where a target has moved, and scenarios look
+    where that leads.
+    """
+    told: list[tuple[object, ...]] = []
+    steps = 0  # of the maintenance that are told last
+    for note in notes:
+        if note.kind == Noted.INSTRUCTION:
+            told.append((note.kind, made.meanings[note.place].steps, note.value))
+            steps += 1
+            for size in range(1, steps // 2 + 1):
+                if told[-size:] == told[-2 * size : -size]:
+                    del told[-size:]
+                    steps -= size
+                    break
+        elif note.kind != Noted.STORE or note.before != note.after:
+            told.append((note.kind, *((note.place, len(note.after)) if note.kind == Noted.STORE else ())))
+            steps = 0
+    return told
+
+
+def _around(content: Sequence[bytes], mutation: Mutation, name: str, code: frozenset[tuple[str, int]]) -> Iterator[int]:
+    """Numbers of the lines with code that stand nearest above and below a mutation, in the same function."""
+    for number in range(mutation.line - 1, 0, -1):
+        line = content[number - 1]
+        if line.startswith((b"}", b"#define")) or (line[:1].isalpha() and line.endswith(b"}")):
+            break
+        if (name, number) in code:
+            yield number
+            break
+    for number in range(mutation.last + 1, len(content) + 1):
+        if (name, number) in code:
+            yield number
+            break
+        if not content[number - 1][:1].isspace() and not content[number - 1].startswith(b"#"):
+            break
+
+
+def _key(proof: Proof) -> tuple[str, str, str]:
+    return proof.request, proof.call, proof.reader
+
+
+def _complaint(error: BuildError) -> str:
+    lines = str(error).splitlines()
+    return next((line.rpartition("error: ")[2] for line in lines if "error: " in line), lines[0])
