@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _LINE = 64  # bytes of memory that are kept at once
 _LAST = (1 << 64) - 1  # address
+_UNUSED = 1  # an address that no guest stores to
 _WIDEST = 32  # bytes of a load
 _LONGEST = 16  # bytes of an instruction; some emulated CPUs report a meaningless size
 _WITH_SLOT = 8  # bytes of an instruction that loads, or of a branch with one behind it
@@ -76,10 +77,8 @@ class Explorer:
         for start, end in wanted.changing:
             # A hook goes by where a load begins, not by where it ends.
             add(uc_const.UC_HOOK_MEM_READ, self._on_read, None, start - _WIDEST + 1, end - 1)
-        machine.on_push = self._on_push
-        events = machine.events_room  # which each run writes anew, as far as it counts them
-        add(uc_const.UC_HOOK_MEM_WRITE, self._on_write, None, 0, events.start - 1)
-        add(uc_const.UC_HOOK_MEM_WRITE, self._on_write, None, events.stop, _LAST)
+        # Code is translated with calls of hooks only if there is one.
+        add(uc_const.UC_HOOK_MEM_WRITE, self._on_write, None, _UNUSED, _UNUSED)
 
     def fits(self, wanted: Exploration) -> bool:
         """Tell whether it can follow the call of ``wanted``, too."""
@@ -104,16 +103,31 @@ class Explorer:
         list(self._event_lines())  # those that there are before the reader begins
         first = _State(machine.uc.context_save(), {}, wanted.start, 0, 0, None)
         found = []
-        if wanted.drawing:
-            found.append(Sampler(self, wanted.places, wanted.drawing, first).explored())
-        for moments in wanted.graphs:
-            if wanted.loose:
-                found.append(LooseWalk(self, wanted.places, moments, wanted.loose).explored(first))
-                continue
-            found.append(_Walk(self, wanted.places, moments, every=wanted.every).explored(first))
-            if not self.is_sound:
-                break
+        with self._stores_noted():
+            if wanted.drawing:
+                found.append(Sampler(self, wanted.places, wanted.drawing, first).explored())
+            for moments in wanted.graphs:
+                if wanted.loose:
+                    found.append(LooseWalk(self, wanted.places, moments, wanted.loose).explored(first))
+                    continue
+                found.append(_Walk(self, wanted.places, moments, every=wanted.every).explored(first))
+                if not self.is_sound:
+                    break
         return found
+
+    @contextlib.contextmanager
+    def _stores_noted(self) -> Iterator[None]:
+        """Have stores noted: not those on the way to where the reader begins, which are many times as many."""
+        uc, events = self._machine.uc, self._machine.events_room  # each run writes the events anew and counts them
+        spans = (0, events.start - 1), (events.stop, _LAST)
+        hooks = [uc.hook_add(uc_const.UC_HOOK_MEM_WRITE, self._on_write, None, *span) for span in spans]
+        self._machine.on_push = self._on_push
+        try:
+            yield
+        finally:
+            self._machine.on_push = None
+            for hook in hooks:
+                uc.hook_del(hook)
 
     def size(self, pc: int) -> int:
         """Bytes of the instruction at ``pc``, as far as is known: 1 until it has been executed."""
@@ -234,8 +248,6 @@ class Explorer:
 
     def _on_write(self, uc: Any, access: int, address: int, size: int, value: int, user_data: object) -> None:
         del access, value, user_data
-        if self._starting:
-            return
         for line in range(address // _LINE, (address + size - 1) // _LINE + 1):
             if line not in self._base:
                 try:
