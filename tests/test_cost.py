@@ -18,7 +18,7 @@ import pytest
 from helpers import farm
 from rich.console import Console
 
-from farm.engines import Reply, engines
+from farm.engines import Reply, TellsPath, engines
 from farm.engines.unicorn import UNICORN
 from farm.engines.unicorn.recorder import with_skipped
 from farm.errors import MissingToolError
@@ -47,7 +47,8 @@ def able(variant, toolchain):
     except MissingToolError as error:
         pytest.skip(str(error))
     holes = {engine.name: engine.hole(VARIANTS[variant]) for engine in engines().values()}
-    found = [name for name, hole in holes.items() if not hole and engines()[name].tells_path(VARIANTS[variant])]
+    able_to = [name for name, engine in engines().items() if isinstance(engine, TellsPath)]
+    found = [name for name in able_to if not holes[name] and engines()[name].tells_path(VARIANTS[variant])]
     return found or pytest.skip("; ".join(hole.reason for hole in holes.values() if hole))
 
 

@@ -224,7 +224,7 @@ def test_a_cache_can_be_moved(own_cache, arm64, monkeypatch, tmp_path):
     good = build.image(Spec(arm64, "pointer"))
     moved = own_cache.rename(tmp_path / "moved")
     monkeypatch.setenv("PATCHFARM_CACHE", str(moved))
-    monkeypatch.setattr(build, "_tool", lambda *_: pytest.fail("a compiler was run"))
+    monkeypatch.setattr(build, "run_tool", lambda *_: pytest.fail("a compiler was run"))
     assert replace_path(build.image(Spec(arm64, "pointer"))) == replace_path(good)
 
 

@@ -221,7 +221,7 @@ def test_encoders_that_are_asked_about_every_bit_notice_one_that_no_target_shows
 
 def test_the_same_code_is_equivalent_and_never_run(court, mutants, monkeypatch):
     monkeypatch.setattr(Court, "_run", None)
-    judged = court.judge(one(mutants, "redirect.c", "duplicate-statement", "busy = true;"))
+    judged = court.judge(one(mutants, "compare.h", "wrong-sign", "size_t"))
     assert judged.outcome is Outcome.EQUIVALENT
 
 

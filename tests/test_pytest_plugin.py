@@ -44,7 +44,7 @@ def collected(result):
                 for mechanism in ("pointer", "stub")
             ],
         ),
-        ('arch="x86_64", mechanism="stub"', ["x86_64/stub/zig/unicorn", "x86_64/stub/zig/qemu-user"]),
+        ('arch="riscv64", mechanism="stub"', ["riscv64/stub/zig/unicorn", "riscv64/stub/zig/qemu-user"]),
         ('arch="arm64", mechanism="stub", engine="unicorn:*"', ["arm64/stub/zig/unicorn:no-clmul"]),
     ],
 )

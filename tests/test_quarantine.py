@@ -232,7 +232,7 @@ def test_entries_for_different_versions_may_list_the_same_cells(listing, qemu, m
         ({**ON_QEMU, "when": {"version": ""}}, "when.version: Expected `str` of length >= 1"),
         (
             {**GOOD, "cells": "arm64/stub/zig/*/BS-03", "when": {"version": "<8.1"}},
-            "when.version: its cells are of qemu-user and unicorn; say which with when.engine",
+            "when.version: its cells are of native, qemu-user, unicorn; say which with when.engine",
         ),
         ({**GOOD, "verdict": "mismtch"}, "verdict: unknown verdict 'mismtch': did you mean mismatch"),
         ({**GOOD, "verdict": ["crash", "pass"]}, "verdict: unknown verdict 'pass'"),

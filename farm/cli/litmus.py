@@ -21,7 +21,7 @@ def _bit(what: str) -> Any:
 
 @app.command(
     help=(
-        "Say which final states litmus tests of AArch64 instruction fetch can have.\n\nFiles are of herd's format. "
+        "Say which final states a litmus test can have.\n\nFiles are of herd's format. "
         "Exit status 1: a verdict is not as --kinds says: unsound if a forbidden outcome is observed, incomplete if an "
         "allowed one is not."
     )

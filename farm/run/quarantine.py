@@ -256,9 +256,7 @@ def _specifier(text: str | None, emulators: set[str]) -> SpecifierSet:
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     if text is not None and len(emulators) > 1:
-        raise UsageError(
-            f"when.version: its cells are of {' and '.join(sorted(emulators))}; say which with when.engine"
-        )
+        raise UsageError(f"when.version: its cells are of {', '.join(sorted(emulators))}; say which with when.engine")
     try:
         return SpecifierSet(text or "")
     except InvalidSpecifier:

@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import farm.engines.unicorn.library  # noqa: F401 - before anything else imports Unicorn
+
+# isort: split
 from unicorn import UC_ARCH_ARM64, UC_MODE_ARM, Uc
 from unicorn.arm64_const import UC_ARM64_REG_NZCV, UC_ARM64_REG_PC, UC_ARM64_REG_X0, UC_ARM64_REG_X29, UC_ARM64_REG_X30
 
-import farm.engines.unicorn.library  # noqa: F401 - before anything else imports Unicorn
 from farm.prove.litmus.assemble import Instruction, decoded
 from farm.prove.litmus.parse import ELR, Litmus
 
