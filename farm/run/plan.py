@@ -6,20 +6,22 @@ mechanism, toolchain and engine is there: it will run, or it carries the reason 
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import functools
 import hashlib
 import itertools
+import os
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
 
-from farm import suite
+from farm import documents, suite
 from farm.cell import SKIPPED, Cell, EngineName, Hole, Planned, Verdict
 from farm.engines import Engine, NeedsHost, engine_named, engines
-from farm.errors import UNREADABLE, BackendError, MissingToolError, NothingSelectedError, UnknownNameError, UsageError
+from farm.errors import BackendError, MissingToolError, NothingSelectedError, UnknownNameError, UsageError
 from farm.guest import arch_toml, image, mechanisms
 from farm.guest.controls import absent, needs_probes
 from farm.guest.mechanisms import Mechanism
@@ -478,14 +480,9 @@ def planned_in(path: Path, sha256: str, shard: str | None) -> list[Planned]:
 
 
 def _decoded(path: Path) -> _File:
-    try:
-        document = msgspec.json.decode(path.read_bytes(), type=_File)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    except UNREADABLE as error:
-        raise UsageError(f"{path}: not a plan: {error}") from None
-    if document.schema != SCHEMA:
-        raise UsageError(f"{path}: a plan of schema {document.schema}; this farm reads {SCHEMA}")
+    document = documents.read(path, _File, "a plan", SCHEMA)
+    if document is None:
+        raise UsageError(f"{path}: cannot be read: {os.strerror(errno.ENOENT)}")
     seen: set[Cell] = set()
     for planned in document.cells:
         if planned.cell in seen:
