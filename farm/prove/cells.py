@@ -12,8 +12,10 @@ from farm.cell import PASSED, Cell, Verdict
 from farm.engines import Reply, Watches
 from farm.errors import BuildError, ImageError, MissingToolError
 from farm.guest import image
-from farm.prove.audit import Entered, Findings, judge
+from farm.prove.audit import Entered, judge
 from farm.prove.demands import Demands
+from farm.prove.findings import Findings
+from farm.prove.repeats import Repeats
 from farm.prove.watching import Watching, watching
 from farm.run.batch import Batch
 from farm.run.bench import Bench
@@ -50,6 +52,7 @@ class Auditing:
 
     def __init__(self, bench: Bench, demands: Demands, watched: Watching, limit: int) -> None:
         self._bench, self._demands = bench, demands
+        self._repeats = Repeats()
         self.watched = watched
         self._limit = limit
 
@@ -97,7 +100,7 @@ class Auditing:
     def _judged(self, scenario: Scenario, reply: Reply) -> Findings:
         bench = self._bench
         events, _, _ = expected(scenario, bench.features, big_endian=bench.image.big_endian)
-        return judge(self._demands, reply.notes, Entered.of(events))
+        return judge(self._demands, reply.notes, Entered.of(events), self._repeats)
 
     def _replies(self, programs: Sequence[bytes], *, pcs: bool = False) -> Iterator[Reply]:
         watch = msgspec.structs.replace(self.watched.watch, most=self._limit, pcs=pcs)

@@ -14,7 +14,6 @@ from farm.guest.mechanisms import Mechanism
 from farm.guest.rules import Basis, FetchRule, Step
 from farm.guest.variant import Variant
 from farm.prove.pages import Memory
-from farm.prove.repeats import Repeats
 from farm.prove.sites import Sites
 from farm.prove.watching import Watching, declared
 
@@ -81,7 +80,6 @@ class Demands:
         self._segments = [range(s.address, s.address + s.size) for s in image.segments]
         self._content = image.read()
         self.sites = Sites(variant, image)
-        self.repeats = Repeats()
         self.stub_size = image.stubs.size or 1  #: bytes
         self._promised: dict[tuple[int, bytes, bytes], Promised] = {}
         self._known: dict[tuple[int, bytes], tuple[int, str]] = {}  # the same patches are made again and again
