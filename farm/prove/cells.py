@@ -9,7 +9,7 @@ from typing import Self
 import msgspec
 
 from farm.cell import PASSED, Cell, Verdict
-from farm.engines import Reply, Watches
+from farm.engines import Note, Reply, Watch, Watches
 from farm.errors import BuildError, ImageError, MissingToolError
 from farm.guest import image
 from farm.prove.audit import Entered, judge
@@ -74,18 +74,27 @@ class Auditing:
             result = self._bench.judged(scenario, reply)
             audited = Audited(result.cell, result.verdict, result.reason)
             if result.verdict in PASSED:
-                findings = self._retold(scenario, program, self._judged(scenario, reply))
+                findings = self._retold(scenario, program, self._judged(scenario, reply.notes))
                 audited = replace(audited, findings=findings)
                 if findings.breaches:
                     audited = replace(audited, verdict=Verdict.RULE_BROKEN, reason=findings.breaches[0].story)
             yield audited
 
-    def findings(self, scenario: Scenario, program: bytes) -> Findings | None:
-        """What the audit finds in ``program``, which is of ``scenario``; None if it does not do what it should."""
-        (reply,) = self._replies([program])
-        if self._bench.judged(scenario, reply).verdict not in PASSED:
-            return None
-        return self._retold(scenario, program, self._judged(scenario, reply))
+    def findings(self, scenario: Scenario, program: bytes, notes: Sequence[Note] | None = None) -> Findings | None:
+        """What the audit finds in ``program``, which is of ``scenario`` and of whose run these are the ``notes``.
+
+        Without notes it is run; None if it does not do what it should then.
+        """
+        if notes is None:
+            (reply,) = self._replies([program])
+            if self._bench.judged(scenario, reply).verdict not in PASSED:
+                return None
+            notes = reply.notes
+        return self._retold(scenario, program, self._judged(scenario, notes))
+
+    def watch(self, *, pcs: bool = False) -> Watch:
+        """What must be noted of a program; with ``pcs``, the instructions that store, too."""
+        return msgspec.structs.replace(self.watched.watch, most=self._limit, pcs=pcs)
 
     def _retold(self, scenario: Scenario, program: bytes, findings: Findings) -> Findings:
         """``findings`` with the instructions that stored, if there is a breach: it is run once more for them."""
@@ -94,17 +103,16 @@ class Auditing:
         (reply,) = self._replies([program], pcs=True)
         if self._bench.judged(scenario, reply).verdict not in PASSED:
             return findings
-        again = self._judged(scenario, reply)
+        again = self._judged(scenario, reply.notes)
         return again if again.breaches else findings
 
-    def _judged(self, scenario: Scenario, reply: Reply) -> Findings:
+    def _judged(self, scenario: Scenario, notes: Sequence[Note]) -> Findings:
         bench = self._bench
         events, _, _ = expected(scenario, bench.features, big_endian=bench.image.big_endian)
-        return judge(self._demands, reply.notes, Entered.of(events), self._repeats)
+        return judge(self._demands, notes, Entered.of(events), self._repeats)
 
     def _replies(self, programs: Sequence[bytes], *, pcs: bool = False) -> Iterator[Reply]:
-        watch = msgspec.structs.replace(self.watched.watch, most=self._limit, pcs=pcs)
-        return self._bench.watched(programs, watch)
+        return self._bench.watched(programs, self.watch(pcs=pcs))
 
 
 def audit(batch: Batch, *, strict: bool = False) -> Image:

@@ -494,9 +494,12 @@ class Machine:
         self._recorder = Recorder(self, limit)
         return self._recorder
 
-    def watch(self, watch: Watch) -> None:
-        """Note from now on what ``watch`` wants (:meth:`notes`).  Only on a machine that has run nothing yet."""
-        self._watcher = Watcher(self, watch)
+    def watch(self, watch: Watch, *, ends: bool = False) -> None:
+        """Note from now on what ``watch`` wants (:meth:`notes`).  Only on a machine that has run nothing yet.
+
+        With ``ends``, a run ends where the notes do, so that its trace is none.
+        """
+        self._watcher = Watcher(self, watch, ends=ends)
 
     def notes(self) -> list[Note]:
         """The notes since this was last asked; none if nothing is watched."""
