@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 Memory = Callable[[int, int], bytes]
 
 _PAGE = 0x1000  # bytes
-_LINE = 64  # bytes; by so many it is remembered what was looked at
+_LINE = 16  # bytes; by so many it is remembered what was looked at
 
 
 class Pages:
