@@ -244,7 +244,7 @@ class Server:
             return self.run(frame, keep=True)
         except Exception as error:  # noqa: BLE001 - whatever it is, the parent is owed an answer, and the guest a new machine
             if self.current:
-                self.current.machine = None
+                self.current.machine = self.current.unwatched = None
             return ERROR, Failure(f"{type(error).__name__}: {error}").encode()
 
 
