@@ -60,6 +60,8 @@ def judge(question: Question) -> Verdict:
     except AstrayError as error:
         line, reason = error.astray
         return Verdict(question.path, error=f"{question.path}:{line}: {reason}", refused=True)
+    if not found.states:
+        return Verdict(question.path, error=f"{question.path}: no execution ends: {found.notes[0]}", refused=True)
     counted = [state for state in found.states if holds(final.filter, test.places, state)]
     fits = [state for state in counted if holds(final.condition, test.places, state)]
     verdict = "Allowed" if fits else "Forbidden"
