@@ -116,7 +116,7 @@ _VALUE = re.compile(
     re.VERBOSE,
 )
 _PLACE = re.compile(r"(?:(\d+):\s*([XxWw])(\d+)|\[?([A-Za-z_]\w*)\]?)$")
-_TYPES = r"(?:ins_t|void|int|int32_t|uint32_t|int64_t|uint64_t|intptr_t|uintptr_t|long)"
+_TYPES = r"(?:ins_t|void|int|int32_t|uint32_t|int64_t|uint64_t|intptr_t|uintptr_t|long)\b"
 
 
 class _Reader:
