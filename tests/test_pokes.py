@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from farm.engines import Noted
-from farm.prove.calls import Watched, requests_named
-from farm.prove.pokes import compare, pokes
+from farm.prove.calls import Guest, Watched, requests_named
+from farm.prove.litmus import child, facts
+from farm.prove.pokes import compare, pokes, states_of
 from farm.prove.proof import Reader
+from farm.run.bench import Bench
 from tests.helpers import farm
-from tests.test_interleave import guest_of
+from tests.test_interleave import VARIANTS, guest_of
 
 
-def compared(mechanism, request, control=None, *, mutants=False, without=()):
+def compared(mechanism, request, *, mutants=False, without=()):
     """The pokes of a request by both; ``without`` instructions, by their beginnings."""
-    guest = guest_of("arm64", mechanism, control)
+    guest = guest_of("arm64", mechanism)
     ((made, watched),) = guest.watch(requests_named([request]))
     meanings = guest.watched.meanings
     notes = tuple(
@@ -61,6 +64,51 @@ def test_locations_of_one_line_are_told_apart():
     other, _ = compared("stub", "fast-far")
     assert "on one line of 32 bytes or more" in other.poke.together
     assert other.poke.together in other.poke.text
+
+
+def with_step(instruction, other):
+    """The rules of arm64, but that ``other`` does what an ``instruction`` of the maintenance does."""
+    rules = VARIANTS["arm64"].coherence
+    steps = [
+        replace(step, instruction=other) if step.instruction.startswith(instruction) else step
+        for step in rules.maintenance
+    ]
+    return replace(rules, maintenance=tuple(steps))
+
+
+def with_barriers(*instructions):
+    """The rules of arm64, but that these instructions alone order stores."""
+    rules = VARIANTS["arm64"].coherence
+    return replace(rules, barrier=replace(rules.barrier, instructions=instructions))
+
+
+@pytest.mark.parametrize(
+    ("rules", "more"),
+    [
+        (with_step("dc cvau", "dc cvac, {address}"), [{(1, 0, 1)}, {(0, 1)}]),
+        (with_step("dsb ish", "dsb sy"), [{(1, 0, 1)}, {(0, 1)}]),
+        (with_step("ic ivau", "ic iallu"), [{(1, 0, 1)}, {(0, 1)}]),
+        (with_step("isb", "eret"), [None, {(0, 1)}]),  # the ISB of P1 does nothing then, which no proof has
+        (with_barriers("dsb ish"), [{(0, 1, 0)}, set()]),
+    ],
+    ids=["dc", "dsb", "ic", "isb", "dmb"],
+)
+def test_what_arch_toml_says_of_an_instruction_is_what_both_judges_go_by(rules, more, monkeypatch):
+    name = ["fast-far"]
+    guest = guest_of("arm64", "stub")
+    ((request, watched),) = guest.watch(requests_named(name))
+    as_is = list(pokes(guest, request, watched, mutants=False))
+
+    spec = guest.bench.spec
+    changed = Guest(Bench.of(replace(spec, variant=replace(spec.variant, coherence=rules)), "unicorn", 20.0))
+    ((request, watched),) = changed.watch(requests_named(name))
+    monkeypatch.setattr(facts, "coherence", lambda: rules)
+    for poke, other, states in zip(as_is, pokes(changed, request, watched, mutants=False), more, strict=True):
+        if states is None:
+            continue
+        assert other.expected == poke.expected | states
+        judged = child.judge(child.Question("poke.litmus", poke.text))
+        assert states_of(poke, judged.states) == other.expected
 
 
 def test_what_a_litmus_file_cannot_say_is_said():

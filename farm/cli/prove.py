@@ -252,7 +252,7 @@ def _as_litmus(
         for line in report.lines(made):
             typer.echo(line)
     if not shown:
-        raise FarmError("no litmus file: " + "; ".join(dict.fromkeys(guest.left for guest in made if guest.left)))
+        raise FarmError("no litmus file: " + "; ".join(report.reasons(made)))
     raise typer.Exit(1 if report.disagreeing(made) or report.stale(made) else 0)
 
 

@@ -92,10 +92,15 @@ def compare(pokes: Sequence[Poke]) -> list[Compared]:
 def _compared(poke: Poke, judged: Judged) -> Compared:
     if judged.error or judged.notes:
         return Compared(poke, error=judged.error or "; ".join(judged.notes))
-    found = [dict(re.findall(r"\d+:X(\d+)=(\d+);", state)) for state in judged.states]
+    return Compared(poke, states_of(poke, judged.states))
+
+
+def states_of(poke: Poke, written: Sequence[str]) -> frozenset[State]:
+    """The final states of a poke as its litmus test has them."""
     first = [_OVER_SEEN] if poke.reader is Reader.OTHER else []
     order = [*first, *range(_FOUND, _FOUND + len(poke.newest))]
-    return Compared(poke, frozenset(tuple(int(state[str(number)]) for number in order) for state in found))
+    found = [dict(re.findall(r"\d+:X(\d+)=(\d+);", state)) for state in written]
+    return frozenset(tuple(int(state[str(number)]) for number in order) for state in found)
 
 
 @dataclass(frozen=True)

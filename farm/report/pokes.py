@@ -23,6 +23,12 @@ def stale(made: Sequence[Guests]) -> list[Compared]:
     return [each for guest in made for each in guest.pokes if each.is_stale and not each.poke.mutant]
 
 
+def reasons(made: Sequence[Guests]) -> list[str]:
+    """Why there are guests and pokes without a litmus file, each reason once."""
+    apart = [each.poke.apart for guest in made for each in guest.pokes]
+    return list(dict.fromkeys(filter(None, [*(guest.left for guest in made), *apart])))
+
+
 def lines(made: Sequence[Guests]) -> Iterator[str]:
     """A guest a line, what does not agree, what is stale, and what a litmus file cannot say, by reason."""
     return map(printable, _lines(made))

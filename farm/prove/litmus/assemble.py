@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from farm.errors import UsageError
+from farm.prove.litmus.facts import kind
 
 _IN_ORDER = ("EQ", "NE", "CS", "CC", "MI", "PL", "VS", "VC", "HI", "LS", "GE", "LT", "GT", "LE")
 CONDITIONS = {name: number for number, name in enumerate(_IN_ORDER)}
@@ -201,9 +202,8 @@ def _access(text: str, name: str, rt: str, place: str) -> Instruction:
 def _barrier(text: str, name: str, domain: str) -> Instruction:
     if domain.upper() not in _DOMAINS:
         raise FormError(f"`{domain}` is no domain that is read: {', '.join(_DOMAINS)}")
-    orders = {"ST": "st", "LD": "ld"}.get(domain.upper()[-2:], "full")
     base = {"DSB": 0xD503309F, "DMB": 0xD50330BF}[name]
-    return Instruction(base | _DOMAINS[domain.upper()] << 8, text, f"{name.lower()}.{orders}")
+    return Instruction(base | _DOMAINS[domain.upper()] << 8, text, kind(f"{name} {domain}".lower()))
 
 
 def _maintenance(text: str, name: str, what: str, place: str = "") -> Instruction:
@@ -211,9 +211,9 @@ def _maintenance(text: str, name: str, what: str, place: str = "") -> Instructio
     alone = {("IC", "IALLU"): 0xD508751F, ("IC", "IALLUIS"): 0xD508711F}
     if place and (name, what.upper()) in known:
         t = _address(place)
-        return Instruction(known[name, what.upper()] | t, text, name.lower(), (t,))
+        return Instruction(known[name, what.upper()] | t, text, kind(f"{name} {what}, x{t}".lower()), (t,))
     if not place and (name, what.upper()) in alone:
-        return Instruction(alone[name, what.upper()], text, "ic")
+        return Instruction(alone[name, what.upper()], text, kind("ic ivau, x0"))
     raise FormError(f"`{text}` is none of DC CVAU, IC IVAU, IC IALLU, IC IALLUIS")
 
 
@@ -301,7 +301,7 @@ def assemble(text: str, pc: int = 0, labels: Mapping[str, int] | None = None) ->
     if name in ("DC", "IC") and words:
         words = [*words[0].split(None, 1), *words[1:]]
     if name == "ISB" and (not words or [word.upper() for word in words] == ["SY"]):
-        return Instruction(_ISB, text, "isb")
+        return Instruction(_ISB, text, kind("isb"))
     wanted: tuple[int, ...]
     if name in ("B", "BL", "CBZ", "CBNZ") or name.startswith("B."):
         wanted = (2,) if name.startswith("CB") else (1,)
