@@ -20,7 +20,7 @@ def coherence() -> Coherence:
     return arch_toml.load_folder(paths.data("arch") / "arm64")[0].coherence
 
 
-def kind(text: str) -> str:
+def kind_of(text: str) -> str:
     """The kind of event that an instruction is, which the disassembler writes as ``text``; ``nop``: it orders nothing.
 
     A barrier that orders all, but completes no maintenance, is a ``dmb.full``, whatever its name.
