@@ -118,7 +118,7 @@ def dmb_st(events: Events) -> Pairs:
 
 
 def acquire_release(events: Events) -> Pairs:
-    """``[A]; po``, ``po; [L]``, of loads and stores (``bob``)."""
+    """``[A | Q]; po``, ``po; [L]`` and ``[L]; po; [A]``, of loads and stores (``bob``)."""
     for i, event in enumerate(events):
         if event.ordered:
             others = [j for j, e in enumerate(events) if e.kind in DATA]
@@ -126,7 +126,7 @@ def acquire_release(events: Events) -> Pairs:
                 yield from ((i, j) for j in others if j > i)
             else:
                 yield from ((j, i) for j in others if j < i)
-                yield from ((i, j) for j in others if j > i and events[j].kind == "R" and events[j].ordered)
+                yield from ((i, j) for j in others if j > i and events[j].ordered == "acquire")
 
 
 def _bits(mask: int) -> Iterator[int]:
