@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from farm.prove.litmus.execute import Astray, Event, Path, Threads
 from farm.prove.litmus.model import Fault, Litmus, Location, Place, Register, Term
-from farm.prove.litmus.rules import LOCAL
+from farm.prove.litmus.rules import LOCAL, bits, needed
 
 State = tuple[int, ...]  #: a value a place that the test looks at
 
@@ -193,6 +193,8 @@ class Checker:
                         edges.append((i, j))
                     if i > j and owner[i] == owner[j] and "internal" not in without:
                         return None
+        if "through_memory" not in without:
+            edges.extend(self._through_memory(events, owner, source))
         if not all(order.add(i, j) for i, j in edges):
             return None
         cleans = [i for i, e in enumerate(events) if e.kind == "dc"]
@@ -202,6 +204,23 @@ class Checker:
         pairs += [(i, f) for i, behind in completed.items() if behind is not None for f in fetches
                   if events[i].place in (0, events[f].place)]  # fmt: skip
         return self._pairs(events, owner, after, completed, cleans, pairs, order)
+
+    def _through_memory(
+        self, events: list[Event], owner: list[int], source: dict[int, int]
+    ) -> Iterator[tuple[int, int]]:
+        """Loads and the stores that depend on them by way of memory: the value was stored and loaded on the way."""
+        own = {i: j for i, j in source.items() if 0 <= j < i and owner[i] == owner[j] and events[i].kind == "R"}
+        carried: dict[int, int] = {}  # the loads, as bits, that a load has its value from
+        for i in sorted(own):
+            base, mask = owner.index(owner[i]), events[own[i]].data.all
+            for k in bits(mask):
+                mask |= carried.get(base + k, 0)
+            carried[i] = mask
+        for j, event in enumerate(events) if any(carried.values()) else ():
+            if event.kind == "W":
+                base = owner.index(owner[j])
+                for i in bits(needed(events[base : j + 1], j - base)):
+                    yield from ((base + k, j) for k in bits(carried.get(base + i, 0)))
 
     def _completed(self, events: list[Event], owner: list[int], ic: int) -> list[int] | None:
         """What is behind the DSB that completes an IC, but fetches; None: nothing completes it."""

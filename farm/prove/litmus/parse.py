@@ -66,27 +66,24 @@ class _Reader:
 
     def _uncommented(self, text: str) -> str:
         """The text with blanks for each comment, so that lines keep their numbers.  Comments nest."""
-        made, depth, quoted = list(text), 0, False
-        i = line = 0
-        while i < len(text):
-            pair = text[i : i + 2]
-            if text[i] == '"' and not depth:
-                quoted = not quoted
-            width = 0
-            if not quoted and pair == "(*":
-                depth, width, line = depth + 1, 2, line if depth else text.count("\n", 0, i) + 1
-            elif depth and pair == "*)":
-                width = 2
-            for at in range(i, min(i + max(width, 1), len(text))):
-                if depth and made[at] != "\n":
-                    made[at] = " "
-            if depth and pair == "*)":
+        made, depth, quoted, at = [], 0, False, 0
+        for match in re.finditer(r'\(\*|\*\)|"', text):
+            if match[0] == '"':
+                quoted ^= not depth
+            elif match[0] == "(*" and not quoted:
+                if not depth:
+                    made.append(text[at : match.start()])
+                    at = match.start()
+                depth += 1
+            elif match[0] == "*)" and depth:
                 depth -= 1
-            i += max(width, 1)
+                if not depth:
+                    made.append(re.sub(r"[^\n]", " ", text[at : match.end()]))
+                    at = match.end()
         if depth:
-            self.line = line
+            self.line = text.count("\n", 0, at) + 1
             self.fail("a comment does not end")
-        return "".join(made)
+        return "".join((*made, text[at:]))
 
     def read(self) -> Litmus:
         head, brace, rest = self.text.partition("{")
