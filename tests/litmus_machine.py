@@ -81,7 +81,7 @@ class Cell(NamedTuple):
     cleaned: int = 0
 
 
-class _Wrong(Exception):
+class _WrongError(Exception):
     """A guess was wrong, or something was done too early."""
 
 
@@ -104,9 +104,7 @@ class Machine:
         """A value for each place that the test looks at, in each final state."""
         threads: list[list[Thread]] = []
         for column in self.test.threads:
-            registers = tuple(
-                sorted((r, (True, v)) for (t, r), v in self.test.registers.items() if t == column.thread)
-            )
+            registers = tuple(sorted((r, (True, v)) for (t, r), v in self.test.registers.items() if t == column.thread))
             threads.append(list(self._settled(Thread(column.thread, column.base, registers))))
         memory = tuple(Cell(0, (self.test.memory[place],)) for place in self.places)
         work = [((), memory)]
@@ -257,10 +255,7 @@ class Machine:
                 return True
         if kind == "load":
             older_store = self._forwards(flight, i)
-            return older_store is not None and not (
-                flight[older_store].value is not None
-                and all(_sure(flight, operand) for operand in flight[older_store].operands)
-            )
+            return older_store is not None and flight[older_store].value is None
         return False
 
     def _finished(self, flight: tuple[InFlight, ...], i: int) -> bool:
@@ -295,7 +290,7 @@ class Machine:
             now = work.pop()
             try:
                 now = self._retired(self._computed(now))
-            except _Wrong:
+            except _WrongError:
                 continue
             if self._may_fetch(now) and now.pc not in self.test.memory:
                 work.extend(self._appended(now, self.test.instructions[now.pc]))
@@ -334,10 +329,9 @@ class Machine:
             registers[writes] = (False, len(thread.flight))
         for guess in guesses:
             target = guess if guess is not None and kind != "select" else following
-            yield thread._replace(
-                pc=target, registers=tuple(sorted(registers.items())), flight=(*thread.flight, one._replace(guess=guess)),
-                faults=faults,
-            )  # fmt: skip
+            flight = (*thread.flight, one._replace(guess=guess))
+            after = tuple(sorted(registers.items()))
+            yield thread._replace(pc=target, registers=after, flight=flight, faults=faults)
 
     def _leads(self, instruction: Instruction, pc: int) -> Iterator[int]:
         """Where a branch may lead."""
@@ -350,9 +344,10 @@ class Machine:
             yield pc + 4
 
     def _computed(self, thread: Thread) -> Thread:
-        """All values, addresses and branches that can be known are.  Raises :class:`_Wrong`."""
+        """All values, addresses and branches that can be known are.  Raises :class:`_WrongError`."""
         flight = list(thread.flight)
-        for i, one in enumerate(flight):
+        for i in range(len(flight)):
+            one = flight[i]
             values = [_value(flight, operand) for operand in one.operands]
             flags = _value(flight, one.flags)
             kind, name = one.kind, one.instruction.shown.split(" ")[0]
@@ -360,12 +355,12 @@ class Machine:
                 target = _target(one, name, values, flags)
                 if target is not None:
                     if target != one.guess:
-                        raise _Wrong
+                        raise _WrongError
                     flight[i] = one._replace(guess=None)
             elif kind == "isb" and not one.done:
                 if one.guess is not None and values[0] is not None:
                     if values[0] != one.guess:
-                        raise _Wrong
+                        raise _WrongError
                     flight[i] = one = one._replace(guess=None)
                 if self._finished(tuple(flight), i):
                     flight[i] = one._replace(done=True)
@@ -376,7 +371,7 @@ class Machine:
             elif kind == "select":
                 if one.guess is not None and flags is not None:
                     if _condition(one.instruction, flags) != (one.guess == 0):
-                        raise _Wrong
+                        raise _WrongError
                     flight[i] = one = one._replace(guess=None, done=True, source=(True, one.guess))
                 if one.value is None:
                     side = one.guess if one.guess is not None else one.source[1]
@@ -396,10 +391,9 @@ class Machine:
         known = [value or 0 for value in values[skip:]]
         place = known[0] if known else 0
         for index in known[1:]:
-            if instruction.extend not in ("LSL", "SXTX"):
-                index &= 0xFFFFFFFF
-                index -= (index >> 31 << 32) if instruction.extend == "SXTW" else 0
-            place += index << instruction.shift
+            low = index & 0xFFFFFFFF
+            extended = {"SXTW": low - (low >> 31 << 32), "UXTW": low}.get(instruction.extend, index)
+            place += extended << instruction.shift
         place = (place + instruction.offset) & WHOLE
         for later in flight[i + 1 :]:
             if later.done and later.place == place and later.kind in STEPS:
@@ -407,7 +401,7 @@ class Machine:
                 if (one.kind == "store" and stale) or (
                     "dc" in (one.kind, later.kind) and {one.kind, later.kind} <= {*DATA, "dc"}
                 ):
-                    raise _Wrong
+                    raise _WrongError
         return one._replace(place=place)
 
     def _retired(self, thread: Thread) -> Thread:
@@ -463,8 +457,8 @@ def _sure(flight: tuple[InFlight, ...], operand: Operand) -> bool:
     one = flight[operand[1]]
     if one.value is None:
         return False
-    if one.kind == "load":
-        return one.done
+    if one.kind == "load":  # of a buffered store, it is as sure as what was stored
+        return one.done and (one.source[0] or _sure(flight, flight[one.source[1]].operands[0]))
     if one.kind == "branch":
         return True
     if one.kind == "select":
@@ -552,9 +546,13 @@ def _arithmetic(instruction: Instruction, pc: int, values: list[int]) -> int:
         "ADD": lambda a, b: a + b, "SUB": lambda a, b: a - b,
         "AND": lambda a, b: a & b, "ORR": lambda a, b: a | b, "EOR": lambda a, b: a ^ b,
     }  # fmt: skip
-    if name not in operations or len(words) != 3:
+    last = operand(words[2])
+    if words[3:] == ["SXTW"]:
+        last = known[int(words[2][1:])] & 0xFFFFFFFF
+        last -= last >> 31 << 32
+    if name not in operations or words[3:] not in ([], ["SXTW"]):
         raise NotImplementedError(instruction.text)
-    return operations[name](operand(words[1]), operand(words[2])) & mask
+    return operations[name](operand(words[1]), last) & mask
 
 
 def _selected(instruction: Instruction, values: list[int | None], side: int) -> int | None:
