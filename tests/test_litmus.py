@@ -119,24 +119,17 @@ def test_what_is_not_read_is_refused_with_file_line_and_reason(old, new, said):
     assert one.error.startswith("t.litmus:")
 
 
-def test_a_thread_that_only_loops_gets_a_sentence_and_no_verdict(tmp_path):
-    path = tmp_path / "t.litmus"
-    path.write_text("AArch64 loop\n{ }\nP0 ;\nm: B m ;\nexists (0:X9=0)\n")
-    done = farm("litmus", path)
-    assert done.returncode == 3
-    assert f"{path}: no verdict, as no execution ends: P0 comes to `B m` more than 4 times\n" in done.stderr
-    assert "1 without a verdict" in done.stdout
+def test_a_turn_of_a_loop_too_many_is_left_out_and_said():
+    spin = "AArch64 spin\n{ 0:X1=x; 1:X1=x; }\nP0 | P1 ;\nm: LDR W0,[X1] | MOV W0,#1 ;\nCBZ W0,m | STR W0,[X1] ;\n"
+    one = judge(Question("t.litmus", f"{spin}forall 0:X0=1"))
+    assert (one.verdict, one.states) == ("Required", ["0:X0=1;"])
+    assert one.notes == ["P0 comes to `LDR W0,[X1]` more than 4 times: such an execution is left out"]
 
 
-def test_a_loop_that_may_end_is_left_out_and_said(tmp_path):
-    path = tmp_path / "t.litmus"
-    path.write_text(
-        "AArch64 loop\n{ 0:X1=x; 1:X1=x; 1:X2=1; }\nP0 | P1 ;\nm: LDR W9,[X1] | STR W2,[X1] ;\nCBZ W9,m | ;\n"
-        "exists (0:X9=0)\n"
-    )
-    (one,) = judges.judge([path])
-    assert (one.verdict, one.states) == ("Forbidden", ["0:X9=1;"])
-    assert one.notes == ["P0 comes to `LDR W9,[X1]` more than 4 times: such an execution is left out"]
+def test_what_never_ends_has_no_verdict():
+    one = judge(Question("t.litmus", "AArch64 loop\n{ }\nP0 ;\nm: B m ;\nforall (0:X9=0)\n"))
+    assert one.refused
+    assert one.error.startswith("t.litmus: no execution ends: P0 comes to `B m` more than 4 times")
 
 
 def test_an_unsound_verdict_and_an_incomplete_one_are_told_apart(tmp_path):

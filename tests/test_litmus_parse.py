@@ -103,6 +103,10 @@ def test_an_address_of_code_without_a_label_is_shown_by_its_distance():
     assert states(text) == ["0:X30=P0+0x4;"]
 
 
+def test_an_address_within_a_location_is_shown_by_its_distance():
+    assert states("AArch64 t\n{ 0:X1=x; }\nP0 ;\nADD X2,X1,#4 ;\nlocations [0:X2;]") == ["0:X2=x+4;"]
+
+
 def test_declarations_with_and_without_a_value_are_read():
     text = """AArch64 declared
     { uint64_t x=3; int y = 4; void *0:X1=x; _Atomic int z; int *0:X2=&y; ins_t *1:X1; 1:X1=z; 0:X9; [w]=5; P1:X2=w;

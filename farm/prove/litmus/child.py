@@ -61,8 +61,7 @@ def judge(question: Question) -> Verdict:
         line, reason = error.astray
         return Verdict(question.path, error=f"{question.path}:{line}: {reason}", refused=True)
     if not found.states:
-        why = "; ".join(note.removesuffix(": such an execution is left out") for note in found.notes)
-        return Verdict(question.path, test.name, error=f"{question.path}: no verdict, as no execution ends: {why}")
+        return Verdict(question.path, error=f"{question.path}: no execution ends: {found.notes[0]}", refused=True)
     counted = [state for state in found.states if holds(final.filter, test.places, state)]
     fits = [state for state in counted if holds(final.condition, test.places, state)]
     verdict = "Allowed" if fits else "Forbidden"

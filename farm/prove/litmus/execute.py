@@ -89,6 +89,7 @@ class Path:
     registers: dict[int, int] = field(hash=False)
     faults: frozenset[int]
     astray: Astray | None = None  #: it ends there
+    cut: bool = False  #: it goes on, and is not followed
 
 
 @functools.cache
@@ -164,7 +165,7 @@ class Threads:
             rounds = sum(max((sum(e.kind == "W" for e in p.events) for p in each), default=0) for each in paths)
             self._rounds = getattr(self, "_rounds", 0) + 1
             if before == self.values or self._rounds > rounds:
-                return paths
+                return [[path for path in each if not path.cut] for each in paths]
 
     def _walk(self, thread: int, pc: int) -> Iterator[Path]:
         registers = {r: v for (t, r), v in self.test.registers.items() if t == thread}
@@ -183,6 +184,7 @@ class Threads:
                 self.notes.add(
                     f"P{thread} comes to `{instruction.text}` more than {VISITS} times: such an execution is left out"
                 )
+                yield Path(thread, events, registers, faults, cut=True)
                 continue
             visits = {**visits, pc: visits.get(pc, 0) + 1}
             words = sorted(self.values[pc]) if pc in self.values else [instruction.word]

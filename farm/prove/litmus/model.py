@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 from farm.errors import UsageError
 from farm.prove.litmus.forms import Instruction
 
+LINE = 0x100  #: bytes from one location of data to the next
 ELR = 32  #: number of ELR_EL1 among the registers
 
 
@@ -127,6 +128,9 @@ class Litmus:
         if value in self.known and value >= 1 << 16:
             shown = self.known[value].shown
             return shown if shown == "NOP" else f'instr:"{shown}"'
+        for name, address in self.data.items():  # within a location
+            if address < value < address + LINE:
+                return f"{name}+{value - address}"
         for column in self.columns:  # an address of code without a label
             if column.base <= value <= column.end:
                 return f"P{column.thread}{'.F' * column.handler}+{value - column.base:#x}"

@@ -8,10 +8,10 @@ from typing import Literal, NamedTuple, NoReturn
 from farm.prove.litmus import condition
 from farm.prove.litmus.assemble import assemble
 from farm.prove.litmus.forms import FormError, Instruction
-from farm.prove.litmus.model import Column, Final, Litmus, LitmusError, Location, Register
+from farm.prove.litmus.model import LINE, Column, Final, Litmus, LitmusError, Location, Register
 
 _CODE, _DATA = 0x40000000, 0x50000000  # addresses: both fit into a W register
-_COLUMN, _HANDLER, _LINE = 0x10000, 0x8000, 0x100
+_COLUMN, _HANDLER = 0x10000, 0x8000
 _MOST = 8  # threads
 
 
@@ -249,7 +249,7 @@ class _Reader:
             memory[place.name] = given
 
     def _name(self, name: str) -> int:
-        return self.data.setdefault(name, _DATA + _LINE * len(self.data))
+        return self.data.setdefault(name, _DATA + LINE * len(self.data))
 
     def _value(self, text: str) -> Value:
         match = _VALUE.match(text)
