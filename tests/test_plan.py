@@ -153,7 +153,7 @@ def test_every_combination_is_there_once_and_profiles_for_what_depends_on_the_cp
         for scenario, mechanism, engine in itertools.product(scenarios, mechanisms.load(), (*engines(), *profiles))
         for toolchain in able(variant, mechanism)[:1]
         if engine not in profiles or (scenario.depends_on_cpu and engine in variant.engine)
-        if not plan.needs_another_host(engine, variant)
+        if plan.is_default(engine, variant)
     }
     assert [planned.cell for planned in whole.cells] == list(dict.fromkeys(planned.cell for planned in whole.cells))
     assert {planned.cell for planned in whole.cells} == expected

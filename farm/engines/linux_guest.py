@@ -37,6 +37,14 @@ class LinuxGuests(abc.ABC):
     def explain(self, variant: Variant, death: ChildDied, timeout: float) -> Reply:
         """Whose fault it is that the guest's process has ended, and how it did."""
 
+    def child(self, image: Image, command: list[str]) -> Child:
+        """A new child that is the guest of ``image``."""
+        return child_of(image, command)
+
+    def interpreter(self, image: Image) -> Callable[[int, bytes], Reply]:
+        """The function that reads what such a child answers."""
+        return interpreter(image)
+
     def close(self) -> None:
         self.pool.drain()
 
@@ -51,14 +59,14 @@ class LinuxGuests(abc.ABC):
         return Session(
             self._start(key, command, image, fresh=fresh),
             timeout,
-            interpreter(image),
+            self.interpreter(image),
             lambda death: self.explain(variant, death, timeout),
             lambda child: self.pool.give(key, child),
         )
 
     def _start(self, key: str, command: list[str], image: Image, *, fresh: bool) -> Child:
         idle = None if fresh else self.pool.take(key)
-        return idle[1] if idle else child_of(image, command)
+        return idle[1] if idle else self.child(image, command)
 
     def _converse(
         self,
@@ -78,7 +86,7 @@ class LinuxGuests(abc.ABC):
         def explain(death: ChildDied) -> Reply:
             return self.explain(variant, death, timeout)
 
-        return converse(start, lambda child: self.pool.give(key, child), programs, timeout, interpreter(image), explain)
+        return converse(start, lambda child: self.pool.give(key, child), programs, timeout, self.interpreter(image), explain)
 
 
 def bare(command: Sequence[str]) -> list[str]:

@@ -103,6 +103,21 @@ class QemuUserSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class QemuSystemSettings:
+    """``[variant.V.engine.qemu-system]``: a bare machine of QEMU, and the supervisor that the guest has there."""
+
+    binary: str
+    package: str  #: Debian's
+    machine: str  #: as ``-machine`` names it, with its properties
+    cpu: str  #: explicit, as that of :class:`QemuUserSettings`
+    console: tuple[str, ...]  #: options that make the chardev ``console`` the machine's
+    memory: int  #: physical address of the machine's memory
+    start: int  #: and where the supervisor is linked in it
+    options: tuple[str, ...] = ()
+    features: tuple[Feature, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class NativeSettings:
     """``[variant.V.engine.native]``: the host's own CPU."""
 
@@ -139,7 +154,7 @@ class Unavailable:
     unavailable: str
 
 
-EngineSettings = QemuUserSettings | UnicornSettings | NativeSettings | Unavailable
+EngineSettings = QemuUserSettings | QemuSystemSettings | UnicornSettings | NativeSettings | Unavailable
 
 
 @dataclass(frozen=True, kw_only=True)
