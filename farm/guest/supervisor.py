@@ -55,6 +55,7 @@ def supervisor(variant: Variant, toolchain: str, settings: QemuSystemSettings) -
     sources = [folder / "bare.c", variant.source(ARCHITECTURE), variant.source(ASM)]
     read = [*sources, folder / "bare.h", folder / "link.ld", variant.source(HEADER), variant.source("arch.h")]
     flags = [f"-I{folder}", f"-I{variant.folder}", *_definitions(settings)]
+    flags += variant.toolchain[toolchain].supervisor_flags
     flags.append(f"-ffile-prefix-map={paths.data('images').parent}=.")
     digest = hashlib.sha256(Path(__file__).read_bytes())
     digest.update(repr((variant.name, variant.toolchain[toolchain], tool.identity(variant), settings)).encode())

@@ -71,6 +71,7 @@ class ZigSettings:
     flags: tuple[str, ...] = ()
     retpoline_flags: tuple[str, ...] = ()  #: for the baseline ``retpoline``, which exists only where there are some
     integer_flags: tuple[str, ...] = ()  #: for all sources but the few that need floating-point registers
+    supervisor_flags: tuple[str, ...] = ()  #: for that of a bare machine: it leaves guests their floating point
     link_flags: tuple[str, ...] = ()  #: for the linker itself
 
 
@@ -83,6 +84,7 @@ class GccSettings:
     flags: tuple[str, ...] = ()
     retpoline_flags: tuple[str, ...] = ()  #: for the baseline ``retpoline``, which exists only where there are some
     integer_flags: tuple[str, ...] = ()  #: for all sources but the few that need floating-point registers
+    supervisor_flags: tuple[str, ...] = ()  #: for that of a bare machine: it leaves guests their floating point
     link_flags: tuple[str, ...] = ()  #: for the linker itself
     libraries: tuple[str, ...] = ("gcc",)  #: what the compiler's code may call
 

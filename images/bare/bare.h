@@ -9,6 +9,9 @@
 
 #include "arch.h"
 #include "bare_arch.h"
+#if __has_include("breakpoint_arch.h")
+#include "breakpoint_arch.h"
+#endif
 
 enum { PAGE_BYTES = 4096 };
 
@@ -47,6 +50,9 @@ intptr_t bare_call(uintptr_t number, const uintptr_t argument[6]);
 
 /* bare.c: address of farm_breakpoint, to which a breakpoint of the guest's leads; 0: it is fatal. */
 uintptr_t bare_breakpoint(void);
+
+/* bare.c: stores a word of the guest's; false: it may not be stored there. */
+bool bare_store(uintptr_t address, uintptr_t word);
 
 /* bare.c: the guest dies of a signal; the supervisor itself fails.  Neither returns. */
 _Noreturn void bare_dies(uint32_t signal, uintptr_t pc, uintptr_t address);
