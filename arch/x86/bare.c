@@ -101,10 +101,11 @@ static void set_gate(unsigned number, const uint8_t *to, unsigned kind)
 
 static void set_task(void)
 {
-    uintptr_t at = (uintptr_t)task, stack = (uintptr_t)stack_end;
+    uint64_t at = (uintptr_t)task;
+    uintptr_t stack = (uintptr_t)stack_end;
     task[1] = (uint32_t)stack;
     task[2] = sizeof(uintptr_t) == 8 ? 0 : SUPERVISOR_DATA;
-    machine_segments[TASK / 8] = (at & 0xffffff) << 16 | (uint64_t)(at >> 24 & 0xff) << 56 | 0x890000000000ull | (sizeof task - 1);
+    machine_segments[TASK / 8] = (at & 0xffffff) << 16 | (at >> 24 & 0xff) << 56 | 0x890000000000ull | (sizeof task - 1);
     __asm__ volatile("ltr %w0" ::"r"(TASK));
 }
 

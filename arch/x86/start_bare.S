@@ -52,6 +52,10 @@ _start:
     movl    %eax, %cr3
     movl    $0x620, %eax            /* CR4: PAE, OSFXSR, OSXMMEXCPT */
     movl    %eax, %cr4
+    movl    $0x80000000, %eax
+    cpuid
+    cmpl    $0x80000001, %eax
+    jb      3f
     movl    $0x80000001, %eax
     cpuid
     testl   $(1 << 20), %edx        /* NX */
