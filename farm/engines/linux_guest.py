@@ -9,7 +9,7 @@ import abc
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from farm.engines import Reply
 from farm.engines.child import Child, ChildDied, Pool, Session, converse
@@ -86,7 +86,10 @@ class LinuxGuests(abc.ABC):
         def explain(death: ChildDied) -> Reply:
             return self.explain(variant, death, timeout)
 
-        return converse(start, lambda child: self.pool.give(key, child), programs, timeout, self.interpreter(image), explain)
+        def finish(child: Child) -> None:
+            self.pool.give(key, child)
+
+        return converse(start, finish, programs, timeout, self.interpreter(image), explain)
 
 
 def bare(command: Sequence[str]) -> list[str]:
@@ -98,7 +101,7 @@ def bare(command: Sequence[str]) -> list[str]:
     return ["env", "-i", program, *command[1:]]
 
 
-def child_of(image: Image, command: Sequence[str], **options: int) -> Child:
+def child_of(image: Image, command: Sequence[str], **options: Any) -> Child:
     """A child that is the guest of ``image``, started by ``command``; ``options`` are those of :class:`Child`."""
     largest = 4 + trace_limit(image.patched[1])
     return Child(bare(command), big_endian=image.big_endian, largest=largest, **options)

@@ -16,16 +16,16 @@ import signal
 import struct
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from farm.cell import Hole, Verdict
 from farm.engines import Reply, settings_or_hole
-from farm.engines.child import Child, ChildDied
+from farm.engines.child import Child, ChildDied, Session
 from farm.engines.linux_guest import LinuxGuests, bare, interpreter
 from farm.engines.qemu_user import qemu_version
-from farm.errors import Missing, MissingToolError
+from farm.errors import ImageError, Missing, MissingToolError
 from farm.guest import supervisor
 from farm.guest.variant import QemuSystemSettings, Variant
 from farm.scenario.wire import trace_limit
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from farm.guest.image import Image
 
 #: Seconds in which a machine must come up; it takes 0.05.
-_UP_SECONDS = 30.0
+_UP_SECONDS = 20.0
 
 #: No device but the machine's own, no window, no configuration of the user's.
 _NOTHING_ELSE = (
@@ -43,8 +43,12 @@ _NOTHING_ELSE = (
 )
 
 
-class NeverUpError(ChildDied):
-    """The machine did not come up, so that no guest has done anything."""
+class NeverUpError(Exception):
+    """The machine did not come up, so that no guest has done anything: why, in words."""
+
+    def __init__(self, death: ChildDied) -> None:
+        self.silent = death.status is None and not death.breach  #: it was waited for in vain
+        super().__init__(f"the machine did not come up: {_how(death, _UP_SECONDS)}")
 
 
 class Machine(Child):
@@ -58,9 +62,10 @@ class Machine(Child):
         try:
             os.ftruncate(self._memory, supervisor.END)
             os.pwrite(self._memory, image.read(), supervisor.GUEST)
-            place = f"memory-backend-file,id=memory,share=on,size={supervisor.END},mem-path=/proc/self/fd/{self._memory}"
+            path = f"mem-path=/proc/self/fd/{self._memory}"
+            memory = ["-object", f"memory-backend-file,id=memory,share=on,size={supervisor.END},{path}"]
             super().__init__(
-                bare([*command, "-object", place]),
+                bare([*command, *memory]),
                 big_endian=image.big_endian,
                 largest=4 + trace_limit(image.patched[1]),
                 kept_open=[self._memory],
@@ -81,7 +86,7 @@ class Machine(Child):
             if status != supervisor.UP:
                 raise self.ended(_said(status, said, self._order))
         except ChildDied as death:
-            raise NeverUpError(death.status, death.stderr, death.breach) from None
+            raise NeverUpError(death) from None
 
     def _write(self, data: bytes | bytearray) -> None:
         if not self.alive():
@@ -126,6 +131,10 @@ class QemuSystem(LinuxGuests):
     name = "qemu-system"
     waits_to_be_named = True
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._silent: dict[str, NeverUpError] = {}  #: machines that were waited for in vain: nobody does it again
+
     @staticmethod
     def settings(variant: Variant) -> QemuSystemSettings:
         """The variant's ``[engine.qemu-system]`` table, which :meth:`hole` has found to be there."""
@@ -157,7 +166,33 @@ class QemuSystem(LinuxGuests):
         return [settings.binary, *own, "-kernel", str(kernel)]
 
     def child(self, image: Image, command: list[str]) -> Child:
-        return Machine(command, image)
+        key = f"{image.sha256} {command}"
+        if key in self._silent:
+            raise self._silent[key]
+        try:
+            return Machine(command, image)
+        except NeverUpError as error:
+            if error.silent:
+                self._silent[key] = error
+            raise
+
+    def run(
+        self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float, *, fresh: bool = False
+    ) -> Iterator[Reply]:
+        answered = 0
+        try:
+            for reply in super().run(image, variant, programs, timeout, fresh=fresh):
+                answered += 1
+                yield reply
+        except NeverUpError as error:
+            failure = Reply(failure="engine-error", detail=str(error))
+            yield from (failure for _ in programs[answered:])
+
+    def session(self, image: Image, variant: Variant, timeout: float, *, fresh: bool = False) -> Session:
+        try:
+            return super().session(image, variant, timeout, fresh=fresh)
+        except NeverUpError as error:
+            raise ImageError(f"{image.path}: {error}") from None
 
     def interpreter(self, image: Image) -> Callable[[int, bytes], Reply]:
         guests, order = interpreter(image), ">" if image.big_endian else "<"
@@ -171,8 +206,6 @@ class QemuSystem(LinuxGuests):
 
     def explain(self, variant: Variant, death: ChildDied, timeout: float) -> Reply:
         del variant
-        if isinstance(death, NeverUpError):
-            return Reply(failure="engine-error", detail=f"the machine did not come up: {_how(death, _UP_SECONDS)}")
         if death.breach:
             return Reply(failure="crash", detail=f"the guest broke the protocol: {death.breach}")
         if death.status is None:
@@ -232,13 +265,11 @@ def _said(status: int, payload: bytes, order: str) -> str:
 @functools.cache
 def _unknown(binary: str, machine: str, cpu: str) -> str:
     """What this QEMU has not, in a sentence; empty if it has both."""
-    for what, option, name in (("machine", "-machine", machine.partition(",")[0]), ("CPU", "-cpu", cpu.partition(",")[0])):
+    asked = {"machine": (machine, ["-machine", "help"]), "CPU": (cpu, ["-machine", "none", "-cpu", "help"])}
+    for what, (wanted, options) in asked.items():
+        name = wanted.partition(",")[0]
         known = subprocess.run(
-            [binary, "-machine", "none", option, "help"] if option == "-cpu" else [binary, option, "help"],
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
+            [binary, *options], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
         ).stdout
         if name not in known.replace("'", " ").split():
             version = ".".join(str(part) for part in qemu_version(binary))

@@ -81,5 +81,6 @@ def supervisor(variant: Variant, toolchain: str, settings: QemuSystemSettings) -
     except OSError as error:
         if no_more := exhausted(error):
             raise no_more from None
-        raise OutputError(f"the supervisor of {variant.name} cannot be kept in {paths.cache()}: {error.strerror}") from None
+        what = f"the supervisor of {variant.name}"
+        raise OutputError(f"{what} cannot be kept in {paths.cache()}: {error.strerror}") from None
     return kept
