@@ -128,6 +128,18 @@ static uint8_t *memory_of(uintptr_t address, uint32_t protection)
     return (uint8_t *)seen((uintptr_t)page->frame * PAGE_BYTES) + address % PAGE_BYTES;
 }
 
+bool bare_load(uintptr_t address, uintptr_t *word)
+{
+    uint8_t *bytes = (uint8_t *)word;
+    for (size_t i = 0; i < sizeof *word; i++) {
+        const uint8_t *from = memory_of(address + i, READABLE);
+        if (!from)
+            return false;
+        bytes[i] = *from;
+    }
+    return true;
+}
+
 bool bare_store(uintptr_t address, uintptr_t word)
 {
     const uint8_t *bytes = (const uint8_t *)&word;

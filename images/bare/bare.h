@@ -51,7 +51,8 @@ intptr_t bare_call(uintptr_t number, const uintptr_t argument[6]);
 /* bare.c: address of farm_breakpoint, to which a breakpoint of the guest's leads; 0: it is fatal. */
 uintptr_t bare_breakpoint(void);
 
-/* bare.c: stores a word of the guest's; false: it may not be stored there. */
+/* bare.c: a word of the guest's is loaded, or stored; false: there is none that may be. */
+bool bare_load(uintptr_t address, uintptr_t *word);
 bool bare_store(uintptr_t address, uintptr_t word);
 
 /* bare.c: the guest dies of a signal; the supervisor itself fails.  Neither returns. */
