@@ -37,8 +37,9 @@ class LinuxGuests(abc.ABC):
     def explain(self, variant: Variant, death: ChildDied, timeout: float) -> Reply:
         """Whose fault it is that the guest's process has ended, and how it did."""
 
-    def child(self, image: Image, command: list[str]) -> Child:
+    def child(self, image: Image, variant: Variant, command: list[str]) -> Child:
         """A new child that is the guest of ``image``."""
+        del variant
         return child_of(image, command)
 
     def interpreter(self, image: Image) -> Callable[[int, bytes], Reply]:
@@ -57,16 +58,16 @@ class LinuxGuests(abc.ABC):
         command = self.command(image, variant)
         key = f"{image.sha256} {command}"
         return Session(
-            self._start(key, command, image, fresh=fresh),
+            self._start(key, command, image, variant, fresh=fresh),
             timeout,
             self.interpreter(image),
             lambda death: self.explain(variant, death, timeout),
             lambda child: self.pool.give(key, child),
         )
 
-    def _start(self, key: str, command: list[str], image: Image, *, fresh: bool) -> Child:
+    def _start(self, key: str, command: list[str], image: Image, variant: Variant, *, fresh: bool) -> Child:
         idle = None if fresh else self.pool.take(key)
-        return idle[1] if idle else self.child(image, command)
+        return idle[1] if idle else self.child(image, variant, command)
 
     def _converse(
         self,
@@ -81,7 +82,7 @@ class LinuxGuests(abc.ABC):
         key = f"{image.sha256} {command}"
 
         def start() -> Child:
-            return self._start(key, command, image, fresh=fresh)
+            return self._start(key, command, image, variant, fresh=fresh)
 
         def explain(death: ChildDied) -> Reply:
             return self.explain(variant, death, timeout)

@@ -52,18 +52,18 @@ class NeverUpError(Exception):
 
 
 class Machine(Child):
-    """A machine with one guest, whose input is a ring in the machine's memory."""
+    """A machine with one guest and ``size`` bytes of memory, in which is a ring of what the guest reads."""
 
-    def __init__(self, command: list[str], image: Image) -> None:
+    def __init__(self, command: list[str], image: Image, size: int) -> None:
         self._order = ">" if image.big_endian else "<"
         self._sent = 0
         self._resting = False
         self._memory = os.memfd_create("machine")
         try:
-            os.ftruncate(self._memory, supervisor.END)
+            os.ftruncate(self._memory, size)
             os.pwrite(self._memory, image.read(), supervisor.GUEST)
             path = f"mem-path=/proc/self/fd/{self._memory}"
-            memory = ["-object", f"memory-backend-file,id=memory,share=on,size={supervisor.END},{path}"]
+            memory = ["-object", f"memory-backend-file,id=memory,share=on,size={size},{path}"]
             super().__init__(
                 bare([*command, *memory]),
                 big_endian=image.big_endian,
@@ -161,16 +161,16 @@ class QemuSystem(LinuxGuests):
     def command(self, image: Image, variant: Variant, *options: str) -> list[str]:
         settings = self.settings(variant)
         kernel = supervisor.supervisor(variant, image.toolchain, settings)
-        machine = [*("-machine", f"{settings.machine},memory-backend=memory"), "-m", f"{supervisor.END >> 20}M"]
+        machine = [*("-machine", f"{settings.machine},memory-backend=memory"), "-m", f"{_size(settings) >> 20}M"]
         own = [*machine, "-cpu", settings.cpu, *_NOTHING_ELSE, *settings.console, *settings.options, *options]
         return [settings.binary, *own, "-kernel", str(kernel)]
 
-    def child(self, image: Image, command: list[str]) -> Child:
+    def child(self, image: Image, variant: Variant, command: list[str]) -> Child:
         key = f"{image.sha256} {command}"
         if key in self._silent:
             raise self._silent[key]
         try:
-            return Machine(command, image)
+            return Machine(command, image, _size(self.settings(variant)))
         except NeverUpError as error:
             if error.silent:
                 self._silent[key] = error
@@ -211,6 +211,11 @@ class QemuSystem(LinuxGuests):
         if death.status is None:
             return Reply(failure="timeout", detail=f"no answer within {timeout:g} s")
         return Reply(failure="engine-error", detail=_how(death, timeout))  # the guest cannot reach the power switch
+
+
+def _size(settings: QemuSystemSettings) -> int:
+    """Bytes of memory of a machine."""
+    return max(supervisor.END, settings.least)
 
 
 def _how(death: ChildDied, seconds: float) -> str:

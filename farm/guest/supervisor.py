@@ -36,6 +36,7 @@ def _definitions(settings: QemuSystemSettings) -> list[str]:
         "BARE_GUEST": GUEST,
         "BARE_MAILBOX": MAILBOX,
         "BARE_RING": RING,
+        "BARE_RING_OFFSET": RING_OFFSET,
         "BARE_FREE": FREE,
         "BARE_END": END,
         "FRAME_UP": UP,

@@ -115,6 +115,7 @@ class QemuSystemSettings:
     console: tuple[str, ...]  #: options that make the chardev ``console`` the machine's
     memory: int  #: physical address of the machine's memory
     start: int  #: and where the supervisor is linked in it
+    least: int = 0  #: bytes of memory that the machine must have, where that is more than the supervisor needs
     options: tuple[str, ...] = ()
     features: tuple[Feature, ...] = ()
 

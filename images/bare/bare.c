@@ -53,7 +53,7 @@ static uint8_t get(void)
 {
     static uint32_t taken;
     const volatile uint32_t *filled = seen(MACHINE_MAILBOX);
-    const volatile uint8_t *ring = seen(MACHINE_MAILBOX + PAGE_BYTES);
+    const volatile uint8_t *ring = seen(MACHINE_MAILBOX + BARE_RING_OFFSET);
     while (*filled == taken)
         ;
     return ring[taken++ % BARE_RING];

@@ -13,7 +13,10 @@
 #include "breakpoint_arch.h"
 #endif
 
-enum { PAGE_BYTES = 4096 };
+#ifndef MACHINE_PAGE
+#define MACHINE_PAGE 4096
+#endif
+enum { PAGE_BYTES = MACHINE_PAGE };
 
 /* Physical memory: MACHINE_RAM is where it begins (arch.toml); what is where in it, the host knows too and tells. */
 #define MACHINE_GUEST (MACHINE_RAM + BARE_GUEST)
