@@ -45,7 +45,7 @@ static uint32_t *leaf(uintptr_t address)
     return (uint32_t *)(*section & -(uint32_t)TABLE_BYTES) + address / PAGE_BYTES % (SECTION_BYTES / PAGE_BYTES);
 }
 
-void machine_map(const struct page *page)
+void machine_map(struct page *page)
 {
     uint32_t descriptor = page->frame * PAGE_BYTES | PAGE | CACHED;
     descriptor |= page->protection & WRITABLE ? USER_WRITES : USER_READS;

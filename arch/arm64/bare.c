@@ -49,7 +49,7 @@ static uint64_t *leaf(uint64_t address)
     return &next_table(&middle[address >> 21 & (ENTRIES - 1)])[address >> 12 & (ENTRIES - 1)];
 }
 
-void machine_map(const struct page *page)
+void machine_map(struct page *page)
 {
     uint32_t protection = page->protection;
     uint64_t descriptor = (uint64_t)page->frame * PAGE_BYTES | LEAF | NORMAL | USER | SHARED | ACCESSED | NO_PRIVILEGED_EXECUTE;

@@ -47,7 +47,7 @@ void machine_fill(uint64_t address)
     __asm__ volatile("tlbfill" ::: "memory");
 }
 
-void machine_map(const struct page *page) { (void)page; } /* whoever misses it finds it then */
+void machine_map(struct page *page) { (void)page; } /* whoever misses it finds it then */
 
 void machine_flush(void) { __asm__ volatile("invtlb 0, $zero, $zero" ::: "memory"); }
 

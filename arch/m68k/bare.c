@@ -56,7 +56,7 @@ static uint32_t *next_table(uint32_t *descriptor)
     return (uint32_t *)(*descriptor & -(uint32_t)(MOST_TABLE_BYTES / 2));
 }
 
-void machine_map(const struct page *page)
+void machine_map(struct page *page)
 {
     uint32_t address = page->number * PAGE_BYTES, descriptor = page->frame * PAGE_BYTES | PAGE;
     uint32_t *pointers = next_table(&tables[address >> ROOT_BITS]);

@@ -32,7 +32,7 @@ enum { LEVELS = 2, BITS = 10 };
 
 static uintptr_t *tables;
 
-void machine_map(const struct page *page)
+void machine_map(struct page *page)
 {
     uintptr_t *entry = tables, permission = 0;
     for (int level = LEVELS - 1;; level--) {

@@ -73,7 +73,7 @@ static uint64_t *table(size_t size, uint64_t entry)
     return aligned;
 }
 
-void machine_map(const struct page *page)
+void machine_map(struct page *page)
 {
     uint64_t address = page->number * PAGE_BYTES, entry = (uint64_t)page->frame * PAGE_BYTES;
     uint64_t *region = &regions[address >> REGION_BITS], *segment, *pages;

@@ -54,7 +54,7 @@ static uint64_t *leaf(const struct page *page)
     return &next_table(&directory[address >> TABLE_BITS & (ENTRIES - 1)])[page->number & (ENTRIES - 1)];
 }
 
-void machine_map(const struct page *page)
+void machine_map(struct page *page)
 {
     uint32_t protection = page->protection;
     uint64_t entry = (uint64_t)page->frame * PAGE_BYTES | PRESENT | USER;

@@ -163,7 +163,7 @@ class QemuSystem(LinuxGuests):
         kernel = supervisor.supervisor(variant, image.toolchain, settings)
         machine = [*("-machine", f"{settings.machine},memory-backend=memory"), "-m", f"{_size(settings) >> 20}M"]
         own = [*machine, "-cpu", settings.cpu, *_NOTHING_ELSE, *settings.console, *settings.options, *options]
-        return [settings.binary, *own, "-kernel", str(kernel)]
+        return [settings.binary, *own, "-bios" if settings.firmware else "-kernel", str(kernel)]
 
     def child(self, image: Image, variant: Variant, command: list[str]) -> Child:
         key = f"{image.sha256} {command}"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from farm import paths
 from farm.errors import OutputError, exhausted
-from farm.guest import build, inputs, tidy
+from farm.guest import build, elf, inputs, tidy
 from farm.guest.image import Spec
 from farm.guest.toolchain import TOOLCHAINS
 from farm.guest.variant import QemuSystemSettings, Variant
@@ -28,6 +28,17 @@ RING_OFFSET = 4096  #: from :data:`MAILBOX`
 UP, ENDED = 0x5550, 0x454E
 
 ASM, ARCHITECTURE, HEADER = "start_bare.S", "bare.c", "bare_arch.h"  #: files of an architecture that has bare machines
+
+
+def _memory(linked: Path) -> bytes:
+    """What memory holds from address 0 on when ``linked`` is loaded."""
+    memory = bytearray()
+    with elf.opened(linked) as file:
+        for segment in file.iter_segments("PT_LOAD"):
+            start, data = segment["p_vaddr"], segment.data()
+            memory.extend(bytes(max(0, start + segment["p_memsz"] - len(memory))))
+            memory[start : start + len(data)] = data
+    return bytes(memory)
 
 
 def _definitions(settings: QemuSystemSettings) -> list[str]:
@@ -78,7 +89,8 @@ def supervisor(variant: Variant, toolchain: str, settings: QemuSystemSettings) -
             layout = [f"--defsym=MACHINE_BASE={settings.start:#x}", "-T", str(folder / "link.ld")]
             command = tool.link(variant, layout, objects, work / "supervisor.elf")
             build.run_tool(spec, f"the supervisor of {variant.name} does not link", command, work)
-            inputs.write(kept, (work / "supervisor.elf").read_bytes())
+            linked = work / "supervisor.elf"
+            inputs.write(kept, _memory(linked) if settings.firmware else linked.read_bytes())
     except OSError as error:
         if no_more := exhausted(error):
             raise no_more from None

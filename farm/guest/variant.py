@@ -116,6 +116,7 @@ class QemuSystemSettings:
     memory: int  #: physical address of the machine's memory
     start: int  #: and where the supervisor is linked in it
     least: int = 0  #: bytes of memory that the machine must have, where that is more than the supervisor needs
+    firmware: bool = False  #: the supervisor is in firmware's place: as a file of its memory, from address 0 on
     options: tuple[str, ...] = ()
     features: tuple[Feature, ...] = ()
 

@@ -36,6 +36,7 @@ struct page {
     uintptr_t number; /* its address / PAGE_BYTES; 0: this entry of the table is free */
     uint32_t frame;   /* physical address / PAGE_BYTES */
     uint32_t protection;
+    uint32_t entry; /* the architecture's own */
 };
 
 /* bare.c: never returns. */
@@ -68,7 +69,7 @@ void machine_put(uint8_t byte);
 _Noreturn void machine_off(void);
 
 /* The architecture's: the machine sees `page` as it is now, as soon as machine_flush has been called. */
-void machine_map(const struct page *page);
+void machine_map(struct page *page);
 void machine_flush(void);
 
 /* The architecture's: what was stored at these physical addresses can be fetched. */
