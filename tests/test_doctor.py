@@ -68,9 +68,12 @@ def test_without_qemu_it_names_each_binary_and_the_package(programs, root):
     assert {"qemu-aarch64", "qemu-x86_64", "qemu-ppc", "qemu-ppc64", "qemu-ppc64le"} <= set(emulators)
     for finding in emulators.values():
         assert finding.found is None
-        assert finding.install == "apt-get install qemu-user"
+        assert finding.install.startswith(
+            "apt-get install qemu-system-" if "system" in finding.name else "apt-get install qemu-user"
+        )
         assert not finding.required
     assert found["qemu-aarch64"].needed_by == "qemu-user on arm64"
+    assert found["qemu-system-aarch64"].needed_by == "qemu-system on arm64, arm64be"
     assert found["gdb-multiarch"].install == "apt-get install gdb-multiarch"
     assert doctor.status(found.values()) == 0, "the farm runs on Unicorn"
 
