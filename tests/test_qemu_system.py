@@ -1,5 +1,6 @@
 """The engine whose guests are on a bare machine: what a machine may do wrong, by scripts that stand in for QEMU."""
 
+import dataclasses
 import os
 import shutil
 import struct
@@ -136,6 +137,16 @@ def test_a_session_with_a_machine_that_does_not_come_up_is_refused_in_a_sentence
     machine("exit 0")
     with pytest.raises(ImageError, match=r"guest\.elf: the machine did not come up: qemu ended, as if"):
         engine.session(guest(), arm64, SECONDS)
+
+
+def test_a_supervisor_that_does_not_compile_is_the_engine_s_fault(engine, guest, arm64):
+    settings = arm64.toolchain["zig"]
+    broken = dataclasses.replace(settings, supervisor_flags=("-DPAGES=1x",))
+    variant = dataclasses.replace(arm64, toolchain={**arm64.toolchain, "zig": broken})
+    first, second = engine.run(guest(), variant, [b"one", b"two"], SECONDS)
+    assert first == second
+    assert told(first).startswith("engine-error: ")
+    assert "bare.c does not compile for arm64" in first.detail
 
 
 def test_a_qemu_that_is_missing_is_not_run_with_the_command_that_installs_it(engine, arm64, monkeypatch, tmp_path):

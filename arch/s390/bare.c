@@ -10,7 +10,14 @@ void machine_trap(uint64_t called);
 extern const uint8_t machine_system_call[], machine_program[];
 long machine_service(uint64_t command, void *block);
 
-#define LOW(type, at) (*(volatile type *)(uintptr_t)(at))
+/* A compiler that sees so low an address takes it for a mistake. */
+static void *low(uintptr_t at)
+{
+    __asm__("" : "+r"(at));
+    return (void *)at;
+}
+
+#define LOW(type, at) (*(volatile type *)low(at))
 
 /* The service-call control block of a console in ASCII (qemu, hw/char/sclpconsole.c): header, and one event. */
 struct block {
@@ -153,7 +160,7 @@ static uint32_t signal_of(uint16_t code)
 
 void machine_trap(uint64_t called)
 {
-    uint64_t *registers = (uint64_t *)REGISTERS;
+    uint64_t *registers = low(REGISTERS);
     if (called) {
         registers[2] = (uint64_t)bare_call(registers[1], &registers[2]);
         return;

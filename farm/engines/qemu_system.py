@@ -25,7 +25,7 @@ from farm.engines import Reply, settings_or_hole
 from farm.engines.child import Child, ChildDied, Session
 from farm.engines.linux_guest import LinuxGuests, bare, interpreter
 from farm.engines.qemu_user import qemu_version
-from farm.errors import ImageError, Missing, MissingToolError
+from farm.errors import BuildError, ImageError, Missing, MissingToolError
 from farm.guest import supervisor
 from farm.guest.variant import QemuSystemSettings, Variant
 from farm.scenario.wire import trace_limit
@@ -184,7 +184,7 @@ class QemuSystem(LinuxGuests):
             for reply in super().run(image, variant, programs, timeout, fresh=fresh):
                 answered += 1
                 yield reply
-        except NeverUpError as error:
+        except (NeverUpError, BuildError) as error:  # the latter: of the supervisor, which is the engine's
             failure = Reply(failure="engine-error", detail=str(error))
             yield from (failure for _ in programs[answered:])
 
