@@ -83,6 +83,7 @@ class Demands:
         self.sites = Sites(variant, image)
         self.repeats = Repeats()
         self.stub_size = image.stubs.size or 1  #: bytes
+        self._pristine: dict[tuple[int, int], bytes] = {}  # by address and size: the same are asked for again and again
         self._promised: dict[tuple[int, bytes, bytes], Promised] = {}
         self._known: dict[tuple[int, bytes], tuple[int, str]] = {}  # the same patches are made again and again
         steps = variant.coherence.maintenance
@@ -111,16 +112,22 @@ class Demands:
 
     def pristine(self, address: int, size: int) -> bytes:
         """Bytes of the image as linked; zeros where it has none."""
+        if known := self._pristine.get((address, size)):
+            return known
         held = bytearray(size)
         for s in self.image.segments:
             first, end = max(address, s.address), min(address + size, s.address + s.file_size)
             if first < end:
                 at = s.offset - s.address
                 held[first - address : end - address] = self._content[at + first : at + end]
-        return bytes(held)
+        self._pristine[address, size] = content = bytes(held)
+        return content
 
     def is_code(self, address: int) -> bool:
-        return any(address in span for span in self.watched.code)
+        for span in self.watched.code:  # noqa: SIM110 - asked very often, and a generator costs more
+            if address in span:
+                return True
+        return False
 
     def is_declared(self, store: Store) -> bool:
         return any(span.start <= store.address and store.end <= span.stop for span in self.declared)

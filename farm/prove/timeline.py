@@ -17,6 +17,7 @@ Which of them is seen before which follows from the architecture's rules (:mod:`
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -51,7 +52,10 @@ class Change:
     after: int = 0  #: the changes that are seen before it, as bits
 
     def touches(self, address: int, size: int) -> bool:
-        return any(at < address + size and address < at + len(part) for at, part in self.parts)
+        for at, part in self.parts:  # noqa: SIM110 - asked very often, and a generator costs more
+            if at < address + size and address < at + len(part):
+                return True
+        return False
 
 
 def requests(demands: Demands, notes: Sequence[Note]) -> list[tuple[int, int]]:
@@ -123,7 +127,18 @@ class Timeline:
         self._slots = [range(s.address, s.end) for s in _stores(notes) if demands.is_slot(s)]
         self._read(notes)
         self.places = tuple(_places(self.changes, 0 if self.is_coherent else demands.unit))
+        self._contents: dict[tuple[int, int], bytes] = {}  # by number of a place, and changes to it as bits
         self._close()
+
+    @property
+    def key(self) -> object:
+        """The same of two timelines, of the same memory before, that a reader cannot tell apart."""
+        stores = [id(change.store) for change in self.changes]
+        changes = tuple(
+            (tuple(c.parts), c.store, stores.index(id(c.store)), c.promised, c.over, c.lags, c.after)
+            for c in self.changes
+        )
+        return self.reader, self.has_breakpoints, tuple(self._slots), tuple(self.between), changes
 
     # From notes to changes.
 
@@ -231,7 +246,8 @@ class Timeline:
             self._add(Change([part], store, promised, lags=lags, after=earlier))
 
     def _add(self, change: Change) -> None:
-        for number, other in enumerate(self.changes):
+        for number in _numbers(self._all() & ~change.after):
+            other = self.changes[number]
             together = change.store is not None and other.store is change.store
             if not together and any(other.touches(at, len(part)) for at, part in change.parts):
                 change.after |= 1 << number
@@ -244,35 +260,39 @@ class Timeline:
     def _close(self) -> None:
         """Whoever comes after a change comes after all that it comes after."""
         for change in self.changes:
-            for number, other in enumerate(self.changes):
-                if change.after >> number & 1:
-                    change.after |= other.after
+            for number in _numbers(change.after):
+                change.after |= self.changes[number].after
 
     # From changes to moments.
 
     def stale(self) -> Iterator[tuple[Place, int]]:
         """Each place that may be fetched as it was although all is over; and the changes that it has then, as bits."""
-        for place in self.places:
-            if self._is_fetched(place):
-                maintained = self._maintained(place, self.everything)
-                if self.content(place.address, place.size, maintained) != self.content(
-                    place.address, place.size, self.everything
-                ):
+        for number, place in enumerate(self.places):
+            if self._is_fetched[number]:
+                maintained = self._maintained(number, self.everything)
+                if self._content(number, maintained) != self._content(number, self.everything):
                     yield place, maintained
 
     def contents(self, seen: int) -> tuple[bytes, ...]:
         """What is in each place when the changes in ``seen``, as bits, are made."""
-        return tuple(self.content(place.address, place.size, seen) for place in self.places)
+        return tuple([self._content(number, seen) for number in range(len(self.places))])
+
+    def _content(self, number: int, seen: int) -> bytes:
+        """What is in the place of this number when the changes in ``seen``, as bits, are made."""
+        key = number, seen & self._own[number]
+        if key not in self._contents:
+            place = self.places[number]
+            self._contents[key] = self.content(place.address, place.size, key[1])
+        return self._contents[key]
 
     def content(self, address: int, size: int, seen: int) -> bytes:
         """Memory at ``address`` when the changes in ``seen``, as bits, are made."""
         held = bytearray(self.before.read(address, size))
-        for number, change in enumerate(self.changes):
-            if seen >> number & 1:
-                for at, part in change.parts:
-                    for i, byte in enumerate(part, at - address):
-                        if 0 <= i < size:
-                            held[i] = byte
+        for number in _numbers(seen):
+            for at, part in self.changes[number].parts:
+                for i, byte in enumerate(part, at - address):
+                    if 0 <= i < size:
+                        held[i] = byte
         return bytes(held)
 
     @property
@@ -322,10 +342,10 @@ class Timeline:
         ]
         overs = [number for number in numbers if self.changes[number].over != -1]
         lagging = [
-            tuple((over, _numbers(self._maintained(place, 1 << over))) for over in overs)
-            if self._is_fetched(place)
+            tuple((over, _numbers(self._maintained(number, 1 << over))) for over in overs)
+            if self._is_fetched[number]
             else None
-            for place in places
+            for number in range(len(places))
         ]
         after = tuple(_numbers(change.after) for change in self.changes)
         return Drawing(seed, count, self.contents(0), after, tuple(parts), tuple(lagging))
@@ -343,45 +363,57 @@ class Timeline:
         self, seen: int, sets: Sequence[int], loads: Sequence[bytes], relevant: set[int]
     ) -> Iterator[tuple[bytes, ...]]:
         """By place: what a fetch may return when the changes in ``seen`` are made."""
-        for number, (place, newest) in enumerate(zip(self.places, loads, strict=True)):
-            if number not in relevant or not self._is_fetched(place):
+        for number, newest in enumerate(loads):
+            if number not in relevant or not self._is_fetched[number]:
                 yield (newest,)
                 continue
-            oldest = self._maintained(place, seen)
-            own = sum(1 << n for n, change in enumerate(self.changes) if change.touches(place.address, place.size))
+            oldest, own = self._maintained(number, seen), self._own[number]
             stale = {earlier & own for earlier in sets if earlier & ~seen == 0 and oldest & ~earlier == 0}
-            yield tuple(
-                dict.fromkeys([newest, *(self.content(place.address, place.size, each) for each in sorted(stale))])
-            )
+            yield tuple(dict.fromkeys([newest, *(self._content(number, each) for each in sorted(stale))]))
 
     def is_data(self, number: int) -> bool:
         """The place of this number is none of code."""
         address = self.places[number].address
         return not self.demands.is_code(address) or any(address in slot for slot in self._slots)
 
-    def _is_fetched(self, place: Place) -> bool:
-        if any(place.address in slot for slot in self._slots):
-            return False  # it may have come with the code around it, as a copy's does
-        return any(
-            change.store and (change.lags or self._is_code(change.store)) and change.touches(place.address, place.size)
-            for change in self.changes
-        )
+    @functools.cached_property
+    def _own(self) -> list[int]:
+        """By place: the changes to it, as bits."""
+        return [self._touching(place.address, place.size) for place in self.places]
 
-    def _maintained(self, place: Place, seen: int) -> int:
-        """The changes to ``place`` of which the maintenance is over when the changes in ``seen`` are made, as bits."""
+    def _touching(self, address: int, size: int) -> int:
+        return sum(1 << number for number, change in enumerate(self.changes) if change.touches(address, size))
+
+    @functools.cached_property
+    def _is_fetched(self) -> list[bool]:
+        """By place: a fetch may be of it; if of a slot, it has come with the code around it, as a copy's does."""
+        fetched = [bool(c.store and (c.lags or self._is_code(c.store))) for c in self.changes]
+        return [
+            not any(place.address in slot for slot in self._slots) and any(fetched[n] for n in _numbers(own))
+            for place, own in zip(self.places, self._own, strict=True)
+        ]
+
+    @functools.cached_property
+    def _over(self) -> list[tuple[int, int]]:
+        """Each change that ends maintenance, and the changes that it is for; both as bits."""
         size = self.demands.block
+        return [
+            (1 << end, (1 << end) - 1 & (-1 if over.over == EVERYWHERE else self._touching(over.over * size, size)))
+            for end, over in enumerate(self.changes)
+            if over.over != -1
+        ]
+
+    def _maintained(self, number: int, seen: int) -> int:
+        """The changes to a place of which the maintenance is over when the changes in ``seen`` are made, as bits."""
         maintained = 0
-        for end, over in enumerate(self.changes):
-            if over.over != -1 and seen >> end & 1:
-                for number, change in enumerate(self.changes[:end]):
-                    is_meant = over.over == EVERYWHERE or change.touches(over.over * size, size)
-                    if is_meant and change.touches(place.address, place.size):
-                        maintained |= 1 << number
-        return maintained
+        for end, meant in self._over:
+            if seen & end:
+                maintained |= meant
+        return maintained & self._own[number]
 
 
 def _numbers(bits: int) -> tuple[int, ...]:
-    return tuple(number for number in range(bits.bit_length()) if bits >> number & 1)
+    return tuple([number for number in range(bits.bit_length()) if bits >> number & 1])
 
 
 def _store(note: Note) -> Store:

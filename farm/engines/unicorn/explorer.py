@@ -281,9 +281,10 @@ class _Walk:
 
     def _steps(self, state: _State) -> Iterator[_State | Outcome]:
         """What may come of the instruction that ``state`` is at."""
-        size, following = 0, []
+        size, following, points = 0, [], self._points
         # How long it is, is known for certain when it has been executed.
         while self._explorer.is_sound and size != (size := self._explorer.size(state.pc)):
+            self._points = points  # what was executed without knowing it does not count
             end = state.pc + size
             inside = [n for n, p in enumerate(self._places) if p.address < end and state.pc < p.address + p.size]
             following = [

@@ -73,9 +73,10 @@ class LooseWalk:
 
     def _steps(self, reader: _Reader) -> Iterator[_Reader | Outcome]:
         """What may come of the next instruction."""
-        size, following = 0, []
+        size, following, points = 0, [], self._points
         pc = reader.state.pc
         while self._explorer.is_sound and size != (size := self._explorer.size(pc)):
+            self._points = points  # what was executed without knowing it does not count
             inside = [n for n, p in enumerate(self._places) if p.address < pc + size and pc < p.address + p.size]
             self._touched.update(inside)
             following = [
