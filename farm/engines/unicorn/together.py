@@ -76,6 +76,20 @@ class _State(NamedTuple):
         return tuple(turns[::-1])
 
 
+class _Taken(NamedTuple):
+    """What came of a turn."""
+
+    cpu: _Cpu
+    lines: dict[int, bytes]  # that were written
+    protections: dict[int, int]
+    turn: Turn
+
+    def behind(self, state: _State, whose: int) -> _State:
+        """``state`` behind the turn."""
+        cpus = (self.cpu, state.cpus[1]) if whose == 0 else (state.cpus[0], self.cpu)
+        return _State(cpus, {**state.lines, **self.lines}, self.protections, (state, self.turn))
+
+
 class Pair:
     """Two requests on ``machine``, which must have run nothing yet and cannot be used for anything else."""
 
@@ -86,6 +100,7 @@ class Pair:
         self._counting = 0  # requests that begin until execution stops
         self._stops: Collection[int] = ()  # addresses at which it does
         self._cuts = False  # it does behind an access that both look at, too
+        self._ending = False  # both requests are over
         self._fresh = self._hit = self._stopped = False
         self._ends: set[int] = set()  # where a turn ended, of a CPU of which a stop elsewhere loses the flags
         self._lost = 0  # where it ended and lost them
@@ -98,6 +113,11 @@ class Pair:
         self._looked: tuple[set[int], set[int]] = (set(), set())  # by CPU: grains that it has loaded or stored
         self._changed: tuple[set[int], set[int]] = (set(), set())  # and stored
         self._grown = False  # one of these sets has
+        self._met: set[int] = set()  # lines that a turn accesses
+        self._executed: set[int] = set()  # addresses of its instructions
+        # What a CPU does in a turn follows from what it is, and from what is in the lines that it meets.  By what it is,
+        # by the lines that it meets then, and by what is in them (None: what was there when the first request began).
+        self._taken: dict[_Key, dict[tuple[int, ...], dict[tuple[bytes | None, ...], _Taken]]] = {}
         self._is_x86 = machine.module == "x86_const"
         add = machine.uc.hook_add
         add(uc_const.UC_HOOK_CODE, self._on_code)
@@ -138,24 +158,24 @@ class Pair:
 
     def _explored(self, start: _State, returns: tuple[int, int]) -> Made:
         """All ends, in every order of the accesses that both are known to look at."""
-        waiting, known = deque([start]), {start.key: start}
+        waiting, known = deque([(start.key, start)]), {start.key: start}
         came_from: dict[_Key, list[_Key]] = defaultdict(list)
         turns = 0
         self._cuts = True
         while waiting and turns < MOST_TURNS:
-            state = waiting.popleft()
+            before, state = waiting.popleft()
             last = state.came[1].cpu if state.came else 0
             for whose in (each for each in (last, 1 - last) if not state.cpus[each].done):
                 turns += 1
-                following, failure = self._go(state, whose, (returns[whose],))
+                following, failure = self._turn(state, whose, returns[whose : whose + 1])
                 if failure:
                     return Made((Ending(self._machine.events(), failure, following.path()),), turns, complete=False)
                 key = following.key
-                came_from[key].append(state.key)
+                came_from[key].append(before)
                 if key not in known:
                     known[key] = following
                     # What takes fewer changes from one CPU to the other comes first.
-                    (waiting.appendleft if whose == last else waiting.append)(following)
+                    (waiting.appendleft if whose == last else waiting.append)((key, following))
         self._cuts = False
         over = [key for key, state in known.items() if state.is_over]
         if not waiting and (stuck := known.keys() - _back(over, came_from)):
@@ -171,24 +191,47 @@ class Pair:
 
     def _ended(self, state: _State) -> Ending:
         """What the program does behind the two requests: the first CPU up to the second request, which is over."""
-        self._restore(state, state.cpus[0])
-        self._machine.forget()
-        between, failure = self._go(state, 0, self._begins)
+        self._ending = True
+        between, failure = self._turn(state, 0, self._begins)
         if not failure:
-            _, failure = self._go(between._replace(cpus=(between.cpus[0], state.cpus[1])), 1, ())
+            end, failure = self._turn(between._replace(cpus=(between.cpus[0], state.cpus[1])), 1, ())
+        if not failure:
+            self._restore(end, end.cpus[1])  # it may have been known
+        self._ending = False
         return Ending(self._machine.events(), failure, state.path())
 
     # One turn.
 
+    def _turn(self, state: _State, whose: int, stops: Collection[int]) -> tuple[_State, str]:
+        """What comes of a turn, as :meth:`_go` has it, which takes it if it is none that has been taken before."""
+        cpu = state.cpus[whose]
+        if cpu.pending:
+            return _stored(state, whose, cpu.pending), ""
+        key = whose, cpu.digest, cpu.pc, self._cuts, stops, *state.protections.items()
+        for lines, by_content in self._taken.get(key, {}).items():
+            if taken := by_content.get(tuple(map(state.lines.get, lines))):
+                return taken.behind(state, whose), ""
+        if not self._cuts:  # it may come to what the requests have changed
+            self._restore(state, cpu)
+            self._machine.forget()
+        following, failure = self._go(state, whose, stops)
+        if not failure:
+            assert following.came
+            fetched = {place // _LINE for at in self._executed for place in (at, at + _LONGEST - 1)}
+            met = tuple(self._met | fetched)
+            written = {line: following.lines[line] for line in self._written}
+            taken = _Taken(following.cpus[whose], written, following.protections, following.came[1])
+            self._taken.setdefault(key, {}).setdefault(met, {})[tuple(map(state.lines.get, met))] = taken
+        return following, failure
+
     def _go(self, state: _State, whose: int, stops: Collection[int]) -> tuple[_State, str]:
         """What comes of a turn, which ends at one of ``stops``, or as a program does; and what goes wrong."""
         machine, cpu = self._machine, state.cpus[whose]
-        if cpu.pending:
-            return _stored(state, whose, cpu.pending), ""
         self._restore(state, cpu)
         self._whose, self._stops, self._fresh, self._hit, self._stopped = whose, stops, True, False, False
         self._touched, self._at = [], cpu.pc
-        self._written.clear()
+        for each in (self._written, self._met, self._executed):
+            each.clear()
         failure = ""
         try:
             self._run(cpu.pc)
@@ -271,6 +314,7 @@ class Pair:
                 uc.emu_stop()
         elif self._fresh:
             self._fresh = False
+            self._executed.add(address)
         elif self._hit or address in self._stops:
             if self._machine.loses_flags and self._hit and not self._stopped and address not in self._ends:
                 self._lost = address
@@ -278,6 +322,7 @@ class Pair:
             uc.emu_stop()
         else:
             self._at = address
+            self._executed.add(address)
 
     def _on_access(self, uc: Any, access: int, address: int, size: int, value: int, user_data: object) -> None:
         del uc, value, user_data
@@ -288,11 +333,15 @@ class Pair:
         stores = access == uc_const.UC_MEM_WRITE
         is_device = address in machine.doorbell
         grains = [*range(address // _GRAIN, (address + size - 1) // _GRAIN + 1)]
-        if stores and not is_device:
-            for line in range(address // _LINE, (address + size - 1) // _LINE + 1):
+        if not is_device:
+            lines = range(address // _LINE, (address + size - 1) // _LINE + 1)
+            self._met.update(lines)
+            for line in lines if stores else ():
                 if line not in self._base:
                     self._base[line] = machine.read(line * _LINE, _LINE)
                 self._written.add(line)
+        if self._ending:
+            return
         # A store to text is one that the doorbell allows or not.
         looked = [*grains, machine.doorbell.start // _GRAIN] if stores and machine.is_text(address) else grains
         self._note(self._looked[whose], looked)
@@ -307,6 +356,7 @@ class Pair:
         if not known.issuperset(grains):
             known.update(grains)
             self._grown = True
+            self._taken.clear()  # of which some would end elsewhere now
 
 
 def _stored(state: _State, whose: int, store: Touch) -> _State:
