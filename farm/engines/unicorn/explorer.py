@@ -17,7 +17,7 @@ import unicorn
 import unicorn.unicorn_const as uc_const
 
 from farm.engines.unicorn.loose import LooseWalk
-from farm.engines.unicorn.machine import GuestFault
+from farm.engines.unicorn.machine import GuestFault, contents
 from farm.engines.unicorn.sampler import Sampler
 from farm.engines.views import MOST_POINTS, Explored, Outcome, Seen, before
 
@@ -40,11 +40,17 @@ class _State(NamedTuple):
     """A reader between two instructions."""
 
     registers: Any  # a context of Unicorn's
-    lines: dict[int, bytes]  # by number, those that differ from where the reader began
+    lines: dict[int, bytes]  # by number, those that differ from where the reader began; none of its stack
+    stack: bytes  # as far as it is in use
     pc: int
     fetched: int  # moment of its last fetch
     loaded: int  # and load
     came: tuple[_State, Seen] | None
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """The same of readers that do the same from here on."""
+        return contents(self.registers), frozenset(self.lines.items()), self.stack, self.pc
 
 
 class Explorer:
@@ -67,6 +73,8 @@ class Explorer:
         self._sizes: dict[int, int] = {}  # of instructions, by address: the largest seen
         self._read: set[int] = set()  # places that the step loads from
         self._written: set[int] = set()  # lines that it stores to
+        self._stack = machine.stack
+        self._unused = b""  # the stack as the reader found it
         self._base: dict[int, bytes] = {}  # by number: lines as the reader found them
         self._now: dict[int, bytes] = {}  # lines that are not so now
         self._view: list[bytes | None] = []  # what each place has now
@@ -101,7 +109,8 @@ class Explorer:
             raise GuestFault("the program does not come to the call that is to be followed", machine.pc, None)
         self._starting, self.is_sound = False, True
         list(self._event_lines())  # those that there are before the reader begins
-        first = _State(machine.uc.context_save(), {}, wanted.start, 0, 0, None)
+        self._unused = self._stack.read()
+        first = _State(machine.uc.context_save(), {}, machine.stack_in_use(), wanted.start, 0, 0, None)
         found = []
         with self._stores_noted():
             if wanted.drawing:
@@ -117,9 +126,14 @@ class Explorer:
 
     @contextlib.contextmanager
     def _stores_noted(self) -> Iterator[None]:
-        """Have stores noted: not those on the way to where the reader begins, which are many times as many."""
-        uc, events = self._machine.uc, self._machine.events_room  # each run writes the events anew and counts them
-        spans = (0, events.start - 1), (events.stop, _LAST)
+        """Have stores noted: not those on the way to where the reader begins, which are many times as many.
+
+        Nor those of events, which each run writes anew and counts, and those to the stack, of which all that is in use
+        is kept.
+        """
+        uc, events, stack = self._machine.uc, self._machine.events_room, self._stack
+        apart = sorted([(events.start, events.stop), (stack.address, stack.address + stack.size)])
+        spans = (0, apart[0][0] - 1), (apart[0][1], apart[1][0] - 1), (apart[1][1], _LAST)
         hooks = [uc.hook_add(uc_const.UC_HOOK_MEM_WRITE, self._on_write, None, *span) for span in spans]
         self._machine.on_push = self._on_push
         try:
@@ -168,7 +182,8 @@ class Explorer:
             if not failure and not machine.at_stop():
                 failure, self.is_sound = "it does not come to an end", False
             return Outcome(b"" if failure else machine.events(), failure, machine.pc, _path(came)), sorted(self._read)
-        return _State(uc.context_save(), lines, machine.pc, fetched, state.loaded, came), sorted(self._read)
+        registers, stack = uc.context_save(), machine.stack_in_use()
+        return _State(registers, lines, stack, machine.pc, fetched, state.loaded, came), sorted(self._read)
 
     def _run(self, pc: int) -> None:
         """Execute the instruction at ``pc``, and what comes behind it up to one that is executed by itself."""
@@ -205,6 +220,8 @@ class Explorer:
                 if self._now.get(line) != content:
                     self._put(line, content)
             self._now = state.lines
+        stack = self._stack
+        stack.data[stack.first : stack.end] = self._unused[: stack.size - len(state.stack)] + state.stack
         uc.context_restore(state.registers)
 
     def _put(self, line: int, content: bytes) -> None:
@@ -244,7 +261,8 @@ class Explorer:
             self._at = -1
 
     def _on_push(self, address: int, size: int) -> None:
-        self._on_write(self._machine.uc, uc_const.UC_MEM_WRITE, address, size, 0, None)
+        if not self._stack.address <= address < self._stack.address + self._stack.size:
+            self._on_write(self._machine.uc, uc_const.UC_MEM_WRITE, address, size, 0, None)
 
     def _on_write(self, uc: Any, access: int, address: int, size: int, value: int, user_data: object) -> None:
         del access, value, user_data
@@ -354,8 +372,7 @@ class _Walk:
 
 
 def _key(state: _State) -> tuple[int, ...]:
-    lines = hash(frozenset(state.lines.items()))
-    return hash(bytes(state.registers)), lines, state.pc, state.fetched, state.loaded
+    return hash(state.key), state.fetched, state.loaded
 
 
 def _path(came: tuple[_State, Seen] | None) -> list[Seen]:

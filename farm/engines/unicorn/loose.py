@@ -15,7 +15,6 @@ import re
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from farm.engines.unicorn.machine import contents
 from farm.engines.views import MOST_POINTS, Explored, Outcome, before
 from farm.guest.disassemble import Registers, registers
 
@@ -43,8 +42,7 @@ class _Reader(NamedTuple):
 
     @property
     def key(self) -> tuple[object, ...]:
-        state = self.state
-        return contents(state.registers), frozenset(state.lines.items()), state.pc, *self[1:]
+        return self.state.key, *self[1:]
 
 
 class LooseWalk:

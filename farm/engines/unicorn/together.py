@@ -7,6 +7,7 @@ a loop comes back to where it was, and is not followed round and round.
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,7 +18,7 @@ from farm.engines.together import MOST_TURNS, STUCK, Ending, Made, Touch, Turn
 from farm.engines.unicorn.machine import GuestFault, contents
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from farm.engines.together import Together
     from farm.engines.unicorn.machine import Machine
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 _ALL = (1 << 64) - 1
 _LINE = 64  # bytes of memory that are kept at once
 _GRAIN = 4  # bytes that are looked at or changed as one
-_BELOW = 512  # bytes of a stack below its pointer that may hold something: the largest red zone has 288
 _LOCK, _XCHG, _XCHG_MASK, _REX = 0xF0, 0x86, 0xFE, 4  # of x86; REX has 4 bits
 _PREFIXES = bytes.fromhex("26 2e 36 3e 64 65 66 67 f2 f3")
 _LONGEST = 15  # bytes of an instruction of x86
@@ -100,7 +100,6 @@ class Pair:
         self._counting = 0  # requests that begin until execution stops
         self._stops: Collection[int] = ()  # addresses at which it does
         self._cuts = False  # it does behind an access that both look at, too
-        self._ending = False  # both requests are over
         self._fresh = self._hit = self._stopped = False
         self._ends: set[int] = set()  # where a turn ended, of a CPU of which a stop elsewhere loses the flags
         self._lost = 0  # where it ended and lost them
@@ -115,13 +114,12 @@ class Pair:
         self._grown = False  # one of these sets has
         self._met: set[int] = set()  # lines that a turn accesses
         self._executed: set[int] = set()  # addresses of its instructions
-        # What a CPU does in a turn follows from what it is, and from what is in the lines that it meets.  By what it is,
+        # What a CPU does in a turn follows from what it is and from what is in the lines that it meets.  By what it is,
         # by the lines that it meets then, and by what is in them (None: what was there when the first request began).
         self._taken: dict[_Key, dict[tuple[int, ...], dict[tuple[bytes | None, ...], _Taken]]] = {}
         self._is_x86 = machine.module == "x86_const"
-        add = machine.uc.hook_add
-        add(uc_const.UC_HOOK_CODE, self._on_code)
-        add(uc_const.UC_HOOK_MEM_READ | uc_const.UC_HOOK_MEM_WRITE, self._on_access)
+        self._hooks: list[int] = []
+        self._hook()
 
     def run(self, program: bytes) -> Made:
         """What may come of the two requests of ``program``.
@@ -182,23 +180,42 @@ class Pair:
             caught = _caught([key for key in known if key in stuck], came_from)
             return Made((Ending(b"", STUCK, known[caught].path()),), turns, complete=False)
         endings: dict[tuple[bytes, str], Ending] = {}
-        for key in over:
-            ending = self._ended(known[key])
-            endings.setdefault((ending.events, ending.failure), ending)
-            if ending.failure:
-                return Made((ending,), turns, complete=False)
+        with self._unwatched():
+            for key in over:
+                ending = self._ended(known[key])
+                endings.setdefault((ending.events, ending.failure), ending)
+                if ending.failure:
+                    return Made((ending,), turns, complete=False)
         return Made(tuple(endings.values()), turns, complete=not waiting)
 
     def _ended(self, state: _State) -> Ending:
         """What the program does behind the two requests: the first CPU up to the second request, which is over."""
-        self._ending = True
-        between, failure = self._turn(state, 0, self._begins)
-        if not failure:
-            end, failure = self._turn(between._replace(cpus=(between.cpus[0], state.cpus[1])), 1, ())
-        if not failure:
-            self._restore(end, end.cpus[1])  # it may have been known
-        self._ending = False
-        return Ending(self._machine.events(), failure, state.path())
+        self._restore(state, state.cpus[0])
+        self._machine.forget()
+        with self._machine.put_back():
+            between, failure = self._go(state, 0, self._begins)
+            if not failure:
+                _, failure = self._go(between._replace(cpus=(between.cpus[0], state.cpus[1])), 1, ())
+            return Ending(self._machine.events(), failure, state.path())
+
+    def _hook(self) -> None:
+        add = self._machine.uc.hook_add
+        accesses = uc_const.UC_HOOK_MEM_READ | uc_const.UC_HOOK_MEM_WRITE
+        self._hooks = [add(uc_const.UC_HOOK_CODE, self._on_code), add(accesses, self._on_access)]
+
+    @contextlib.contextmanager
+    def _unwatched(self) -> Iterator[None]:
+        """Have no hook be called but where a request begins: most of a program is behind the two."""
+        uc = self._machine.uc
+        for hook in self._hooks:
+            uc.hook_del(hook)
+        hooks = [uc.hook_add(uc_const.UC_HOOK_CODE, self._on_begin, None, at, at) for at in self._begins]
+        uc.ctl_flush_tb()
+        yield
+        for hook in hooks:
+            uc.hook_del(hook)
+        self._hook()
+        uc.ctl_flush_tb()
 
     # One turn.
 
@@ -207,13 +224,10 @@ class Pair:
         cpu = state.cpus[whose]
         if cpu.pending:
             return _stored(state, whose, cpu.pending), ""
-        key = whose, cpu.digest, cpu.pc, self._cuts, stops, *state.protections.items()
+        key = whose, cpu.digest, cpu.pc, *state.protections.items()
         for lines, by_content in self._taken.get(key, {}).items():
             if taken := by_content.get(tuple(map(state.lines.get, lines))):
                 return taken.behind(state, whose), ""
-        if not self._cuts:  # it may come to what the requests have changed
-            self._restore(state, cpu)
-            self._machine.forget()
         following, failure = self._go(state, whose, stops)
         if not failure:
             assert following.came
@@ -284,11 +298,8 @@ class Pair:
             pc, self._fresh = machine.pc, True
 
     def _held(self, pc: int, *, done: bool) -> _Cpu:
-        machine, stack = self._machine, self._stack
-        below = 0 if done else _BELOW
-        used = max(stack.first, stack.first + machine.stack_pointer - below - stack.address)
-        content = stack.data[used : stack.end]
-        registers = machine.uc.context_save()
+        content = self._machine.stack_in_use(red_zone=not done)
+        registers = self._machine.uc.context_save()
         return _Cpu(registers, content, pc, done, hash((contents(registers), content)))
 
     def _restore(self, state: _State, cpu: _Cpu) -> None:
@@ -324,6 +335,12 @@ class Pair:
             self._at = address
             self._executed.add(address)
 
+    def _on_begin(self, uc: Any, address: int, size: int, user_data: object) -> None:
+        del size, user_data
+        if address in self._stops:
+            self._hit = self._stopped = True
+            uc.emu_stop()
+
     def _on_access(self, uc: Any, access: int, address: int, size: int, value: int, user_data: object) -> None:
         del uc, value, user_data
         machine, stack, whose = self._machine, self._stack, self._whose
@@ -340,8 +357,6 @@ class Pair:
                 if line not in self._base:
                     self._base[line] = machine.read(line * _LINE, _LINE)
                 self._written.add(line)
-        if self._ending:
-            return
         # A store to text is one that the doorbell allows or not.
         looked = [*grains, machine.doorbell.start // _GRAIN] if stores and machine.is_text(address) else grains
         self._note(self._looked[whose], looked)
