@@ -42,7 +42,7 @@ class _Reader(NamedTuple):
 
     @property
     def key(self) -> tuple[object, ...]:
-        return self.state.key, *self[1:]
+        return self.state.digest, *self[1:]
 
 
 class LooseWalk:

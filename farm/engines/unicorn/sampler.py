@@ -143,7 +143,7 @@ class Sampler:
     # What is done.
 
     def _number(self, state: Any) -> int:
-        number = self._numbers.setdefault(state.key, len(self._states))
+        number = self._numbers.setdefault(state.digest, len(self._states))
         if number == len(self._states):
             self._states.append(state)
         return number
