@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from farm.engines import Note
 from farm.guest.disassemble import texts
 from farm.guest.image import Image
 from farm.guest.mechanisms import Mechanism
@@ -83,6 +84,7 @@ class Demands:
         self.sites = Sites(variant, image)
         self.repeats = Repeats()
         self.stub_size = image.stubs.size or 1  #: bytes
+        self._slots: dict[tuple[int, bytes, bytes], bool] = {}  # by address, what was there and what is stored
         self._pristine: dict[tuple[int, int], bytes] = {}  # by address and size: the same are asked for again and again
         self._promised: dict[tuple[int, bytes, bytes], Promised] = {}
         self._known: dict[tuple[int, bytes], tuple[int, str]] = {}  # the same patches are made again and again
@@ -149,6 +151,13 @@ class Demands:
             return False
         values = [int.from_bytes(word, self.variant.byte_order) for word in (store.before, store.after)]
         return store.address % store.size == 0 and any(v in span for v in values for span in self._segments)
+
+    def is_slot_store(self, note: Note) -> bool:
+        """Tell whether the store that ``note`` is of is to a slot (:meth:`is_slot`)."""
+        key = note.place, note.before, note.after
+        if key not in self._slots:
+            self._slots[key] = self.is_slot(Store(*key, note.value))
+        return self._slots[key]
 
     def _is_beside(self, store: Store) -> bool:
         """The store is to a stub of the mechanism's own, behind its jump (the farm's have no slot there)."""

@@ -85,6 +85,7 @@ class Code:
     def __init__(self, demands: Demands, notes: Sequence[Note] = ()) -> None:
         self._demands = demands
         self._stored: dict[int, int] = {}  # bytes by address
+        self._known: dict[tuple[int, int], bytes] = {}  # by address and size: the same are asked for again and again
         for note in notes:
             if note.kind == Noted.STORE:
                 self.write(note.place, note.after)
@@ -97,16 +98,20 @@ class Code:
 
     def has(self, address: int, size: int) -> bool:
         """Tell whether any of it has been stored to."""
-        return any(at in self._stored for at in range(address, address + size))
+        return not self._stored.keys().isdisjoint(range(address, address + size))
 
     def write(self, address: int, data: bytes) -> None:
         self._stored.update(enumerate(data, address))
+        self._known.clear()
 
     def read(self, address: int, size: int) -> bytes:
+        if known := self._known.get((address, size)):
+            return known
         held = bytearray(self._demands.pristine(address, size))
         for i in range(size):
             held[i] = self._stored.get(address + i, held[i])
-        return bytes(held)
+        self._known[address, size] = content = bytes(held)
+        return content
 
 
 class Timeline:
@@ -124,7 +129,8 @@ class Timeline:
         self._making: set[int] = set()  # pieces of memory in which a request makes code
         self._made: set[int] = set()  # and those in which one that is over has
         self._breakpoints = Breakpoints(demands.variant.atomicity)
-        self._slots = [range(s.address, s.end) for s in _stores(notes) if demands.is_slot(s)]
+        stores = (note for note in notes if note.kind == Noted.STORE)
+        self._slots = [range(n.place, n.place + len(n.after)) for n in stores if demands.is_slot_store(n)]
         self._read(notes)
         self.places = tuple(_places(self.changes, 0 if self.is_coherent else demands.unit))
         self._contents: dict[tuple[int, int], bytes] = {}  # by number of a place, and changes to it as bits
@@ -168,10 +174,10 @@ class Timeline:
         behind = 0  # changes that a barrier puts before all that follow
         for note in notes:
             if note.kind == Noted.STORE:
-                store = _store(note)
-                code.write(store.address, store.after)
-                if not store.changed:
+                code.write(note.place, note.after)
+                if note.before == note.after:
                     continue
+                store = _store(note)
                 if self._is_code(store):
                     first, last = store.changed.start // demands.block, (store.changed.stop - 1) // demands.block
                     pending.update(dict.fromkeys(range(first, last + 1), 0))
@@ -187,7 +193,7 @@ class Timeline:
                 does = demands.steps_for(note.place)
                 orders = demands.watched.meanings[note.place].is_barrier
                 orders = orders or any("order" in demands.steps[number].does for number in does)
-                for block, done in list(pending.items()):
+                for block, done in list(pending.items()) if does else ():
                     if done == len(needed) or needed[done] not in does:
                         continue
                     if not demands.is_for(demands.steps[needed[done]], note.value, block):
@@ -418,10 +424,6 @@ def _numbers(bits: int) -> tuple[int, ...]:
 
 def _store(note: Note) -> Store:
     return Store(note.place, note.before, note.after, note.value)
-
-
-def _stores(notes: Sequence[Note]) -> Iterator[Store]:
-    return (_store(note) for note in notes if note.kind == Noted.STORE)
 
 
 def _places(changes: Sequence[Change], block: int) -> Iterator[Place]:
