@@ -34,6 +34,8 @@ _PASSES = 6  # over all orders at most, each with the accesses that the one befo
 
 
 _Key = tuple[object, ...]  # of a state, equal if the states are
+_Memory = tuple[tuple[int, ...], tuple[int, ...]]  # lines and grains
+_Content = tuple[bytes, ...]  # of these
 
 
 class _Cpu(NamedTuple):
@@ -80,14 +82,10 @@ class _Taken(NamedTuple):
     """What came of a turn."""
 
     cpu: _Cpu
-    lines: dict[int, bytes]  # that were written
+    stored: tuple[tuple[int, bytes], ...]  # grains
     protections: dict[int, int]
     turn: Turn
-
-    def behind(self, state: _State, whose: int) -> _State:
-        """``state`` behind the turn."""
-        cpus = (self.cpu, state.cpus[1]) if whose == 0 else (state.cpus[0], self.cpu)
-        return _State(cpus, {**state.lines, **self.lines}, self.protections, (state, self.turn))
+    passed: tuple[frozenset[int], frozenset[int]]  # grains that it looked at, and changed, without an end to the turn
 
 
 class Pair:
@@ -112,11 +110,13 @@ class Pair:
         self._looked: tuple[set[int], set[int]] = (set(), set())  # by CPU: grains that it has loaded or stored
         self._changed: tuple[set[int], set[int]] = (set(), set())  # and stored
         self._grown = False  # one of these sets has
-        self._met: set[int] = set()  # lines that a turn accesses
+        self._met: set[int] = set()  # grains that a turn accesses
+        self._stored: set[int] = set()  # those that it stores to
+        self._passed: tuple[set[int], set[int]] = (set(), set())  # those that it looks at and changes, and does not end
         self._executed: set[int] = set()  # addresses of its instructions
-        # What a CPU does in a turn follows from what it is and from what is in the lines that it meets.  By what it is,
-        # by the lines that it meets then, and by what is in them (None: what was there when the first request began).
-        self._taken: dict[_Key, dict[tuple[int, ...], dict[tuple[bytes | None, ...], _Taken]]] = {}
+        # What a CPU does in a turn follows from what it is and from what is in the memory it meets.  By what it is,
+        # by the lines that it fetches from and the grains that it accesses then, and by what is in these.
+        self._taken: dict[_Key, dict[_Memory, dict[_Content, _Taken]]] = {}
         self._is_x86 = machine.module == "x86_const"
         self._hooks: list[int] = []
         self._hook()
@@ -200,8 +200,10 @@ class Pair:
 
     def _hook(self) -> None:
         add = self._machine.uc.hook_add
-        accesses = uc_const.UC_HOOK_MEM_READ | uc_const.UC_HOOK_MEM_WRITE
-        self._hooks = [add(uc_const.UC_HOOK_CODE, self._on_code), add(accesses, self._on_access)]
+        accesses, stack = uc_const.UC_HOOK_MEM_READ | uc_const.UC_HOOK_MEM_WRITE, self._stack
+        apart = (0, stack.address - 1), (stack.address + stack.size, _ALL)  # nobody looks at the other one's stack
+        self._hooks = [add(uc_const.UC_HOOK_CODE, self._on_code)]
+        self._hooks += [add(accesses, self._on_access, None, *span) for span in apart]
 
     @contextlib.contextmanager
     def _unwatched(self) -> Iterator[None]:
@@ -225,18 +227,55 @@ class Pair:
         if cpu.pending:
             return _stored(state, whose, cpu.pending), ""
         key = whose, cpu.digest, cpu.pc, *state.protections.items()
-        for lines, by_content in self._taken.get(key, {}).items():
-            if taken := by_content.get(tuple(map(state.lines.get, lines))):
-                return taken.behind(state, whose), ""
+        for memory, by_content in self._taken.get(key, {}).items():
+            if taken := by_content.get(self._content(state.lines, memory)):
+                return self._behind(state, whose, taken), ""
+        known = self._known_of(whose)
         following, failure = self._go(state, whose, stops)
+        if self._known_of(whose) != known:
+            self._drop(1 - whose)
         if not failure:
             assert following.came
             fetched = {place // _LINE for at in self._executed for place in (at, at + _LONGEST - 1)}
-            met = tuple(self._met | fetched)
-            written = {line: following.lines[line] for line in self._written}
-            taken = _Taken(following.cpus[whose], written, following.protections, following.came[1])
-            self._taken.setdefault(key, {}).setdefault(met, {})[tuple(map(state.lines.get, met))] = taken
+            memory = tuple(fetched), tuple(self._met)
+            stored = tuple((grain, self._grain(following.lines, grain)) for grain in self._stored)
+            passed = frozenset(self._passed[0]), frozenset(self._passed[1])
+            taken = _Taken(following.cpus[whose], stored, following.protections, following.came[1], passed)
+            self._taken.setdefault(key, {}).setdefault(memory, {})[self._content(state.lines, memory)] = taken
         return following, failure
+
+    def _known_of(self, whose: int) -> tuple[int, int]:
+        return len(self._looked[whose]), len(self._changed[whose])
+
+    def _drop(self, whose: int) -> None:
+        """Forget turns that would end earlier, now that more is known of what the other CPU looks at and changes."""
+        looked, changed = self._looked[1 - whose], self._changed[1 - whose]
+        for key, by_memory in self._taken.items():
+            for by_content in by_memory.values() if key[0] == whose else ():
+                for content, taken in list(by_content.items()):
+                    if not (changed.isdisjoint(taken.passed[0]) and looked.isdisjoint(taken.passed[1])):
+                        del by_content[content]
+
+    def _behind(self, state: _State, whose: int, taken: _Taken) -> _State:
+        """``state`` behind a turn that has been ``taken`` already."""
+        lines = dict(state.lines)
+        for grain, content in taken.stored:
+            line, offset = divmod(grain * _GRAIN, _LINE)
+            held = lines.get(line) or self._base[line]
+            lines[line] = held[:offset] + content + held[offset + _GRAIN :]
+        cpus = (taken.cpu, state.cpus[1]) if whose == 0 else (state.cpus[0], taken.cpu)
+        return _State(cpus, lines, taken.protections, (state, taken.turn))
+
+    def _content(self, lines: dict[int, bytes], memory: _Memory) -> _Content:
+        fetched, met = memory
+        held = [lines.get(line) or self._base.get(line, b"") for line in fetched]
+        return tuple(held + [self._grain(lines, grain) for grain in met])
+
+    def _grain(self, lines: dict[int, bytes], grain: int) -> bytes:
+        """What is in a grain; nothing if it is as it was when the first request began, and nobody has stored to it."""
+        line, offset = divmod(grain * _GRAIN, _LINE)
+        held = lines.get(line) or self._base.get(line, b"")
+        return held[offset : offset + _GRAIN]
 
     def _go(self, state: _State, whose: int, stops: Collection[int]) -> tuple[_State, str]:
         """What comes of a turn, which ends at one of ``stops``, or as a program does; and what goes wrong."""
@@ -244,7 +283,7 @@ class Pair:
         self._restore(state, cpu)
         self._whose, self._stops, self._fresh, self._hit, self._stopped = whose, stops, True, False, False
         self._touched, self._at = [], cpu.pc
-        for each in (self._written, self._met, self._executed):
+        for each in (self._written, self._met, self._stored, self._executed, *self._passed):
             each.clear()
         failure = ""
         try:
@@ -343,17 +382,18 @@ class Pair:
 
     def _on_access(self, uc: Any, access: int, address: int, size: int, value: int, user_data: object) -> None:
         del uc, value, user_data
-        machine, stack, whose = self._machine, self._stack, self._whose
-        if self._counting or stack.address <= address < stack.address + stack.size:
+        machine, whose = self._machine, self._whose
+        if self._counting:
             return
         address = machine.alias.origin(address)
         stores = access == uc_const.UC_MEM_WRITE
         is_device = address in machine.doorbell
         grains = [*range(address // _GRAIN, (address + size - 1) // _GRAIN + 1)]
         if not is_device:
-            lines = range(address // _LINE, (address + size - 1) // _LINE + 1)
-            self._met.update(lines)
-            for line in lines if stores else ():
+            self._met.update(grains)
+        if stores and not is_device:
+            self._stored.update(grains)
+            for line in range(address // _LINE, (address + size - 1) // _LINE + 1):
                 if line not in self._base:
                     self._base[line] = machine.read(line * _LINE, _LINE)
                 self._written.add(line)
@@ -366,12 +406,14 @@ class Pair:
         if self._cuts and (not other_changes.isdisjoint(looked) or (stores and not other_looks.isdisjoint(grains))):
             self._hit = True
             self._touched.append((address, b"" if is_device else machine.read(address, size), stores))
+        else:
+            self._passed[0].update(looked)
+            self._passed[1].update(grains if stores else ())
 
     def _note(self, known: set[int], grains: Sequence[int]) -> None:
         if not known.issuperset(grains):
             known.update(grains)
             self._grown = True
-            self._taken.clear()  # of which some would end elsewhere now
 
 
 def _stored(state: _State, whose: int, store: Touch) -> _State:
