@@ -97,7 +97,7 @@ class Costs:
         return {
             "what": f"{above} / {below}",
             "ratio": round(self.seconds[above] / self.seconds[below], 2),
-            "points": round(self.points[above] / self.points[below], 2),
+            "points": [self.points[above], self.points[below]],
         }
 
 
@@ -106,8 +106,8 @@ def grown(costs: Costs, spec: Spec) -> dict[str, Figures]:
     home = f"growth/{spec.variant.name}/{spec.mechanism}"
 
     def request(count: int) -> Request:
-        steps = tuple(patch(0, (Target.FAST, Target.FAR)[number % 2]) for number in range(count))
-        return Request(f"{count} requests", (), steps)
+        steps = tuple(patch(0, (Target.FAR, Target.FAST)[number % 2]) for number in range(count))
+        return Request(f"{count} requests", (patch(0, Target.FAST),), steps)
 
     def guest() -> Guest:
         return Guest(Bench.of(spec, UNICORN.name, TIMEOUT))
