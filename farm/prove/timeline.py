@@ -17,10 +17,10 @@ Which of them is seen before which follows from the architecture's rules (:mod:`
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import NamedTuple
 
 from farm.engines import Note, Noted
 from farm.engines.views import Drawing, Moment, Place
@@ -56,6 +56,22 @@ class Change:
             if at < address + size and address < at + len(part):
                 return True
         return False
+
+
+class _Met(NamedTuple):
+    """What meets a place; changes as bits."""
+
+    own: int  # the changes to it
+    is_fetched: bool  # a fetch may be of what was there before them
+    over: tuple[tuple[int, int], ...]  # each that ends maintenance, and the changes to it that this is for
+
+    def maintained(self, seen: int) -> int:
+        """The changes of which the maintenance is over when those in ``seen`` are made."""
+        maintained = 0
+        for end, meant in self.over:
+            if seen & end:
+                maintained |= meant
+        return maintained
 
 
 def requests(demands: Demands, notes: Sequence[Note]) -> list[tuple[int, int]]:
@@ -133,7 +149,8 @@ class Timeline:
         self._slots = [range(n.place, n.place + len(n.after)) for n in stores if demands.is_slot_store(n)]
         self._read(notes)
         self.places = tuple(_places(self.changes, 0 if self.is_coherent else demands.unit))
-        self._contents: dict[tuple[int, int], bytes] = {}  # by number of a place, and changes to it as bits
+        self._contents: dict[tuple[Place, int], bytes] = {}  # by place, and changes to it as bits
+        self._known: dict[Place, _Met] = {}
         self._close()
 
     @property
@@ -273,21 +290,21 @@ class Timeline:
 
     def stale(self) -> Iterator[tuple[Place, int]]:
         """Each place that may be fetched as it was although all is over; and the changes that it has then, as bits."""
-        for number, place in enumerate(self.places):
-            if self._is_fetched[number]:
-                maintained = self._maintained(number, self.everything)
-                if self._content(number, maintained) != self._content(number, self.everything):
+        for place in self.places:
+            met = self._met(place)
+            if met.is_fetched:
+                maintained = met.maintained(self.everything)
+                if self._content(place, maintained) != self._content(place, self.everything):
                     yield place, maintained
 
     def contents(self, seen: int) -> tuple[bytes, ...]:
         """What is in each place when the changes in ``seen``, as bits, are made."""
-        return tuple([self._content(number, seen) for number in range(len(self.places))])
+        return tuple([self._content(place, seen) for place in self.places])
 
-    def _content(self, number: int, seen: int) -> bytes:
-        """What is in the place of this number when the changes in ``seen``, as bits, are made."""
-        key = number, seen & self._own[number]
+    def _content(self, place: Place, seen: int) -> bytes:
+        """What is in ``place`` when the changes in ``seen``, as bits, are made."""
+        key = place, seen & self._met(place).own
         if key not in self._contents:
-            place = self.places[number]
             self._contents[key] = self.content(place.address, place.size, key[1])
         return self._contents[key]
 
@@ -348,10 +365,8 @@ class Timeline:
         ]
         overs = [number for number in numbers if self.changes[number].over != -1]
         lagging = [
-            tuple((over, _numbers(self._maintained(number, 1 << over))) for over in overs)
-            if self._is_fetched[number]
-            else None
-            for number in range(len(places))
+            tuple((over, _numbers(met.maintained(1 << over))) for over in overs) if met.is_fetched else None
+            for met in map(self._met, places)
         ]
         after = tuple(_numbers(change.after) for change in self.changes)
         return Drawing(seed, count, self.contents(0), after, tuple(parts), tuple(lagging))
@@ -369,53 +384,48 @@ class Timeline:
         self, seen: int, sets: Sequence[int], loads: Sequence[bytes], relevant: set[int]
     ) -> Iterator[tuple[bytes, ...]]:
         """By place: what a fetch may return when the changes in ``seen`` are made."""
-        for number, newest in enumerate(loads):
-            if number not in relevant or not self._is_fetched[number]:
-                yield (newest,)
-                continue
-            oldest, own = self._maintained(number, seen), self._own[number]
-            stale = {earlier & own for earlier in sets if earlier & ~seen == 0 and oldest & ~earlier == 0}
-            yield tuple(dict.fromkeys([newest, *(self._content(number, each) for each in sorted(stale))]))
+        for number, (place, newest) in enumerate(zip(self.places, loads, strict=True)):
+            yield self.fetches(place, seen, sets) if number in relevant else (newest,)
+
+    def fetches(self, place: Place, seen: int, sets: Sequence[int]) -> tuple[bytes, ...]:
+        """What a fetch of ``place`` may return when the changes in ``seen`` are made; ``sets`` has every moment's."""
+        newest, met = self._content(place, seen), self._met(place)
+        if not met.is_fetched:
+            return (newest,)
+        oldest = met.maintained(seen)
+        stale = {earlier & met.own for earlier in sets if earlier & ~seen == 0 and oldest & ~earlier == 0}
+        return tuple(dict.fromkeys([newest, *(self._content(place, each) for each in sorted(stale))]))
 
     def is_data(self, number: int) -> bool:
         """The place of this number is none of code."""
         address = self.places[number].address
         return not self.demands.is_code(address) or any(address in slot for slot in self._slots)
 
-    @functools.cached_property
-    def _own(self) -> list[int]:
-        """By place: the changes to it, as bits."""
-        return [self._touching(place.address, place.size) for place in self.places]
+    def _met(self, place: Place) -> _Met:
+        if place not in self._known:
+            self._known[place] = self._meeting(place)
+        return self._known[place]
+
+    def _meeting(self, place: Place) -> _Met:
+        start, stop, block = place.address, place.address + place.size, self.demands.block
+        own = self._touching(start, place.size)
+        over = []
+        for end, change in enumerate(self.changes):
+            if change.over == EVERYWHERE:
+                over.append((1 << end, (1 << end) - 1 & own))
+            elif change.over >= 0:  # of a change that is made as one, other blocks are maintained by themselves
+                first, last = max(start, change.over * block), min(stop, (change.over + 1) * block)
+                if first < last:
+                    over.append((1 << end, (1 << end) - 1 & self._touching(first, last - first)))
+        changes = [self.changes[number] for number in _numbers(own)]
+        is_fetched = any(change.store and (change.lags or self._is_code(change.store)) for change in changes)
+        # Of a slot, it may have come with the code around it, as a copy's does.
+        is_fetched = is_fetched and not any(start in slot for slot in self._slots)
+        return _Met(own, is_fetched, tuple(over))
 
     def _touching(self, address: int, size: int) -> int:
+        """The changes to these addresses, as bits."""
         return sum(1 << number for number, change in enumerate(self.changes) if change.touches(address, size))
-
-    @functools.cached_property
-    def _is_fetched(self) -> list[bool]:
-        """By place: a fetch may be of it; if of a slot, it has come with the code around it, as a copy's does."""
-        fetched = [bool(c.store and (c.lags or self._is_code(c.store))) for c in self.changes]
-        return [
-            not any(place.address in slot for slot in self._slots) and any(fetched[n] for n in _numbers(own))
-            for place, own in zip(self.places, self._own, strict=True)
-        ]
-
-    @functools.cached_property
-    def _over(self) -> list[tuple[int, int]]:
-        """Each change that ends maintenance, and the changes that it is for; both as bits."""
-        size = self.demands.block
-        return [
-            (1 << end, (1 << end) - 1 & (-1 if over.over == EVERYWHERE else self._touching(over.over * size, size)))
-            for end, over in enumerate(self.changes)
-            if over.over != -1
-        ]
-
-    def _maintained(self, number: int, seen: int) -> int:
-        """The changes to a place of which the maintenance is over when the changes in ``seen`` are made, as bits."""
-        maintained = 0
-        for end, meant in self._over:
-            if seen & end:
-                maintained |= meant
-        return maintained & self._own[number]
 
 
 def _numbers(bits: int) -> tuple[int, ...]:
