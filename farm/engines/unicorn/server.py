@@ -99,6 +99,7 @@ class Server:
     def __init__(self) -> None:
         self.kept: dict[bytes, Opened] = {}  # by request, the last used at the end
         self.current: Opened | None = None
+        self.exploring: Opened | None = None  # on which a call was followed last: of another one no more is remembered
         self.running: tuple[Machine, float] | None = None  # and when it is to be stopped, as of time.monotonic()
         self.timed_out = False
         self.lock = threading.Lock()  #: whoever is stopped is still running, and is not the next one
@@ -169,6 +170,9 @@ class Server:
         current = self.current
         assert current
         wanted = Explore.decode(request)
+        if self.exploring and self.exploring is not current and self.exploring.explorer:
+            self.exploring.explorer.forget()
+        self.exploring = current
         if current.machine is None or current.explorer is None or not current.explorer.fits(wanted.exploration):
             current.explorer = Explorer(current.boot(), wanted.exploration)
         machine, explorer = current.machine, current.explorer
