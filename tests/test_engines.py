@@ -287,8 +287,8 @@ def test_an_image_that_goes_away_in_mid_run_leaves_one_reply_a_program(
 def test_a_unicorn_that_is_killed_as_it_opens_an_image_costs_one_program(guest, arm64, good, right, monkeypatch):
     begun = []
 
-    def start(command):
-        begun.append(Child(command))
+    def start(command, box):
+        begun.append(Child(command, box))
         if len(begun) == 1:
             os.kill(begun[0].process.pid, signal.SIGKILL)
         return begun[-1]
@@ -302,8 +302,8 @@ def test_a_unicorn_that_is_killed_as_it_opens_an_image_costs_one_program(guest, 
 def test_a_session_is_opened_though_the_first_unicorn_is_killed_meanwhile(guest, arm64, good, right, monkeypatch):
     begun = []
 
-    def start(command):
-        begun.append(Child(command))
+    def start(command, box):
+        begun.append(Child(command, box))
         if len(begun) == 1:
             os.kill(begun[0].process.pid, signal.SIGKILL)
         return begun[-1]
@@ -320,7 +320,8 @@ def test_a_busy_machine_may_take_longer_to_open_an_image_than_a_program_may_take
     guest, arm64, good, right, monkeypatch
 ):
     monkeypatch.setattr(unicorn, "_GRACE", 0.5)
-    monkeypatch.setattr(unicorn, "_COMMAND", ["sh", "-c", 'sleep 1; exec "$0" "$@"', *unicorn._COMMAND])
+    late = f"import os, sys, time; time.sleep(1); os.execv(sys.executable, {unicorn._COMMAND})"
+    monkeypatch.setattr(unicorn, "_COMMAND", [sys.executable, "-S", "-c", late])
     (reply,) = UNICORN.run(guest(), arm64, [good], 0.4, fresh=True)
     assert right(reply)
 
