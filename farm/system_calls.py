@@ -1,8 +1,9 @@
 """The system calls that no confined process may make, as the filter that Linux runs before each (seccomp(2)).
 
 What a guest's layer for Linux and QEMU need stays: files that the box shows, memory, threads, signals within the box.
-Refused, with EPERM, is what starts processes or looks into them, what makes sockets or memory that no limit counts, what
-raises a limit, and what is for administrators, debuggers and drivers: nobody needs it, and the kernel's faults are there.
+Refused, with EPERM, is what starts processes or looks into them, what makes sockets or memory that no limit counts,
+what raises a limit, and what is for administrators, debuggers and drivers: no guest needs it, and faults of the kernel
+are there.
 """
 
 from __future__ import annotations

@@ -98,10 +98,11 @@ def describe(plan: Plan, quarantine: Quarantine | None = None) -> Run:
     return run
 
 
-def confinements(runs: Iterable[Run]) -> str:
-    """What confined the guests of several runs: each of it, once."""
-    every = {part for run in runs for part in (run.confinement or UNTOLD).split(OR)}
-    return OR.join(sorted(every))
+def confinements(runs: Sequence[Run]) -> str | None:
+    """What confined the guests of several runs: each of it, once; None if none of them says."""
+    if all(run.confinement is None for run in runs):
+        return None
+    return OR.join(sorted({part for run in runs for part in (run.confinement or UNTOLD).split(OR)}))
 
 
 def tools(run: Run) -> dict[str, set[str]]:
