@@ -18,8 +18,9 @@ import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from farm import paths
+from farm import confinement, paths
 from farm.cell import EngineName
 from farm.guest import arch_toml
 from farm.guest.toolchain import Gcc, Zig
@@ -39,6 +40,9 @@ _PURPOSE = {
 
 #: Commands that start a browser to test the report with; the first is also its Debian package.
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+#: Setting of the kernel of Ubuntu that keeps users without privileges from making boxes.
+_APPARMOR = "kernel.apparmor_restrict_unprivileged_userns"
 
 _ASK_SECONDS = 20
 _APT_SECONDS = 900
@@ -62,7 +66,7 @@ class Finding:
 
 def check(*, tests: bool = False) -> list[Finding]:
     """Everything the farm can use, in the order of a set-up; with ``tests`` what its own tests need besides."""
-    findings = [_python(), *_dependencies(), _zig(), _unicorn(), _cache(), *_compilers(), *_emulators()]
+    findings = [_python(), *_dependencies(), _zig(), _unicorn(), _cache(), _box(), *_compilers(), *_emulators()]
     return [*findings, _debugger(install=tests), *([_browser(), _example()] if tests else [])]
 
 
@@ -121,6 +125,27 @@ def _cache() -> Finding:
         remedy = "export PATCHFARM_CACHE=FOLDER  # one that can be written"
         return Finding(what, None, "built images", remedy, required=True)
     return Finding("cache folder", str(folder), "built images", None, required=True)
+
+
+def _box() -> Finding:
+    """Bubblewrap, which confines guests; where it is and cannot, no package mends that."""
+    confinement.look_again()
+    why = confinement.missing()
+    if not why:
+        how = confinement.found()
+        return Finding("bwrap", how, "confining guests", None, required=False, package="bubblewrap")
+    if shutil.which("bwrap") is None:
+        return Finding("bwrap", None, "confining guests", _apt("bubblewrap"), required=False, package="bubblewrap")
+    remedy = f"{'' if os.geteuid() == 0 else 'sudo '}sysctl -w {_APPARMOR}=0" if _is_one(_APPARMOR) else None
+    return Finding(f"bwrap: {why}", None, "confining guests", remedy, required=False)
+
+
+def _is_one(setting: str) -> bool:
+    """Tell whether the kernel has a setting, and it is 1."""
+    try:
+        return Path("/proc/sys", *setting.split(".")).read_text(encoding="ascii").strip() == "1"
+    except OSError:
+        return False
 
 
 def _compilers() -> list[Finding]:

@@ -25,12 +25,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from farm import confinement
+from farm.confinement import Box
 from farm.errors import ExhaustedError
 from farm.text import command_line
 
 _PR_SET_PDEATHSIG = 1
 _NAP = 0.002  # seconds between two looks at a process that is about to end
 _ROOM = 1 << 30  # bytes of addresses that a farm and each of its children may have at least
+_SHELL = 128  # and the number of a signal is the status of a box whose program died of it, as a shell's would be
 _SWEEPS = 20  # of what a process that is ended has started
 _STARTER = "farm-starter"  # name of the thread that starts processes
 
@@ -60,32 +63,67 @@ os.register_at_fork(after_in_child=_children.begin)
 class Process:
     """A running program: the leader of a session of its own that ends with it, tied to the life of this process.
 
-    ``session=False`` leaves it in this one, for a program that the terminal belongs to.  ``options`` are of
-    :class:`subprocess.Popen`.
+    ``session=False`` leaves it in this one, for a program that the terminal belongs to.  In a ``box``
+    (:mod:`farm.confinement`), where those are used, it is the box that is tied and is what :attr:`pid` names.
+    ``limits`` are by number (``resource.RLIMIT_*``), ``options`` of :class:`subprocess.Popen`.
 
-    Raises :class:`OSError` if the program cannot be started, and :class:`Stopping`.
+    Raises :class:`OSError` if the program cannot be started, :class:`Stopping`, and
+    :class:`~farm.confinement.ConfinementError`.
     """
 
-    def __init__(self, command: Sequence[str], *, session: bool = True, **options: Any) -> None:
-        _tell(command, options.get("env"))
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        session: bool = True,
+        box: Box | None = None,
+        limits: Mapping[int, int] | None = None,
+        **options: Any,
+    ) -> None:
+        _tell(command, box.environment if box else options.get("env"))
         program = shutil.which(command[0])
         if program is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command[0])
-        command = [*_tie(), str(os.getpid()), str(Path(program).absolute()), *command[1:]]
+        self._command = [str(Path(program).absolute()), *command[1:]]
         self._session = session
+        self._limits = {resource.RLIMIT_CORE: 0, **(limits or {})}
         self._lock = threading.Lock()
-        _children.starter.submit(self._start, command, options).result()
+        self._inner: int | None = None
+        self.boxed = box is not None and confinement.confines()
+        if box is not None:
+            confinement.warn()
+        _children.starter.submit(self._start, box, options).result()
         self.stdin, self.stdout, self.stderr = self._popen.stdin, self._popen.stdout, self._popen.stderr
 
-    def _start(self, command: list[str], options: Mapping[str, Any]) -> None:
+    def _start(self, box: Box | None, options: Mapping[str, Any]) -> None:
         with _children.lock:  # so that none is started behind the back of `kill_all`
             if _children.stopping.is_set():
                 raise Stopping
-            self._popen = subprocess.Popen(command, start_new_session=self._session, **options)
+            self._popen = self._boxed(box, options) if box and self.boxed else self._tied(box, options)
             self.pid = self._popen.pid
             _children.live.add(self)
-        with contextlib.suppress(OSError):  # already gone: whoever waits for it will see
-            resource.prlimit(self.pid, resource.RLIMIT_CORE, (0, 0))
+
+    def _boxed(self, box: Box, options: Mapping[str, Any]) -> subprocess.Popen[bytes]:
+        return confinement.confined(self._command, box, self._limits, **options)
+
+    def _tied(self, box: Box | None, options: Mapping[str, Any]) -> subprocess.Popen[bytes]:
+        bare = ["env", "-i", *(f"{name}={value}" for name, value in box.environment.items())] if box else []
+        command = [*_tie(), str(os.getpid()), *bare, *self._command]
+        popen = subprocess.Popen(command, start_new_session=self._session, **options)
+        for which, most in self._limits.items():
+            with contextlib.suppress(OSError):  # already gone: whoever waits for it will see
+                confinement.limit(popen.pid, which, most)
+        return popen
+
+    def program(self) -> int | None:
+        """Number of the process that the program itself is; None while it is not there yet, or not any more."""
+        if not self.boxed:
+            return self.pid
+        if self._inner is None:  # between are the box and what is the first process in it
+            families = _families(self.pid)
+            first = {pid for pid, (parent, _) in families.items() if parent == self.pid}
+            self._inner = next((pid for pid, (parent, _) in families.items() if parent in first), None)
+        return self._inner
 
     def __enter__(self) -> Self:
         return self
@@ -121,14 +159,17 @@ class Process:
         with self._lock:
             if self._popen.returncode is None:
                 if self._waits() is not None:
-                    if self._session:
+                    if self.boxed:  # what is in it and not of this group dies with it
+                        _kill_group(self.pid)
+                    elif self._session:
                         _end_session(self.pid)
                     else:
                         _kill(self.pid)
                 self._popen.wait()
         with _children.lock:
             _children.live.discard(self)
-        return self._popen.returncode
+        status = self._popen.returncode
+        return _SHELL - status if self.boxed and status > _SHELL else status
 
     def close(self) -> None:
         """End it, and close this end of its pipes."""
@@ -138,10 +179,14 @@ class Process:
                 stream.close()
 
 
-def _end_session(leader: int) -> None:
-    below = _below({leader})
+def _kill_group(leader: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(leader, signal.SIGKILL)
+
+
+def _end_session(leader: int) -> None:
+    below = _below({leader})
+    _kill_group(leader)
     for _ in range(_SWEEPS):  # one that is killed may just have forked
         if not below:
             break
@@ -155,8 +200,8 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _below(parents: set[int]) -> set[int]:
-    """The live processes that one of ``parents`` has started, in turn or in its session.
+def _families(eldest: int) -> dict[int, tuple[int, int]]:
+    """Parent and session of the live processes, those that cannot be below ``eldest`` left out.
 
     A process has a larger number than its parent, unless the kernel has begun to count anew.
     """
@@ -164,8 +209,7 @@ def _below(parents: set[int]) -> set[int]:
         newest = int(Path("/proc/loadavg").read_text(encoding="ascii").split()[-1])
         numbers = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
     except (OSError, ValueError):  # no /proc, no names
-        return set()
-    eldest = min(parents)
+        return {}
     families: dict[int, tuple[int, int]] = {}
     for pid in numbers:
         if pid > eldest or newest < eldest:
@@ -173,6 +217,12 @@ def _below(parents: set[int]) -> set[int]:
                 state, parent, _, session = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[:4]
                 if state not in (b"Z", b"X"):
                     families[pid] = int(parent), int(session)
+    return families
+
+
+def _below(parents: set[int]) -> set[int]:
+    """The live processes that one of ``parents`` has started, in turn or in its session."""
+    families = _families(min(parents))
     below: set[int] = set()
     while more := {pid for pid, ties in families.items() if not parents.isdisjoint(ties)} - parents:
         parents = parents | more
@@ -216,7 +266,7 @@ def _tell(command: Sequence[str], environment: Mapping[str, str] | None) -> None
         words = list(command)
         if environment is not None:  # what of it is not ours; none at all is what a guest gets
             own = [f"{name}={value}" for name, value in environment.items() if os.environ.get(name) != value]
-            words = [*(["env", *own] if environment else ["env", "-i"]), *words]
+            words = [*(["env", *own] if own else [] if environment else ["env", "-i"]), *words]
         line = command_line(words)
         if line not in heard:
             heard.add(line)

@@ -20,6 +20,7 @@ from types import SimpleNamespace
 
 import msgspec
 import pytest
+from helpers import until
 
 from farm import live, processes, suite
 from farm.cell import Verdict
@@ -192,7 +193,7 @@ def _killed(engine, built, arm64, programs, number):
     replies = engine.run(built, arm64, programs, PLENTY, fresh=True)
     first = next(replies)
     (running,) = set(processes._children.live) - before
-    os.kill(running.pid, number)
+    os.kill(running.program(), number)
     return [first, *replies]
 
 
@@ -249,7 +250,7 @@ def test_a_hanging_unicorn_is_an_engine_error(guest, arm64, good, endless, right
     replies = UNICORN.run(guest(), arm64, [good, endless, good], 2.0, fresh=True)
     assert right(next(replies))
     (running,) = set(processes._children.live) - before
-    os.kill(running.pid, signal.SIGSTOP)
+    os.kill(running.program(), signal.SIGSTOP)
     hung, last = replies
     assert (hung.failure, hung.detail) == ("engine-error", "unicorn hung: even its watchdog did not answer")
     assert right(last)
@@ -287,10 +288,10 @@ def test_an_image_that_goes_away_in_mid_run_leaves_one_reply_a_program(
 def test_a_unicorn_that_is_killed_as_it_opens_an_image_costs_one_program(guest, arm64, good, right, monkeypatch):
     begun = []
 
-    def start(command):
-        begun.append(Child(command))
+    def start(command, box):
+        begun.append(Child(command, box))
         if len(begun) == 1:
-            os.kill(begun[0].process.pid, signal.SIGKILL)
+            os.kill(until(begun[0].process.program), signal.SIGKILL)
         return begun[-1]
 
     monkeypatch.setattr(unicorn, "Child", start)
@@ -302,10 +303,10 @@ def test_a_unicorn_that_is_killed_as_it_opens_an_image_costs_one_program(guest, 
 def test_a_session_is_opened_though_the_first_unicorn_is_killed_meanwhile(guest, arm64, good, right, monkeypatch):
     begun = []
 
-    def start(command):
-        begun.append(Child(command))
+    def start(command, box):
+        begun.append(Child(command, box))
         if len(begun) == 1:
-            os.kill(begun[0].process.pid, signal.SIGKILL)
+            os.kill(until(begun[0].process.program), signal.SIGKILL)
         return begun[-1]
 
     monkeypatch.setattr(unicorn, "Child", start)
@@ -320,7 +321,8 @@ def test_a_busy_machine_may_take_longer_to_open_an_image_than_a_program_may_take
     guest, arm64, good, right, monkeypatch
 ):
     monkeypatch.setattr(unicorn, "_GRACE", 0.5)
-    monkeypatch.setattr(unicorn, "_COMMAND", ["sh", "-c", 'sleep 1; exec "$0" "$@"', *unicorn._COMMAND])
+    late = f"import os, sys, time; time.sleep(1); os.execv(sys.executable, {unicorn._COMMAND})"
+    monkeypatch.setattr(unicorn, "_COMMAND", [sys.executable, "-S", "-c", late])
     (reply,) = UNICORN.run(guest(), arm64, [good], 0.4, fresh=True)
     assert right(reply)
 

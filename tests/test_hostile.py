@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from farm import suite
+from farm import confinement, suite
 from farm.cell import PASSED, Cell, Verdict
 from farm.engines import Block, Reply, Steps, qemu_user
 from farm.engines.child import Child, ChildDied
@@ -185,7 +185,10 @@ def verdicts(results):
     ],
 )
 def test_what_a_guest_does_to_its_process_costs_its_cell_and_no_other(misbehaving, misdeed, verdict, reason):
-    results = misbehaving("qemu-user", misdeed, confirm=False)
+    options = {}
+    if misdeed == "closed" and confinement.confines():  # the box holds its end of both open
+        options, verdict, reason = {"timeout": 2.0}, "timeout", "no answer within 2 s"
+    results = misbehaving("qemu-user", misdeed, confirm=False, **options)
     assert verdicts(results) == ["pass", verdict, "pass", "pass"]
     assert reason in results[1].reason
     assert printable(results[1].reason) == results[1].reason

@@ -239,7 +239,7 @@ def test_an_idle_machine_uses_no_cpu_time_and_goes_on(engine, guest, arm64, scen
     (first,) = engine.run(guest(), arm64, programs, SECONDS)
     ((_, idle),) = engine.pool._idle
     before = time.monotonic()
-    while Path(f"/proc/{idle.process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+    while Path(f"/proc/{idle.process.program()}/stat").read_text().rpartition(")")[2].split()[0] != "T":
         assert time.monotonic() < before + SECONDS
         time.sleep(0.01)
     (second,) = engine.run(guest(), arm64, programs, SECONDS)

@@ -132,7 +132,14 @@ def run(
     ] = "first",
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="A line a cell; explain every failure")] = False,
     history: Annotated[bool, typer.Option(help="Add the run to the history")] = True,
+    require_confinement: Annotated[
+        bool, typer.Option("--require-confinement", help="Run nothing if guests cannot be confined")
+    ] = False,
+    no_confinement: Annotated[
+        bool, typer.Option("--no-confinement", help="Let guests do on this machine what you can")
+    ] = False,
 ) -> None:
+    from farm import confinement
     from farm.prove.engines import measure_unknown
     from farm.report import quarantine as verification
     from farm.report import terminal
@@ -144,6 +151,10 @@ def run(
         arch, mechanism, engine, toolchain, scenario, tag, arch_path, scenario_path, mechanism_path
     )
     only_one(x=first_failure, max_failures=max_failures)
+    only_one(require_confinement=require_confinement, no_confinement=no_confinement)
+    if require_confinement or no_confinement:
+        confinement.choose("require" if require_confinement else "off")
+    confinement.confines()
     limit = 1 if first_failure else max_failures
     selectors = ("arch", "mechanism", "engine", "toolchain", "scenario", "tag")
     if plan_file and (named := next((name for name in selectors if getattr(selection, name)), None)):

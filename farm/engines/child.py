@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 import resource
 import select
 import signal
@@ -26,7 +27,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
+from farm.confinement import Box
 from farm.engines import Reply
 from farm.processes import Process
 from farm.scenario.layout import KEEP
@@ -41,6 +44,9 @@ _LARGEST = 1 << 28  # bytes of a frame; the largest is a recording of all that a
 _WRITTEN = 4 << 20  # bytes of a file that a child may write at most: of its standard error, or of its log
 _CPU_SECONDS = 60  # after which a child is replaced; the kernel ends it, and what it forked, some time later
 _LOOKS = 60  # at its CPU time, while it uses that much
+_LOOK = 0.1  # seconds between two looks at what a child in a box has taken, while an answer is waited for
+_THREADS = 32  # of a child in a box; an emulator has two or three
+_ENTERING, _NAP_ENTERING = 5.0, 0.001  # seconds until it is in its box, and between two looks whether it is
 _STILLBORN = 10  # children in a row that have died as they opened an image: the next would too
 _STDERR_KEPT = 4000  # bytes; QEMU may dump registers and memory map behind the line that says whose death it was
 
@@ -68,22 +74,25 @@ class ChildDied(Exception):  # noqa: N818 - an event, not a mistake
 class Child:
     """One running emulator.
 
-    ``largest`` is the size in bytes of its largest frame, ``written`` that of the largest file that it may write,
-    ``kept_open`` are files of this process that it has open too.
+    ``largest`` is the size in bytes of its largest frame, ``written`` that of the largest file that it may write;
+    ``box`` is where it runs, unless guests are not confined.
     """
 
     def __init__(
         self,
         command: list[str],
+        box: Box | None = None,
         *,
         big_endian: bool = False,
         largest: int = _LARGEST,
         written: int = _WRITTEN,
-        kept_open: Sequence[int] = (),
     ) -> None:
         self.kept: dict[str, None] = {}  #: other images kept open, least recently used first
         self._word = struct.Struct(">I" if big_endian else "<I")
         self._largest = largest
+        self._box = box
+        self._allowed = 3 * _CPU_SECONDS  # in a box, from the start: more than whoever is not worn may come to need
+        self._answered = False
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         self.process = Process(
             command,
@@ -91,10 +100,9 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=self._stderr,
             bufsize=0,
-            pass_fds=kept_open,
+            box=box,
+            limits={resource.RLIMIT_FSIZE: written, resource.RLIMIT_CPU: math.ceil(self._allowed)},
         )
-        with contextlib.suppress(OSError):  # already gone: the first read will say so
-            resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (written, written))
         assert self.process.stdin
         assert self.process.stdout
         self._in = self.process.stdin.fileno()
@@ -102,30 +110,62 @@ class Child:
         self._poll = select.poll()
         self._poll.register(self._out, select.POLLIN)
         self._buffer = bytearray()
-        self._looked = 0.0
+        self._looked = time.monotonic()
 
     def allow(self, seconds: float) -> None:
         """Limit the CPU time of the child, and of each process that it may fork, to more than another ``seconds``."""
         most = math.ceil(self._spent() + 2 * max(_CPU_SECONDS, seconds))
+        if self.process.boxed and most <= self._allowed:
+            return
+        self._allowed = most
         with contextlib.suppress(OSError):  # it is gone
-            _, hard = resource.prlimit(self.process.pid, resource.RLIMIT_CPU)
+            program = self._program()
+            _, hard = resource.prlimit(program, resource.RLIMIT_CPU)
             soft = most if hard == resource.RLIM_INFINITY else min(most, hard)
-            resource.prlimit(self.process.pid, resource.RLIMIT_CPU, (soft, hard))
+            resource.prlimit(program, resource.RLIMIT_CPU, (soft, hard))
 
     def worn(self) -> bool:
-        """The child has used so much CPU time that another should go on, as far as was looked lately."""
+        """The child has used so much CPU time, or memory, that another should go on, as far as was looked lately."""
         now = time.monotonic()
         if now - self._looked < _CPU_SECONDS / _LOOKS:
             return False
         self._looked = now
-        return self._spent() > _CPU_SECONDS
+        return self._spent() > _CPU_SECONDS or bool(self._excess())
 
     def _spent(self) -> float:
-        """Seconds of CPU time."""
+        """Seconds of CPU time; none yet of a child in a box that has not answered, where it may not even be."""
+        if self.process.boxed and not self._answered:
+            return 0.0
         try:
-            return time.clock_gettime(~self.process.pid << 3 | 2)  # as of clock_getcpuclockid(3)
+            return time.clock_gettime(~self._program() << 3 | 2)  # as of clock_getcpuclockid(3)
         except OSError:  # it is gone
             return 0.0
+
+    def _program(self) -> int:
+        """The number of the process that the emulator itself is, once it is in its box.
+
+        Raises :class:`OSError` if it is gone.
+        """
+        until = time.monotonic() + _ENTERING
+        while (number := self.process.program()) is None:
+            if self.process.wait(_NAP_ENTERING) or time.monotonic() > until:
+                raise ProcessLookupError
+        return number
+
+    def _excess(self) -> str:
+        """What the child has too much of, in words; empty if it has not, or is in no box."""
+        number = self.process.program() if self._box and self.process.boxed else None
+        if number is None or self._box is None:
+            return ""
+        try:
+            told = Path(f"/proc/{number}/status").read_text(encoding="ascii", errors="replace")
+        except OSError:  # it is gone
+            return ""
+        held = int(found[1]) << 10 if (found := re.search(r"^VmRSS:\s+(\d+) kB", told, re.MULTILINE)) else 0
+        threads = int(found[1]) if (found := re.search(r"^Threads:\s+(\d+)", told, re.MULTILINE)) else 0
+        if held > self._box.memory:
+            return f"it took {held >> 20:,} MiB of memory; {self._box.memory >> 20:,} are allowed"
+        return f"it started {threads:,} threads; {_THREADS} are allowed" if threads > _THREADS else ""
 
     def send(self, data: bytes, head: int = 0) -> None:
         """Send one frame; ``head`` is or-ed into its length.  Raises :class:`ChildDied`."""
@@ -156,13 +196,16 @@ class Child:
             self._need(end, deadline)
         status, payload = self._word.unpack_from(self._buffer, 4)[0], bytes(self._buffer[8:end])
         del self._buffer[:end]
+        self._answered = True
         return status, payload
 
     def _need(self, size: int, deadline: float, nap: float = 0.0) -> None:
         while len(self._buffer) < size:
             remaining = deadline - time.monotonic()
-            if remaining <= 0 or not self._poll.poll(remaining * 1000):
+            if remaining <= 0 or not self._poll.poll(min(remaining, _LOOK) * 1000):
                 if time.monotonic() < deadline:
+                    if excess := self._excess():
+                        raise self.ended(excess)
                     continue
                 self.kill()
                 raise ChildDied(None, self.stderr())
@@ -214,6 +257,10 @@ class Child:
         end = self._stderr.seek(0, os.SEEK_END)
         self._stderr.seek(max(0, end - _STDERR_KEPT))
         return printable(self._stderr.read().decode(errors="replace")).strip()
+
+    def sees(self, folder: str) -> bool:
+        """Tell whether the child can read files in ``folder``."""
+        return not self.process.boxed or self._box is None or self._box.shows(folder)
 
     def is_silent(self) -> bool:
         """Tell whether the child has written nothing since its last frame."""

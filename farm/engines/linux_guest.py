@@ -6,11 +6,11 @@ One process runs many programs: the guest loops over frames and resets itself.
 from __future__ import annotations
 
 import abc
-import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from farm.confinement import Box, around
 from farm.engines import Reply
 from farm.engines.child import Child, ChildDied, Pool, Session, converse
 from farm.scenario.wire import trace_limit
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Signals by which a guest dies of what it does.
 GUEST_SIGNALS = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGTRAP, signal.SIGFPE})
+
+_MEMORY = 1 << 30  # bytes of a guest and its emulator
 
 
 class LinuxGuests(abc.ABC):
@@ -93,19 +95,23 @@ class LinuxGuests(abc.ABC):
         return converse(start, finish, programs, timeout, self.interpreter(image), explain)
 
 
-def bare(command: Sequence[str]) -> list[str]:
-    """The ``command`` that starts a guest, with an empty environment.
+def box_of(command: Sequence[str], *sees: str, **more: Any) -> Box:
+    """The box for the guest that ``command`` starts, which sees the emulator in it and ``sees``.
 
-    What is in it would be on the guest's stack, where a broken guest may find it; and ``QEMU_*`` change what QEMU does.
+    Its environment is empty: what is in it would be on the guest's stack, where a broken guest may find it; and
+    ``QEMU_*`` change what QEMU does.  ``more`` is of :class:`~farm.confinement.Box`.
     """
-    program = shutil.which(command[0]) or command[0]  # there is no PATH any more to find it by
-    return ["env", "-i", program, *command[1:]]
+    return around(command[0], *sees, memory=_MEMORY, data=_MEMORY, **more)
 
 
-def child_of(image: Image, command: Sequence[str], **options: Any) -> Child:
-    """A child that is the guest of ``image``, started by ``command``; ``options`` are those of :class:`Child`."""
+def child_of(image: Image, command: list[str], *, writes: tuple[str, ...] = (), **options: int) -> Child:
+    """A child that is the guest of ``image``, started by ``command``, which may write to the folders ``writes``.
+
+    ``options`` are those of :class:`Child`.
+    """
     largest = 4 + trace_limit(image.patched[1])
-    return Child(bare(command), big_endian=image.big_endian, largest=largest, **options)
+    box = box_of(command, image.path, writes=writes)
+    return Child(command, box, big_endian=image.big_endian, largest=largest, **options)
 
 
 def interpreter(image: Image) -> Callable[[int, bytes], Reply]:

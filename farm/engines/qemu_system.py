@@ -15,6 +15,7 @@ import shutil
 import signal
 import struct
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING
 from farm.cell import Hole, Verdict
 from farm.engines import Reply, settings_or_hole
 from farm.engines.child import Child, ChildDied, Session
-from farm.engines.linux_guest import LinuxGuests, bare, interpreter
+from farm.engines.linux_guest import LinuxGuests, box_of, interpreter
 from farm.engines.qemu_user import qemu_version
 from farm.errors import BuildError, ImageError, Missing, MissingToolError
 from farm.guest import supervisor
@@ -39,8 +40,12 @@ _UP_SECONDS = 20.0
 #: No device but the machine's own, no window, no configuration of the user's.
 _NOTHING_ELSE = (
     *("-nodefaults", "-no-user-config", "-display", "none", "-monitor", "none", "-nic", "none", "-no-reboot"),
-    *("-chardev", "file,id=console,path=/proc/self/fd/1"),
+    *("-chardev", "stdio,id=console,signal=off"),
+    *("-accel", "tcg,tb-size=64"),  # MiB of translated code; else it is a gigabyte of address space
 )
+
+
+_IN_MEMORY = Path("/dev/shm")  # noqa: S108 - the folder made there is ours alone
 
 
 class NeverUpError(Exception):
@@ -58,26 +63,30 @@ class Machine(Child):
         self._order = ">" if image.big_endian else "<"
         self._sent = 0
         self._resting = False
-        self._memory = os.memfd_create("machine")
+        self._folder = tempfile.TemporaryDirectory(
+            prefix="farm-machine-", dir=_IN_MEMORY if _IN_MEMORY.is_dir() else None
+        )
+        path = Path(self._folder.name) / "memory"
+        self._memory = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             os.ftruncate(self._memory, size)
             os.pwrite(self._memory, image.read(), supervisor.GUEST)
-            path = f"mem-path=/proc/self/fd/{self._memory}"
-            memory = ["-object", f"memory-backend-file,id=memory,share=on,size={size},{path}"]
+            memory = ["-object", f"memory-backend-file,id=memory,share=on,size={size},mem-path={path}"]
             super().__init__(
-                bare([*command, *memory]),
+                [*command, *memory],
+                box_of(command, command[-1], *_parts(), writes=(self._folder.name,)),
                 big_endian=image.big_endian,
                 largest=4 + trace_limit(image.patched[1]),
-                kept_open=[self._memory],
             )
         except BaseException:
-            os.close(self._memory)
+            self._free()
             raise
         try:
             self._come_up()
         except BaseException:
             self.close()
             raise
+        self._folder.cleanup()  # both have the file open, so nothing is left of it, however they end
 
     def _come_up(self) -> None:
         self.allow(_UP_SECONDS)
@@ -111,8 +120,10 @@ class Machine(Child):
             self._signal(signal.SIGCONT)
 
     def _signal(self, number: signal.Signals) -> None:
+        program = self.process.program()
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self.process.pid, number)
+            if program is not None:
+                os.kill(program, number)
 
     def hang_up(self) -> None:
         """End the machine: nothing is in it that it should save."""
@@ -120,9 +131,13 @@ class Machine(Child):
 
     def close(self) -> None:
         super().close()
+        self._free()
+
+    def _free(self) -> None:
         if self._memory >= 0:
             os.close(self._memory)
             self._memory = -1
+            self._folder.cleanup()
 
 
 class QemuSystem(LinuxGuests):
@@ -211,6 +226,15 @@ class QemuSystem(LinuxGuests):
         if death.status is None:
             return Reply(failure="timeout", detail=f"no answer within {timeout:g} s")
         return Reply(failure="engine-error", detail=_how(death, timeout))  # the guest cannot reach the power switch
+
+
+@functools.cache
+def _parts() -> tuple[str, ...]:
+    """Folders of QEMU's firmware and of its modules."""
+    modules = sorted(
+        str(folder) for pattern in ("lib/qemu", "lib/*/qemu", "lib64/qemu") for folder in Path("/usr").glob(pattern)
+    )
+    return (*filter(os.path.isdir, ["/usr/share/qemu"]), *modules)
 
 
 def _size(settings: QemuSystemSettings) -> int:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from farm.cell import Hole
 from farm.engines import Block, Reply, settings_or_hole
 from farm.engines.child import Child, ChildDied, converse
-from farm.engines.linux_guest import GUEST_SIGNALS, LinuxGuests, bare, child_of, explained, interpreter
+from farm.engines.linux_guest import GUEST_SIGNALS, LinuxGuests, box_of, child_of, explained, interpreter
 from farm.errors import Missing, MissingToolError
 from farm.guest.variant import QemuUserSettings, Variant
 from farm.processes import Process
@@ -109,7 +109,7 @@ class QemuUser(LinuxGuests):
                 command = self.command(
                     image, variant, "-d", "in_asm,exec,nochain", "-dfilter", ranges, "-D", str(next(logs))
                 )
-                return child_of(image, command, written=_LOG_WRITTEN)
+                return child_of(image, command, writes=(folder,), written=_LOG_WRITTEN)
 
             def explain(death: ChildDied) -> Reply:
                 return self.explain(variant, death, timeout)
@@ -128,7 +128,12 @@ class QemuUser(LinuxGuests):
         deadline = time.monotonic() + timeout
         tail = b""
         with Process(
-            bare(command), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, bufsize=0
+            command,
+            box=box_of(command, image.path),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            bufsize=0,
         ) as process:
             assert process.stdin
             assert process.stderr
@@ -151,9 +156,11 @@ class QemuUser(LinuxGuests):
 
     def path(self, image: Image, variant: Variant, program: bytes, timeout: float) -> Reply:
         """Read the path from QEMU's execution log, with every instruction a block of its own."""
-        with tempfile.NamedTemporaryFile(prefix="patchfarm-") as log:
-            command = self.command(image, variant, self._stepping(variant), "-d", "exec,nochain", "-D", log.name)
-            child = child_of(image, command, written=_LOG_WRITTEN)
+        with tempfile.TemporaryDirectory(prefix="patchfarm-") as folder:
+            log = Path(folder) / "log"
+            command = self.command(image, variant, self._stepping(variant), "-d", "exec,nochain", "-D", str(log))
+            child = child_of(image, command, writes=(folder,), written=_LOG_WRITTEN)
+            child.allow(timeout)
             try:
                 child.send(program, KEEP)  # it has run nothing before
                 child.receive(time.monotonic() + timeout)
@@ -163,7 +170,7 @@ class QemuUser(LinuxGuests):
                 return self.explain(variant, death, timeout)
             finally:
                 child.close()
-            with Path(log.name).open("rb") as lines:
+            with log.open("rb") as lines:
                 return Reply(path=_executed(_lines(lines)))
 
 

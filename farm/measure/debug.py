@@ -34,7 +34,7 @@ import msgspec
 
 from farm import paths
 from farm.cell import Cell, Verdict
-from farm.engines.linux_guest import bare
+from farm.engines.linux_guest import box_of
 from farm.engines.qemu_user import QEMU_USER
 from farm.errors import FarmError, Missing, MissingToolError, UsageError
 from farm.guest import elf
@@ -382,16 +382,18 @@ def run(
 @contextlib.contextmanager
 def _emulator(prepared: Prepared, server: Path, answer: Path) -> Iterator[None]:
     """The emulator, stopped before the first instruction and listening at ``server``."""
-    command = bare(prepared.emulator(str(server)))
+    guest = prepared.folder / _GUEST
+    command = [*prepared.emulator(str(server))[:-1], str(guest)]
+    box = box_of(command, str(guest), writes=(str(server.parent),), sockets=True)
     log = server.with_name("qemu.err")
     with (prepared.folder / _FRAME).open("rb") as frame, answer.open("wb") as out, log.open("wb") as err:
-        process = Process(command, stdin=frame, stdout=out, stderr=err, cwd=prepared.folder)
+        process = Process(command, box=box, stdin=frame, stdout=out, stderr=err)
     with process:
         deadline = time.monotonic() + _LISTEN
         while not server.exists():
             if process.ended() or time.monotonic() > deadline:
                 words = log.read_text(errors="replace").strip()
-                raise FarmError(f"{prepared.cell}: {command[2]} does not listen: {words}")
+                raise FarmError(f"{prepared.cell}: {command[0]} does not listen: {words}")
             time.sleep(0.01)
         yield
         process.wait(0.5)  # what it has answered is on its way to the file

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from farm import paths
-from farm.engines.linux_guest import bare
+from farm.engines.linux_guest import box_of
 from farm.engines.qemu_user import QEMU_USER
 from farm.errors import FarmError
 from farm.guest import build, call_sites, disassemble, mechanisms
@@ -110,8 +110,9 @@ class Encoders:
             asked.write(struct.pack(f"{order}I", len(program)) + program)
             asked.writelines(struct.pack(f"{order}QQII16s", *question) for question in questions)
             asked.seek(0)
-            command = bare(QEMU_USER.command(self.image, variant))
-            with Process(command, stdin=asked, stdout=answered, stderr=subprocess.DEVNULL) as process:
+            command = QEMU_USER.command(self.image, variant)
+            box = box_of(command, self.image.path)
+            with Process(command, box=box, stdin=asked, stdout=answered, stderr=subprocess.DEVNULL) as process:
                 ended = process.wait(_SECONDS)
                 status = process.end()
             answered.seek(0)

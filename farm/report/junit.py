@@ -43,6 +43,8 @@ def render(results: Sequence[Result], plan: Plan, run: Run) -> bytes:
         time=f"{sum(r.seconds for r in results):.3f}",
     )
     about = {"farm": run.farm, "host": run.host, "plan": run.plan, **run.versions}
+    if run.confinement:
+        about["confinement"] = run.confinement
     properties = ET.Element("properties")
     for name, value in about.items():
         ET.SubElement(properties, "property", name=line(name), value=line(value))

@@ -85,7 +85,8 @@ def render(results: Sequence[Result], plan: Plan, run: Run, complaints: Sequence
     """The summary of ``results``; ``complaints`` are what could not be used of their file."""
     failures = [result for result in results if result.failed]
     versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
-    foot = code(f"{run.host}; farm {run.farm}, {versions}; plan {run.plan[:12]}", 2_000)
+    how = f"; confinement {run.confinement}" if run.confinement else ""
+    foot = code(f"{run.host}; farm {run.farm}, {versions}{how}; plan {run.plan[:12]}", 2_000)
     room = _Room(LIMIT)
     blocks = [_outcome(results, failures), _counts(results), foot]
     for block in blocks:

@@ -175,6 +175,7 @@ def _circumstances(result: Result, plan: Plan, run: Run | None) -> Iterator[str]
         for name, what in ((engine, "engine"), (cell.toolchain, "toolchain")):
             yield f"  {what:<10} {line(name)} {line(run.versions.get(name, 'of unknown version'))}"
         yield f"  {'farm':<10} {line(run.farm)}, started {line(run.started)}, {line(run.host)}"
+        yield f"  {'confined':<10} {line(run.confinement or 'not told')}"
     if result.began:
         began = datetime.fromtimestamp(result.began, UTC).isoformat(sep=" ", timespec="milliseconds")
         yield f"  {'began':<10} {began}"

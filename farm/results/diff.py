@@ -242,6 +242,7 @@ def _facts(before: Run, after: Run) -> list[Fact]:
             "shard": run.shard,
             "known-bad list": (run.quarantine or "")[:12] or None,
             "host": run.host,
+            "confinement": run.confinement,
             **run.versions,
         }
 

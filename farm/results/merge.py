@@ -219,6 +219,7 @@ def _together(parts: Sequence[Run], plan: Plan) -> Run:
     hosts = journals.AND.join(sorted({part.host for part in parts}))
     started = min(part.started for part in parts)
     changes: dict[str, Any] = {"plan": plan.sha256, "host": hosts, "versions": joined, "started": started, "phases": {}}
+    changes["confinement"] = journals.confinements(parts)
     return msgspec.structs.replace(parts[0], schema=journals.SCHEMA, **changes, shard=None, whole=None)
 
 

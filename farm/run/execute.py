@@ -11,10 +11,11 @@ import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
+from farm import confinement
 from farm.cell import SKIPPED, Cell
 from farm.guest import build, image
 from farm.processes import kill_all
-from farm.run.batch import RETRIES, TIMEOUT, Auditor, Waiting, batches, run_batch
+from farm.run.batch import RETRIES, TIMEOUT, Auditor, Batch, Waiting, batches, run_batch
 from farm.run.journal import Journal
 from farm.run.plan import Plan
 from farm.run.quarantine import Quarantine
@@ -40,6 +41,16 @@ def outdated(plan: Plan, workers: int) -> Callable[[Result], bool]:
         )
 
     return is_outdated
+
+
+def _mode() -> confinement.Mode:
+    """How guests are confined elsewhere: not less than the header of the results says."""
+    return "require" if confinement.confines() else confinement.mode()
+
+
+def _elsewhere(mode: confinement.Mode, batch: Batch) -> list[Result]:
+    confinement.choose(mode)
+    return run_batch(batch)
 
 
 def execute(
@@ -105,7 +116,8 @@ def execute(
             return run_batch(batch, (images or {}).get(batch.spec), hear, enough.is_set)
 
         for batch in work:
-            futures.append(executor.submit(run_next) if shared else executor.submit(run_batch, batch))
+            future = executor.submit(run_next) if shared else executor.submit(_elsewhere, _mode(), batch)
+            futures.append(future)
             futures[-1].add_done_callback(ended.put)
         left = len(work)
         # It is this thread that writes, for it has nothing else to do: no worker waits for the disk, and none that

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from farm import __version__
+from farm import __version__, confinement
 from farm.cell import Cell, EngineName
 from farm.engines import engines
 from farm.errors import UNREADABLE, FarmError, OutputError, UsageError
@@ -31,6 +31,8 @@ _READ = (1, SCHEMA)  # schemas; in 1 there were no provisional results, and the 
 _TOGETHER = 1000  # lines that are encoded at once: one by one takes twice as long
 _ENCODER = msgspec.json.Encoder()
 AND = " and "  #: between the versions of one tool
+OR = " | "  #: between what confined the guests of several runs
+UNTOLD = "not told"  #: of what confined the guests of an older farm
 
 
 class Run(msgspec.Struct):
@@ -45,6 +47,7 @@ class Run(msgspec.Struct):
     shard: str | None = None  #: ``k/n``, if this is one part of a plan
     whole: str | None = None  #: sha256 of the plan that it is a part of
     quarantine: str | None = None  #: sha256 of the list of known-bad cells that its verdicts were held against
+    confinement: str | None = None  #: what confined the guests, or ``none`` and why; null: an older farm does not say
     #: Seconds of ``plan``, ``build`` and ``run``; a resumed run adds its own, an interrupted one has none.
     phases: dict[str, float] = {}
 
@@ -87,10 +90,19 @@ def describe(plan: Plan, quarantine: Quarantine | None = None) -> Run:
     host = f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs"
     started = datetime.now(UTC).isoformat(timespec="seconds")
     listed = quarantine.sha256 if quarantine else None
-    run = Run(SCHEMA, __version__, plan.sha256, host, versions, started, quarantine=listed)
+    run = Run(
+        SCHEMA, __version__, plan.sha256, host, versions, started, quarantine=listed, confinement=confinement.account()
+    )
     if plan.part:
         run.shard, run.whole = plan.part.name, plan.whole.sha256
     return run
+
+
+def confinements(runs: Sequence[Run]) -> str | None:
+    """What confined the guests of several runs: each of it, once; None if none of them says."""
+    if all(run.confinement is None for run in runs):
+        return None
+    return OR.join(sorted({part for run in runs for part in (run.confinement or UNTOLD).split(OR)}))
 
 
 def tools(run: Run) -> dict[str, set[str]]:
@@ -139,7 +151,7 @@ class Journal:
                 raise UsageError(f"{path}: another list of known-bad cells applied; without --resume it is overwritten")
             if foreign := _foreign(run, earlier):
                 raise UsageError(f"{path}: {foreign}; without --resume it is overwritten")
-            self.run = msgspec.structs.replace(earlier, schema=SCHEMA)
+            self.run = msgspec.structs.replace(earlier, schema=SCHEMA, confinement=confinements([earlier, run]))
             kept = [result for result in (*results, *unfinished) if not outdated(result)]
         # With earlier results at stake the new file takes the old one's place only when it holds them.
         begun = path.with_suffix(".jsonl.partial") if kept else path

@@ -8,6 +8,7 @@ stores to code, ``farm calibrate --engines`` measures.
 
 from __future__ import annotations
 
+import compileall
 import difflib
 import functools
 import importlib.metadata
@@ -15,13 +16,16 @@ import importlib.util
 import os
 import re
 import sys
+import sysconfig
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from farm import paths
 from farm.cell import Hole, Verdict
+from farm.confinement import Box, around
 from farm.engines import Block, Reply, Steps, Watch, settings_or_hole
 from farm.engines.child import Child, ChildDied, Pool, Session, converse
 from farm.engines.unicorn.messages import (
@@ -52,9 +56,35 @@ _NO_CODE_HOOKS = frozenset({"SPARC"})  # with one, `jmpl` goes to address 5
 
 _COMMAND = [sys.executable, "-P", "-W", "ignore", "-m", "farm.engines.unicorn.server"]
 
+_MEMORY = 4 << 30  # bytes of a child with many images and a recording
+#: Names of the environment that Python may need to find what it imports.
+_ENVIRONMENT = ("PYTHON", "LD_LIBRARY_PATH")
+
 _GRACE = 5.0  # seconds that the host waits beyond the child's own watchdog
 #: Seconds to load the emulator and open an image.  Nothing of the guest runs meanwhile; a busy machine may need them.
 _OPENING = 60.0
+
+
+def _box(*sees: str) -> Box:
+    """A box that shows Python, what the child imports, the folder of built images, and ``sees``."""
+    images = paths.cache()
+    images.mkdir(parents=True, exist_ok=True)
+    environment = {name: value for name, value in os.environ.items() if name.startswith(_ENVIRONMENT)}
+    return around(_COMMAND[0], *_imported(), str(images), *sees, environment=environment, memory=_MEMORY)
+
+
+@functools.cache
+def _imported() -> tuple[str, ...]:
+    """Where Python finds itself, its library, the farm and Unicorn; not the folder that the farm was started in."""
+    farm = Path(__file__).parents[2]
+    if not sys.dont_write_bytecode:  # what the farm has not imported itself, and no child can keep
+        compileall.compile_dir(Path(__file__).parent, quiet=2)
+    found = [str(farm), os.path.realpath(sys.executable)]
+    found += [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    found += [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages", "lib-dynload")]
+    found += os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    found += [str(Path(sys.prefix) / "pyvenv.cfg")]
+    return tuple(dict.fromkeys(path for path in found if path and Path(path).exists()))
 
 
 class Unicorn:
@@ -141,7 +171,7 @@ class Unicorn:
     def warm_up(self, count: int) -> None:
         """Have so many children at hand, whatever they have open; loading the emulator takes one 0.2 s."""
         for _ in range(count - len(self.pool)):
-            self.pool.give("", Child(_COMMAND))
+            self.pool.give("", Child(_COMMAND, _box()))
 
     def hole(self, variant: Variant) -> Hole | None:
         settings = settings_or_hole(variant, self.name)
@@ -259,7 +289,11 @@ class Unicorn:
         idle = None if fresh else self.pool.take(key, any_other=True)
         if idle and idle[0] == key:
             return idle[1]
-        child = idle[1] if idle else Child(_COMMAND)
+        folder = str(Path(image.path).parent)
+        if idle and not idle[1].sees(folder):  # which is of a user's that has moved
+            idle[1].close()
+            idle = None
+        child = idle[1] if idle else Child(_COMMAND, _box(folder))
         description = image.path.removesuffix("guest.elf") + "image.json"
         spans = tuple((span.start, span.stop) for span in watched)
         request = Open(os.fsencode(description), settings, timeout, spans, watch)
