@@ -9,6 +9,7 @@ import re
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -46,7 +47,7 @@ _MAINTAINING = re.compile(rb"\s*(for \(.*\)\s*)?\w*(sync|flush|clear_cache)\w*\(
 _TWICE = (
     "in every scenario it changes the same places in the same order, and does something once more; the proofs are clean"
 )
-_FIRST, _NEXT = 6, 24  # scenarios that are run together, before all the others
+_BATCHES = (2, 6, 24)  # scenarios that are run together, before all the others
 
 
 class Outcome(enum.StrEnum):
@@ -89,6 +90,7 @@ class Court:
         self._wanted = {name: wanted[name] for name in order}
         self._passing: dict[str, tuple[Scenario, ...]] = {}
         self._reached: dict[str, Reach | None] = {}
+        self._kills: Counter[str] = Counter()  #: by scenario: mutants that it was the first to notice
         self._asking: Workshop | None = None  # of who asks the architecture's encoders
         self._refuted_before: frozenset[tuple[str, str, str]] | None = None
         self._broken_before: frozenset[str] | None = None
@@ -115,9 +117,19 @@ class Court:
             if engine not in self._reached:
                 bench = Bench.of(self.spec, engine, _PROOF_TIMEOUT, built=self.workshop.image)
                 tells = isinstance(bench.engine, CountsBlocks)
-                reach = Reach(bench, self.texts, self._sound(engine)) if tells else None
-                self._reached[engine] = reach if reach and reach.reached else None  # not every emulator has a log
+                reach = Reach(bench, self.texts, self._telling(engine)) if tells else None
+                self._reached[engine] = reach if reach and reach.tells else None  # not every emulator has a log
             return self._reached[engine]
+
+    def _telling(self, engine: str) -> tuple[Scenario, ...]:
+        """The scenarios that an engine is asked about what they execute.
+
+        An engine without a profile is not asked about those that another such has told of: it is the same code.
+        """
+        engines = list(self._wanted)
+        others = engines[: engines.index(engine)] if ":" not in engine else []
+        told = {s.name for other in others if ":" not in other and self._reach(other) for s in self._sound(other)}
+        return tuple(scenario for scenario in self._sound(engine) if scenario.name not in told)
 
     def _bench(self, image: Image, engine: str) -> Bench:
         return Bench.of(self.spec, engine, TIMEOUT, built=image)
@@ -147,9 +159,10 @@ class Court:
         if self.workshop.is_same(image):
             return Judged(mutant, Outcome.EQUIVALENT, why="linked, it is the same code and data")
         is_reached = self._is_reached(broken)  # else no scenario can notice
-        for number, engine in enumerate(self._wanted if is_reached else ()):
-            if killer := self._run(image, engine, self._order(broken, engine, by_reach=number == 0)):
+        for engine in self._wanted if is_reached else ():
+            if killer := self._run(image, engine, self._order(broken, engine)):
                 scenario, result = killer
+                self._kills[scenario.name] += 1
                 by = f"{scenario.id} {scenario.name}"
                 return Judged(mutant, Outcome.KILLED, by, engine, f"{result.verdict}: {result.reason}")
         proofs = self._disproved(image) if is_reached else ()
@@ -165,19 +178,25 @@ class Court:
         """Lines of the statement that is broken."""
         return [(broken.text.name, n) for n in range(broken.mutation.line, broken.mutation.last + 1)]
 
-    def _order(self, broken: Broken, engine: str, *, by_reach: bool) -> list[Scenario]:
-        """The scenarios of an engine: first those that reach the broken line, if that is asked."""
+    def _order(self, broken: Broken, engine: str) -> list[Scenario]:
+        """The scenarios of an engine: those that reach the broken line, what has noticed most mutants first; the others.
+
+        Behind the first engine the others are only those that it did not run.
+        """
         scenarios = self._sound(engine)
-        reach = self._reach(engine) if by_reach else None
-        relevant = reach.relevant(self._lines(broken)) if reach else []
-        first = set(relevant)
-        return [scenarios[n] for n in (*relevant, *(other for other in range(len(scenarios)) if other not in first))]
+        first = next(iter(self._wanted))
+        reach = self._reach(first)
+        if reach is None:
+            return list(scenarios)
+        relevant, known = reach.relevant(self._lines(broken)), {scenario.name for scenario in self._sound(first)}
+        kept = [s for s in scenarios if engine == first or s.name in relevant or s.name not in known]
+        return sorted(kept, key=lambda s: (s.name not in relevant, -self._kills[s.name]))
 
     def _run(self, image: Image, engine: str, order: Sequence[Scenario]) -> tuple[Scenario, Result] | None:
         """The first scenario that notices, and what; None: none does."""
         bench = self._bench(image, engine)
         at = 0
-        for size in (_FIRST, _NEXT, len(order)):
+        for size in (*_BATCHES, len(order)):
             part = order[at : at + size]
             at += len(part)
             noticed = None
@@ -189,7 +208,7 @@ class Court:
                         (again,) = bench.replies([bench.encode(scenario)], fresh=True)
                         result = bench.judged(scenario, again)
                     noticed = (scenario, result) if result.verdict in FAILED else None
-                if noticed and noticed[1].verdict is not Verdict.MISMATCH:  # the others may take as long
+                if noticed and noticed[1].verdict is Verdict.TIMEOUT:  # the others may take as long
                     replies.close()
                     break
             if noticed:
@@ -355,19 +374,23 @@ class Court:
         """Some scenario, on some engine, executes one of the ``wanted`` instructions."""
         if not wanted:
             return False
-        tell = [engine for engine in self._wanted if self._reach(engine)]  # what the others execute, one of these does
         first = min(each.start for each in wanted)  # a block that has it may begin where its function does
         start = max(
             (at for each in image.functions.values() if (at := each & ~image.function_bias) <= first), default=first
         )
-        for engine in tell:
+        tells = False
+        for engine in self._wanted:  # each is asked only if none before it meets one
+            if not self._reach(engine):
+                continue
+            tells = True
             bench = Bench.of(self.spec, engine, _PROOF_TIMEOUT, built=image)
             assert isinstance(bench.engine, CountsBlocks)
             span = range(start, max(each.stop for each in wanted))
-            _, blocks = bench.blocks([bench.encode(scenario) for scenario in self._sound(engine)], [span])
+            programs = [bench.encode(scenario) for scenario in self._telling(engine)]
+            _, blocks = bench.blocks(programs, [span]) if programs else ([], {})
             if any(block.start < each.stop and each.start < block.end for block in blocks for each in wanted):
                 return True
-        return not tell
+        return not tells
 
 
 def _told(notes: Sequence[Note], made: Watching) -> list[tuple[object, ...]]:
