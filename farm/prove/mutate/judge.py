@@ -21,7 +21,7 @@ from farm.engines.qemu_user import QEMU_USER
 from farm.errors import BuildError, FarmError, ImageError
 from farm.guest.image import Image, Spec
 from farm.measure.coverage import excuses
-from farm.prove import encoders
+from farm.prove import decoders, encoders
 from farm.prove.calls import Guest, requests_named
 from farm.prove.cells import Audited, Auditing, unwatchable
 from farm.prove.coherence import coherence
@@ -91,7 +91,8 @@ class Court:
         self._passing: dict[str, tuple[Scenario, ...]] = {}
         self._reached: dict[str, Reach | None] = {}
         self._kills: Counter[str] = Counter()  #: by scenario: mutants that it was the first to notice
-        self._asking: Workshop | None = None  # of who asks the architecture's encoders
+        self._asking: dict[str, Workshop] = {}  # of who asks the architecture's encoders, and a mechanism's decoders
+        self._moved_before: list[decoders.Answer] = []  # what the decoders answer with nothing broken
         self._refuted_before: frozenset[tuple[str, str, str]] | None = None
         self._broken_before: frozenset[str] | None = None
         self._effects_before: list[list[tuple[object, ...]]] | None = None
@@ -166,7 +167,8 @@ class Court:
                 by = f"{scenario.id} {scenario.name}"
                 return Judged(mutant, Outcome.KILLED, by, engine, f"{result.verdict}: {result.reason}")
         proofs = self._disproved(image) if is_reached else ()
-        for by, engine, why in itertools.chain(self._wrongly_encoded(broken, work), proofs):
+        asked = itertools.chain(self._wrongly_encoded(broken, work), self._wrongly_moved(broken, work))
+        for by, engine, why in itertools.chain(asked, proofs):
             return Judged(mutant, Outcome.KILLED, by, engine, why, proved=True)
         if not is_reached:
             return self._unreachable(broken, "no scenario executes the statement")
@@ -179,7 +181,7 @@ class Court:
         return [(broken.text.name, n) for n in range(broken.mutation.line, broken.mutation.last + 1)]
 
     def _order(self, broken: Broken, engine: str) -> list[Scenario]:
-        """The scenarios of an engine: those that reach the broken line, what has noticed most mutants first; the others.
+        """The scenarios of an engine: those that reach the broken line, by how many mutants they noticed; the others.
 
         Behind the first engine the others are only those that it did not run.
         """
@@ -223,19 +225,40 @@ class Court:
         is_theirs = broken.text.path in map(variant.source, ENCODER_FILES)
         if not is_theirs or not spec.made_by.pokes or QEMU_USER.hole(variant):
             return
+        if image := self._asked_image("encoders", encoders.spec_of(variant, spec.toolchain), broken, work):
+            try:
+                for complaint in encoders.Encoders(variant, image).complaints():
+                    yield "encoders", QEMU_USER.name, complaint
+            except FarmError as error:
+                yield "encoders", QEMU_USER.name, str(error)
+
+    def _wrongly_moved(self, broken: Broken, work: Path) -> Iterator[tuple[str, str, str]]:
+        """What a mechanism's decoders say wrong, if it is they that are broken."""
+        spec, variant = self.spec, self.spec.variant
+        asking = decoders.spec_of(variant, spec.toolchain)
+        if spec.mechanism != asking.mechanism or spec.foreign or decoders.cannot(variant):
+            return
+        if image := self._asked_image("decoders", asking, broken, work):
+            with self._lock:
+                if not self._moved_before:
+                    whole = decoders.Decoders(variant, self._asking["decoders"].image)
+                    self._moved_before = whole.ask(whole.questions())
+            try:
+                for complaint in decoders.Decoders(variant, image).complaints(self._moved_before):
+                    yield "decoders", QEMU_USER.name, complaint
+            except FarmError as error:
+                yield "decoders", QEMU_USER.name, str(error)
+
+    def _asked_image(self, what: str, asking: Spec, broken: Broken, work: Path) -> Image | None:
+        """The guest of ``asking``, broken; None if it is the same, or cannot be built."""
         with self._lock:
-            if self._asking is None:
-                folder = Path(tempfile.mkdtemp(dir=self._folder))
-                self._asking = Workshop(encoders.spec_of(variant, spec.toolchain), folder)
+            if what not in self._asking:
+                self._asking[what] = Workshop(asking, Path(tempfile.mkdtemp(dir=self._folder)))
         with contextlib.suppress(BuildError, ImageError):
-            (place := work / "encoders").mkdir()
-            if objects := self._asking.compiled(broken, place):
-                image = self._asking.link(objects, place)
-                try:
-                    for complaint in encoders.Encoders(variant, image).complaints():
-                        yield "encoders", QEMU_USER.name, complaint
-                except FarmError as error:
-                    yield "encoders", QEMU_USER.name, str(error)
+            (place := work / what).mkdir()
+            if objects := self._asking[what].compiled(broken, place):
+                return self._asking[what].link(objects, place)
+        return None
 
     def _disproved(self, image: Image) -> Iterator[tuple[str, str, str]]:
         """Proofs that go wrong, the engine, and how."""
