@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from farm.guest.variant import Variant
-    from farm.prove.encoders import Asked
+    from farm.prove.asking import Asked
     from farm.prove.proof import What
     from farm.run.plan import Plan, Selection
 

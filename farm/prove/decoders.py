@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import functools
 import re
-import struct
 import subprocess
 import sys
 import tempfile
@@ -23,17 +22,15 @@ from typing import NamedTuple
 import msgspec
 
 from farm import paths
-from farm.engines.linux_guest import bare
 from farm.engines.qemu_user import QEMU_USER
 from farm.errors import FarmError
 from farm.guest import build, disassemble
 from farm.guest.image import Image, Spec
 from farm.guest.variant import Variant
 from farm.processes import Process
-from farm.prove.encoders import Asked
+from farm.prove.asking import Asked, ask
 from farm.prove.instructions import instructions
 from farm.prove.moved import Done, Moved, Work
-from farm.scenario import Call, Defect, Scenario, Shape, wire
 
 #: Architecture and name of what executes a variant's instructions; where data has another byte order nothing does.
 EXECUTED = {name: name for name in ("arm64", "arm", "thumb", "x86_64", "i386", "riscv64", "riscv32")}
@@ -41,7 +38,6 @@ EXECUTED = {name: name for name in ("arm64", "arm", "thumb", "x86_64", "i386", "
 _CODE = 32  # bytes of a question
 _MOVED, _ANNEX = 32, 128  # where the annex has what was moved, and its size (annex.h)
 _AWAY = (0x5AC0, -0x5AC0)  # bytes from the code to the annex
-_SECONDS = 60.0  # for all questions about a guest
 
 #: By architecture: text of instructions that a decoder may refuse although they do the same anywhere, for they are not
 #: worth their decoding, as its source says.
@@ -127,28 +123,9 @@ class Decoders:
 
     def ask(self, questions: Sequence[Question]) -> list[Answer]:
         """An answer to each question.  Raises :class:`~farm.errors.FarmError` if the guest does not come to its end."""
-        variant = self.variant
-        order = ">" if variant.big_endian else "<"
-        call = Scenario("BS-99", "ask", "", (Call(0, 0, Shape.TAIL),), frozenset({Defect.LOST_PATCH}))
-        program = wire.encode(call, big_endian=variant.big_endian)
-        with tempfile.TemporaryFile() as asked, tempfile.TemporaryFile() as answered:
-            asked.write(struct.pack(f"{order}I", len(program)) + program)
-            asked.writelines(
-                struct.pack(f"{order}QII{_CODE}s", q.away % (1 << 64), q.offset, q.overwritten, q.code)
-                for q in questions
-            )
-            asked.seek(0)
-            command = bare(QEMU_USER.command(self.image, variant))
-            with Process(command, stdin=asked, stdout=answered, stderr=subprocess.DEVNULL) as process:
-                ended = process.wait(_SECONDS)
-                status = process.end()
-            answered.seek(0)
-            said = answered.read()
-        form = struct.Struct(f"{order}QQIIII{_ANNEX}s")
-        if not ended or status or len(said) != form.size * len(questions):
-            how = f"ended with status {status}" if ended else f"was still at it after {_SECONDS:g} s"
-            raise FarmError(f"{variant.name}: who asks the decoders {how}, {len(said):,} bytes of answers behind")
-        return [Answer(*fields) for fields in form.iter_unpack(said)]
+        asked = [(q.away % (1 << 64), q.offset, q.overwritten, q.code) for q in questions]
+        answers = ask(self.variant, self.image, asked, f"QII{_CODE}s", f"QQIIII{_ANNEX}s")
+        return [Answer(*fields) for fields in answers]
 
     def questions(self) -> list[Question]:
         """Every question."""

@@ -10,21 +10,16 @@ from __future__ import annotations
 
 import re
 import struct
-import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from farm import paths
-from farm.engines.linux_guest import bare
 from farm.engines.qemu_user import QEMU_USER
 from farm.errors import FarmError
 from farm.guest import build, call_sites, disassemble, mechanisms
 from farm.guest.image import Image, Spec
 from farm.guest.variant import CallSiteForm, Opcode, Variant
-from farm.processes import Process
-from farm.scenario import Call, Defect, Scenario, Shape, wire
+from farm.prove.asking import Asked, ask
 
 #: In a question, in place of an address: that of the guest's scratch words.
 SCRATCH = (1 << 64) - 1
@@ -37,8 +32,6 @@ _ANY = Opcode(mask=0, value=0)
 _ALPHA_BR = CallSiteForm(instruction="br", displacement="20:0", scale=4, base=4, relocations=(), opcode=_ANY)
 _SH_LITERAL = CallSiteForm(instruction="literal", displacement="31:0", region=1 << 32, relocations=(), opcode=_ANY)
 _JUMPS = {"alpha": _ALPHA_BR, "sh": _SH_LITERAL}
-
-_SECONDS = 20.0  # for all questions about a guest
 
 
 class Question(NamedTuple):
@@ -68,16 +61,6 @@ def spec_of(variant: Variant, toolchain: str) -> Spec:
     return Spec(variant, mechanism, toolchain, source=paths.data("images") / "prove" / "encoders.c")
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What the encoders of a variant, as one toolchain builds them, said wrong."""
-
-    variant: str
-    toolchain: str
-    wrong: tuple[str, ...] = ()
-    unproved: str = ""  #: why they were not asked
-
-
 def ask_all(variant: Variant, toolchain: str) -> Asked:
     """Ask every encoder of ``variant``; whatever goes wrong is in the answer."""
     if hole := QEMU_USER.hole(variant):
@@ -99,27 +82,11 @@ class Encoders:
 
     def __init__(self, variant: Variant, image: Image) -> None:
         self.variant, self.image = variant, image
-        self._order = ">" if variant.big_endian else "<"
 
     def ask(self, questions: Sequence[Question]) -> list[Answer]:
         """An answer to each question.  Raises :class:`~farm.errors.FarmError` if the guest does not come to its end."""
-        variant, order = self.variant, self._order
-        call = Scenario("BS-99", "ask", "", (Call(0, 0, Shape.TAIL),), frozenset({Defect.LOST_PATCH}))
-        program = wire.encode(call, big_endian=variant.big_endian)
-        with tempfile.TemporaryFile() as asked, tempfile.TemporaryFile() as answered:
-            asked.write(struct.pack(f"{order}I", len(program)) + program)
-            asked.writelines(struct.pack(f"{order}QQII16s", *question) for question in questions)
-            asked.seek(0)
-            command = bare(QEMU_USER.command(self.image, variant))
-            with Process(command, stdin=asked, stdout=answered, stderr=subprocess.DEVNULL) as process:
-                ended = process.wait(_SECONDS)
-                status = process.end()
-            answered.seek(0)
-            said = answered.read()
-        if not ended or status or len(said) != struct.calcsize(f"{order}QQIIII") * len(questions):
-            how = f"ended with status {status}" if ended else f"was still at it after {_SECONDS:g} s"
-            raise FarmError(f"{variant.name}: who asks the encoders {how}, {len(said):,} bytes of answers behind")
-        return [Answer(*fields) for fields in struct.iter_unpack(f"{order}QQIIII", said)]
+        answers = ask(self.variant, self.image, questions, "QQII16s", "QQIIII")
+        return [Answer(*fields) for fields in answers]
 
     def scratch(self) -> int:
         """Where the guest's scratch words are."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from farm.prove.encoders import Asked
+from farm.prove.asking import Asked
 from farm.text import counted
 
 SCHEMA = 1

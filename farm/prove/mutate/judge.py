@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -20,8 +21,9 @@ from farm.engines import CountsBlocks, Explores, Note, Noted, Watches
 from farm.engines.qemu_user import QEMU_USER
 from farm.errors import BuildError, FarmError, ImageError
 from farm.guest.image import Image, Spec
+from farm.guest.mechanisms import common
 from farm.measure.coverage import excuses
-from farm.prove import decoders, encoders
+from farm.prove import decoders, encoders, helpers
 from farm.prove.calls import Guest, requests_named
 from farm.prove.cells import Audited, Auditing, unwatchable
 from farm.prove.coherence import coherence
@@ -44,9 +46,18 @@ _PROOF_TIMEOUT = 20.0  # seconds a call is followed
 ENCODER_FILES = ("patch.c", "sites.c", "arch.h")  # of an architecture: what encoders are made of
 #: A statement, or a loop around it, that does nothing but maintenance.
 _MAINTAINING = re.compile(rb"\s*(for \(.*\)\s*)?\w*(sync|flush|clear_cache)\w*\([^;]*\);\s*")
-_TWICE = (
-    "in every scenario it changes the same places in the same order, and does something once more; the proofs are clean"
-)
+_EFFECT = "in every scenario it changes the same places in the same order, {}; the proofs are clean"
+#: By operators after which C means the same: what the compiler made otherwise, if each scenario has the same effect.
+_THE_SAME = {
+    "duplicate-statement": _EFFECT.format("and does something once more"),
+    "duplicate-instruction": _EFFECT.format("and does something once more"),
+    "drop-volatile": _EFFECT.format("though the compiler was free to do otherwise"),
+}
+#: By the toolchain: flags by which its compiler has bounds checked, and traps where they are left.
+_CHECKED = {
+    "zig": ("-fsanitize=bounds,object-size,shift", "-fsanitize-trap=bounds,object-size,shift"),
+    "gcc": ("-fsanitize=bounds,object-size,shift", "-fsanitize-undefined-trap-on-error"),
+}
 _BATCHES = (2, 6, 24)  # scenarios that are run together, before all the others
 
 
@@ -90,6 +101,7 @@ class Court:
         self._wanted = {name: wanted[name] for name in order}
         self._passing: dict[str, tuple[Scenario, ...]] = {}
         self._reached: dict[str, Reach | None] = {}
+        self._checked: Workshop | None = None  # whose compiler checks bounds
         self._kills: Counter[str] = Counter()  #: by scenario: mutants that it was the first to notice
         self._asking: dict[str, Workshop] = {}  # of who asks the architecture's encoders, and a mechanism's decoders
         self._moved_before: list[decoders.Answer] = []  # what the decoders answer with nothing broken
@@ -167,11 +179,17 @@ class Court:
                 by = f"{scenario.id} {scenario.name}"
                 return Judged(mutant, Outcome.KILLED, by, engine, f"{result.verdict}: {result.reason}")
         proofs = self._disproved(image) if is_reached else ()
-        asked = itertools.chain(self._wrongly_encoded(broken, work), self._wrongly_moved(broken, work))
+        asked = itertools.chain(
+            self._wrongly_encoded(broken, work), self._wrongly_moved(broken, work), self._wrongly_shared(broken, work)
+        )
         for by, engine, why in itertools.chain(asked, proofs):
             return Judged(mutant, Outcome.KILLED, by, engine, why, proved=True)
         if not is_reached:
             return self._unreachable(broken, "no scenario executes the statement")
+        if trapped := self._trapped(broken, work):
+            scenario, result = trapped
+            why = f"built with the compiler's checks of bounds, {scenario.id} {scenario.name}: {result.reason}"
+            return Judged(mutant, Outcome.KILLED, "bounds", next(iter(self._wanted)), why, proved=True)
         return self._survived(broken, objects, image)
 
     # Scenarios.
@@ -249,6 +267,22 @@ class Court:
             except FarmError as error:
                 yield "decoders", QEMU_USER.name, str(error)
 
+    def _wrongly_shared(self, broken: Broken, work: Path) -> Iterator[tuple[str, str, str]]:
+        """What mechanisms share says wrong, if it is that that is broken."""
+        spec, path = self.spec, broken.text.path
+        if path.parent != common() or path.name not in helpers.FILES or QEMU_USER.hole(spec.variant):
+            return
+        asking = helpers.spec_of(spec.variant, spec.toolchain)
+        assert asking.source
+        users = (path,) if path.name == helpers.LINKED else (asking.source,)
+        asked = replace(broken, text=replace(broken.text, users=users))
+        if image := self._asked_image("helpers", asking, asked, work):
+            try:
+                for complaint in helpers.complaints(spec.variant, image):
+                    yield "helpers", QEMU_USER.name, complaint
+            except FarmError as error:
+                yield "helpers", QEMU_USER.name, str(error)
+
     def _asked_image(self, what: str, asking: Spec, broken: Broken, work: Path) -> Image | None:
         """The guest of ``asking``, broken; None if it is the same, or cannot be built."""
         with self._lock:
@@ -306,16 +340,42 @@ class Court:
                 self._broken_before = frozenset(broken)
             return self._broken_before
 
+    # Bounds.
+
+    def _trapped(self, broken: Broken, work: Path) -> tuple[Scenario, Result] | None:
+        """The first scenario in which patch code leaves an array, or shifts too far, and what was seen of that.
+
+        What is broken is built with the compiler's own checks, and so is what is not: only if that passes is it told.
+        """
+        flags = _CHECKED.get(self.spec.toolchain)
+        first = next(iter(self._wanted))
+        if not flags:
+            return None
+        with self._lock:
+            if self._checked is None:
+                self._checked = Workshop(self.spec, Path(tempfile.mkdtemp(dir=self._folder)), flags)
+        (place := work / "checked").mkdir()
+        with contextlib.suppress(BuildError, ImageError):
+            objects = self._checked.compiled(broken, place)
+            image = self._checked.link(objects, place) if objects else None
+            if image and (found := self._run(image, first, self._order(broken, first))):
+                (place := work / "unbroken").mkdir()
+                plain = self._checked.link({source: self._checked.plain(source) for source in objects}, place)
+                return None if self._run(plain, first, [found[0]]) else found
+        return None
+
     # Survivors.
 
     def _survived(self, broken: Broken, objects: dict[Path, bytes], image: Image) -> Judged:
         """What is to be said of a mutant that nobody noticed."""
         if all(not self._executes(source, made, image) for source, made in objects.items()):
             return self._unreachable(broken, "no scenario executes an instruction that differs")
+        if unlinked := self._unlinked(broken):
+            return Judged(broken.mutant, Outcome.EQUIVALENT, why=unlinked)
         if needless := self._needless(broken):
             return Judged(broken.mutant, Outcome.EQUIVALENT, why=needless)
-        if broken.mutant.operator.startswith("duplicate-") and self._does_the_same(image):
-            return Judged(broken.mutant, Outcome.EQUIVALENT, why=_TWICE)
+        if (why := _THE_SAME.get(broken.mutant.operator)) and self._does_the_same(image):
+            return Judged(broken.mutant, Outcome.EQUIVALENT, why=why)
         return Judged(broken.mutant, Outcome.HOLE)
 
     def _unreachable(self, broken: Broken, why: str) -> Judged:
@@ -346,6 +406,24 @@ class Court:
                 f"it is maintenance, and fetches are coherent with stores here ({coherence_.manual}); proofs are clean"
             )
         return ""
+
+    def _unlinked(self, broken: Broken) -> str:
+        """The optional functions that this guest has not, if without them the compiler makes the same of the mutant."""
+        path = broken.text.path
+        if path.suffix != ".c":
+            return ""
+        absent = self.workshop.absent(path)
+        pattern = re.compile(rb"(?<![\w.>])(%b)\b" % b"|".join(name.encode() for name in sorted(absent)))
+        if not absent or not pattern.search(broken.text.content):
+            return ""
+        made = []
+        for content in (broken.text.content, broken.content):
+            known = pattern.sub(rb"((__typeof__(&\1))0)", content)
+            mutation = Mutation(broken.mutation.operator, 1, 1, 0, len(broken.text.content), known)
+            with tempfile.TemporaryDirectory(dir=self._folder) as work, contextlib.suppress(BuildError):
+                made.append(self.workshop.made(replace(broken, mutation=mutation), Path(work)))
+        names = ", ".join(sorted(absent))
+        return f"the compiler makes the same of it, for this guest has no {names}" if made[1:] == made[:1] else ""
 
     def _does_the_same(self, image: Image) -> bool:
         """Every scenario makes the same changes and does the same maintenance, some of it several times in a row."""

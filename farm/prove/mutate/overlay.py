@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import io
 import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -23,9 +25,9 @@ _FLAGS = ("-g0", "-w", "-Wno-error")
 class Workshop:
     """The objects of a guest as it is, and a folder in which broken ones are made."""
 
-    def __init__(self, spec: Spec, folder: Path) -> None:
-        """Raises as :func:`farm.guest.build.image`."""
-        self.spec, self.folder = spec, folder
+    def __init__(self, spec: Spec, folder: Path, flags: tuple[str, ...] = ()) -> None:
+        """``flags`` are the compiler's, behind all others.  Raises as :func:`farm.guest.build.image`."""
+        self.spec, self.folder, self._flags = spec, folder, (*_FLAGS, *flags)
         self._toolchain = TOOLCHAINS[spec.toolchain]
         made = spec.made_by.at(spec.variant)
         own = (made.folder, *(made.folder / name for name in made.include), common(), spec.variant.folder)
@@ -45,6 +47,10 @@ class Workshop:
 
         Raises :class:`~farm.errors.BuildError`.
         """
+        return {source: made for source, made in self.made(broken, work).items() if made != self.plain(source)}
+
+    def made(self, broken: Broken, work: Path) -> dict[Path, bytes]:
+        """The objects of all sources that are made of a broken text.  Raises :class:`~farm.errors.BuildError`."""
         path, top = broken.text.path, work / "overlay"
         roots = [*self._roots, *(() if any(map(path.is_relative_to, self._roots)) else (path.parent,))]
         for root in roots:
@@ -52,12 +58,7 @@ class Workshop:
         target = _copy_of(path, top)
         target.unlink()
         target.write_bytes(broken.content)
-        differing = {}
-        for source in broken.text.users:
-            made = self._compile(source, work, roots, top)
-            if made != self.plain(source):
-                differing[source] = made
-        return differing
+        return {source: self._compile(source, work, roots, top) for source in broken.text.users}
 
     def _compile(self, source: Path, work: Path, roots: Sequence[Path] = (), top: Path = Path()) -> bytes:
         """The object of ``source``; what is in one of ``roots`` is taken from its copy below ``top``."""
@@ -66,7 +67,7 @@ class Workshop:
             path = path.resolve()
             return _copy_of(path, top) if any(map(path.is_relative_to, roots)) else path
 
-        flags = [*build.compile_flags(self.spec, source, self.folder), *_FLAGS]
+        flags = [*build.compile_flags(self.spec, source, self.folder), *self._flags]
         flags = [flag for flag in flags if not flag.startswith("-ffile-prefix-map=")]
         flags = [f"-I{moved(Path(flag[2:]))}" if flag.startswith("-I") else flag for flag in flags]
         if source.parent not in self._roots:
@@ -78,6 +79,11 @@ class Workshop:
             self.spec, f"{source.name} does not compile for {self.spec.variant.name}", command, work, self.folder
         )
         return output.read_bytes()
+
+    def absent(self, source: Path) -> set[str]:
+        """Names of functions that ``source`` may have and the guest has not: their address is NULL."""
+        wanted = {s.name for s in _symbols(self.plain(source)) if s["st_info"]["bind"] == "STB_WEAK" and _undefined(s)}
+        return wanted - {s.name for s in _symbols(Path(self.image.path).read_bytes()) if not _undefined(s)}
 
     def link(self, objects: dict[Path, bytes], work: Path) -> Image:
         """The guest with ``objects`` in place of its own.
@@ -107,6 +113,18 @@ class Workshop:
     def _memory(image: Image) -> list[tuple[int, int, int, bytes]]:
         content = image.read()
         return [(s.address, s.size, s.flags, content[s.offset : s.offset + s.file_size]) for s in image.segments]
+
+
+def _symbols(content: bytes) -> list[Any]:
+    """The symbols of an ELF file."""
+    from elftools.elf.elffile import ELFFile
+
+    table = ELFFile(io.BytesIO(content)).get_section_by_name(".symtab")
+    return list(table.iter_symbols()) if table else []
+
+
+def _undefined(symbol: Any) -> bool:
+    return bool(symbol["st_shndx"] == "SHN_UNDEF")
 
 
 def _copy_of(path: Path, top: Path) -> Path:
