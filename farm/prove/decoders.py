@@ -37,6 +37,8 @@ EXECUTED = {name: name for name in ("arm64", "arm", "thumb", "x86_64", "i386", "
 
 _CODE = 32  # bytes of a question
 _MOVED, _ANNEX = 32, 128  # where the annex has what was moved, and its size (annex.h)
+_OVERWRITTEN = 4  # bytes, from where the instruction begins
+_NEAR = 0x800  # bytes that every branch reaches from the annex, too
 _AWAY = (0x5AC0, -0x5AC0)  # bytes from the code to the annex
 
 #: By architecture: text of instructions that a decoder may refuse although they do the same anywhere, for they are not
@@ -152,8 +154,12 @@ class Decoders:
                 if not is_placed and not self._is_not_worth(text, question.code):
                     yield f"{where} is refused, and does the same anywhere"
             elif answer.failed:
-                if not is_placed:
-                    yield f"{where} is said to be out of reach, and does the same anywhere"
+                if not is_placed or (
+                    self._leads(text, answer) in range(_OVERWRITTEN, _NEAR) and not text.startswith("c.jal")
+                ):
+                    yield f"{where} is said to lead where it may not, and does not"
+            elif size and self._leads(text, answer) in range(_OVERWRITTEN):
+                yield f"{where} leads into what is overwritten, and is moved"
             elif size and answer.size != size:
                 yield f"{where} is taken to have {answer.size} bytes, and has {size}"
             elif is_placed and self._reads_the_same(text, size, answer):
@@ -190,6 +196,16 @@ class Decoders:
         """The pattern of this architecture, if there is one, fits the text from its beginning."""
         pattern = patterns.get(self.variant.architecture)
         return pattern is not None and re.match(pattern, text) is not None
+
+    def _leads(self, text: str, answer: Answer) -> int | None:
+        """Where a branch leads, from where it begins; None if it is none, or to no address."""
+        address = re.search(r"#?(0x[0-9a-f]+)$", text) if self._branches(text) else None
+        if not address:
+            return None
+        to = int(address[1], 16) & -self.variant.alignment
+        if self.variant.architecture == "riscv":  # the disassembler has the displacement
+            return to if "-" not in text else None
+        return to - answer.origin
 
     def _branches(self, text: str) -> bool:
         return self._is_said(_BRANCHES, text)
@@ -245,7 +261,7 @@ def _questions(variant: Variant) -> list[Question]:
     alignment, made = variant.alignment, []
     for number, code in enumerate(instructions(variant)):
         offset = alignment * (number % 2) if alignment < 4 else 0
-        made.append(Question(_AWAY[number // 2 % 2], offset, alignment, (code + bytes(_CODE))[:_CODE]))
+        made.append(Question(_AWAY[number // 2 % 2], offset, _OVERWRITTEN, (code + bytes(_CODE))[:_CODE]))
     return made
 
 
