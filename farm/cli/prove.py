@@ -148,6 +148,29 @@ def decoders(
     _ask(ask_all, plan, "decoders", "the same where it was moved to", jobs, json=json)
 
 
+@prove.command(
+    help=(
+    mechanism: str,
+    arch: list[str] | None,
+    toolchain: list[str] | None,
+    arch_path: list[Path] | None,
+        "bit, memory up to its last byte, targets at both edges of the text: under QEMU. Exit status 1: an answer is "
+        "wrong."
+    )
+)
+def helpers(
+    arch: Arch = None,
+    toolchain: ToolchainNames = None,
+    arch_path: ArchPath = None,
+    jobs: Jobs = CPUS,
+    json: JsonFlag = False,
+) -> None:
+    from farm.prove.helpers import ask_all
+
+    plan = _possible("stub", arch, toolchain, arch_path)
+    _ask(ask_all, plan, "helpers", "as promised", jobs, json=json)
+
+
 def _possible(
     mechanism: str, arch: list[str] | None, toolchain: list[str] | None, arch_path: list[Path] | None
 ) -> Plan:

@@ -1,4 +1,4 @@
-"""What encoders and decoders say, for people and as JSON."""
+"""What patch code answers when it is asked (encoders, decoders, helpers), for people and as JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TOLD = 5  # wrong answers of a variant that are shown
 
 
 def document(asked: Sequence[Asked], farm: str, what: str) -> dict[str, Any]:
-    """What was asked, as ``farm prove encoders --json`` prints it; ``what`` is ``encoders`` or ``decoders``."""
+    """What was asked, as ``farm prove encoders --json`` prints it; ``what`` is the command's name."""
     return {"schema": SCHEMA, "farm": farm, "what": what, "asked": list(asked)}
 
 

@@ -11,26 +11,23 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
 from farm.cell import FAILED, PASSED, Verdict
 from farm.engines import CountsBlocks, Explores, Note, Noted, Watches
-from farm.engines.qemu_user import QEMU_USER
 from farm.errors import BuildError, FarmError, ImageError
 from farm.guest.image import Image, Spec
-from farm.guest.mechanisms import common
 from farm.measure.coverage import excuses
-from farm.prove import decoders, encoders, helpers
 from farm.prove.calls import Guest, requests_named
 from farm.prove.cells import Audited, Auditing, unwatchable
 from farm.prove.coherence import coherence
 from farm.prove.interleave import interleave
 from farm.prove.mutate.differ import Code, difference, places
+from farm.prove.mutate.inquiry import Inquiry
 from farm.prove.mutate.operators import Mutation
-from farm.prove.mutate.overlay import Workshop, clear
+from farm.prove.mutate.overlay import Workshop, clear, without_absent
 from farm.prove.mutate.reach import Reach
 from farm.prove.mutate.subject import Broken, Mutant, Text, texts
 from farm.prove.proof import Finding, Proof
@@ -43,7 +40,6 @@ from farm.scenario import Scenario
 TIMEOUT = 1.0  # seconds a cell: a mutant that hangs is noticed by that
 _PROVING = "unicorn"  # the engine that proves
 _PROOF_TIMEOUT = 20.0  # seconds a call is followed
-ENCODER_FILES = ("patch.c", "sites.c", "arch.h")  # of an architecture: what encoders are made of
 #: A statement, or a loop around it, that does nothing but maintenance.
 _MAINTAINING = re.compile(rb"\s*(for \(.*\)\s*)?\w*(sync|flush|clear_cache)\w*\([^;]*\);\s*")
 _EFFECT = "in every scenario it changes the same places in the same order, {}; the proofs are clean"
@@ -103,8 +99,7 @@ class Court:
         self._reached: dict[str, Reach | None] = {}
         self._checked: Workshop | None = None  # whose compiler checks bounds
         self._kills: Counter[str] = Counter()  #: by scenario: mutants that it was the first to notice
-        self._asking: dict[str, Workshop] = {}  # of who asks the architecture's encoders, and a mechanism's decoders
-        self._moved_before: list[decoders.Answer] = []  # what the decoders answer with nothing broken
+        self._inquiry = Inquiry(spec, folder)
         self._refuted_before: frozenset[tuple[str, str, str]] | None = None
         self._broken_before: frozenset[str] | None = None
         self._effects_before: list[list[tuple[object, ...]]] | None = None
@@ -179,10 +174,7 @@ class Court:
                 by = f"{scenario.id} {scenario.name}"
                 return Judged(mutant, Outcome.KILLED, by, engine, f"{result.verdict}: {result.reason}")
         proofs = self._disproved(image) if is_reached else ()
-        asked = itertools.chain(
-            self._wrongly_encoded(broken, work), self._wrongly_moved(broken, work), self._wrongly_shared(broken, work)
-        )
-        for by, engine, why in itertools.chain(asked, proofs):
+        for by, engine, why in itertools.chain(self._inquiry.complaints(broken, work), proofs):
             return Judged(mutant, Outcome.KILLED, by, engine, why, proved=True)
         if not is_reached:
             return self._unreachable(broken, "no scenario executes the statement")
@@ -236,63 +228,6 @@ class Court:
         return None
 
     # Proofs.
-
-    def _wrongly_encoded(self, broken: Broken, work: Path) -> Iterator[tuple[str, str, str]]:
-        """What the architecture's encoders say wrong, if it is they that are broken."""
-        spec, variant = self.spec, self.spec.variant
-        is_theirs = broken.text.path in map(variant.source, ENCODER_FILES)
-        if not is_theirs or not spec.made_by.pokes or QEMU_USER.hole(variant):
-            return
-        if image := self._asked_image("encoders", encoders.spec_of(variant, spec.toolchain), broken, work):
-            try:
-                for complaint in encoders.Encoders(variant, image).complaints():
-                    yield "encoders", QEMU_USER.name, complaint
-            except FarmError as error:
-                yield "encoders", QEMU_USER.name, str(error)
-
-    def _wrongly_moved(self, broken: Broken, work: Path) -> Iterator[tuple[str, str, str]]:
-        """What a mechanism's decoders say wrong, if it is they that are broken."""
-        spec, variant = self.spec, self.spec.variant
-        asking = decoders.spec_of(variant, spec.toolchain)
-        if spec.mechanism != asking.mechanism or spec.foreign or decoders.cannot(variant):
-            return
-        if image := self._asked_image("decoders", asking, broken, work):
-            with self._lock:
-                if not self._moved_before:
-                    whole = decoders.Decoders(variant, self._asking["decoders"].image)
-                    self._moved_before = whole.ask(whole.questions())
-            try:
-                for complaint in decoders.Decoders(variant, image).complaints(self._moved_before):
-                    yield "decoders", QEMU_USER.name, complaint
-            except FarmError as error:
-                yield "decoders", QEMU_USER.name, str(error)
-
-    def _wrongly_shared(self, broken: Broken, work: Path) -> Iterator[tuple[str, str, str]]:
-        """What mechanisms share says wrong, if it is that that is broken."""
-        spec, path = self.spec, broken.text.path
-        if path.parent != common() or path.name not in helpers.FILES or QEMU_USER.hole(spec.variant):
-            return
-        asking = helpers.spec_of(spec.variant, spec.toolchain)
-        assert asking.source
-        users = (path,) if path.name == helpers.LINKED else (asking.source,)
-        asked = replace(broken, text=replace(broken.text, users=users))
-        if image := self._asked_image("helpers", asking, asked, work):
-            try:
-                for complaint in helpers.complaints(spec.variant, image):
-                    yield "helpers", QEMU_USER.name, complaint
-            except FarmError as error:
-                yield "helpers", QEMU_USER.name, str(error)
-
-    def _asked_image(self, what: str, asking: Spec, broken: Broken, work: Path) -> Image | None:
-        """The guest of ``asking``, broken; None if it is the same, or cannot be built."""
-        with self._lock:
-            if what not in self._asking:
-                self._asking[what] = Workshop(asking, Path(tempfile.mkdtemp(dir=self._folder)))
-        with contextlib.suppress(BuildError, ImageError):
-            (place := work / what).mkdir()
-            if objects := self._asking[what].compiled(broken, place):
-                return self._asking[what].link(objects, place)
-        return None
 
     def _disproved(self, image: Image) -> Iterator[tuple[str, str, str]]:
         """Proofs that go wrong, the engine, and how."""
@@ -370,7 +305,7 @@ class Court:
         """What is to be said of a mutant that nobody noticed."""
         if all(not self._executes(source, made, image) for source, made in objects.items()):
             return self._unreachable(broken, "no scenario executes an instruction that differs")
-        if unlinked := self._unlinked(broken):
+        if unlinked := without_absent(self.workshop, broken):
             return Judged(broken.mutant, Outcome.EQUIVALENT, why=unlinked)
         if needless := self._needless(broken):
             return Judged(broken.mutant, Outcome.EQUIVALENT, why=needless)
@@ -406,24 +341,6 @@ class Court:
                 f"it is maintenance, and fetches are coherent with stores here ({coherence_.manual}); proofs are clean"
             )
         return ""
-
-    def _unlinked(self, broken: Broken) -> str:
-        """The optional functions that this guest has not, if without them the compiler makes the same of the mutant."""
-        path = broken.text.path
-        if path.suffix != ".c":
-            return ""
-        absent = self.workshop.absent(path)
-        pattern = re.compile(rb"(?<![\w.>])(%b)\b" % b"|".join(name.encode() for name in sorted(absent)))
-        if not absent or not pattern.search(broken.text.content):
-            return ""
-        made = []
-        for content in (broken.text.content, broken.content):
-            known = pattern.sub(rb"((__typeof__(&\1))0)", content)
-            mutation = Mutation(broken.mutation.operator, 1, 1, 0, len(broken.text.content), known)
-            with tempfile.TemporaryDirectory(dir=self._folder) as work, contextlib.suppress(BuildError):
-                made.append(self.workshop.made(replace(broken, mutation=mutation), Path(work)))
-        names = ", ".join(sorted(absent))
-        return f"the compiler makes the same of it, for this guest has no {names}" if made[1:] == made[:1] else ""
 
     def _does_the_same(self, image: Image) -> bool:
         """Every scenario makes the same changes and does the same maintenance, some of it several times in a row."""

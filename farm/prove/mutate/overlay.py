@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
+import re
 import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from farm.errors import BuildError
 from farm.guest import build, link
 from farm.guest.image import DESCRIPTION, ELF, Image, Spec, describe
 from farm.guest.mechanisms import common
 from farm.guest.toolchain import TOOLCHAINS
+from farm.prove.mutate.operators import Mutation
 from farm.prove.mutate.subject import Broken
 
 #: Flags behind all others: a mutant may leave a variable unused, and nobody reads its debug information.
@@ -147,3 +152,20 @@ def _mirror(root: Path, copy: Path, *, deep: bool) -> None:
 def clear(work: Path) -> None:
     """Remove what a mutant was made in."""
     shutil.rmtree(work, ignore_errors=True)
+
+
+def without_absent(workshop: Workshop, broken: Broken) -> str:
+    """Why a mutant is the guest as it is, if it is once the optional functions are NULL that the guest has not."""
+    text, mutation = broken.text, broken.mutation
+    names = workshop.absent(text.path) if text.path.suffix == ".c" else set()
+    pattern = re.compile(rb"(?<![\w.>])(%b)\b" % b"|".join(name.encode() for name in sorted(names)))
+    if not names or not pattern.search(broken.content):
+        return ""
+    made = []
+    for content in (text.content, broken.content):
+        known = Mutation(mutation.operator, 1, 1, 0, len(text.content), pattern.sub(rb"((__typeof__(&\1))0)", content))
+        with tempfile.TemporaryDirectory(dir=workshop.folder) as work, contextlib.suppress(BuildError):
+            made.append(workshop.made(replace(broken, mutation=known), Path(work)))
+    if len(made) != 2 or made[0] != made[1]:
+        return ""
+    return f"the compiler makes the same of it, for this guest has no {', '.join(sorted(names))}"
