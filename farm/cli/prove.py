@@ -150,12 +150,9 @@ def decoders(
 
 @prove.command(
     help=(
-    mechanism: str,
-    arch: list[str] | None,
-    toolchain: list[str] | None,
-    arch_path: list[Path] | None,
-        "bit, memory up to its last byte, targets at both edges of the text: under QEMU. Exit status 1: an answer is "
-        "wrong."
+        "Ask what mechanisms share about what none of them needs.\n\nStores of any size to any place, comparisons of "
+        "each bit, memory up to its last byte, targets at both edges of the text: under QEMU. Exit status 1: an answer "
+        "is wrong."
     )
 )
 def helpers(
