@@ -49,7 +49,7 @@ _NOT_WORTH = {
     "x86": r"v[a-z]|k[a-z]+[bwdq]\b|xbegin|extrq|insertq|salc|ljmp|lcall|l[de]s\b|bound\b",
 }
 #: By architecture: text of instructions about which manuals, disassembler and emulator do not agree.
-_UNSURE = {"arm": r"bl?xns|(?!ldr|adr|add|sub|tb|b|mov|pop|ldm).*\bpc\b", "x86": r"ud[01]\b"}
+_UNSURE = {"arm": r"bl?xns|(?!ldr|adr|add|sub|tb|b|mov|pop|ldm|vldr).*\bpc\b", "x86": r"ud[01]\b"}
 _PREFIXES = rb"[\x26\x2e\x36\x3e\x64-\x66\xf0\xf2\xf3]*"
 _SHORT_ADDRESSES = re.compile(_PREFIXES + rb"\x67")
 _LATE_PREFIX = re.compile(

@@ -18,14 +18,15 @@ from farm.guest import build
 from farm.guest.image import Image, Spec
 from farm.guest.variant import Variant
 from farm.prove.asking import Asked, ask
+from farm.prove.encoders import NOWHERE
 from farm.scenario import FUNCTIONS, Status
 
 #: Files of ``common`` that are asked.
-FILES = ("text.h", "compare.h", "surroundings.h", "jump.h", "arena.c", "target.c")
+FILES = ("text.h", "compare.h", "surroundings.h", "reach.h", "jump.h", "arena.c", "target.c")
 
 LINKED = "target.c"  #: of these, what the guest that is asked is linked with; it includes the others
 
-_WRITE, _HOLDS, _IS_BESIDE, _ALLOCATE, _SLOT_HAS, _MAY_LEAD, _ADDRESS = range(7)
+_WRITE, _HOLDS, _IS_BESIDE, _ALLOCATE, _SLOT_HAS, _MAY_LEAD, _ADDRESS, _IS_WHOLE, _REACHES = range(9)
 _ROOM = 64  # scratch bytes
 _SCRATCH = bytes((0xA5 ^ i) & 0xFF for i in range(_ROOM))
 _NEW = bytes(range(1, _ROOM + 1))
@@ -72,7 +73,15 @@ def complaints(variant: Variant, image: Image) -> Iterator[str]:
     ((address, _),) = _ask(variant, image, [Question(_ADDRESS)])
     has_descriptors = address != image.functions["whatever_0"]
     edges = [] if has_descriptors else _edges(image)
-    expected = [*_stores(), *_comparisons(), *_slot(variant, image), *_functions(), *edges]
+    expected = [
+        *_stores(),
+        *_wholes(variant),
+        *_reaches(variant),
+        *_comparisons(),
+        *_slot(variant, image),
+        *_functions(),
+        *edges,
+    ]
     answers = _ask(variant, image, [each.question for each in expected])
     for each, (value, scratch) in zip(expected, answers, strict=True):
         if value != each.value:
@@ -94,6 +103,25 @@ def _stores() -> Iterator[Expected]:
             left = _SCRATCH[:at] + _NEW[:size] + _SCRATCH[at + size :]
             text = f"a store of {size} bytes, {at} behind a multiple of {_ROOM}"
             yield Expected(text, Question(_WRITE, size, at), 1, left)
+
+
+def _wholes(variant: Variant) -> Iterator[Expected]:
+    """Which stores are one that no CPU tears: aligned, or inside a block in which none is torn."""
+    within = variant.atomicity.within
+    for size in (1, 2, 4, 8):
+        for at in range(17):
+            whole = at % size == 0 or bool(within and at // within == (at + size - 1) // within)
+            text = f"a store of {size} bytes, {at} behind a multiple of {_ROOM}, is seen whole"
+            yield Expected(text, Question(_IS_WHOLE, size, at), int(whole))
+
+
+def _reaches(variant: Variant) -> Iterator[Expected]:
+    """A stub reaches what its encoder says, which is asked by :mod:`.encoders`."""
+    place = NOWHERE[variant.bits]
+    for bit in range(1, variant.bits - 2):
+        for away in (1 << bit, (1 << bit) - 4, -1 << bit, (-1 << bit) - 4):
+            data = (away % (1 << 64)).to_bytes(8, variant.byte_order) + bytes(_ROOM - 8)
+            yield Expected(f"what the stub at {place:#x} reaches {away:#x} on", Question(_REACHES, 0, place, data), 1)
 
 
 def _comparisons() -> Iterator[Expected]:
@@ -151,7 +179,7 @@ def _memory(variant: Variant, image: Image) -> Iterator[str]:
     """What the arena gives, one request after the other, until nothing is left."""
     start, end = image.symbols["text_start"], image.symbols["stub_end"]
     asked = [(0, 0), (1, 0), (16, start), (17, end - 1), (8, end), (8, start - 1), (_ARENA, 0), (31, start)]
-    asked += [(256, 0)] * 15 + [(128, start), (17, 0), (16, 0), (1, 0)]
+    asked += [(256, 0)] * 15 + [(128, start), (33, 0), (32, 0), (1, 0)]
     answers = _ask(variant, image, [Question(_ALLOCATE, size, near) for size, near in asked])
     first: int | None = None
     taken = 0

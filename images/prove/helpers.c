@@ -7,7 +7,7 @@
 
 #define ROOM 64
 
-enum { WRITE, HOLDS, IS_BESIDE, ALLOCATE, SLOT_HAS, MAY_LEAD, ADDRESS };
+enum { WRITE, HOLDS, IS_BESIDE, ALLOCATE, SLOT_HAS, MAY_LEAD, ADDRESS, IS_WHOLE, REACHES };
 
 struct question {
     uint32_t what;
@@ -27,6 +27,7 @@ static uint64_t answer_to(const struct question *question)
 {
     uintptr_t at = (uintptr_t)scratch + (uintptr_t)question->at;
     size_t n = question->number;
+    uint64_t away;
     switch (question->what) {
     case WRITE:
         return farm_text_write(at, question->bytes, n);
@@ -41,8 +42,14 @@ static uint64_t answer_to(const struct question *question)
     case MAY_LEAD:
         return check_target(question->number, question->at < FUNCTION_COUNT ? function_addresses[question->at]
                                                                             : (uintptr_t)question->at);
-    default: /* ADDRESS */
+    case ADDRESS:
         return function_addresses[n];
+    case IS_WHOLE:
+        return is_never_torn(at, n);
+    default: /* REACHES: as the encoder says, to somewhere from there */
+        __builtin_memcpy(&away, question->bytes, sizeof away);
+        return stub_reaches((uintptr_t)question->at, (uintptr_t)(question->at + away)) ==
+               arch_reaches((uintptr_t)question->at, (uintptr_t)(question->at + away));
     }
 }
 
