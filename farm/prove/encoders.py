@@ -39,7 +39,7 @@ class Question(NamedTuple):
 
     at: int
     to: int
-    site: int = 0  #: 1: of a call site; 2: a system call; else of a stub
+    site: int = 0  #: 1: of a call site; 2: a system call; 3: where a jump enters; else of a stub
     word: int = 0
     around: bytes = bytes(16)
 
@@ -98,6 +98,8 @@ class Encoders:
         for form in forms(self.variant):
             yield from self.of_call_sites(form)
         yield from self.of_stubs()
+        if self.variant.name in ("ppc64", "ppc64le"):
+            yield from self.of_local_entries()
 
     # Call sites.
 
@@ -185,6 +187,19 @@ class Encoders:
                 yield f"{where}: the guest itself reads that it leads to {answer.target:#x}"
             elif reaches and not self._stub(answer.word)[0].startswith(b"\xc0\xf4"):
                 yield f"{where}: the word does not make a `brcl 15` of it"
+
+    def of_local_entries(self) -> Iterator[str]:
+        """A jump enters behind what makes a TOC pointer of r12 (ELF V2 ABI, 2.3.2.1), and only behind that."""
+        at = self.scratch()
+        sets, adds, other = (0x3C4C1234, 0x3C401234), 0x38425678, 0x60000000  # addis r2,r12; lis r2; addi r2,r2; nop
+        asked = [((first, adds), 8) for first in sets] + [((first, other), 0) for first in sets]
+        asked += [((other, adds), 0), ((other, other), 0)]
+        order = ">" if self.variant.big_endian else "<"
+        questions = [Question(SCRATCH, SCRATCH, 3, 0, struct.pack(f"{order}8x2I", *words)) for words, _ in asked]
+        for (words, behind), answer in zip(asked, self.ask(questions), strict=True):
+            if answer.target != at + behind:
+                code = " ".join(f"{word:08x}" for word in words)
+                yield f"what begins with {code} is entered {answer.target - at} bytes behind, and not {behind}"
 
     def _wrong(self, asked: Sequence[tuple[int, int, bool]], answers: Sequence[Answer]) -> Iterator[str]:
         """``asked`` is where the stub is, where it is to jump to, and whether it reaches that."""
