@@ -62,13 +62,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="How the time of a run grows with cells and with workers.")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (default %(default)s)")
     parser.add_argument("--engine", help="one engine alone")
-    parser.add_argument("--quick", action="store_true", help="does it still work: one scenario, one cold round")
+    parser.add_argument("--quick", action="store_true", help="does it still work: few cells, one cold round")
     given = parser.parse_args()
-    scenarios = ["far_*"] if given.quick else []
-    engines = [given.engine] if given.engine else []
-    selection = Selection(engine=engines, scenario=scenarios)
-    options = [word for name in scenarios for word in ("--scenario", name)]
-    options += [word for name in engines for word in ("--engine", name)]
+    selection = Selection(
+        arch=["arm64", "x86_64"] if given.quick else [],
+        engine=[given.engine] if given.engine else [],
+        scenario=["BS-0*"] if given.quick else [],
+    )
+    named = {"arch": selection.arch, "engine": selection.engine, "scenario": selection.scenario}
+    options = [word for selector, names in named.items() for name in names for word in (f"--{selector}", name)]
     rounds = 1 if given.quick else given.rounds
     try:
         with tempfile.TemporaryDirectory() as name:

@@ -123,6 +123,13 @@ def paths_of(config: pytest.Config) -> dict[str, Any]:
     return {name: tuple(Path(folder).absolute() for folder in config.getoption(f"farm_{name}")) for name in names}
 
 
+def narrowed(config: pytest.Config) -> dict[str, tuple[str, ...]]:
+    """The variants and mechanisms that the options leave, by the field of a selection: what it need not plan."""
+    allowed = config.stash[_ALLOWED]
+    fields = {"arch": "variant", "mechanism": "mechanism"}
+    return {field: tuple(allowed[attribute]) for field, attribute in fields.items() if attribute in allowed}
+
+
 def is_left_out(cell: Cell, config: pytest.Config) -> bool:
     """Returns whether the options exclude ``cell``."""
     return any(getattr(cell, attribute) not in names for attribute, names in config.stash[_ALLOWED].items())

@@ -305,7 +305,7 @@ def test_a_plan_that_was_cut_off_is_taken_from_another_shard(made, shards):
         path.write_bytes(b"{")
     done, _ = merge(shards)
     assert done.returncode == 2
-    assert "plan.json: not a plan: " in done.stderr
+    assert "plan.json: not a plan of the farm's: " in done.stderr
 
 
 def test_the_same_file_named_twice_is_one(shards):

@@ -11,7 +11,7 @@ import farm
 
 ROOT = Path(farm.__file__).parent
 LAYERS = (
-    {"errors", "paths", "text", "interrupts", "processes"},
+    {"errors", "paths", "text", "documents", "interrupts", "processes"},
     {"scenario"},
     {"suite", "guest"},
     {"engines"},

@@ -117,11 +117,12 @@ def test_few_cells_move_when_others_go(default, count, what, chance):
 
 
 def test_a_scenario_more_usually_moves_nothing(default):
-    before = {p.cell: n for p, n in zip(default, shards.divide(default, 4).numbers, strict=True)}
+    some = [planned for planned in default if planned.cell.variant in ("arm64", "ppc32", "x86_64")]
+    before = {p.cell: n for p, n in zip(some, shards.divide(some, 4).numbers, strict=True)}
     still = 0
-    names = sorted({planned.cell.scenario for planned in default})
+    names = sorted({planned.cell.scenario for planned in some})
     for name in names:
-        rest = [planned for planned in default if planned.cell.scenario != name]
+        rest = [planned for planned in some if planned.cell.scenario != name]
         still += all(before[p.cell] == n for p, n in zip(rest, shards.divide(rest, 4).numbers, strict=True))
     assert still >= 0.9 * len(names)
 

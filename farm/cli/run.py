@@ -49,6 +49,7 @@ from farm.text import counted
 
 if TYPE_CHECKING:
     import concurrent.futures
+    from collections.abc import Callable
 
     from rich.console import Console
 
@@ -187,11 +188,13 @@ def run(
             began,
             limit,
             _auditor(audit, plan),
+            lambda results: terminal.show(
+                results, plan, console, verbose=verbose, audited_on=() if audit == "off" else _watching_engines()
+            ),
             resume=resume,
             verbose=verbose,
             remembered=history and not quarantine_verify,
         )
-    terminal.show(results, plan, console, verbose=verbose, audited_on=() if audit == "off" else _watching_engines())
     console.print(f"results in {folder}", highlight=False)
     if left_out:
         console.print(left_out, markup=False, highlight=False, soft_wrap=True)
@@ -260,6 +263,7 @@ def _execute(
     began: float,
     max_failures: int | None,
     auditor: Auditor | None,
+    show: Callable[[list[Result]], None],
     *,
     resume: bool,
     verbose: bool,
@@ -267,7 +271,8 @@ def _execute(
 ) -> tuple[Run, list[Result], str]:
     """The run, its results, and what is to be said of cells that were left out after ``max_failures``.
 
-    A whole run is added to the history if it is to be ``remembered``.
+    While the pages are made the results are shown, and a whole run is added to the history if it is to be
+    ``remembered``.
     """
     import concurrent.futures
 
@@ -331,13 +336,14 @@ def _execute(
             number = counted(left, "cell was", "cells were")
             left_out = f"--max-failures {max_failures}: {number} not run; --resume runs them"
             plan = replace(plan, cells=tuple(p for p in plan.cells if p.cell in journal.results))
-        else:
-            journal.finish(plan)
-        results = [journal.results[planned.cell] for planned in plan.cells]
+        results = journal.in_order(plan)
 
         def meanwhile() -> None:
-            if remembered and not left_out:
-                remember(folder, journal.run, results)
+            if not left_out:
+                journal.finish(plan)
+                if remembered:
+                    remember(folder, journal.run, results)
+            show(results)
 
         write_reports(results, plan, journal.run, folder, [left_out] if left_out else [], meanwhile=meanwhile)
     except KeyboardInterrupt:

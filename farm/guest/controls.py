@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,11 +61,19 @@ class Control:
 
     def impossible(self, variant: Variant, mechanism: Mechanism | str | None = None) -> str | None:
         """Why there is no such bug on ``variant``, or under ``mechanism`` there; None if there is."""
-        reason = self._impossible_on(variant)
-        return reason if reason or mechanism is None else self._impossible_under(_named(mechanism).at(variant), variant)
+        if mechanism is None:
+            return self._impossible_on(variant)
+        made = _named(mechanism)
+        if made.missing(variant):
+            return self._impossible_on(variant) or UNPLANTED
+        return self.impossible_in(variant, made.at(variant))
+
+    def impossible_in(self, variant: Variant, here: Mechanism) -> str | None:
+        """The same, where there is a guest of ``variant`` with the mechanism, which is ``here`` as it is there."""
+        return self._impossible_on(variant) or self._impossible_under(here, variant)
 
     def _impossible_under(self, mechanism: Mechanism, variant: Variant) -> str | None:
-        if mechanism.missing(variant) or self.macro not in sources.controls(variant, mechanism):
+        if self.macro not in sources.controls(variant, mechanism):
             return UNPLANTED
         if self.transparent and Promise.TRANSPARENT not in mechanism.promises:
             return mechanism.lacking(Promise.TRANSPARENT)
@@ -453,15 +461,15 @@ def _about(defects: frozenset[Defect]) -> tuple[Control, ...]:
     return tuple(control for control in CONTROLS.values() if control.defect in defects)
 
 
-def absent(scenario: Scenario, variant: Variant, mechanism: Mechanism | str) -> list[str]:
-    """The controls of ``scenario``, if all are planted in an architecture's files and none is in ``variant``'s.
+def absent(scenario: Scenario, impossible: Callable[[Control], str | None]) -> list[str]:
+    """The controls of ``scenario``, if all are planted in an architecture's files and are ``impossible`` in a guest.
 
-    It is about a register or flag that this architecture does not have.  There are none where nothing looks at these.
+    It is about a register or flag that this architecture does not have, if something looks at these there.
     """
     about = _about(scenario.detects)
-    if not all(control.file for control in about) or not variant.looks_at_registers:
+    if not all(control.file for control in about):
         return []
-    return [] if any(control.applies(variant, mechanism) for control in about) else [control.name for control in about]
+    return [control.name for control in about] if all(map(impossible, about)) else []
 
 
 def has_control(defects: frozenset[Defect], variants: Iterable[Variant], mechanism: Mechanism | str) -> bool:

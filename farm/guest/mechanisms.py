@@ -111,7 +111,7 @@ class Mechanism:
         """Number by which a guest tells its mechanism in the header of a trace: 16 bits of :attr:`digest`."""
         return int(self.digest[:4], 16)
 
-    @property
+    @functools.cached_property
     def offers(self) -> frozenset[Need]:
         """The promises, and the facts that follow from the rest."""
         facts = {Fact.POKES: self.pokes, Fact.REDIRECTS: self.redirects, Fact.FAR: self.far}

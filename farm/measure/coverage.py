@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from farm import __version__, paths
+from farm import __version__, documents, paths
 from farm.cell import Verdict
 from farm.engines import Block, CountsBlocks
-from farm.errors import UNREADABLE, BuildError, ImageError, MissingToolError, UsageError
+from farm.errors import BuildError, ImageError, MissingToolError, UsageError
 from farm.guest import build, dwarf
 from farm.guest.disassemble import decoded, is_conditional, tells_branches
 from farm.guest.image import Spec
@@ -323,16 +323,9 @@ def read(path: Path) -> Coverage | None:
 
     Raises :class:`~farm.errors.UsageError` if it is something else.
     """
-    try:
-        coverage = msgspec.json.decode(path.read_bytes(), type=Coverage)
-    except FileNotFoundError:
+    coverage = documents.read(path, Coverage, "a coverage", SCHEMA)
+    if coverage is None:
         return None
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    except UNREADABLE as error:
-        raise UsageError(f"{path}: not a coverage of the farm's: {error}") from None
-    if coverage.schema != SCHEMA:
-        raise UsageError(f"{path}: coverage of schema {coverage.schema}; this farm reads {SCHEMA}")
     for source in (source for unit in coverage.units for source in unit.sources):
         unknown = sorted({way.line for way in source.branches}.union(source.excused) - source.lines.keys())
         if unknown:

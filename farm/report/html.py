@@ -21,8 +21,9 @@ from urllib.parse import quote
 
 import msgspec
 
+from farm import documents
 from farm.cell import FAILED, PASSED, SKIPPED, EngineName, Verdict
-from farm.errors import UNREADABLE, FarmError, UsageError
+from farm.errors import FarmError
 from farm.measure import cost as costs
 from farm.measure import coverage as coverages
 from farm.prove.proof import What
@@ -76,24 +77,13 @@ def found(folder: Path) -> Found:
             return otherwise
 
     return Found(
-        use(lambda: _read(folder / "cost.json", list[costs.Cost], []), []),
+        use(lambda: documents.read(folder / "cost.json", list[costs.Cost], "costs") or [], []),
         use(lambda: coverages.read(folder / "coverage.json"), None),
         use(lambda: table.found(folder), []),
         [made for what in What if (made := use(functools.partial(proof.read, folder, what), None))],
         use(lambda: mutants.read(folder), None),
         complaints,
     )
-
-
-def _read(path: Path, kind: Any, otherwise: Any) -> Any:
-    if not path.is_file():
-        return otherwise
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    except UNREADABLE as error:
-        raise UsageError(f"{path}: not what the farm writes there: {error}") from None
 
 
 def render(material: Material) -> bytes:

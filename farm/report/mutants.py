@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
-from farm.errors import UNREADABLE, UsageError
+from farm import documents
 from farm.prove.mutate.judge import Judged, Outcome
 from farm.report.progress import bar
 from farm.text import counted, printable, quoted
@@ -126,18 +126,7 @@ def _guest_of(each: Judged) -> str:
 
 def read(folder: Path) -> Document | None:
     """The mutants in an output folder; None if there are none.  Raises :class:`~farm.errors.UsageError`."""
-    path = folder / FILE
-    try:
-        made = msgspec.json.decode(path.read_bytes(), type=Document)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    except UNREADABLE as error:
-        raise UsageError(f"{path}: not what farm mutate writes: {error}") from None
-    if made.schema != SCHEMA:
-        raise UsageError(f"{path}: mutants of schema {made.schema}; this farm reads {SCHEMA}")
-    return made
+    return documents.read(folder / FILE, Document, "mutants", SCHEMA)
 
 
 def counts(mutants: Sequence[Judged]) -> list[int]:

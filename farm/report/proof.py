@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from farm.errors import UNREADABLE, UsageError
+from farm import documents
+from farm.errors import UsageError
 from farm.prove.proof import Finding, Proof, What
 from farm.text import counted, printable
 
@@ -150,16 +151,9 @@ def read(folder: Path, what: What) -> Document | None:
     Raises :class:`~farm.errors.UsageError` if their file is something else.
     """
     path = folder / file_of(what)
-    try:
-        found = msgspec.json.decode(path.read_bytes(), type=Document)
-    except FileNotFoundError:
+    found = documents.read(path, Document, "proofs", SCHEMA)
+    if found is None:
         return None
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    except UNREADABLE as error:
-        raise UsageError(f"{path}: not proofs of the farm's: {error}") from None
-    if found.schema != SCHEMA:
-        raise UsageError(f"{path}: proofs of schema {found.schema}; this farm reads {SCHEMA}")
     if found.what is not what:
         raise UsageError(f"{path}: holds what `farm prove {found.what}` writes")
     unknown = {proof.guest for proof in found.proofs} - {guest.name for guest in found.guests}

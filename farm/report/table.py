@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from farm.errors import UNREADABLE, UsageError
+from farm import documents
 
 #: Names that a table may have; its file is ``NAME.json`` in the output folder.
 NAMES = ("calibration", "engines", "proof", "mutation")
@@ -38,13 +38,5 @@ def found(folder: Path) -> list[Table]:
 
     Raises :class:`~farm.errors.UsageError` if one of their files is something else.
     """
-    tables = []
-    for path in (folder / f"{name}.json" for name in NAMES):
-        if path.is_file():
-            try:
-                tables.append(msgspec.json.decode(path.read_bytes(), type=Table))
-            except OSError as error:
-                raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-            except UNREADABLE as error:
-                raise UsageError(f"{path}: not a table of the farm's: {error}") from None
-    return tables
+    tables = (documents.read(folder / f"{name}.json", Table, "a table") for name in NAMES)
+    return [made for made in tables if made is not None]

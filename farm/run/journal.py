@@ -173,22 +173,26 @@ class Journal:
         if lines:
             self._write(_ENCODER.encode_lines(lines))
 
-    def finish(self, plan: Plan) -> None:
-        """Rewrite in plan order.  Raises :class:`~farm.errors.FarmError` unless every planned cell has one result."""
-        self.close()
+    def in_order(self, plan: Plan) -> list[Result]:
+        """The result of each cell of ``plan``.  Raises :class:`~farm.errors.FarmError` unless every one has one."""
         cells = [planned.cell for planned in plan.cells]
         missing = [cell for cell in cells if cell not in self.results]
         if missing or len(self.results) != len(cells):
             which = str(missing[0]) if missing else "more results than planned cells"
             raise FarmError(f"{counted(len(missing), 'planned cell has', 'planned cells have')} no result: {which}")
+        return [self.results[cell] for cell in cells]
+
+    def finish(self, plan: Plan) -> None:
+        """Rewrite in plan order.  Raises as :meth:`in_order`, and :class:`~farm.errors.OutputError`."""
+        self.close()
+        results = self.in_order(plan)
 
         def write() -> None:
             partial = self.path.with_suffix(".jsonl.partial")
             with partial.open("wb") as file:
                 file.write(_ENCODER.encode_lines([_Head(self.run)]))
-                for first in range(0, len(cells), _TOGETHER):
-                    part = cells[first : first + _TOGETHER]
-                    file.write(_ENCODER.encode_lines([self.results[cell] for cell in part]))
+                for first in range(0, len(results), _TOGETHER):
+                    file.write(_ENCODER.encode_lines(results[first : first + _TOGETHER]))
             partial.replace(self.path)
 
         self._guarded(write)

@@ -6,20 +6,22 @@ mechanism, toolchain and engine is there: it will run, or it carries the reason 
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import functools
 import hashlib
 import itertools
+import os
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
 
-from farm import suite
+from farm import documents, suite
 from farm.cell import SKIPPED, Cell, EngineName, Hole, Planned, Verdict
 from farm.engines import Engine, NeedsHost, engine_named, engines
-from farm.errors import UNREADABLE, BackendError, MissingToolError, NothingSelectedError, UnknownNameError, UsageError
+from farm.errors import BackendError, MissingToolError, NothingSelectedError, UnknownNameError, UsageError
 from farm.guest import arch_toml, image, mechanisms
 from farm.guest.controls import absent, needs_probes
 from farm.guest.mechanisms import Mechanism
@@ -242,8 +244,9 @@ def possible(selection: Selection) -> Plan:
     for arch in arches:
         variant = variants[arch]
         for mechanism in (known[name] for name in mechanism_names):
-            holes = {kind: _scenario_hole(scenarios[name], variant, mechanism) for kind, name in kinds.items()}
-            for toolchain in _toolchains(variant, mechanism, selection.toolchain):
+            guest = _Guest(variant, mechanism)
+            holes = {kind: guest.hole(scenarios[name]) for kind, name in kinds.items()}
+            for toolchain in _toolchains(guest, selection.toolchain):
                 for engine in chosen_engines:
                     profile = bool(EngineName.of(engine).profile) and not selection.engine  # nobody asked for it
                     if profile and engine not in variant.engine:
@@ -251,7 +254,7 @@ def possible(selection: Selection) -> Plan:
                     if not selection.engine and needs_another_host(engine, variant):
                         continue
                     profiled = variant.profiled(engine)
-                    hole = _hole(profiled, mechanism, toolchain, engine_named(engine))
+                    hole = _hole(profiled, guest.missing(toolchain), toolchain, engine_named(engine))
                     whys = {
                         kind: holes[kind] or hole or _cpu_hole(scenarios[name], variant, engine)
                         for kind, name in kinds.items()
@@ -371,22 +374,25 @@ def hole_of(plan: Plan, cell: Cell) -> Hole | None:
     """Why ``cell`` cannot run here and now; None if it can."""
     variant, mechanism = plan.variants[cell.variant], plan.mechanisms[cell.mechanism]
     return cannot_run(plan.scenarios[cell.scenario], variant, mechanism, cell.engine) or _hole(
-        variant.profiled(cell.engine), mechanism, cell.toolchain, engine_named(cell.engine)
+        variant.profiled(cell.engine),
+        mechanism.missing(variant, cell.toolchain),
+        cell.toolchain,
+        engine_named(cell.engine),
     )
 
 
-def _toolchains(variant: Variant, mechanism: Mechanism, patterns: Sequence[str]) -> list[str]:
+def _toolchains(guest: _Guest, patterns: Sequence[str]) -> list[str]:
     """Toolchains asked for that can build the variant; by default the first that can, the mechanism too if any can."""
-    able = [name for name in TOOLCHAINS if name in variant.toolchain]
+    able = [name for name in TOOLCHAINS if name in guest.variant.toolchain]
     if not patterns:
-        return [name for name in able if not mechanism.missing(variant, name)][:1] or able[:1]
+        return [name for name in able if not guest.missing(name)][:1] or able[:1]
     return [name for name in choose(patterns, list(TOOLCHAINS), "toolchain") if name in able]
 
 
-def _hole(variant: Variant, mechanism: Mechanism, toolchain: str, engine: Engine) -> Hole | None:
-    reason = mechanism.missing(variant, toolchain)
-    if reason:
-        return Hole(Verdict.NOT_APPLICABLE, reason)
+def _hole(variant: Variant, missing: str | None, toolchain: str, engine: Engine) -> Hole | None:
+    """Why no scenario has a cell there; ``missing`` is why there is no such guest."""
+    if missing:
+        return Hole(Verdict.NOT_APPLICABLE, missing)
     hole = engine.hole(variant)
     if hole:
         return hole
@@ -399,7 +405,7 @@ def _hole(variant: Variant, mechanism: Mechanism, toolchain: str, engine: Engine
 
 def cannot_run(scenario: Scenario, variant: Variant, mechanism: Mechanism, engine: str) -> Hole | None:
     """Why ``scenario`` has no cell there, though others have."""
-    return _scenario_hole(scenario, variant, mechanism) or _cpu_hole(scenario, variant, engine)
+    return _Guest(variant, mechanism).hole(scenario) or _cpu_hole(scenario, variant, engine)
 
 
 def _needs(scenario: Scenario) -> Hashable:
@@ -407,18 +413,32 @@ def _needs(scenario: Scenario) -> Hashable:
     return needs_probes(scenario), scenario.only, scenario.all_needs, scenario.abi, scenario.requires, scenario.detects
 
 
-def _scenario_hole(scenario: Scenario, variant: Variant, mechanism: Mechanism) -> Hole | None:
-    if reason := mechanism.at(variant).cannot_run(scenario):
-        return Hole(Verdict.NOT_APPLICABLE, reason)
-    if needs_probes(scenario) and not variant.looks_at_registers:
-        return Hole(Verdict.NOT_APPLICABLE, f"nothing looks at registers: {variant.architecture} has no {ABI_FILE}")
-    missing = sorted(scenario.abi - set(variant.abi))
-    if missing:
-        return Hole(Verdict.NOT_APPLICABLE, f"the ABI of {variant.name} has no {missing[0]}")
-    names = absent(scenario, variant, mechanism)
-    if names and not mechanism.missing(variant):
-        return Hole(Verdict.NOT_APPLICABLE, f"{variant.name} has nothing that {' or '.join(names)} could be about")
-    return None
+class _Guest:
+    """A mechanism on a variant, and which scenarios have a cell there: what is in a file is looked up once for all."""
+
+    def __init__(self, variant: Variant, mechanism: Mechanism) -> None:
+        self.variant = variant
+        self._here = mechanism.at(variant)
+        self._looks_at_registers = variant.looks_at_registers
+        #: Why there is no such guest, built by a toolchain or by any; None if there is.
+        self.missing = functools.cache(functools.partial(mechanism.missing, variant))
+        self._impossible = functools.cache(lambda control: control.impossible_in(variant, self._here))
+
+    def hole(self, scenario: Scenario) -> Hole | None:
+        """Why ``scenario`` has no cell there, whatever runs it; None if it may have one."""
+        variant = self.variant
+        if reason := self._here.cannot_run(scenario):
+            return Hole(Verdict.NOT_APPLICABLE, reason)
+        if needs_probes(scenario) and not self._looks_at_registers:
+            return Hole(Verdict.NOT_APPLICABLE, f"nothing looks at registers: {variant.architecture} has no {ABI_FILE}")
+        missing = sorted(scenario.abi - set(variant.abi))
+        if missing:
+            return Hole(Verdict.NOT_APPLICABLE, f"the ABI of {variant.name} has no {missing[0]}")
+        if not self._looks_at_registers or self.missing():
+            return None
+        if names := absent(scenario, self._impossible):
+            return Hole(Verdict.NOT_APPLICABLE, f"{variant.name} has nothing that {' or '.join(names)} could be about")
+        return None
 
 
 def _cpu_hole(scenario: Scenario, variant: Variant, engine: str) -> Hole | None:
@@ -478,14 +498,9 @@ def planned_in(path: Path, sha256: str, shard: str | None) -> list[Planned]:
 
 
 def _decoded(path: Path) -> _File:
-    try:
-        document = msgspec.json.decode(path.read_bytes(), type=_File)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    except UNREADABLE as error:
-        raise UsageError(f"{path}: not a plan: {error}") from None
-    if document.schema != SCHEMA:
-        raise UsageError(f"{path}: a plan of schema {document.schema}; this farm reads {SCHEMA}")
+    document = documents.read(path, _File, "a plan", SCHEMA)
+    if document is None:
+        raise UsageError(f"{path}: cannot be read: {os.strerror(errno.ENOENT)}")
     seen: set[Cell] = set()
     for planned in document.cells:
         if planned.cell in seen:

@@ -14,7 +14,7 @@ import pytest
 from farm.cell import PASSED, Verdict
 from farm.errors import FarmError
 from farm.guest import build
-from farm.pytest_plugin import fail_if_hole, is_left_out, parameter, paths_of, settled
+from farm.pytest_plugin import fail_if_hole, is_left_out, narrowed, parameter, paths_of, settled
 from farm.report.explain import explain
 from farm.run import plan
 from farm.run.batch import Batch, run_batch
@@ -25,7 +25,7 @@ _PLAN = pytest.StashKey()
 def pytest_generate_tests(metafunc):
     if "planned" in metafunc.fixturenames:
         config = metafunc.config
-        config.stash[_PLAN] = made = plan.possible(plan.Selection(**paths_of(config)))
+        config.stash[_PLAN] = made = plan.possible(plan.Selection(**paths_of(config), **narrowed(config)))
         cells = (p for p in made.cells if not is_left_out(p.cell, config))
         items = [parameter(first, first, f"{first.cell}{others}") for first, others in together(cells)]
         metafunc.parametrize("planned", items)

@@ -11,11 +11,11 @@ import itertools
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
-from farm.prove.litmus.execute import Event, Path, Threads
-from farm.prove.litmus.parse import Fault, Litmus, Place, Register, Term
-from farm.prove.litmus.rules import LOCAL
+from farm.prove.litmus.execute import Astray, Event, Path, Threads
+from farm.prove.litmus.model import Fault, Litmus, Location, Place, Register, Term
+from farm.prove.litmus.rules import LOCAL, bits, needed
 
-State = tuple[int, ...]  #: a value a place that is shown
+State = tuple[int, ...]  #: a value a place that the test looks at
 
 
 @dataclass
@@ -25,6 +25,14 @@ class Outcome:
     states: set[State] = field(default_factory=set)
     notes: tuple[str, ...] = ()
     witness: list[tuple[int, Event]] = field(default_factory=list)
+
+
+class AstrayError(Exception):
+    """A thread can come to where it cannot go on; :attr:`astray` says where and why."""
+
+    def __init__(self, astray: Astray) -> None:
+        super().__init__(astray.reason)
+        self.astray = astray
 
 
 class Order:
@@ -51,11 +59,10 @@ class Order:
 
 def holds(term: Term, places: list[Place], state: State) -> bool:
     """The condition holds in a state."""
-    if term.what == "true":
-        return True
-    if term.what == "is":
+    if term.what in ("is", "same"):
         assert term.place is not None
-        return state[places.index(term.place)] == term.value
+        wanted = state[places.index(term.other)] if term.other is not None else term.value
+        return state[places.index(term.place)] == wanted
     inner = (holds(each, places, state) for each in term.terms)
     return not next(inner) if term.what == "not" else all(inner) if term.what == "and" else any(inner)
 
@@ -68,7 +75,10 @@ class Checker:
         self._local: dict[Path, list[int]] = {}
 
     def outcomes(self, threads: Threads, wanted: Term | None = None) -> Outcome:
-        """Every final state; with ``wanted``, the order of events of one in which that holds."""
+        """Every final state; with ``wanted``, the order of events of one in which that holds.
+
+        Raises :class:`AstrayError` if the rules permit an execution that cannot go on.
+        """
         made = Outcome(notes=tuple(sorted(threads.notes)))
         for paths in itertools.product(*threads.paths):
             self._combination(paths, made, wanted)
@@ -109,34 +119,35 @@ class Checker:
             base = len(rows)
             rows.extend(row << base for row in self._rows(path))
         places = list(stores)
+        astray = next((path.astray for path in paths if path.astray), None)
         for orders in itertools.product(*(itertools.permutations(stores[place]) for place in places)):
             last = {place: events[order[-1]].value for place, order in zip(places, orders, strict=True)}
             state = self._state(paths, last)
-            if state in made.states and not (wanted and not made.witness):
-                continue
-            if wanted and made.witness == [] and state in made.states and not holds(wanted, self.test.shown, state):
+            asked = wanted is not None and not made.witness and holds(wanted, self.test.places, state)
+            if state in made.states and not asked and not astray:
                 continue
             rank = {i: number for order in orders for number, i in enumerate(order)}
             for chosen in itertools.product(*sources):
                 order = self._search(events, owner, stores, rank, dict(zip(reads, chosen, strict=True)), rows)
+                if order is not None and astray:
+                    raise AstrayError(astray)
                 if order is not None:
                     made.states.add(state)
-                    if wanted and not made.witness and holds(wanted, self.test.shown, state):
+                    if asked:
                         made.witness = self._linear(events, owner, order)
                     break
 
     def _state(self, paths: tuple[Path, ...], last: dict[int, int]) -> State:
-        where = {name: address for address, name in self.test.names.items()}
         values = []
-        for place in self.test.shown:
+        for place in self.test.places:
+            own = [] if isinstance(place, Location) else [p for p in paths if p.thread == place.thread]
             if isinstance(place, Register):
-                found = [p.registers.get(place.number, 0) for p in paths if p.thread == place.thread]
-                values.append(found[0] if found else 0)
+                values.append(own[0].registers.get(place.number, 0) if own else 0)
             elif isinstance(place, Fault):
-                at = self.test.labels[place.thread, place.label]
-                values.append(int(any(p.thread == place.thread and at in p.faults for p in paths)))
+                at = self.test.labels[place.thread, place.label] if place.label else None
+                values.append(int(any(at in p.faults if at else p.faults for p in own)))
             else:
-                address = where[place]
+                address = self.test.data[place.name]
                 values.append(last.get(address, self.test.memory[address]))
         return tuple(values)
 
@@ -182,6 +193,8 @@ class Checker:
                         edges.append((i, j))
                     if i > j and owner[i] == owner[j] and "internal" not in without:
                         return None
+        if "through_memory" not in without:
+            edges.extend(self._through_memory(events, owner, source))
         if not all(order.add(i, j) for i, j in edges):
             return None
         cleans = [i for i, e in enumerate(events) if e.kind == "dc"]
@@ -191,6 +204,23 @@ class Checker:
         pairs += [(i, f) for i, behind in completed.items() if behind is not None for f in fetches
                   if events[i].place in (0, events[f].place)]  # fmt: skip
         return self._pairs(events, owner, after, completed, cleans, pairs, order)
+
+    def _through_memory(
+        self, events: list[Event], owner: list[int], source: dict[int, int]
+    ) -> Iterator[tuple[int, int]]:
+        """Loads and the stores that depend on them by way of memory: the value was stored and loaded on the way."""
+        own = {i: j for i, j in source.items() if 0 <= j < i and owner[i] == owner[j] and events[i].kind == "R"}
+        carried: dict[int, int] = {}  # the loads, as bits, that a load has its value from
+        for i in sorted(own):
+            base, mask = owner.index(owner[i]), events[own[i]].data.all
+            for k in bits(mask):
+                mask |= carried.get(base + k, 0)
+            carried[i] = mask
+        for j, event in enumerate(events) if any(carried.values()) else ():
+            if event.kind == "W":
+                base = owner.index(owner[j])
+                for i in bits(needed(events[base : j + 1], j - base)):
+                    yield from ((base + k, j) for k in bits(carried.get(base + i, 0)))
 
     def _completed(self, events: list[Event], owner: list[int], ic: int) -> list[int] | None:
         """What is behind the DSB that completes an IC, but fetches; None: nothing completes it."""
@@ -280,10 +310,8 @@ def states_text(test: Litmus, state: State) -> str:
         return (2 if isinstance(place, Fault) else 1), 0, 0, str(place)
 
     def parts() -> Iterator[str]:
-        for place, value in sorted(zip(test.shown, state, strict=True), key=key):
-            if isinstance(place, Fault):
-                yield f"{'' if value else '~'}{place};"
-            else:
-                yield f"{place}={test.text(value)};"
+        for place, value in sorted(zip(test.places, state, strict=True), key=key):
+            if place in test.final.shown:
+                yield f"{'' if value else '~'}{place};" if isinstance(place, Fault) else f"{place}={test.text(value)};"
 
     return " ".join(parts())

@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 import msgspec
 
-from farm.prove.litmus.check import Checker, holds, states_text
+from farm.prove.litmus.check import AstrayError, Checker, holds, states_text
 from farm.prove.litmus.execute import Event, Threads, Unbounded
-from farm.prove.litmus.parse import LitmusError, Term, parse
+from farm.prove.litmus.model import LitmusError, Term
+from farm.prove.litmus.parse import parse
 
 
 class Question(msgspec.Struct):
@@ -52,14 +53,22 @@ def judge(question: Question) -> Verdict:
     except Unbounded as error:
         return Verdict(question.path, error=f"{question.path}: {error}", refused=True)
     checker = Checker(test, dic=dic, idc=idc, without=question.without)
-    wanted = Term("not", (test.condition,)) if test.quantifier == "forall" else test.condition
-    found = checker.outcomes(threads, wanted if question.witness else None)
-    fits = [state for state in found.states if holds(test.condition, test.shown, state)]
+    final = test.final
+    wanted = Term("not", (final.condition,)) if final.quantifier == "forall" else final.condition
+    try:
+        found = checker.outcomes(threads, Term("and", (final.filter, wanted)) if question.witness else None)
+    except AstrayError as error:
+        line, reason = error.astray
+        return Verdict(question.path, error=f"{question.path}:{line}: {reason}", refused=True)
+    if not found.states:
+        return Verdict(question.path, error=f"{question.path}: no execution ends: {found.notes[0]}", refused=True)
+    counted = [state for state in found.states if holds(final.filter, test.places, state)]
+    fits = [state for state in counted if holds(final.condition, test.places, state)]
     verdict = "Allowed" if fits else "Forbidden"
-    if test.quantifier == "forall" and len(fits) == len(found.states):
+    if final.quantifier == "forall" and len(fits) == len(counted):
         verdict = "Required"
     told = [f"P{thread}: {_told(test.text, event)}" for thread, event in found.witness]
-    states = sorted(states_text(test, state) for state in found.states)
+    states = sorted({states_text(test, state) for state in counted})
     return Verdict(question.path, test.name, bool(fits), states, verdict, told, list(found.notes))
 
 

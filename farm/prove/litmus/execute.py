@@ -14,11 +14,19 @@ from typing import Any, NamedTuple
 import farm.engines.unicorn.library  # noqa: F401 - before anything else imports Unicorn
 
 # isort: split
-from unicorn import UC_ARCH_ARM64, UC_MODE_ARM, Uc
-from unicorn.arm64_const import UC_ARM64_REG_NZCV, UC_ARM64_REG_PC, UC_ARM64_REG_X0, UC_ARM64_REG_X29, UC_ARM64_REG_X30
+from unicorn import UC_ARCH_ARM64, UC_MODE_ARM, Uc, UcError
+from unicorn.arm64_const import (
+    UC_ARM64_REG_NZCV,
+    UC_ARM64_REG_PC,
+    UC_ARM64_REG_X0,
+    UC_ARM64_REG_X29,
+    UC_ARM64_REG_X30,
+    UC_CPU_ARM64_MAX,
+)
 
-from farm.prove.litmus.assemble import Instruction, decoded
-from farm.prove.litmus.parse import ELR, Litmus
+from farm.prove.litmus.assemble import decoded
+from farm.prove.litmus.forms import Instruction
+from farm.prove.litmus.model import ELR, Litmus
 
 VISITS = 4  #: of one instruction by one thread, at most
 MOST = 20_000  #: paths of one thread
@@ -30,6 +38,13 @@ _APART = 0x5FFFF000  # where loads and stores are executed: they may be of the v
 
 class Unbounded(Exception):  # noqa: N818 - what a test is, not a mistake
     """A thread has too many paths to look at."""
+
+
+class Astray(NamedTuple):
+    """Why a thread cannot go on: the line of its instruction, and the reason."""
+
+    line: int
+    reason: str
 
 
 class Taint(NamedTuple):
@@ -60,7 +75,7 @@ class Event(NamedTuple):
     address: Taint = Taint()
     data: Taint = Taint()
     control: Taint = Taint()
-    ordered: bool = False
+    ordered: str = ""  #: as :attr:`~farm.prove.litmus.forms.Instruction.ordered`
     number: int = 0  #: of the instruction in its thread
     exception: bool = False
 
@@ -73,11 +88,14 @@ class Path:
     events: tuple[Event, ...]
     registers: dict[int, int] = field(hash=False)
     faults: frozenset[int]
+    astray: Astray | None = None  #: it ends there
+    cut: bool = False  #: it goes on, and is not followed
 
 
 @functools.cache
 def _engine() -> Any:
     engine = Uc(UC_ARCH_ARM64, UC_MODE_ARM)
+    engine.ctl_set_cpu_model(UC_CPU_ARM64_MAX)  # the default one has no LDAPR
     engine.mem_map(0x40000000, 0x20000000)
     return engine
 
@@ -102,10 +120,21 @@ def _effect(
     engine.reg_write(UC_ARM64_REG_NZCV, flags)
     if instruction.kind in ("load", "store"):
         engine.mem_write(place, loaded.to_bytes(8, "little")[: instruction.size])
-    engine.emu_start(pc, _WHOLE, count=1)
+    try:
+        engine.emu_start(pc, _WHOLE, count=1)
+    except UcError:
+        if instruction.kind != "branch":  # it went where there is no memory
+            raise
     made = engine.reg_read(_number(instruction.writes)) if instruction.writes is not None else 0
     stored = int.from_bytes(engine.mem_read(place, instruction.size), "little") if instruction.kind == "store" else 0
     return made, engine.reg_read(UC_ARM64_REG_NZCV), engine.reg_read(UC_ARM64_REG_PC), stored
+
+
+def holds(condition: int, flags: int) -> bool:
+    """Whether a condition holds of NZCV in bits 31 to 28 (Arm ARM DDI 0487, ConditionHolds)."""
+    n, z, c, v = (bool(flags >> bit & 1) for bit in (31, 30, 29, 28))
+    made = (z, c, n, v, c and not z, n == v, n == v and not z)[condition >> 1]
+    return made != bool(condition & 1)
 
 
 class Threads:
@@ -136,53 +165,62 @@ class Threads:
             rounds = sum(max((sum(e.kind == "W" for e in p.events) for p in each), default=0) for each in paths)
             self._rounds = getattr(self, "_rounds", 0) + 1
             if before == self.values or self._rounds > rounds:
-                return paths
+                return [[path for path in each if not path.cut] for each in paths]
 
     def _walk(self, thread: int, pc: int) -> Iterator[Path]:
         registers = {r: v for (t, r), v in self.test.registers.items() if t == thread}
         work: list[tuple[Any, ...]] = [(pc, registers, {}, Taint(), (), {}, frozenset(), 0)]
-        made = 0
+        ended = 0
         while work:
             pc, registers, taints, control, events, visits, faults, count = work.pop()
             if pc in self.ends and pc not in self.test.instructions:
-                made += 1
-                if made > MOST:
+                ended += 1
+                if ended > MOST:
                     raise Unbounded(f"P{thread} has more than {MOST:,} paths")
                 yield Path(thread, events, registers, faults)
                 continue
-            instruction = self.test.instructions.get(pc)
-            if instruction is None:
-                self.notes.add(f"P{thread} branches to {pc:#x}, where nothing is: such an execution is left out")
-                continue
+            instruction = self.test.instructions[pc]
             if visits.get(pc, 0) >= VISITS:
                 self.notes.add(
                     f"P{thread} comes to `{instruction.text}` more than {VISITS} times: such an execution is left out"
                 )
+                yield Path(thread, events, registers, faults, cut=True)
                 continue
             visits = {**visits, pc: visits.get(pc, 0) + 1}
             words = sorted(self.values[pc]) if pc in self.values else [instruction.word]
             for word in words:
                 chosen = instruction if word == instruction.word else self.test.known.get(word) or decoded(word)
-                if chosen is None:
-                    self.notes.add(f"P{thread} fetches {word:#x}, which is not read: such an execution is left out")
-                    continue
                 seen = events
                 if pc in self.values:
-                    seen = (*events, Event("F", pc, word, chosen.text, number=count, control=control))
-                state = (pc, registers, taints, control, seen, visits, faults, count)
-                work.extend(self._step(thread, chosen, *state))
+                    text = chosen.text if chosen else f"{word:#x}"
+                    seen = (*events, Event("F", pc, word, text, number=count, control=control))
+                if chosen is None:
+                    reason = f"P{thread} fetches {word:#x}, which is no instruction that is read"
+                    yield Path(thread, seen, registers, faults, Astray(self.test.line(pc), reason))
+                    continue
+                for made in self._step(thread, chosen, pc, registers, taints, control, seen, visits, faults, count):
+                    if isinstance(made, Path):
+                        yield made
+                    else:
+                        work.append(made)
 
     def _step(
         self, thread: int, instruction: Instruction, pc: int, registers: dict[int, int], taints: dict[int, Taint],
         control: Taint, events: tuple[Event, ...], visits: dict[int, int], faults: frozenset[int], count: int,
-    ) -> Iterator[tuple[Any, ...]]:  # fmt: skip
+    ) -> Iterator[tuple[Any, ...] | Path]:  # fmt: skip
+        """What follows an instruction: where the thread goes on, or how it ends if it cannot."""
         kind, text = instruction.kind, instruction.text
 
         def event(kind: str, place: int = 0, value: int = 0, **more: Any) -> Event:
             return Event(kind, place, value, text, control=control, number=count, **more)
 
-        def after(pc: int, control: Taint, *more: Event) -> tuple[Any, ...]:
-            return pc, registers, taints, control, (*events, *more), visits, faults, count + 1
+        def astray(reason: str) -> Path:
+            return Path(thread, events, registers, faults, Astray(self.test.line(pc), f"P{thread}: `{text}` {reason}"))
+
+        def after(target: int, control: Taint, *more: Event) -> tuple[Any, ...] | Path:
+            if target not in self.test.instructions and target not in self.ends:
+                return astray(f"leads to {self.test.text(target)}, where no instruction is")
+            return target, registers, taints, control, (*events, *more), visits, faults, count + 1
 
         values = tuple(0 if r == 31 else registers.get(r, 0) for r in instruction.reads)
         known = [Taint() if r == 31 else taints.get(r, Taint()) for r in instruction.reads]
@@ -216,9 +254,7 @@ class Threads:
             place = (sum(self._operands(instruction, values[skip:])) + instruction.offset) & _WHOLE
             address = functools.reduce(Taint.__or__, known[skip:])
             if place not in self.values:
-                self.notes.add(
-                    f"P{thread}: `{text}` at {self.test.text(place)}, no location: such an execution is left out"
-                )
+                yield astray(f"is at {self.test.text(place)}, which is no location")
                 return
             if kind == "store":
                 *_, stored = _effect(instruction, pc, values, flags, place, 0)
@@ -240,7 +276,8 @@ class Threads:
             made, new_flags, target, _ = _effect(instruction, pc, values, flags, 0, 0)
             taint = functools.reduce(Taint.__or__, known, Taint())
             if kind == "select":
-                taint = Taint(0, taint.all | flags_taint.all)
+                picked = known[0 if holds(instruction.condition, flags) else 1]
+                taint = Taint(picked.direct, picked.picked | flags_taint.all)
             elif kind == "branch":
                 conditional = taint | (flags_taint if instruction.flags else Taint())
                 if instruction.reads or instruction.flags:
@@ -257,4 +294,4 @@ class Threads:
         for index in values[1:]:
             low = index & 0xFFFFFFFF
             signed = low - (1 << 32) if instruction.extend == "SXTW" and low >> 31 else low
-            yield index if instruction.extend == "LSL" else signed
+            yield (index if instruction.extend in ("LSL", "SXTX") else signed) << instruction.shift

@@ -17,7 +17,14 @@ from farm.errors import UsageError
 from farm.processes import Process
 
 Kind = Literal["Allowed", "Forbidden", "Required"]
-KINDS: tuple[Kind, ...] = ("Allowed", "Forbidden", "Required")
+KINDS: dict[str, Kind] = {
+    "Allowed": "Allowed",
+    "Allow": "Allowed",
+    "Forbidden": "Forbidden",
+    "Forbid": "Forbidden",
+    "Required": "Required",
+    "Require": "Required",
+}  #: by what a file of kinds writes
 
 TIMEOUT = 20.0  #: seconds a file
 
@@ -40,19 +47,20 @@ class Judged(msgspec.Struct, kw_only=True):
 
 
 def read_kinds(path: Path) -> dict[str, str]:
-    """The expected verdict of each test: a line has its name and Allowed, Forbidden or Required; ``#`` is a comment.
+    """The expected verdict of each test.
 
-    Raises :class:`~farm.errors.UsageError` for a line that is none, and for a test with two verdicts.
+    A line has the test's name and Allowed, Forbidden or Required (or Allow, Forbid, Require), or the name alone if
+    nothing is expected; ``#`` begins a comment.  Raises :class:`~farm.errors.UsageError` for a line that is none, and
+    for a test with two verdicts.
     """
     kinds: dict[str, str] = {}
     for number, line in enumerate(text_of(path).splitlines(), 1):
-        words = line.partition("#")[0].split()
-        if not words:
-            continue
-        if len(words) != 2 or words[1] not in KINDS:
-            raise UsageError(f"{path}:{number}: not a test and its kind; valid kinds are {', '.join(KINDS)}")
-        if kinds.setdefault(words[0], words[1]) != words[1]:
-            raise UsageError(f"{path}:{number}: {words[0]} has another kind above")
+        name, *kind = line.partition("#")[0].split() or [""]
+        if len(kind) > 1 or (kind and kind[0] not in KINDS):
+            valid = ", ".join(dict.fromkeys(KINDS.values()))
+            raise UsageError(f"{path}:{number}: not a test and its kind; valid kinds are {valid}")
+        if kind and kinds.setdefault(name, KINDS[kind[0]]) != KINDS[kind[0]]:
+            raise UsageError(f"{path}:{number}: {name} has another kind above")
     return kinds
 
 

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, NoReturn
 
-from farm.errors import UsageError
-from farm.prove.litmus.assemble import FormError, Instruction, assemble
+from farm.prove.litmus import condition
+from farm.prove.litmus.assemble import assemble
+from farm.prove.litmus.forms import FormError, Instruction
+from farm.prove.litmus.model import LINE, Column, Final, Litmus, LitmusError, Location, Register
 
 _CODE, _DATA = 0x40000000, 0x50000000  # addresses: both fit into a W register
-_COLUMN, _HANDLER, _LINE = 0x10000, 0x8000, 0x100
+_COLUMN, _HANDLER = 0x10000, 0x8000
 _MOST = 8  # threads
-
-ELR = 32  #: number of ELR_EL1 among the registers
-
-
-class LitmusError(UsageError):
-    """A litmus file cannot be read, or says what is not supported: file, line and reason."""
 
 
 class Value(NamedTuple):
@@ -29,94 +23,28 @@ class Value(NamedTuple):
     number: int = 0
 
 
-class Register(NamedTuple):
-    """A register of a thread in a condition."""
+class Given(NamedTuple):
+    """A value in the initial state, its line, and whether it is written or implied by a declaration."""
 
-    thread: int
-    number: int
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.thread}:{self.name}"
+    value: Value
+    line: int
+    written: bool
 
 
-class Fault(NamedTuple):
-    """An undefined instruction at a label, in a condition."""
-
-    thread: int
-    label: str
-
-    def __str__(self) -> str:
-        return f"fault(P{self.thread}:{self.label},UndefinedInstruction)"
-
-
-Place = Register | str | Fault  #: a str is a name of data
-
-
-@dataclass(frozen=True)
-class Term:
-    """A condition: ``and`` and ``or`` of terms, ``not`` of one, ``is`` of a place and a value, ``true``."""
-
-    what: Literal["and", "or", "not", "is", "true"]
-    terms: tuple[Term, ...] = ()
-    place: Place | None = None
-    value: int = 0
-
-
-@dataclass
-class Column:
-    """What one thread executes, or what handles its faults."""
-
-    thread: int
-    handler: bool
-    base: int
-    code: list[tuple[str, int]] = field(default_factory=list)  #: text and line
-    labels: dict[str, int] = field(default_factory=dict)  #: addresses
-
-    @property
-    def end(self) -> int:
-        return self.base + 4 * len(self.code)
-
-
-@dataclass
-class Litmus:
-    """A litmus test, its instructions assembled and its names laid out: one location a cache line."""
-
-    name: str
-    dic: bool
-    idc: bool
-    columns: list[Column]
-    instructions: dict[int, Instruction]  #: by address
-    known: dict[int, Instruction]  #: by word
-    registers: dict[tuple[int, int], int]
-    memory: dict[int, int]  #: initial values of the locations: data, and instructions that are modifiable
-    names: dict[int, str]  #: of locations and labels, by address
-    labels: dict[tuple[int, str], int]
-    quantifier: Literal["exists", "~exists", "forall"]
-    condition: Term
-    shown: list[Place]
-
-    @property
-    def threads(self) -> list[Column]:
-        return [column for column in self.columns if not column.handler]
-
-    def text(self, value: int) -> str:
-        """A value as a state shows it."""
-        if value in self.names:
-            return self.names[value]
-        if value in self.known and value >= 1 << 16:
-            return f'instr:"{self.known[value].text}"'
-        return str(value)
-
-
+_NAME = r"[A-Za-z_.$][\w.$]*"
 _VALUE = re.compile(
-    r"""(?P<integer>-?(?:0[xX][0-9a-fA-F]+|\d+))$ | label:\s*"P(?P<t1>\d+):(?P<l1>\w+)"$
-    | P?(?P<t2>\d+):(?P<l2>[A-Za-z_]\w*)$
-    | instr:\s*"(?P<instr>[^"]*)"$ | &?(?P<name>[A-Za-z_]\w*)$""",
+    rf"""(?P<integer>-?(?:0[xX][0-9a-fA-F]+|\d+))$ | label:\s*"P?(?P<t1>\d+):(?P<l1>[^"]+)"$
+    | P?(?P<t2>\d+):\s*(?P<l2>{_NAME})$
+    | instr:\s*"(?P<instr>[^"]*)"$ | &?(?P<name>{_NAME})$""",
     re.VERBOSE,
 )
-_PLACE = re.compile(r"(?:(\d+):\s*([XxWw])(\d+)|\[?([A-Za-z_]\w*)\]?)$")
-_TYPES = r"(?:ins_t|void|int|int32_t|uint32_t|int64_t|uint64_t|intptr_t|uintptr_t|long)"
+_PLACE = re.compile(rf"P?(\d+):\s*([XxWw])(\d+)|({_NAME})|\[\s*({_NAME})\s*\]")
+#: A declaration: a type, a pointer's star, a place.
+_DECLARED = re.compile(
+    rf"(?:_Atomic\s+)?(?:(?P<type>{_NAME})(?=[\s*\[])\s*)?(?P<star>\*?)\s*(?P<place>[^=\s].*)", re.DOTALL
+)
+_END = re.compile(r"(~?\s*exists|forall|locations|filter|final|observed)\b|\(")
+_VARIANTS = ("self", "ifetch", "fatal")
 
 
 class _Reader:
@@ -138,27 +66,24 @@ class _Reader:
 
     def _uncommented(self, text: str) -> str:
         """The text with blanks for each comment, so that lines keep their numbers.  Comments nest."""
-        made, depth, quoted = list(text), 0, False
-        i = line = 0
-        while i < len(text):
-            pair = text[i : i + 2]
-            if text[i] == '"' and not depth:
-                quoted = not quoted
-            width = 0
-            if not quoted and pair == "(*":
-                depth, width, line = depth + 1, 2, line if depth else text.count("\n", 0, i) + 1
-            elif depth and pair == "*)":
-                width = 2
-            for at in range(i, min(i + max(width, 1), len(text))):
-                if depth and made[at] != "\n":
-                    made[at] = " "
-            if depth and pair == "*)":
+        made, depth, quoted, at = [], 0, False, 0
+        for match in re.finditer(r'\(\*|\*\)|"', text):
+            if match[0] == '"':
+                quoted ^= not depth
+            elif match[0] == "(*" and not quoted:
+                if not depth:
+                    made.append(text[at : match.start()])
+                    at = match.start()
+                depth += 1
+            elif match[0] == "*)" and depth:
                 depth -= 1
-            i += max(width, 1)
+                if not depth:
+                    made.append(re.sub(r"[^\n]", " ", text[at : match.end()]))
+                    at = match.end()
         if depth:
-            self.line = line
+            self.line = text.count("\n", 0, at) + 1
             self.fail("a comment does not end")
-        return "".join(made)
+        return "".join((*made, text[at:]))
 
     def read(self) -> Litmus:
         head, brace, rest = self.text.partition("{")
@@ -179,13 +104,13 @@ class _Reader:
             if not re.fullmatch(r"[A-Za-z_]\w*\s*=.*", words):
                 self.fail(f"`{words}` is neither a quoted comment nor KEY=VALUE")
             key, _, value = (part.strip() for part in words.partition("="))
-            if key == "CacheType":
+            if key.lower() == "cachetype":
                 kinds = value.replace(",", " ").split()
                 if set(kinds) - {"DIC", "IDC"}:
                     self.fail(f"CacheType={value}: valid are DIC and IDC")
                 dic, idc = "DIC" in kinds, bool(kinds)
-            elif key == "Variant" and set(value.replace(",", " ").split()) - {"self", "fatal", "ifetch"}:
-                self.fail(f"Variant={value}: valid are self and fatal")
+            elif key.lower() == "variant" and set(value.replace(",", " ").split()) - set(_VARIANTS):
+                self.fail(f"{key}={value}: valid are {', '.join(_VARIANTS)}")
         self.line = head.count("\n") + 1
         state, closed, body = rest.partition("}")
         if not closed:
@@ -198,21 +123,21 @@ class _Reader:
         where = self.line
         registers, memory = self._state(state, state_line)
         self._assemble(columns)
-        known = {self.data[name]: self._number(value, line) for name, (value, line) in memory.items()}
-        starts = {key: self._number(value, line) for key, (value, line) in registers.items()}
+        starts = {register: self._number(given) for register, given in registers.items()}
+        contents = {self.data[name]: self._number(given) for name, given in memory.items()}
         self.line = where
-        quantifier, condition, shown = self._final(tail)
+        final = self._final(tail)
         for address in sorted(self.wanted):
             if address in self.instructions:
-                known[address] = self.instructions[address].word
+                contents[address] = self.instructions[address].word
         for address in self.data.values():
-            known.setdefault(address, 0)
+            contents.setdefault(address, 0)
         names = {address: name for name, address in self.data.items()}
         for (thread, label), address in reversed(self.labels.items()):
             names[address] = f'label:"P{thread}:{label}"'
         return Litmus(
-            title[1].strip(), dic, idc or dic, columns, self.instructions, self.known, starts, known, names,
-            self.labels, quantifier, condition, shown,
+            title[1].strip(), dic, idc or dic, columns, self.instructions, self.known, starts, contents, names,
+            self.data, self.labels, final,
         )  # fmt: skip
 
     def _table(self, body: str) -> tuple[list[Column], str]:
@@ -222,7 +147,7 @@ class _Reader:
             match = re.compile(r"\s*").match(body, at)
             assert match
             start = match.end()
-            if re.match(r"(~?\s*exists|forall|locations|filter|final)\b", body[start:]) or start == len(body):
+            if start == len(body) or (rows and _END.match(body, start)):
                 break
             end = body.find(";", start)
             row_line = self.line + body.count("\n", 0, start)
@@ -254,9 +179,9 @@ class _Reader:
             if len(cells) != len(columns):
                 self.fail(f"{len(cells)} columns, where the head has {len(columns)}")
             for column, cell in zip(columns, cells, strict=True):
-                *labels, code = re.split(r"(?<=\w)\s*:\s*", cell)
+                *labels, code = re.split(r"(?<=[\w.$])\s*:\s*", cell)
                 for label in labels:
-                    if not re.fullmatch(r"[A-Za-z_]\w*", label):
+                    if not re.fullmatch(_NAME, label):
                         self.fail(f"`{label}` is no label")
                     if (column.thread, label) in self.labels:
                         self.fail(f"label {label} of P{column.thread} is there twice")
@@ -291,43 +216,40 @@ class _Reader:
         except FormError as error:
             self.fail(str(error))
 
-    def _state(
-        self, state: str, line: int
-    ) -> tuple[dict[tuple[int, int], tuple[Value, int]], dict[str, tuple[Value, int]]]:
-        registers: dict[tuple[int, int], tuple[Value, int]] = {}
-        memory: dict[str, tuple[Value, int]] = {}
+    def _state(self, state: str, line: int) -> tuple[dict[Register, Given], dict[str, Given]]:
+        registers: dict[Register, Given] = {}
+        memory: dict[str, Given] = {}
         self.line = line
         for raw in state.split(";"):
-            self.line += len(raw[: len(raw) - len(raw.lstrip())].split("\n")) - 1
             item = raw.strip()
-            rest = raw.rstrip()[len(raw) - len(raw.lstrip()) :]
-            if item.startswith("pte_"):
-                item = ""
-            if item:
-                declared = re.match(rf"{_TYPES}\s*(\*)?\s*(?=[\w\[])(?!=)", item)
-                left, given, right = item[declared.end() if declared else 0 :].partition("=")
-                match = _PLACE.fullmatch(left.strip())
-                if not match:
-                    self.fail(f"`{item}` of the initial state is not understood")
-                if not given and not declared:
-                    self.fail(f"`{item}` has no value")
-                value = (self._value(right.strip()) if given else Value("integer", "0"), self.line)
-                if match[1]:
-                    key = (int(match[1]), int(match[3]))
-                    if key[1] > 30 or key[0] not in self.threads:
-                        self.fail(f"`{left.strip()}` is no register of a thread that is there")
-                    if registers.setdefault(key, value) != value and registers[key][0] != value[0] and given:
-                        self.fail(f"`{left.strip()}` has two values")
-                else:
-                    self._name(match[4])
-                    memory[match[4]] = value
-                if value[0].kind == "name":
-                    self._name(value[0].text)
-            self.line += rest.count("\n") + raw[len(raw.rstrip()) :].count("\n") * bool(rest)
+            ahead = raw[: len(raw) - len(raw.lstrip())].count("\n")
+            self.line += ahead
+            if item and not item.startswith("pte_"):
+                self._item(item, registers, memory)
+            self.line += raw.count("\n") - ahead
         return registers, memory
 
+    def _item(self, item: str, registers: dict[Register, Given], memory: dict[str, Given]) -> None:
+        left, written, right = item.partition("=")
+        match = _DECLARED.fullmatch(left.strip())
+        place = self.place(match["place"].strip()) if match else None
+        if place is None:
+            self.fail(f"`{item}` of the initial state is not understood")
+        value = self._value(right.strip()) if written else Value("integer", "0")
+        if value.kind == "name":
+            self._name(value.text)
+        given = Given(value, self.line, bool(written))
+        before = registers.get(place) if isinstance(place, Register) else memory.get(place.name)
+        if before and before.written:
+            if written and before.value != value:
+                self.fail(f"`{left.strip()}` has two values")
+        elif isinstance(place, Register):
+            registers[place] = given
+        else:
+            memory[place.name] = given
+
     def _name(self, name: str) -> int:
-        return self.data.setdefault(name, _DATA + _LINE * len(self.data))
+        return self.data.setdefault(name, _DATA + LINE * len(self.data))
 
     def _value(self, text: str) -> Value:
         match = _VALUE.match(text)
@@ -335,15 +257,15 @@ class _Reader:
             self.fail(f'`{text}` is no value that is read: an integer, a name, P0:label, NOP, or instr:"..."')
         if match["integer"]:
             return Value("integer", text, int(text, 0) if not re.fullmatch(r"-?0\d+", text) else int(text))
-        if match["instr"] is not None or text.upper() in ("NOP", "ISB"):
+        if match["instr"] is not None or text in ("NOP", "nop"):
             return Value("instruction", match["instr"] if match["instr"] is not None else text)
         if match["name"]:
             return Value("name", match["name"])
         return Value("label", match["l1"] or match["l2"], int(match["t1"] or match["t2"]))
 
-    def _number(self, value: Value, line: int) -> int:
+    def _number(self, given: Given) -> int:
         """The value as a word of 64 bits."""
-        self.line = line
+        value, self.line, _ = given
         if value.kind == "integer":
             return value.number & (1 << 64) - 1
         if value.kind == "name":
@@ -360,109 +282,25 @@ class _Reader:
         self.known.setdefault(instruction.word, instruction)
         return instruction.word
 
-    def _final(self, tail: str) -> tuple[Literal["exists", "~exists", "forall"], Term, list[Place]]:
-        shown: list[Place] = []
-        match = re.match(r"\s*locations\s*\[([^\]]*)\]\s*;?", tail)
-        if match:
-            shown.extend(self._place(part.strip()) for part in match[1].split(";") if part.strip())
-            tail = tail[match.end() :]
-        match = re.match(r"\s*(~\s*exists|exists|forall)\b", tail)
-        if not match and tail.strip():
-            self.fail(f"`{tail.strip().splitlines()[0]}` is no condition that is read: exists, ~exists, forall")
-        if not match and not shown:
-            self.fail("there is no final condition")
-        if not match:
-            return "forall", Term("true"), shown
-        tokens = re.findall(
-            r'fault\s*\([^)]*\)|label:\s*"[^"]*"|instr:\s*"[^"]*"|/\\|\\/|[()~=]|P?\d+:\s*\w+|-?\w+|\[\w+\]|\S',
-            tail[match.end() :],
-        )
-        condition = _Condition(self, tokens, shown)
-        term = condition.either()
-        if condition.tokens:
-            self.fail(f"`{condition.tokens[0]}` follows the condition")
-        quantifier = match[1].replace(" ", "")
-        assert quantifier in ("exists", "~exists", "forall")
-        return quantifier, term, shown  # type: ignore[return-value]
+    def _final(self, tail: str) -> Final:
+        return condition.Reader(self, tail).read()
 
-    def _place(self, text: str) -> Place:
+    def place(self, text: str) -> Register | Location | None:
+        """The register or the location that ``text`` is; None if it has the form of neither."""
         match = _PLACE.fullmatch(text)
         if not match:
-            self.fail(f"`{text}` is no register and no name")
+            return None
         if match[1]:
             if int(match[1]) not in self.threads or int(match[3]) > 30:
                 self.fail(f"`{text}` is no register of a thread that is there")
-            return Register(int(match[1]), int(match[3]), f"X{match[3]}")
-        if match[4] not in self.data:
-            self.fail(f"nothing is called {match[4]}")
-        return str(match[4])
-
-    def fault(self, text: str) -> Fault:
-        """The fault that a condition names."""
-        match = re.fullmatch(r"fault\s*\(\s*P?(\d+)(?::(\w+))?\s*(?:,\s*(\w+)\s*)?\)", text)
-        if not match or match[3] not in (None, "UndefinedInstruction") or match[2] is None:
-            self.fail(f"`{text}` is no fault that is read: fault(P0:label,UndefinedInstruction)")
-        if (int(match[1]), match[2]) not in self.labels:
-            self.fail(f"P{match[1]} has no label {match[2]}")
-        return Fault(int(match[1]), match[2])
-
-    place = property(lambda self: self._place)
+            return Register(int(match[1]), int(match[3]))
+        location = Location(match[4] or match[5])
+        self._name(location.name)
+        return location
 
     def constant(self, text: str) -> int:
         """The number of a value in a condition."""
-        return self._number(self._value(text), self.line)
-
-
-class _Condition:
-    r"""Reads a condition: ``~`` binds strongest, then ``/\``, then ``\/``."""
-
-    def __init__(self, reader: _Reader, tokens: list[str], shown: list[Place]) -> None:
-        self.reader, self.tokens, self.shown = reader, tokens, shown
-        self.depth = 0
-
-    def _chain(self, part: Callable[[], Term], sign: str, what: Literal["and", "or"]) -> Term:
-        terms = [part()]
-        while self.tokens and self.tokens[0] == sign:
-            self.tokens.pop(0)
-            terms.append(part())
-        return terms[0] if len(terms) == 1 else Term(what, tuple(terms))
-
-    def either(self) -> Term:
-        return self._chain(self._both, "\\/", "or")
-
-    def _both(self) -> Term:
-        return self._chain(self._one, "/\\", "and")
-
-    def _next(self) -> str:
-        if not self.tokens:
-            self.reader.fail("the condition ends early")
-        return self.tokens.pop(0)
-
-    def _one(self) -> Term:
-        token = self._next()
-        self.depth += 1
-        if self.depth > 200:
-            self.reader.fail("the condition is nested too deeply")
-        try:
-            if token in ("~", "not"):
-                return Term("not", (self._one(),))
-            if token == "(":
-                term = self.either()
-                if self._next() != ")":
-                    self.reader.fail("a parenthesis of the condition does not end")
-                return term
-            if token == "true":
-                return Term("true")
-            place = self.reader.fault(token) if token.startswith("fault") else self.reader.place(token)
-            if place not in self.shown:
-                self.shown.append(place)
-            if isinstance(place, Fault):
-                return Term("is", place=place, value=1)
-            if self._next() != "=":
-                self.reader.fail(f"`{token}` of the condition is compared with nothing")
-            return Term("is", place=place, value=self.reader.constant(self._next()))
-        finally:
-            self.depth -= 1
+        return self._number(Given(self._value(text), self.line, True))
 
 
 def parse(text: str, path: str) -> Litmus:

@@ -75,7 +75,7 @@ def isb_after_control(events: Events) -> Pairs:
         if event.kind == "isb":
             for j in _behind(events, at):
                 mask = event.control.direct | (event.control.picked if events[j].kind in DATA else 0)
-                yield from ((i, j) for i in _bits(mask))
+                yield from ((i, j) for i in bits(mask))
 
 
 def isb_after_address(events: Events) -> Pairs:
@@ -86,7 +86,7 @@ def isb_after_address(events: Events) -> Pairs:
             for j in _behind(events, at):
                 for access in accesses:
                     picked = access.address.picked if events[j].kind in DATA else 0
-                    yield from ((i, j) for i in _bits(access.address.direct | picked))
+                    yield from ((i, j) for i in bits(access.address.direct | picked))
 
 
 def isb_fetched(events: Events) -> Pairs:
@@ -118,7 +118,7 @@ def dmb_st(events: Events) -> Pairs:
 
 
 def acquire_release(events: Events) -> Pairs:
-    """``[A]; po``, ``po; [L]``, of loads and stores (``bob``)."""
+    """``[A | Q]; po``, ``po; [L]`` and ``[L]; po; [A]``, of loads and stores (``bob``)."""
     for i, event in enumerate(events):
         if event.ordered:
             others = [j for j, e in enumerate(events) if e.kind in DATA]
@@ -126,30 +126,37 @@ def acquire_release(events: Events) -> Pairs:
                 yield from ((i, j) for j in others if j > i)
             else:
                 yield from ((j, i) for j in others if j < i)
-                yield from ((i, j) for j in others if j > i and events[j].kind == "R" and events[j].ordered)
+                yield from ((i, j) for j in others if j > i and events[j].ordered == "acquire")
 
 
-def _bits(mask: int) -> Iterator[int]:
+def bits(mask: int) -> Iterator[int]:
+    """The places of the bits that are set."""
     while mask:
         low = mask & -mask
         yield low.bit_length() - 1
         mask ^= low
 
 
+def needed(events: Events, store: int) -> int:
+    """The loads, as bits, that a store depends on: by address, data or control, or by an earlier access's address."""
+    event = events[store]
+    mask = event.address.all | event.data.all | event.control.all
+    for earlier in events[:store]:
+        if earlier.kind in DATA:
+            mask |= earlier.address.all
+    return mask
+
+
 def dependency(events: Events) -> Pairs:
     """``addr | data | ctrl; [W] | addr; [Exp]; po; [W] | addr; [Exp]; po; [CSE]; po; [R]`` (``dob``), with ``pob``."""
     for j, event in enumerate(events):
         if event.kind == "W":
-            mask = event.address.all | event.data.all | event.control.all
-            for earlier in events[:j]:
-                if earlier.kind in DATA:
-                    mask |= earlier.address.all
-            yield from ((i, j) for i in _bits(mask))
+            yield from ((i, j) for i in bits(needed(events, j)))
         elif event.kind == "R":
-            yield from ((i, j) for i in _bits(event.address.direct))
+            yield from ((i, j) for i in bits(event.address.direct))
             for i in range(j - 1, -1, -1):  # ``(addr | data); lrs``: a load of one's own store
                 if events[i].kind == "W" and events[i].place == event.place:
-                    yield from ((k, j) for k in _bits(events[i].address.all | events[i].data.all))
+                    yield from ((k, j) for k in bits(events[i].address.direct | events[i].data.direct))
                     break
 
 
@@ -157,7 +164,7 @@ def dependency_maintenance(events: Events) -> Pairs:
     """``[Exp & R]; addr; [DC.CVAU | IC]``, and by control: neither is done speculatively."""
     for j, event in enumerate(events):
         if event.kind in ("dc", "ic"):
-            yield from ((i, j) for i in _bits(event.address.all | event.control.all))
+            yield from ((i, j) for i in bits(event.address.all | event.control.all))
 
 
 def same_location(events: Events) -> Pairs:
@@ -192,6 +199,7 @@ CACHES = {
     "reads_external": "`[Exp & M]; rf & ext; [Exp & M]`",
     "overwritten_external": "`[Exp & M]; (fr | co) & ext; [Exp & M]`",
     "hazard": "`[R]; po-loc; [R]; fre; [W]` (exp-haz-ob)",
+    "through_memory": "`dtrm` with `rfi`: what a store depends on by way of a store that its thread has loaded",
     "internal": "coRW1, coWW and coWR: a thread sees its own stores in order",
     "ic_clean": "without DIC and IDC, `[IC]; ic-after; [F]; ca; [W]; dc-after; [DC.CVAU]`: the IC is before that DC",
     "ic_store": "with IDC alone, `[IC]; ic-after; [F]; ca; [W]`: the IC is before that store",
