@@ -234,6 +234,20 @@ def test_who_looks_behind_an_array_is_noticed_by_the_compilers_checks(court, mut
     assert judged.why.startswith("built with the compiler's checks of bounds, ")
 
 
+def test_a_check_whose_case_never_comes_is_told_by_a_trap(court, mutants, monkeypatch, tmp_path):
+    broken = next(
+        each for each in mutants if each.mutant.operator == "skip-check" and "!admitted" in each.mutant.before
+    )
+    assert not court._never_fails(broken, tmp_path), "FB-02 has a store fail"
+    trapped = []
+    monkeypatch.setattr(court, "_run", lambda image, *_: trapped.append(image))
+    (again := tmp_path / "again").mkdir()
+    assert court._never_fails(broken, again)
+    assert trapped
+    calls = next(each for each in mutants if each.mutant.before.startswith("if (!take())"))
+    assert not court._never_fails(calls, tmp_path), "to take it is an effect"
+
+
 def test_a_call_of_what_this_guest_has_not_is_no_hole(court, mutants):
     broken = one(mutants, "poke.c", "drop-operand", "!sites_are_ours || sites_are_ours(n)", "(!sites_are_ours)")
     told = without_absent(court.workshop, broken)

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -40,8 +41,8 @@ from farm.scenario import Scenario
 TIMEOUT = 1.0  # seconds a cell: a mutant that hangs is noticed by that
 _PROVING = "unicorn"  # the engine that proves
 _PROOF_TIMEOUT = 20.0  # seconds a call is followed
-#: A check without an effect of its own (no call, no assignment), and what depends on it, on lines of its own.
-_CHECK = re.compile(rb"if \((?:\w(?!\()|[^\w=+;\n]|[=!<>]=|\+(?!\+))+\)(?: \{)?\n\s*([^{}]*;)\s*\}?")
+#: A check without an effect of its own: no call, no assignment.
+_CHECK = re.compile(rb"(if \((?:\w(?!\()|[^\w=+;{\n]|[=!<>]=|\+(?!\+))+\))\s(?:[^{}]*;|\{[^{}]*\})$")
 #: A statement, or a loop around it, that does nothing but maintenance.
 _MAINTAINING = re.compile(rb"\s*(for \(.*\)\s*)?\w*(sync|flush|clear_cache)\w*\([^;]*\);\s*")
 _EFFECT = "in every scenario it changes the same places in the same order, {}; the proofs are clean"
@@ -184,7 +185,7 @@ class Court:
             scenario, result = trapped
             why = f"built with the compiler's checks of bounds, {scenario.id} {scenario.name}: {result.reason}"
             return Judged(mutant, Outcome.KILLED, "bounds", next(iter(self._wanted)), why, proved=True)
-        return self._survived(broken, objects, image)
+        return self._survived(broken, objects, image, work)
 
     # Scenarios.
 
@@ -303,11 +304,11 @@ class Court:
 
     # Survivors.
 
-    def _survived(self, broken: Broken, objects: dict[Path, bytes], image: Image) -> Judged:
+    def _survived(self, broken: Broken, objects: dict[Path, bytes], image: Image, work: Path) -> Judged:
         """What is to be said of a mutant that nobody noticed."""
         if all(not self._executes(source, made, image) for source, made in objects.items()):
             return self._unreachable(broken, "no scenario executes an instruction that differs")
-        if self._never_fails(broken):
+        if self._never_fails(broken, work):
             return self._unreachable(broken, "what is checked for is the case in no scenario")
         if unlinked := without_absent(self.workshop, broken):
             return Judged(broken.mutant, Outcome.EQUIVALENT, why=unlinked)
@@ -323,16 +324,22 @@ class Court:
         reasons = (excused[number] for _, number in self._lines(broken) if number in excused)
         return Judged(broken.mutant, Outcome.UNREACHABLE, why=next(reasons, why))
 
-    def _never_fails(self, broken: Broken) -> bool:
-        """It is a check that is left out, which does nothing by itself, and no scenario executes what depends on it."""
+    def _never_fails(self, broken: Broken, work: Path) -> bool:
+        """A check is left out that does nothing by itself, and in no scenario what it looks for is the case.
+
+        That is seen by a guest that has a trap in place of what depends on it.
+        """
         mutation, content = broken.mutation, broken.text.content
-        check = _CHECK.fullmatch(content[mutation.start : mutation.end])
+        check = _CHECK.match(content[mutation.start : mutation.end])
         if mutation.operator != "skip-check" or not check or mutation.replacement != b";":
             return False
-        first = mutation.line + content.count(b"\n", mutation.start, mutation.start + check.start(1))
-        lines = {(broken.text.name, n) for n in range(first, first + check[1].count(b"\n") + 1)}
-        reaches = [reach for engine in self._wanted if (reach := self._reach(engine))]
-        return any(reach.code & lines for reach in reaches) and not any(reach.reached & lines for reach in reaches)
+        trap = mutation._replace(replacement=check[1] + b" __builtin_trap();")
+        (place := work / "trap").mkdir()
+        with contextlib.suppress(BuildError, ImageError):
+            objects = self.workshop.compiled(replace(broken, mutation=trap), place)
+            image = self.workshop.link(objects, place)
+            return not any(self._run(image, engine, self._telling(engine)) for engine in self._wanted)
+        return False
 
     def _needless(self, broken: Broken) -> str:
         """The rule by which what is broken need not be done at all; empty if there is none.
