@@ -10,6 +10,7 @@ from farm.prove.calls import requests_named
 from farm.prove.coherence import coherence, mutants_of
 from farm.prove.guests import Work
 from farm.prove.proof import Finding, Mutation, Reader, What
+from farm.prove.timeline import Timeline
 from tests.helpers import farm
 from tests.test_interleave import guest_of
 
@@ -135,3 +136,14 @@ def test_the_command_counts_mutants_and_shows_them_on_request(tmp_path):
     found = json.loads(farm(*arguments, "--no-mutants", "--json", "--output", tmp_path).stdout)
     assert json.loads((tmp_path / "coherence.json").read_text()) == found
     assert [proof["mutant"] for proof in found["proofs"]] == ["", ""]
+
+
+def test_of_code_that_is_made_as_one_each_line_is_maintained_by_itself():
+    guest = guest_of("arm64", "inline-cache")
+    ((_, watched),) = guest.watch(requests_named(["default-far"]))
+    cleans = [each for each in mutants_of(guest.demands, watched) if each.name.startswith("without `dc cvau")]
+    timelines = [Timeline(guest.demands, watched.before, each.notes, Reader.OTHER) for each in cleans]
+    stale = {place for timeline in timelines for place, _ in timeline.stale()}
+    places = timelines[0].places
+    assert stale == {place for number, place in enumerate(places) if not timelines[0].is_data(number)}
+    assert len(stale) > 2  # words that are made, and the jump

@@ -91,7 +91,7 @@ def test_an_operand_of_a_step_is_its_address():
     assert [step.operand("dc cvau, x3") for step in steps] == ["x3", None]
     assert [step.operand("ic ivau, x3") for step in steps] == [None, "x3"]
     barrier = VARIANTS["arm64"].coherence.maintenance[1]
-    assert (barrier.operand("dsb ish"), barrier.operand("dsb ishst")) == ("", None)
+    assert (barrier.operand("dsb ish"), barrier.operand("dsb sy"), barrier.operand("dsb ishst")) == ("", "", None)
     (icbi,) = (s for s in VARIANTS["ppc64le"].coherence.maintenance if s.instruction.startswith("icbi"))
     assert icbi.operand("icbi 0, r3") == "0, r3"
 
@@ -139,7 +139,7 @@ def test_an_operand_of_a_step_is_its_address():
             id="key",
         ),
         pytest.param(
-            'instruction = "dsb ish"',
+            'instruction = "dsb ish or dsb osh or dsb sy"',
             'instruction = "{address} {address}"',
             "coherence.maintenance[1].instruction: '{address} {address}' found",
             id="two addresses",
@@ -242,3 +242,12 @@ def test_the_list_of_mechanisms_says_what_they_promise_of_other_cpus():
         "concurrent", {"alpha": "quiesced", "hppa": "quiesced"},
     )  # fmt: skip
     assert "patching is concurrent, on alpha quiesced, hppa quiesced" in listed("mechanisms")
+
+
+def test_a_barrier_orders_what_its_name_says():
+    barrier = VARIANTS["arm64"].coherence.barrier
+    named = {text: (barrier.does(text), barrier.orders_loads(text)) for text in ("dmb ish", "dmb ishst", "dsb ishld")}
+    assert named == {"dmb ish": (True, True), "dmb ishst": (True, False), "dsb ishld": (False, True)}
+    assert not barrier.does("dsb nsh")  # no other CPU need see it
+    other = VARIANTS["ppc64le"].coherence.barrier
+    assert all(other.does(text) == other.orders_loads(text) for text in ("sync", "lwsync", "isync"))

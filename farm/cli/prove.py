@@ -241,6 +241,8 @@ def interleave(
         "Prove that no fetch is stale.\n\nEach request is made once, and from its stores and its maintenance follows "
         "what may be fetched when it is over. Then mutants of it: each step left out, swapped or aimed elsewhere, each "
         "store torn; each is refuted, or harmless by a rule. Exit status 1: the guest as it is may fetch what is stale."
+        "\n\nWith --as-litmus each poke of an arm64 guest becomes a litmus file, with a caller, and the outcomes that "
+        "farm litmus finds in it are held against those that the proof expects. Exit status 1: they differ, too."
     )
 )
 def coherence(
@@ -252,6 +254,9 @@ def coherence(
     mechanism_path: MechanismPath = None,
     mutants: Annotated[bool, typer.Option(help="Judge mutants, too")] = True,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show the mutants, too")] = False,
+    as_litmus: Annotated[
+        bool, typer.Option("--as-litmus", help="Print each poke as a litmus file; with --output, write a file each")
+    ] = False,
     jobs: Jobs = CPUS,
     timeout: Timeout = 20.0,
     output: Annotated[Path | None, _output("coherence.json")] = None,
@@ -260,7 +265,53 @@ def coherence(
     from farm.prove.proof import What
 
     selection = selection_of(arch, mechanism, [_ENGINE], toolchain, None, None, arch_path, None, mechanism_path)
+    if as_litmus:
+        _as_litmus(selection, request, jobs, timeout, output, mutants=mutants, json=json, verbose=verbose)
     _prove(selection, What.COHERENCE, request, jobs, timeout, output, mutants=mutants, json=json, verbose=verbose)
+
+
+def _as_litmus(
+    selection: Selection,
+    request: list[str] | None,
+    jobs: int,
+    timeout: float,
+    output: Path | None,
+    *,
+    mutants: bool,
+    json: bool,
+    verbose: bool,
+) -> NoReturn:
+    """Print every poke of the selection as a litmus file, and say whether both judges agree."""
+    from farm import __version__
+    from farm.processes import workers
+    from farm.prove import guests, pokes
+    from farm.prove.proof import What
+    from farm.report import pokes as report
+    from farm.run import plan as plans
+
+    what = What.COHERENCE
+    names = tuple(plans.choose(request, guests.NAMES[what], "request") if request else guests.NAMES[what])
+    ready, left = guests.of(plans.make(selection))
+    work = [guests.Work(spec, what, names, mutants=mutants, timeout=timeout) for spec in ready]
+    folder = output_folder(output) if output else None
+    with closing_engines(), workers(jobs) as pool:
+        made = [*pool.map(pokes.of_guest, work), *(pokes.Guests(each.spec, (), each.unproved) for each in left)]
+    shown = [each.poke for guest in made for each in guest.pokes if each.poke.program]
+    for poke in shown:
+        if poke.mutant and not verbose:
+            continue
+        if folder:
+            write(folder / f"{poke.name}.litmus", poke.text.encode())
+        elif not json:
+            typer.echo(poke.text)
+    if json:
+        typer.echo(as_json(report.document(made, __version__)).decode())
+    else:
+        for line in report.lines(made):
+            typer.echo(line)
+    if not shown:
+        raise FarmError("no litmus file: " + "; ".join(report.reasons(made)))
+    raise typer.Exit(1 if report.disagreeing(made) or report.stale(made) else 0)
 
 
 def _prove(

@@ -28,6 +28,9 @@ Patching = Literal["concurrent", "quiesced"]
 #: Stands in an instruction for the operand that says which address it is for.
 ADDRESS = "{address}"
 
+#: Stands between the instructions each of which does a step of the maintenance.
+OR = " or "
+
 #: Stands in a mnemonic for one of Arm's conditions (Arm ARM DDI 0406C, A8.3).
 _CONDITION = "<cond>"
 _CONDITIONS = "(?:eq|ne|hs|lo|mi|pl|vs|vc|hi|ls|ge|lt|gt|le)"
@@ -129,12 +132,18 @@ class Atomicity:
 class Step:
     """``[[coherence.maintenance]]``: one step of what makes stored bytes the instructions that are fetched."""
 
-    instruction: str  #: a glob, with ``{address}`` where it has an operand for the address
+    #: a glob, with ``{address}`` where it has an operand for the address; or several, with ``or`` between
+    instruction: str
     does: tuple[Literal["clean", "invalidate", "order", "synchronise"], ...]
     reach: Literal["local", "broadcast"]  #: for this CPU alone, or for all
     kernel: str = ""  #: how user mode asks for it, where it may not do it, or need not
     unaudited: str = ""  #: why no audit sees it
     manual: str
+
+    @property
+    def name(self) -> str:
+        """The instruction that is written, where several would do."""
+        return self.instruction.split(OR)[0]
 
     @property
     def has_address(self) -> bool:
@@ -160,11 +169,16 @@ class Barrier:
     """``[coherence.barrier]``: what orders the store to a data slot before the store to the word that leads there."""
 
     instructions: tuple[str, ...] = ()  #: globs, each of which does; empty: stores are seen in order anyway
+    loads: tuple[str, ...] = ()  #: globs, each of which orders loads before all behind it; empty: those same ones
     manual: str
 
     def does(self, text: str) -> bool:
         """The instruction ``text`` is such a barrier."""
         return any(_template(each).fullmatch(text) for each in self.instructions)
+
+    def orders_loads(self, text: str) -> bool:
+        """The instruction ``text`` orders loads before it and what is behind it."""
+        return any(_template(each).fullmatch(text) for each in self.loads or self.instructions)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,6 +233,8 @@ def rows(atomicity: Atomicity, coherence: Coherence) -> Iterator[tuple[str, str,
     if barrier := coherence.barrier:
         says = " or ".join(barrier.instructions) or "none: stores are seen in order"
         yield "barrier", f"between slot and word {says}", "manual", barrier.manual
+        if barrier.loads:
+            yield "barrier", f"between loads {' or '.join(barrier.loads)}", "manual", barrier.manual
     if executor := coherence.executor:
         yield "executor", executor.does, "manual", executor.manual
 
@@ -304,5 +320,9 @@ def _glob(pattern: str) -> re.Pattern[str]:
 
 @functools.cache
 def _template(instruction: str) -> re.Pattern[str]:
-    before, hole, after = instruction.partition(ADDRESS)
-    return re.compile(_regular(before) + ("(?P<address>.+)" if hole else "") + _regular(after))
+    """The regular expression of a glob, or of several with ``or`` between, the address a group of it."""
+    expressions = []
+    for each in instruction.split(OR):
+        before, hole, after = each.partition(ADDRESS)
+        expressions.append(_regular(before) + ("(?P<address>.+)" if hole else "") + _regular(after))
+    return re.compile("|".join(expressions))

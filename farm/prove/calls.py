@@ -163,7 +163,7 @@ class Guest:
     def _loose(self) -> Loose:
         watched = self.watched
         places = zip(watched.watch.instructions, watched.meanings, strict=True)
-        barriers = tuple(place.address for place, meaning in places if meaning.is_barrier or meaning.steps)
+        barriers = tuple(place.address for place, meaning in places if meaning.orders_loads or meaning.steps)
         return Loose(self.bench.variant.disassembler, barriers)
 
     def follow(

@@ -126,7 +126,7 @@ def _pieces(variant: Variant, steps: int) -> dict[str, int]:
     for number, step in enumerate(maintenance):
         if steps >> number & 1:
             again = sum(other.instruction == step.instruction for other in maintenance[:number])
-            pieces[f"{step.instruction} ({again + 1})" if again else step.instruction] = 1 << number
+            pieces[f"{step.name} ({again + 1})" if again else step.name] = 1 << number
     return pieces
 
 

@@ -76,14 +76,18 @@ def of(plan: Plan) -> tuple[list[image.Spec], list[Proved]]:
     return [s for s, why in reasons.items() if not why], [Proved(s, (), why) for s, why in reasons.items() if why]
 
 
-def prove(work: Work) -> Proved:
-    """The proofs that ``work`` asks for; whatever goes wrong is in them."""
+def opened(work: Work) -> Guest:
+    """The guest that ``work`` is about.  Raises :class:`~farm.errors.FarmError` if nothing of it can be proved."""
     engine, variant = engine_named(ENGINE), work.spec.variant
     if not isinstance(engine, Explores) or not engine.explores(variant):
-        return Proved(work.spec, (), f"{ENGINE} calls no hook for an instruction of {variant.name}")
+        raise FarmError(f"{ENGINE} calls no hook for an instruction of {variant.name}")
+    return Guest(Bench.of(work.spec, ENGINE, work.timeout), strict=work.strict)
+
+
+def prove(work: Work) -> Proved:
+    """The proofs that ``work`` asks for; whatever goes wrong is in them."""
     try:
-        guest = Guest(Bench.of(work.spec, ENGINE, work.timeout), strict=work.strict)
-        made = _proofs(guest, work)
+        made = _proofs(opened(work), work)
         told = (replace(proof, reproduce=work.reproducer(proof)) if proof.is_bad else proof for proof in made)
         return Proved(work.spec, tuple(told))
     except (BuildError, ImageError, MissingToolError, FarmError) as error:

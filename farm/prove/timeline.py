@@ -344,15 +344,19 @@ class Timeline:
     ) -> Iterator[tuple[bytes, ...]]:
         """By place: what a fetch may return when the changes in ``seen`` are made."""
         for number, (place, newest) in enumerate(zip(self.places, loads, strict=True)):
-            if number not in relevant or not self._is_fetched(place):
-                yield (newest,)
-                continue
-            oldest = self._maintained(place, seen)
-            own = sum(1 << n for n, change in enumerate(self.changes) if change.touches(place.address, place.size))
-            stale = {earlier & own for earlier in sets if earlier & ~seen == 0 and oldest & ~earlier == 0}
-            yield tuple(
-                dict.fromkeys([newest, *(self.content(place.address, place.size, each) for each in sorted(stale))])
-            )
+            yield self.fetches(place, seen, sets) if number in relevant else (newest,)
+
+    def fetches(self, place: Place, seen: int, sets: Sequence[int]) -> tuple[bytes, ...]:
+        """What a fetch of ``place`` may return when the changes in ``seen`` are made; ``sets`` has every moment's."""
+        newest = self.content(place.address, place.size, seen)
+        if not self._is_fetched(place):
+            return (newest,)
+        oldest = self._maintained(place, seen)
+        own = sum(1 << n for n, change in enumerate(self.changes) if change.touches(place.address, place.size))
+        stale = {earlier & own for earlier in sets if earlier & ~seen == 0 and oldest & ~earlier == 0}
+        return tuple(
+            dict.fromkeys([newest, *(self.content(place.address, place.size, each) for each in sorted(stale))])
+        )
 
     def is_data(self, number: int) -> bool:
         """The place of this number is none of code."""
@@ -369,13 +373,17 @@ class Timeline:
 
     def _maintained(self, place: Place, seen: int) -> int:
         """The changes to ``place`` of which the maintenance is over when the changes in ``seen`` are made, as bits."""
-        size = self.demands.block
+        block = self.demands.block
         maintained = 0
         for end, over in enumerate(self.changes):
             if over.over != -1 and seen >> end & 1:
+                start, stop = place.address, place.address + place.size
+                if (
+                    over.over != EVERYWHERE
+                ):  # of a change that is made as one, other blocks are maintained by themselves
+                    start, stop = max(start, over.over * block), min(stop, (over.over + 1) * block)
                 for number, change in enumerate(self.changes[:end]):
-                    is_meant = over.over == EVERYWHERE or change.touches(over.over * size, size)
-                    if is_meant and change.touches(place.address, place.size):
+                    if start < stop and change.touches(start, stop - start):
                         maintained |= 1 << number
         return maintained
 

@@ -20,7 +20,7 @@ from farm.guest.disassemble import texts
 from farm.guest.elf import local_entries
 from farm.guest.image import Image
 from farm.guest.mechanisms import Mechanism
-from farm.guest.rules import Coherence
+from farm.guest.rules import OR, Coherence
 from farm.guest.variant import Variant
 from farm.scenario import FUNCTIONS, REAL_TARGETS
 from farm.scenario.wire import target_word
@@ -55,7 +55,8 @@ class Meaning:
 
     text: str
     steps: tuple[int, ...]
-    is_barrier: bool
+    is_barrier: bool  #: between a data slot and the word that leads there
+    orders_loads: bool = False
     serialises: bool = False  #: every CPU
 
 
@@ -121,8 +122,9 @@ def _read(variant: Variant, image: Image, names: frozenset[str]) -> Watching:
 
 def _mnemonics(coherence: Coherence) -> Callable[[str], bool]:
     """Tells of a mnemonic whether an instruction with it may mean anything; there are few, and they come often."""
-    barriers = coherence.barrier.instructions if coherence.barrier else ()
-    globs = [each.partition(" ")[0] for each in (*(step.instruction for step in coherence.maintenance), *barriers)]
+    barriers = (*coherence.barrier.instructions, *coherence.barrier.loads) if coherence.barrier else ()
+    steps = [each for step in coherence.maintenance for each in step.instruction.split(OR)]
+    globs = [each.partition(" ")[0] for each in (*steps, *barriers)]
     return functools.cache(lambda mnemonic: any(fnmatch.fnmatchcase(mnemonic, glob) for glob in globs))
 
 
@@ -131,9 +133,10 @@ def _meaning(coherence: Coherence, text: str) -> tuple[Meaning, str] | None:
     operands = {number: step.operand(text) for number, step in enumerate(coherence.maintenance)}
     fitting = {number: operand for number, operand in operands.items() if operand is not None}
     is_barrier = bool(coherence.barrier and coherence.barrier.does(text))
-    if not fitting and not is_barrier:
+    orders_loads = bool(coherence.barrier and coherence.barrier.orders_loads(text))
+    if not fitting and not is_barrier and not orders_loads:
         return None
-    return Meaning(text, tuple(fitting), is_barrier), next(filter(None, fitting.values()), "")
+    return Meaning(text, tuple(fitting), is_barrier, orders_loads), next(filter(None, fitting.values()), "")
 
 
 def declared(image: Image, mechanism: Mechanism) -> tuple[range, ...]:

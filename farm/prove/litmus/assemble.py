@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from farm.prove.litmus import forms
+from farm.prove.litmus.facts import kind_of
 from farm.prove.litmus.forms import FormError, Instruction
 
 #: Forms without a label: mnemonic, numbers of operands, and what makes the instruction.
@@ -57,7 +58,7 @@ def _assembled(text: str, name: str, words: list[str], pc: int, labels: Mapping[
     if name in ("DC", "IC") and words:
         words = [*words[0].split(None, 1), *words[1:]]
     if name == "ISB" and (not words or [word.upper() for word in words] == ["SY"]):
-        return Instruction(_ISB, text, "isb")
+        return Instruction(_ISB, text, kind_of("isb"))
     wanted: tuple[int, ...]
     if name in _BRANCHES or name.startswith("B."):
         wanted = (_BRANCHES.get(name, 1),)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from farm.errors import UsageError
+from farm.prove.litmus.facts import kind_of
 
 _IN_ORDER = ("EQ", "NE", "CS", "CC", "MI", "PL", "VS", "VC", "HI", "LS", "GE", "LT", "GT", "LE")
 CONDITIONS = {name: number for number, name in enumerate(_IN_ORDER)}
@@ -307,9 +308,8 @@ def barrier(text: str, name: str, domain: str) -> Instruction:
     """DMB and DSB."""
     if domain.upper() not in _DOMAINS:
         raise FormError(f"`{domain}` is no domain that is read: {', '.join(_DOMAINS)}")
-    orders = {"ST": "st", "LD": "ld"}.get(domain.upper()[-2:], "full")
     base = {"DSB": 0xD503309F, "DMB": 0xD50330BF}[name]
-    return Instruction(base | _DOMAINS[domain.upper()] << 8, text, f"{name.lower()}.{orders}")
+    return Instruction(base | _DOMAINS[domain.upper()] << 8, text, kind_of(f"{name} {domain}".lower()))
 
 
 def maintenance(text: str, name: str, what: str, place: str = "") -> Instruction:
@@ -318,9 +318,9 @@ def maintenance(text: str, name: str, what: str, place: str = "") -> Instruction
     alone = {("IC", "IALLU"): 0xD508751F, ("IC", "IALLUIS"): 0xD508711F}
     if place and (name, what.upper()) in known:
         t = _address(place)
-        return Instruction(known[name, what.upper()] | t, text, name.lower(), (t,))
+        return Instruction(known[name, what.upper()] | t, text, kind_of(f"{name} {what}, x{t}".lower()), (t,))
     if not place and (name, what.upper()) in alone:
-        return Instruction(alone[name, what.upper()], text, "ic")
+        return Instruction(alone[name, what.upper()], text, kind_of("ic ivau, x0"))
     raise FormError(f"`{text}` is none of DC CVAU, IC IVAU, IC IALLU, IC IALLUIS")
 
 

@@ -7,7 +7,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -120,16 +120,18 @@ def judge(
     witness: bool = False,
     without: Sequence[str] = (),
     timeout: float = TIMEOUT,
+    read: Callable[[Path], str] = text_of,
 ) -> Iterator[Judged]:
     """The verdict of each file, for the caches that it names unless ``dic`` and ``idc`` say otherwise.
 
-    ``without`` names clauses of the rules that are left out (:data:`farm.prove.litmus.rules.CLAUSES`).
+    ``without`` names clauses of the rules that are left out (:data:`farm.prove.litmus.rules.CLAUSES`);
+    ``read`` gives the text of a file.
     """
     child = _Child()
     try:
         for path in paths:
             try:
-                text = text_of(path)
+                text = read(path)
             except UsageError as error:
                 yield Judged(path=str(path), error=str(error), refused=True)
                 continue
