@@ -65,7 +65,7 @@ ADR, ADD, RET, BEQ = 0x10000083, 0x8B020020, 0xD65F03C0, 0x54000040
         (ADD, lambda a: a._replace(size=0), "is refused, and does the same anywhere"),
         (ADD, lambda a: a._replace(size=8), "is taken to have 8 bytes, and has 4"),
         (ADD, lambda a: a._replace(ends=1), "is said to be the last that is executed, and is not"),
-        (ADD, lambda a: a._replace(failed=1), "is said to be out of reach"),
+        (ADD, lambda a: a._replace(failed=1), "is said to lead where it may not, and does not"),
         (RET, lambda a: a._replace(ends=0), "is not said to be the last that is executed, and is"),
         (BEQ, lambda a: _in_place(a, 32, (BEQ ^ 1).to_bytes(4, "little")), "it goes on at"),
     ],
