@@ -86,8 +86,14 @@ class Judged(msgspec.Struct, frozen=True):
 class Court:
     """Judges the mutants of one guest."""
 
-    def __init__(self, plan: Plan, spec: Spec, folder: Path) -> None:
-        """``folder`` is for what is built meanwhile.  Raises as :func:`farm.guest.build.image`."""
+    def __init__(self, plan: Plan, spec: Spec, folder: Path, *, learns: bool = True) -> None:
+        """``folder`` is for what is built meanwhile.
+
+        A court that ``learns`` begins with what has noticed most mutants, so who notices one depends on those before.
+
+        Raises as :func:`farm.guest.build.image`.
+        """
+        self._learns = learns
         self.spec, self._folder = spec, folder
         self._lock = threading.RLock()  # while something is learnt of the guest as it is
         self.workshop = Workshop(spec, folder)
@@ -173,7 +179,7 @@ class Court:
         for engine in self._wanted if is_reached else ():
             if killer := self._run(image, engine, self._order(broken, engine)):
                 scenario, result = killer
-                self._kills[scenario.name] += 1
+                self._kills[scenario.name] += self._learns
                 by = f"{scenario.id} {scenario.name}"
                 return Judged(mutant, Outcome.KILLED, by, engine, f"{result.verdict}: {result.reason}")
         proofs = self._disproved(image) if is_reached else ()
