@@ -20,9 +20,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from farm import paths
+from farm.cell import EngineName
 from farm.guest import arch_toml
 from farm.guest.toolchain import Gcc, Zig
-from farm.guest.variant import GccSettings, QemuUserSettings
+from farm.guest.variant import GccSettings, QemuSystemSettings, QemuUserSettings
 
 #: Purpose of a dependency; those not listed serve the farm as a whole.
 _PURPOSE = {
@@ -140,15 +141,15 @@ def _compilers() -> list[Finding]:
 
 def _emulators() -> list[Finding]:
     """One finding a QEMU binary that any ``arch.toml`` names, package by package."""
-    users: dict[tuple[str, str], list[str]] = {}
+    users: dict[tuple[str, str, str], list[str]] = {}
     for variant in arch_toml.load().values():
-        settings = variant.engine.get("qemu-user")
-        if isinstance(settings, QemuUserSettings):
-            users.setdefault((settings.package, settings.binary), []).append(variant.name)
+        for engine, settings in variant.engine.items():
+            if isinstance(settings, QemuUserSettings | QemuSystemSettings) and not EngineName.of(engine).profile:
+                users.setdefault((settings.package, settings.binary, engine), []).append(variant.name)
     findings = []
-    for (package, binary), variants in sorted(users.items()):
+    for (package, binary, engine), variants in sorted(users.items()):
         version = _ask([binary, "--version"]) if shutil.which(binary) else None
-        needed_by = f"qemu-user on {', '.join(variants)}"
+        needed_by = f"{engine} on {', '.join(variants)}"
         install = None if version else _apt(package)
         findings.append(Finding(binary, version, needed_by, install, required=False, package=package))
     return findings

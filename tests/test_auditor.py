@@ -77,6 +77,17 @@ def test_what_lies_behind_the_first_requests_is_not_judged_and_nothing_is_made_o
     assert verdicts(run(stale, auditor=Auditor(limit=0))) == [("pass", True, True)]
 
 
+def test_a_cell_is_audited_in_the_one_run_that_it_has(run, monkeypatch):
+    ran = []
+    for name in ("run", "watch"):
+        asked = getattr(UNICORN, name)
+        monkeypatch.setattr(
+            UNICORN, name, lambda *a, asked=asked, name=name, **k: ran.append((name, len(a[2]))) or asked(*a, **k)
+        )
+    assert verdicts(run(STALE, LONG)) == [("pass", True, True), ("pass-insensitive", False, False)]
+    assert ran == [("watch", 2)]
+
+
 def test_what_no_engine_watches_is_as_it_was(run):
     assert verdicts(run(STALE, variant="sparc64")) == [("pass-insensitive", False, False)]
 
@@ -96,7 +107,7 @@ def test_a_pass_is_remembered_and_a_broken_record_is_not_believed(run, monkeypat
         record.write_bytes(broken)
         watched.clear()
         assert verdicts(run(STALE, THERE_AND_BACK, forgets=False)) == verdicts(first)
-        assert len(watched) == 2
+        assert len(watched) == 1  # with both
         assert record.read_bytes() == sound
 
 
@@ -120,8 +131,10 @@ def notes_of(scenario, **wanted):
     variant = VARIANTS["arm64"]
     bench = Bench.of(Spec.of(variant, mechanisms.load()["stub"], "zig"), "unicorn", 20.0)
     watch = msgspec.structs.replace(watching(variant, bench.image, UNICORN).watch, **wanted)
-    first, second = UNICORN.watch(bench.image, variant, [bench.encode(scenario)] * 2, 20.0, watch)
+    programs = [bench.encode(scenario)] * 2
+    first, second = UNICORN.watch(bench.image, variant, programs, 20.0, watch)
     assert first.notes == second.notes  # nothing is left of the program before
+    assert [first.trace, second.trace] == [reply.trace for reply in UNICORN.run(bench.image, variant, programs, 20.0)]
     return list(first.notes)
 
 

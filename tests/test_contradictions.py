@@ -197,6 +197,19 @@ def added(text):
         pytest.param(
             ('exits = "a80b80d2', 'exits = "mov'), "engine.native.exits: 'mov 000080d2 010000d4' found", id="no code"
         ),
+        pytest.param(
+            ("memory = 0x40000000", "memory = 0x40000001"), "engine.qemu-system.memory: 0x40000001 found", id="a memory"
+        ),
+        pytest.param(
+            ("start = 0x40100000", "start = 0x3ff00000"),
+            "engine.qemu-system.start: 0x3ff00000 found; expected a multiple of 0x1000 from 0x40000000 on",
+            id="a supervisor outside",
+        ),
+        pytest.param(
+            ('console = ["-serial", "chardev:console"]', 'console = ["-serial", "stdio"]'),
+            "engine.qemu-system.console: ['-serial', 'stdio'] found; expected options that",
+            id="no console",
+        ),
         pytest.param(('quirks = ["arm64-fp"]', 'since = "new"'), "engine.unicorn.since: 'new' found", id="since"),
         pytest.param(
             ('engine."unicorn:no-clmul"', 'engine."unicorn:"'), "engine.unicorn:: expected a pr", id="no profile"

@@ -664,7 +664,7 @@ def test_cpu_models_are_named_by_architecture_or_by_word_size(arch, mode, prefix
 
 def test_engines_are_known_by_their_names():
     assert {name: engine.name for name, engine in engines().items()} == {
-        name: name for name in ("unicorn", "qemu-user", "native")
+        name: name for name in ("unicorn", "qemu-user", "native", "qemu-system")
     }
 
 

@@ -10,11 +10,14 @@ import pytest
 from typer.main import get_command
 
 from farm.cli import load
+from farm.engines.unicorn import UNICORN
+from farm.engines.unicorn.explorer import Explorer
+from farm.engines.unicorn.machine import Machine
 from farm.guest import arch_toml, mechanisms
 from farm.guest.image import Spec
 from farm.prove.calls import Guest, requests_named, shapes
 from farm.prove.guests import Proved, Work, prove
-from farm.prove.interleave import Seeds, interleave
+from farm.prove.interleave import Seeds, interleave, met
 from farm.prove.proof import Finding, Line, Proof, Reader, What
 from farm.prove.timeline import Timeline
 from farm.report import proof as report
@@ -170,6 +173,57 @@ def test_nothing_is_said_of_cpus_that_are_held_off():
     (proof,) = proofs(guest_of("arm64", "detour"), "default-fast")
     assert proof.finding is Finding.UNEXPLORED
     assert proof.why.endswith("(patching is quiesced)")
+
+
+@pytest.mark.parametrize(("variant", "mechanism"), [("x86_64", "relocated"), ("mips32", "stub")])
+def test_what_is_known_of_other_calls_changes_nothing_of_what_is_found(variant, mechanism):
+    def found(guest, name):
+        ((request, watched),) = guest.watch(requests_named([name]))
+        timeline = Timeline(guest.demands, watched.before, watched.notes, Reader.OTHER)
+        moments, _ = timeline.moments(range(len(timeline.places)))
+        return guest.follow(request, Shape.USED, timeline, [moments]), met(guest, request, Shape.USED, timeline)
+
+    guest = guest_of(variant, mechanism)
+    known = [found(guest, name) for name in ("far-fast", "fast-far", "fast-default")]
+    UNICORN.close()
+    assert found(guest_of(variant, mechanism), "fast-default") == known[-1]
+
+
+class Forgetful(Explorer):
+    """An explorer that executes every instruction."""
+
+    def step(self, *given):
+        self._call.done.clear()
+        return super().step(*given)
+
+
+def test_an_instruction_is_executed_again_only_where_it_meets_something_else(monkeypatch):
+    guest = guest_of("arm64", "stub")
+    ((request, watched),) = guest.watch(requests_named(["fast-far"]))
+    timeline = Timeline(guest.demands, watched.before, watched.notes, Reader.OTHER)
+    moments, _ = timeline.moments(range(len(timeline.places)))
+    asked, executed = [], []
+    monkeypatch.setattr(UNICORN, "explore", lambda *given: asked.append(given[2:5:2]) or ("", []))
+    with pytest.raises(AttributeError):
+        guest.follow(request, Shape.USED, timeline, [moments])
+    ((program, wanted),) = asked
+    apart = msgspec.structs.replace(wanted, graphs=tuple((msgspec.structs.replace(m, next=()),) for m in moments))
+    execute = Explorer._execute
+    monkeypatch.setattr(Explorer, "_execute", lambda self, *given: executed.append(1) or execute(self, *given))
+
+    def explorer(kind):
+        return kind(Machine(guest.bench.image, guest.bench.variant.engine["unicorn"]), wanted)
+
+    knowing = explorer(Explorer)
+    (whole,) = knowing.run(program, wanted)
+    once = len(executed)
+    assert 0 < once <= whole.points
+    assert knowing.run(program, wanted) == [whole]
+    assert len(executed) == once
+    ends = knowing.run(program, apart)
+    assert len(executed) - once < sum(each.points for each in ends)
+    assert explorer(Forgetful).run(program, wanted) == [whole]
+    assert explorer(Forgetful).run(program, apart) == ends
 
 
 @pytest.mark.parametrize(

@@ -46,12 +46,13 @@ def made(request):
 def test_what_repeats_is_not_judged_again(made, monkeypatch):
     demands, ((notes, entered), _) = made[0](), made[1]
     kept = []
-    monkeypatch.setattr(Repeats, "keep", lambda self, state, judged: kept.append(judged) or _keep(self, state, judged))
-    found = judge(demands, notes, entered)
+    monkeypatch.setattr(Repeats, "keep", lambda self, *judged: kept.append(judged) or _keep(self, *judged))
+    repeats = Repeats()
+    found = judge(demands, notes, entered, repeats)
     assert (found.breaches, found.requests) == ([], 13)
     assert len(kept) < 13
     once = len(kept)
-    assert judge(demands, notes, entered) == found
+    assert judge(demands, notes, entered, repeats) == found
     assert len(kept) == once  # by another program of the same image either
 
 
@@ -61,7 +62,7 @@ _keep = Repeats.keep
 def test_the_findings_are_those_of_judging_each_whatever_is_wrong(made, monkeypatch):
     new, programs = made
     rng = random.Random(7)
-    repeating, broken = new(), 0
+    repeating, repeats, broken = new(), Repeats(), 0
     for notes, entered in programs:
         for _ in range(60):
             changed = list(notes)
@@ -75,6 +76,6 @@ def test_the_findings_are_those_of_judging_each_whatever_is_wrong(made, monkeypa
             with monkeypatch.context() as patched:
                 patched.setattr(Repeats, "find", lambda *_: None)
                 each = judge(new(), changed, entered)
-            assert judge(repeating, changed, entered) == each
+            assert judge(repeating, changed, entered, repeats) == each
             broken += bool(each.breaches)
     assert broken > 20

@@ -9,6 +9,9 @@ import pytest
 
 from farm import paths
 from farm.engines.together import STUCK
+from farm.engines.unicorn import UNICORN
+from farm.engines.unicorn.machine import Machine
+from farm.engines.unicorn.together import Pair
 from farm.errors import BackendError
 from farm.guest import arch_toml, mechanisms
 from farm.guest.image import Spec
@@ -40,6 +43,33 @@ def changed(tmp_path, *edits, name="mine"):
         source = source.replace(old, new)
     (folder / "spin_lock.c").write_text(source)
     return mechanisms.read(folder)
+
+
+class Forgetful(Pair):
+    """Two requests of which every turn is taken."""
+
+    def _turn(self, *given):
+        self._taken.clear()
+        return super()._turn(*given)
+
+
+@pytest.mark.parametrize(
+    ("variant", "mechanism"), [("x86_64", "stub"), ("x86_64", "inline-cache"), ("riscv64", "stub"), ("m68k", "stub")]
+)
+def test_a_turn_that_is_known_comes_to_what_it_would_come_to_if_it_were_taken(variant, mechanism, monkeypatch):
+    guest, asked, taken = guest_of(variant, mechanism), [], []
+    go = Pair._go
+    monkeypatch.setattr(Pair, "_go", lambda self, *given: taken.append(type(self)) or go(self, *given))
+    monkeypatch.setattr(UNICORN, "make", lambda *given: asked.append((given[2], given[4])) or ("", None))
+    with pytest.raises(AttributeError):
+        list(together(guest, PAIRS[1:2]))
+    ((program, wanted),) = asked
+
+    def made(kind):
+        return kind(Machine(guest.bench.image, guest.bench.variant.engine["unicorn"]), wanted).run(program)
+
+    assert made(Pair) == made(Forgetful)
+    assert taken.count(Pair) < taken.count(Forgetful) / 2
 
 
 @pytest.mark.parametrize(

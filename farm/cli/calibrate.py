@@ -135,7 +135,7 @@ def _calibrate_engines(selection: Selection, jobs: int, output: Path | None, *, 
         (engines()[name], variants[arch])
         for name in names
         for arch in arches
-        if selection.engine or not plans.needs_another_host(name, variants[arch])
+        if selection.engine or plans.is_default(name, variants[arch])
     ]
     console = console_for(stderr=True)
     with contextlib.ExitStack() as stack:

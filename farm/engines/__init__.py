@@ -15,7 +15,7 @@ import msgspec
 
 from farm.cell import EngineName, Hole, Verdict
 from farm.errors import UsageError
-from farm.guest.variant import NativeSettings, QemuUserSettings, Unavailable, UnicornSettings, Variant
+from farm.guest.variant import EngineSettings, Unavailable, Variant
 from farm.scenario import shown
 
 if TYPE_CHECKING:
@@ -186,6 +186,13 @@ class NeedsHost(Protocol):
 
 
 @runtime_checkable
+class WaitsToBeNamed(Protocol):
+    """An engine whose cells are in a plan only if it is named, since they would add more time than news to each run."""
+
+    waits_to_be_named: bool
+
+
+@runtime_checkable
 class CrossChecks(Protocol):
     """An engine that has a slow, simple mode too."""
 
@@ -273,7 +280,7 @@ class Explores(Protocol):
         """
 
 
-def settings_or_hole(variant: Variant, name: str) -> QemuUserSettings | UnicornSettings | NativeSettings | Hole:
+def settings_or_hole(variant: Variant, name: str) -> EngineSettings | Hole:
     """Settings of engine ``name`` in ``arch.toml``, or why it cannot run ``variant``."""
     settings = variant.engine.get(name)
     if settings is None:
@@ -286,10 +293,11 @@ def settings_or_hole(variant: Variant, name: str) -> QemuUserSettings | UnicornS
 def engines() -> dict[str, Engine]:
     """Every engine by name."""
     from farm.engines.native import NATIVE
+    from farm.engines.qemu_system import QEMU_SYSTEM
     from farm.engines.qemu_user import QEMU_USER
     from farm.engines.unicorn import UNICORN
 
-    return {engine.name: engine for engine in (UNICORN, QEMU_USER, NATIVE)}
+    return {engine.name: engine for engine in (UNICORN, QEMU_USER, NATIVE, QEMU_SYSTEM)}
 
 
 def engine_named(name: str) -> Engine:

@@ -68,11 +68,18 @@ class ChildDied(Exception):  # noqa: N818 - an event, not a mistake
 class Child:
     """One running emulator.
 
-    ``largest`` is the size in bytes of its largest frame, ``written`` that of the largest file that it may write.
+    ``largest`` is the size in bytes of its largest frame, ``written`` that of the largest file that it may write,
+    ``kept_open`` are files of this process that it has open too.
     """
 
     def __init__(
-        self, command: list[str], *, big_endian: bool = False, largest: int = _LARGEST, written: int = _WRITTEN
+        self,
+        command: list[str],
+        *,
+        big_endian: bool = False,
+        largest: int = _LARGEST,
+        written: int = _WRITTEN,
+        kept_open: Sequence[int] = (),
     ) -> None:
         self.kept: dict[str, None] = {}  #: other images kept open, least recently used first
         self._word = struct.Struct(">I" if big_endian else "<I")
@@ -84,6 +91,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=self._stderr,
             bufsize=0,
+            pass_fds=kept_open,
         )
         with contextlib.suppress(OSError):  # already gone: the first read will say so
             resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (written, written))
@@ -211,6 +219,9 @@ class Child:
         """Tell whether the child has written nothing since its last frame."""
         return not self._buffer and not self._poll.poll(0)
 
+    def rest(self) -> None:
+        """Use no CPU time until more is sent: a child that waits for its input uses none anyway."""
+
     def alive(self) -> bool:
         return not self.process.ended()
 
@@ -272,6 +283,7 @@ class Pool:
         if child.worn():
             child.retire()
             return
+        child.rest()
         with self._lock:
             self._idle.append((key, child))
             surplus = self._idle[: -self._limit]

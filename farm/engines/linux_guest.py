@@ -9,7 +9,7 @@ import abc
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from farm.engines import Reply
 from farm.engines.child import Child, ChildDied, Pool, Session, converse
@@ -37,6 +37,15 @@ class LinuxGuests(abc.ABC):
     def explain(self, variant: Variant, death: ChildDied, timeout: float) -> Reply:
         """Whose fault it is that the guest's process has ended, and how it did."""
 
+    def child(self, image: Image, variant: Variant, command: list[str]) -> Child:
+        """A new child that is the guest of ``image``."""
+        del variant
+        return child_of(image, command)
+
+    def interpreter(self, image: Image) -> Callable[[int, bytes], Reply]:
+        """The function that reads what such a child answers."""
+        return interpreter(image)
+
     def close(self) -> None:
         self.pool.drain()
 
@@ -49,16 +58,16 @@ class LinuxGuests(abc.ABC):
         command = self.command(image, variant)
         key = f"{image.sha256} {command}"
         return Session(
-            self._start(key, command, image, fresh=fresh),
+            self._start(key, command, image, variant, fresh=fresh),
             timeout,
-            interpreter(image),
+            self.interpreter(image),
             lambda death: self.explain(variant, death, timeout),
             lambda child: self.pool.give(key, child),
         )
 
-    def _start(self, key: str, command: list[str], image: Image, *, fresh: bool) -> Child:
+    def _start(self, key: str, command: list[str], image: Image, variant: Variant, *, fresh: bool) -> Child:
         idle = None if fresh else self.pool.take(key)
-        return idle[1] if idle else child_of(image, command)
+        return idle[1] if idle else self.child(image, variant, command)
 
     def _converse(
         self,
@@ -73,12 +82,15 @@ class LinuxGuests(abc.ABC):
         key = f"{image.sha256} {command}"
 
         def start() -> Child:
-            return self._start(key, command, image, fresh=fresh)
+            return self._start(key, command, image, variant, fresh=fresh)
 
         def explain(death: ChildDied) -> Reply:
             return self.explain(variant, death, timeout)
 
-        return converse(start, lambda child: self.pool.give(key, child), programs, timeout, interpreter(image), explain)
+        def finish(child: Child) -> None:
+            self.pool.give(key, child)
+
+        return converse(start, finish, programs, timeout, self.interpreter(image), explain)
 
 
 def bare(command: Sequence[str]) -> list[str]:
@@ -90,7 +102,7 @@ def bare(command: Sequence[str]) -> list[str]:
     return ["env", "-i", program, *command[1:]]
 
 
-def child_of(image: Image, command: Sequence[str], **options: int) -> Child:
+def child_of(image: Image, command: Sequence[str], **options: Any) -> Child:
     """A child that is the guest of ``image``, started by ``command``; ``options`` are those of :class:`Child`."""
     largest = 4 + trace_limit(image.patched[1])
     return Child(bare(command), big_endian=image.big_endian, largest=largest, **options)

@@ -40,7 +40,8 @@ _LINE = 4096  # bytes of a line of it at most
 
 
 @functools.cache
-def _version(binary: str) -> tuple[int, ...]:
+def qemu_version(binary: str) -> tuple[int, ...]:
+    """The version of a QEMU, which says it whatever it emulates."""
     out = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     match = re.search(r"version (\d+(?:\.\d+)*)", out.stdout)
     return tuple(int(part) for part in match[1].split(".")) if match else (0,)
@@ -71,7 +72,7 @@ class QemuUser(LinuxGuests):
         settings = self.settings(variant)
         if shutil.which(settings.binary) is None:  # the plan was made elsewhere
             raise MissingToolError(settings.binary, f"apt-get install {settings.package}")
-        return ".".join(str(part) for part in _version(settings.binary))
+        return ".".join(str(part) for part in qemu_version(settings.binary))
 
     def command(self, image: Image, variant: Variant, *options: str) -> list[str]:
         settings = self.settings(variant)
@@ -94,7 +95,7 @@ class QemuUser(LinuxGuests):
 
     def _stepping(self, variant: Variant) -> str:
         """The option that makes a block of every instruction."""
-        return "-one-insn-per-tb" if _version(self.settings(variant).binary) >= (8, 1) else "-singlestep"
+        return "-one-insn-per-tb" if qemu_version(self.settings(variant).binary) >= (8, 1) else "-singlestep"
 
     def blocks(
         self, image: Image, variant: Variant, programs: Sequence[bytes], timeout: float, watched: Sequence[range]

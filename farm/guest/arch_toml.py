@@ -21,6 +21,7 @@ from farm.guest.toml_table import convert, document_in, filled
 from farm.guest.variant import (
     GccSettings,
     NativeSettings,
+    QemuSystemSettings,
     QemuUserSettings,
     Unavailable,
     UnicornSettings,
@@ -29,7 +30,12 @@ from farm.guest.variant import (
 )
 from farm.text import printable
 
-_ENGINE_TABLES: dict[str, type] = {"qemu-user": QemuUserSettings, "unicorn": UnicornSettings, "native": NativeSettings}
+_ENGINE_TABLES: dict[str, type] = {
+    "qemu-user": QemuUserSettings,
+    "unicorn": UnicornSettings,
+    "native": NativeSettings,
+    "qemu-system": QemuSystemSettings,
+}
 _TOOLCHAIN_TABLES: dict[str, type] = {"zig": ZigSettings, "gcc": GccSettings}
 
 

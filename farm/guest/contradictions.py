@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 from farm.cell import EngineName
 from farm.guest import rules
-from farm.guest.variant import NativeSettings
+from farm.guest.variant import NativeSettings, QemuSystemSettings
 
 if TYPE_CHECKING:
     from farm.guest.variant import BitPattern, CallSiteForm, EngineSettings, Opcode, ToolchainSettings, Variant
 
 _WORD = 32  # bits of the word that holds a displacement
+_MIB = 1 << 20
+_SUPERVISORS_PAGE = 4096
 _REACH = 16  # bytes between relocation, word and opcode of one instruction
 
 #: A name is a part of a cell's name (``VARIANT/MECHANISM/...``) and of comma lists, and no glob.
@@ -109,9 +111,24 @@ def _engine(key: str, name: str, settings: EngineSettings) -> Iterator[tuple[str
             yield f"{key}.quirks", f"{quirk!r} found, which is about {about}; arch is {arch!r}"
     if isinstance(settings, NativeSettings):
         yield from _native(key, settings)
+    if isinstance(settings, QemuSystemSettings):
+        yield from _machine(key, settings)
     since = getattr(settings, "since", None)
     if since is not None and not re.fullmatch(r"\d+(\.\d+)*", since):
         yield f"{key}.since", f"{since!r} found; expected a version, for example '2.1.0'"
+
+
+def _machine(key: str, settings: QemuSystemSettings) -> Iterator[tuple[str, str]]:
+    for name in ("memory", "least"):
+        size = getattr(settings, name)
+        if size < 0 or size % _MIB:
+            yield f"{key}.{name}", f"{size:#x} found; expected a multiple of {_MIB:#x}"
+    if settings.start < settings.memory or settings.start % _SUPERVISORS_PAGE:
+        why = f"expected a multiple of {_SUPERVISORS_PAGE:#x} from {settings.memory:#x} on, where the memory begins"
+        yield f"{key}.start", f"{settings.start:#x} found; {why}"
+    if not any(re.search(r"\bchardev[:=]console\b", option) for option in settings.console):
+        why = "expected options that make the chardev named console the machine's"
+        yield f"{key}.console", f"{list(settings.console)} found; {why}"
 
 
 def _native(key: str, settings: NativeSettings) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ import functools
 import re
 import struct
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -67,10 +67,16 @@ def decoded(variant: Variant, data: bytes, address: int, image: Image | None = N
         yield i._replace(text=_named(image, i.text)) if image else i
 
 
-def texts(variant: Variant, data: bytes, address: int) -> Iterator[tuple[int, int, str]]:
-    """Address, size and text of the instructions of ``data``, as :func:`decoded` but faster; what is none has ``.``."""
+def texts(
+    variant: Variant, data: bytes, address: int, wanted: Callable[[str], bool] | None = None
+) -> Iterator[tuple[int, int, str]]:
+    """Address, size and text of the instructions of ``data``, as :func:`decoded` but faster; what is none has ``.``.
+
+    Of those of which ``wanted`` does not want the mnemonic, there is none.
+    """
     for at, size, mnemonic, operands in _engine(variant.disassembler).disasm_lite(data, address):
-        yield at, size, f"{mnemonic} {operands}".rstrip()
+        if wanted is None or wanted(mnemonic):
+            yield at, size, f"{mnemonic} {operands}".rstrip()
 
 
 def _engine(disassembler: tuple[str, ...]) -> Any:

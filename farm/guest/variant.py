@@ -71,6 +71,7 @@ class ZigSettings:
     flags: tuple[str, ...] = ()
     retpoline_flags: tuple[str, ...] = ()  #: for the baseline ``retpoline``, which exists only where there are some
     integer_flags: tuple[str, ...] = ()  #: for all sources but the few that need floating-point registers
+    supervisor_flags: tuple[str, ...] = ()  #: for that of a bare machine: it leaves guests their floating point
     link_flags: tuple[str, ...] = ()  #: for the linker itself
 
 
@@ -83,6 +84,7 @@ class GccSettings:
     flags: tuple[str, ...] = ()
     retpoline_flags: tuple[str, ...] = ()  #: for the baseline ``retpoline``, which exists only where there are some
     integer_flags: tuple[str, ...] = ()  #: for all sources but the few that need floating-point registers
+    supervisor_flags: tuple[str, ...] = ()  #: for that of a bare machine: it leaves guests their floating point
     link_flags: tuple[str, ...] = ()  #: for the linker itself
     libraries: tuple[str, ...] = ("gcc",)  #: what the compiler's code may call
 
@@ -99,6 +101,23 @@ class QemuUserSettings:
     package: str = "qemu-user"
     #: QEMU says nothing when the guest dies of a signal: a target whose core files it cannot write.
     silent: bool = False
+    features: tuple[Feature, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class QemuSystemSettings:
+    """``[variant.V.engine.qemu-system]``: a bare machine of QEMU, and the supervisor that the guest has there."""
+
+    binary: str
+    package: str  #: Debian's
+    machine: str  #: as ``-machine`` names it, with its properties
+    cpu: str  #: explicit, as that of :class:`QemuUserSettings`
+    console: tuple[str, ...]  #: options that make the chardev ``console`` the machine's
+    memory: int  #: physical address of the machine's memory
+    start: int  #: and where the supervisor is linked in it
+    least: int = 0  #: bytes of memory that the machine must have, where that is more than the supervisor needs
+    firmware: bool = False  #: the supervisor is in firmware's place: as a file of its memory, from address 0 on
+    options: tuple[str, ...] = ()
     features: tuple[Feature, ...] = ()
 
 
@@ -139,7 +158,7 @@ class Unavailable:
     unavailable: str
 
 
-EngineSettings = QemuUserSettings | UnicornSettings | NativeSettings | Unavailable
+EngineSettings = QemuUserSettings | QemuSystemSettings | UnicornSettings | NativeSettings | Unavailable
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,18 +19,16 @@ text too.  Decisions:
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
-
-import msgspec
 
 from farm.engines import Note, Noted
 from farm.prove.breakpoints import Breakpoints
 from farm.prove.demands import ANNEX, Demands, Store, around
+from farm.prove.findings import Breach, Findings
 from farm.prove.pages import Pages
-from farm.prove.repeats import Judged, State
+from farm.prove.repeats import Judged, Repeats, Request
 from farm.scenario import prose
 
 if TYPE_CHECKING:
@@ -39,46 +37,6 @@ if TYPE_CHECKING:
 _SHOWN = 3  # call sites
 _PAGE = 0x1000  # bytes; protection changes by so many at least
 _WRITE = 2
-
-
-class Breach(msgspec.Struct, frozen=True):
-    """A rule that is broken, and the store that breaks it."""
-
-    rule: str
-    why: str
-    source: str  #: manual and section, if there is one
-    address: int
-    before: str  #: bytes, hexadecimal
-    after: str
-    pc: int  #: of the instruction that stored; 0: it is about no store
-    where: str  #: the address in words
-    by: str  #: the instruction's address in words
-
-    @property
-    def story(self) -> str:
-        """One paragraph: what was stored, by what, and what is wrong with it."""
-        stored = f"{self.by} stores {self.before} -> {self.after} at {self.where}: " if self.pc else f"{self.where}: "
-        return f"{stored}{self.why}{f' ({self.source})' if self.source else ''}"
-
-
-@dataclass
-class Findings:
-    """What the audit of some programs found."""
-
-    breaches: list[Breach] = field(default_factory=list)
-    requests: int = 0
-    stores: Counter[str] = field(default_factory=Counter)  #: that were judged, by what they are to: code, fresh, data
-    relied_on: Counter[str] = field(default_factory=Counter)  #: stores that no manual promises, by who relies on them
-    unaudited: Counter[str] = field(default_factory=Counter)  #: stores that are not, or not wholly, judged, and why
-
-    def add(self, other: Findings) -> None:
-        """Count what ``other`` found, too."""
-        self.breaches += other.breaches
-        self.requests += other.requests
-        for mine, others in (
-            (self.stores, other.stores), (self.relied_on, other.relied_on), (self.unaudited, other.unaudited),
-        ):  # fmt: skip
-            mine.update(others)
 
 
 #: Source of the rule that text is writable for no longer than a request.
@@ -107,9 +65,14 @@ class Entered:
         return cls(words, is_all=not any(event.kind == "loop" for event in events))
 
 
-def judge(demands: Demands, notes: Sequence[Note], entered: Entered | None = None) -> Findings:
-    """What a program did of which these are all notes; with ``entered``, whether that is what it executed."""
-    run = _Run(demands)
+def judge(
+    demands: Demands, notes: Sequence[Note], entered: Entered | None = None, repeats: Repeats | None = None
+) -> Findings:
+    """What a program did of which these are all notes; with ``entered``, whether that is what it executed.
+
+    ``repeats`` are the requests that were judged of the same image by the same ``demands``; others are added.
+    """
+    run = _Run(demands, repeats or Repeats())
     findings = run.judge(notes)
     if entered:
         run.compare(entered)
@@ -119,8 +82,9 @@ def judge(demands: Demands, notes: Sequence[Note], entered: Entered | None = Non
 class _Run:
     """The audit of one program."""
 
-    def __init__(self, demands: Demands) -> None:
+    def __init__(self, demands: Demands, repeats: Repeats) -> None:
         self.demands = demands
+        self._repeats = repeats
         self.findings = Findings()
         self._code = Pages(demands.pristine)
         self._depth: list[int] = []  # stack pointers of the requests that are under way
@@ -128,8 +92,8 @@ class _Run:
         self._open_before: set[int] = set()
         self._pending: dict[int, _Pending] = {}  # by number of block
         self._made: set[int] = set()  # pieces of the annex that earlier requests made
+        self._asked: set[int] = set()  # pieces that the request stores to
         self._executed: list[int] = []  # addresses of targets
-        self._written: list[tuple[int, bytes]] = []  # by the request that is under way
         self._module = False  # it is loaded
         self._cut = 0  # requests that are not in the notes
         self._leads: dict[int, int] = {}  # by function: where its stub leads, if a branch there says so
@@ -147,21 +111,23 @@ class _Run:
 
     def judge(self, notes: Sequence[Note]) -> Findings:
         """What the program did, of which these are all notes."""
-        repeats, place = self.demands.repeats, 0
+        outside, place = self.demands.watched.outside, 0
         while place < len(notes):
             if notes[place].kind != Noted.BEGIN or self._goes_on(notes[place].value):
                 self._on_note(notes[place])
                 place += 1
                 continue
-            state = self._state()
-            judged = repeats.find(state, notes, place)
+            request = Request.of(notes, place, outside)
+            state = frozenset(self._open), self._module
+            judged = self._repeats.find(request, state, self._code, self._made)
             if judged is None:
-                judged = self._judged(notes, place)
-                repeats.keep(state, judged)
+                judged = self._judged(request)
+                if request.is_over:
+                    self._repeats.keep(request, state, judged)
             else:
                 self._take(judged)
             self.findings.add(judged.findings)
-            place += len(judged.notes)
+            place += len(request.notes)
         self._unfinished()
         if self._cut:
             self.findings.unaudited[f"requests behind the first {self.findings.requests}"] = self._cut
@@ -177,41 +143,42 @@ class _Run:
             self._on_end()  # it is over, and nothing said so
         return bool(self._depth)
 
-    def _judged(self, notes: Sequence[Note], first: int) -> Judged:
-        """The request that begins with the note of this number, judged note by note until it is over."""
+    def _judged(self, request: Request) -> Judged:
+        """The ``request``, judged note by note."""
         all_findings, self.findings = self.findings, Findings()
         executed, self._executed = self._executed, []
-        self._written = []
-        place = first
-        while place == first or (place < len(notes) and self._depth):
-            self._on_note(notes[place])
-            place += 1
+        made, self._asked = frozenset(self._made), set()
+        self._code.look()
+        for note in request.notes:
+            self._on_note(note)
+        written = tuple((note.place, note.after) for note in request.notes if note.kind == Noted.STORE)
+        functions = {self.demands.sites.function(address) for address, _ in written}
         judged = Judged(
-            tuple(notes[first:place]),
-            self.findings,
-            tuple(self._executed),
-            tuple(self._written),
-            None if self._depth else self._state(),
-            any(note.kind == Noted.BEGIN for note in notes[first + 1 : place]),
+            findings=self.findings,
+            executed=tuple(self._executed),
+            written=written,
+            leads={function: self._leads.get(function) for function in functions if function is not None},
+            made=frozenset(self._made - made),
+            open=frozenset(self._open),
+            module=self._module,
+            looked_at=self._code.looked_at(),
+            asked={piece: piece not in made for piece in self._asked},
         )
         self.findings = all_findings
         self._executed = [*executed, *judged.executed]
         return judged
 
-    def _state(self) -> State:
-        """All that the verdict on the next request depends on, besides its notes."""
-        leads = tuple(sorted(self._leads.items()))
-        return State(self._code.fingerprint(), frozenset(self._made), frozenset(self._open), self._module, leads)
-
     def _take(self, judged: Judged) -> None:
         """Do again what a request did that has been judged."""
-        state = judged.after
-        assert state
         for address, after in judged.written:
             self._code.write(address, after)
         self._executed += judged.executed
-        self._made, self._open, self._module = set(state.made), set(state.open), state.module
-        self._open_before, self._leads = set(state.open), dict(state.leads)
+        self._made |= judged.made
+        self._open, self._open_before, self._module = set(judged.open), set(judged.open), judged.module
+        for function, to in judged.leads.items():
+            self._leads.pop(function, None)
+            if to is not None:
+                self._leads[function] = to
 
     def _on_note(self, note: Note) -> None:
         kind = note.kind
@@ -329,7 +296,6 @@ class _Run:
 
     def _on_store(self, store: Store) -> None:
         self._code.write(store.address, store.after)
-        self._written.append((store.address, store.after))
         if (function := self.demands.sites.function(store.address)) is not None:
             self._patched[function] = store
             self._leads.pop(function, None)
@@ -399,7 +365,11 @@ class _Run:
                     break
 
     def _is_fresh(self, store: Store) -> bool:
-        return self.demands.is_fresh_place(store.address) and store.address // ANNEX not in self._made
+        if not self.demands.is_fresh_place(store.address):
+            return False
+        piece = store.address // ANNEX
+        self._asked.add(piece)
+        return piece not in self._made
 
     def _is_part(self, store: Store, instruction: range, other: Store) -> bool:
         """Both store to the ``instruction``, which the first changes, and not to the same bytes: a breach, then."""

@@ -1,18 +1,20 @@
 """The audit that ``farm run`` does besides: the first requests of each cell, once an image and scenario.
 
-Only a cell that has passed is audited, by running it once more under the watch.  A breach makes it ``rule-broken``; it
-is then run again for the instructions that store, which to read for each store makes some architectures slow.
+Where some cell of a batch has not been audited yet all run under the watch, and those that pass are judged by what it
+noted.  A breach makes a cell ``rule-broken``; it is then run again for the instructions that store, which to read for
+each store makes some architectures slow.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from farm.cell import Verdict
-from farm.engines import Watches
+from farm.engines import Note, Watch, Watches
 from farm.prove import memory
 from farm.prove.cells import Auditing, unwatchable
 from farm.run.bench import Bench
@@ -51,15 +53,20 @@ class Audit:
     def _auditing(self) -> Auditing:
         return Auditing.of(self._bench, limit=self._auditor.limit)
 
-    def of(self, scenario: Scenario, program: bytes, passed: Result) -> Result:
-        """The result of a cell that has ``passed``, audited now or before.
+    def watch(self, programs: Iterable[bytes]) -> Watch | None:
+        """What must be noted as these ``programs`` run; None: nothing, for all have been audited before."""
+        is_known = all(memory.program_digest(program) in self._passed for program in programs)
+        return None if is_known else self._auditing.watch()
+
+    def of(self, scenario: Scenario, program: bytes, passed: Result, notes: Sequence[Note] | None) -> Result:
+        """The result of a cell that has ``passed``, audited now or before; without ``notes`` of how, it is run again.
 
         Raises :class:`~farm.processes.Stopping`.
         """
         digest = memory.program_digest(program)
         is_whole = self._passed.get(digest)
         if is_whole is None:
-            findings = self._auditing.findings(scenario, program)
+            findings = self._auditing.findings(scenario, program, notes)
             if findings is None:  # it does not do what it did before, which is told where that is looked for
                 return passed
             if findings.breaches:

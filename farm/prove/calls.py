@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 from farm.engines import Explores, Note, Noted, Watches
 from farm.engines.together import Made, Together
@@ -117,6 +120,7 @@ class Guest:
         self.watched = watching(bench.variant, bench.image, engine)
         self.demands = Demands(bench.variant, bench.spec.made_by, bench.image, self.watched, strict=strict)
 
+        self._followed: dict[bytes, Explored] = {}  # by what was asked: many mutants and requests are met by the same
         self._changing: tuple[tuple[int, int], ...] = ()  # what the requests that have been watched store to
 
     def can(self, *steps: Step) -> bool:
@@ -187,21 +191,29 @@ class Guest:
         bench = self.bench
         image = bench.image
         start = image.functions[f"{name_of(shape)}_0"] & ~image.function_bias
-        wanted = Exploration(
-            start,
-            self._window,
-            self._changing,
-            timeline.places,
-            tuple(map(tuple, graphs)),
-            drawing,
-            self._loose if loose else None,
-            every,
-        )
+        loose_ = self._loose if loose else None
+        wanted = Exploration(start, self._window, self._changing, timeline.places, (), drawing, loose_, every)
         program = bench.encode(scenario(*request.before, step_of(shape)))
-        reply, explored = self._engine.explore(image, bench.variant, program, bench.timeout, wanted)
-        if reply.failure or not explored:
-            raise FarmError(f"{bench}: {request.name}, {name_of(shape)}: {reply.failure}: {reply.detail}")
-        return explored
+
+        def explore(graphs: Sequence[tuple[Moment, ...]]) -> list[Explored]:
+            asked = msgspec.structs.replace(wanted, graphs=tuple(graphs))
+            reply, explored = self._engine.explore(image, bench.variant, program, bench.timeout, asked)
+            if reply.failure or not explored:
+                raise FarmError(f"{bench}: {request.name}, {name_of(shape)}: {reply.failure}: {reply.detail}")
+            return explored
+
+        if drawing:
+            return explore(())
+        keys = [_digest(program, wanted, graph) for graph in graphs]
+        new = {key: tuple(graph) for key, graph in zip(keys, graphs, strict=True) if key not in self._followed}
+        if new:
+            self._followed.update(zip(new, explore(list(new.values())), strict=False))  # up to a failure
+        found: list[Explored] = []
+        for key in keys:
+            if key not in self._followed or (found and _has_failed(found[-1])):
+                break
+            found.append(self._followed[key])
+        return found
 
     def make(self, steps: Sequence[Step], first: int) -> Made:
         """What may come of ``steps`` if two requests are made at once, those with the numbers ``first`` and the next.
@@ -232,6 +244,15 @@ class Guest:
         count = len(encoded) // (4 * EVENT_WORDS)
         head = bytes(4 * HEADER_WORDS)
         return wire.decode_events(head + encoded, count, big_endian=self.bench.image.big_endian)
+
+
+def _digest(program: bytes, wanted: Exploration, graph: Sequence[Moment]) -> bytes:
+    """The same of what is asked for, if it is the same."""
+    return hashlib.blake2b(msgspec.msgpack.encode((program, wanted, graph)), digest_size=16).digest()
+
+
+def _has_failed(explored: Explored) -> bool:
+    return any(outcome.failure for outcome in explored.outcomes)
 
 
 def _merged(stores: Iterable[Note]) -> tuple[tuple[int, int], ...]:

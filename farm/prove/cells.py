@@ -9,11 +9,13 @@ from typing import Self
 import msgspec
 
 from farm.cell import PASSED, Cell, Verdict
-from farm.engines import Reply, Watches
+from farm.engines import Note, Reply, Watch, Watches
 from farm.errors import BuildError, ImageError, MissingToolError
 from farm.guest import image
-from farm.prove.audit import Entered, Findings, judge
+from farm.prove.audit import Entered, judge
 from farm.prove.demands import Demands
+from farm.prove.findings import Findings
+from farm.prove.repeats import Repeats
 from farm.prove.watching import Watching, watching
 from farm.run.batch import Batch
 from farm.run.bench import Bench
@@ -50,6 +52,7 @@ class Auditing:
 
     def __init__(self, bench: Bench, demands: Demands, watched: Watching, limit: int) -> None:
         self._bench, self._demands = bench, demands
+        self._repeats = Repeats()
         self.watched = watched
         self._limit = limit
 
@@ -71,18 +74,27 @@ class Auditing:
             result = self._bench.judged(scenario, reply)
             audited = Audited(result.cell, result.verdict, result.reason)
             if result.verdict in PASSED:
-                findings = self._retold(scenario, program, self._judged(scenario, reply))
+                findings = self._retold(scenario, program, self._judged(scenario, reply.notes))
                 audited = replace(audited, findings=findings)
                 if findings.breaches:
                     audited = replace(audited, verdict=Verdict.RULE_BROKEN, reason=findings.breaches[0].story)
             yield audited
 
-    def findings(self, scenario: Scenario, program: bytes) -> Findings | None:
-        """What the audit finds in ``program``, which is of ``scenario``; None if it does not do what it should."""
-        (reply,) = self._replies([program])
-        if self._bench.judged(scenario, reply).verdict not in PASSED:
-            return None
-        return self._retold(scenario, program, self._judged(scenario, reply))
+    def findings(self, scenario: Scenario, program: bytes, notes: Sequence[Note] | None = None) -> Findings | None:
+        """What the audit finds in ``program``, which is of ``scenario`` and of whose run these are the ``notes``.
+
+        Without notes it is run; None if it does not do what it should then.
+        """
+        if notes is None:
+            (reply,) = self._replies([program])
+            if self._bench.judged(scenario, reply).verdict not in PASSED:
+                return None
+            notes = reply.notes
+        return self._retold(scenario, program, self._judged(scenario, notes))
+
+    def watch(self, *, pcs: bool = False) -> Watch:
+        """What must be noted of a program; with ``pcs``, the instructions that store, too."""
+        return msgspec.structs.replace(self.watched.watch, most=self._limit, pcs=pcs)
 
     def _retold(self, scenario: Scenario, program: bytes, findings: Findings) -> Findings:
         """``findings`` with the instructions that stored, if there is a breach: it is run once more for them."""
@@ -91,17 +103,16 @@ class Auditing:
         (reply,) = self._replies([program], pcs=True)
         if self._bench.judged(scenario, reply).verdict not in PASSED:
             return findings
-        again = self._judged(scenario, reply)
+        again = self._judged(scenario, reply.notes)
         return again if again.breaches else findings
 
-    def _judged(self, scenario: Scenario, reply: Reply) -> Findings:
+    def _judged(self, scenario: Scenario, notes: Sequence[Note]) -> Findings:
         bench = self._bench
         events, _, _ = expected(scenario, bench.features, big_endian=bench.image.big_endian)
-        return judge(self._demands, reply.notes, Entered.of(events))
+        return judge(self._demands, notes, Entered.of(events), self._repeats)
 
     def _replies(self, programs: Sequence[bytes], *, pcs: bool = False) -> Iterator[Reply]:
-        watch = msgspec.structs.replace(self.watched.watch, most=self._limit, pcs=pcs)
-        return self._bench.watched(programs, watch)
+        return self._bench.watched(programs, self.watch(pcs=pcs))
 
 
 def audit(batch: Batch, *, strict: bool = False) -> Image:

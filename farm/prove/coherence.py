@@ -36,46 +36,46 @@ class Mutant:
 def coherence(guest: Guest, made: Sequence[Request], *, mutants: bool = True) -> Iterator[Proof]:
     """Prove each request as it is made, then each mutant of it."""
     for request, watched in guest.watch(made):
-        yield from _fetched(guest, request, watched, watched.notes)
-        if mutants:
-            for mutant in mutants_of(guest.demands, watched):
-                judged = _judged(guest, request, watched, mutant)
-                yield msgspec.structs.replace(judged, mutation=mutant.mutation)
+        for reader in Reader:
+            timeline = Timeline(guest.demands, watched.before, watched.notes, reader)
+            yield _fetched(guest, request, timeline, watched.notes)
+        meetings = _Meetings(guest, request)
+        for mutant in mutants_of(guest.demands, watched) if mutants else ():
+            judged = _judged(guest, request, watched, mutant, meetings)
+            yield msgspec.structs.replace(judged, mutant=mutant.name, mutation=mutant.mutation)
 
 
-def _fetched(
-    guest: Guest, request: Request, watched: Watched, notes: Sequence[Note], mutant: str = ""
-) -> Iterator[Proof]:
-    """By reader: whether a fetch of what is stored may be stale when the request is over."""
-    demands = guest.demands
+def _fetched(guest: Guest, request: Request, timeline: Timeline, notes: Sequence[Note]) -> Proof:
+    """Whether a fetch of what is stored, of which ``timeline`` is, may be stale when the request is over."""
+    demands, reader = guest.demands, timeline.reader
     coherence_ = demands.variant.coherence
-    for reader in Reader:
-        timeline = Timeline(demands, watched.before, notes, reader)
-        finding, why, source = Finding.PROVED, "", ""
-        told: tuple[Line, ...] = ()
-        if timeline.has_breakpoints:
-            pass  # what a call meets is another proof's
-        elif coherence_.fetch == "coherent":
-            why, source = "fetches are coherent with stores", coherence_.manual
-        elif demands.unseen:
-            finding, why = Finding.UNEXPLORED, f"a step of the maintenance is not seen: {'; '.join(demands.unseen)}"
-        elif not timeline.is_made_new:
-            executor = coherence_.executor
-            assert executor
-            why, source = f"not the CPU that patches makes it new, but the other one: {executor.does}", executor.manual
-        elif (stale := next(timeline.stale(), None)) is not None:
-            finding = Finding.REFUTED
-            place, maintained = stale
-            at = place.address & -demands.variant.alignment
-            texts = [
-                demands.instruction(at, timeline.content(at, LONGEST, seen))[1]
-                for seen in (maintained, timeline.everything)
-            ]
-            why = f"`{texts[0]}` may still be fetched at {demands.name(at)}, where `{texts[1]}` is stored"
-            told = tuple(_story(demands, notes, reader, at, texts))
-        proof = Proof(str(guest.bench.spec), request.name, "", reader.value, finding, why, source, mutant=mutant)
-        places, moments = len(timeline.places), 1 + len(timeline.changes)
-        yield msgspec.structs.replace(proof, points=places, moments=moments, story=told)
+    finding, why, source = Finding.PROVED, "", ""
+    told: tuple[Line, ...] = ()
+    if timeline.has_breakpoints:
+        pass  # what a call meets is another proof's
+    elif coherence_.fetch == "coherent":
+        why, source = "fetches are coherent with stores", coherence_.manual
+    elif demands.unseen:
+        finding, why = Finding.UNEXPLORED, f"a step of the maintenance is not seen: {'; '.join(demands.unseen)}"
+    elif not timeline.is_made_new:
+        executor = coherence_.executor
+        assert executor
+        why, source = f"not the CPU that patches makes it new, but the other one: {executor.does}", executor.manual
+    elif (stale := next(timeline.stale(), None)) is not None:
+        finding = Finding.REFUTED
+        place, maintained = stale
+        at = place.address & -demands.variant.alignment
+        texts = [
+            demands.instruction(at, timeline.content(at, LONGEST, seen))[1]
+            for seen in (maintained, timeline.everything)
+        ]
+        why = f"`{texts[0]}` may still be fetched at {demands.name(at)}, where `{texts[1]}` is stored"
+        told = tuple(_story(demands, notes, reader, at, texts))
+    places, moments = len(timeline.places), 1 + len(timeline.changes)
+    return Proof(
+        str(guest.bench.spec), request.name, "", reader.value, finding, why, source, points=places, moments=moments,
+        story=told,
+    )  # fmt: skip
 
 
 def _story(
@@ -173,15 +173,32 @@ def _named(demands: Demands, note: Note) -> str:
     return f"`{demands.watched.meanings[note.place].text}`"
 
 
-def _judged(guest: Guest, request: Request, watched: Watched, mutant: Mutant) -> Proof:
+class _Meetings:
+    """What comes of the calls that meet mutants of a request: those that nobody can tell apart are followed once."""
+
+    def __init__(self, guest: Guest, request: Request) -> None:
+        self._guest, self._request = guest, request
+        self._shapes = list(shapes(guest, request))
+        self._known: dict[object, list[Proof]] = {}  # by a timeline's key
+
+    def with_(self, timeline: Timeline) -> list[Proof]:
+        """The proofs of the calls, up to the first that is refuted."""
+        key = timeline.key
+        if key not in self._known:
+            self._known[key] = proofs = []
+            for shape in self._shapes:
+                proofs.append(met(self._guest, self._request, shape, timeline))
+                if proofs[-1].finding is Finding.REFUTED:
+                    break
+        return self._known[key]
+
+
+def _judged(guest: Guest, request: Request, watched: Watched, mutant: Mutant, meetings: _Meetings) -> Proof:
     """The proof of a mutant: how it is refuted, or why it does no harm."""
-    proofs = list(_fetched(guest, request, watched, mutant.notes, mutant.name))
+    timelines = [Timeline(guest.demands, watched.before, mutant.notes, reader) for reader in Reader]
+    proofs = [_fetched(guest, request, timeline, mutant.notes) for timeline in timelines]
     if guest.demands.concurrent and all(proof.finding is not Finding.REFUTED for proof in proofs):
-        timeline = Timeline(guest.demands, watched.before, mutant.notes, Reader.OTHER)
-        for shape in shapes(guest, request):
-            proofs.append(met(guest, request, shape, timeline, mutant=mutant.name))
-            if proofs[-1].finding is Finding.REFUTED:
-                break
+        proofs += next(meetings.with_(timeline) for timeline in timelines if timeline.reader is Reader.OTHER)
     for finding in (Finding.REFUTED, Finding.UNEXPLORED):
         if found := next((proof for proof in proofs if proof.finding is finding), None):
             return found

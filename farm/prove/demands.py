@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from farm.engines import Note
 from farm.guest.disassemble import texts
 from farm.guest.image import Image
 from farm.guest.mechanisms import Mechanism
 from farm.guest.rules import Basis, FetchRule, Step
 from farm.guest.variant import Variant
 from farm.prove.pages import Memory
-from farm.prove.repeats import Repeats
 from farm.prove.sites import Sites
 from farm.prove.watching import Watching, declared
 
@@ -81,8 +81,9 @@ class Demands:
         self._segments = [range(s.address, s.address + s.size) for s in image.segments]
         self._content = image.read()
         self.sites = Sites(variant, image)
-        self.repeats = Repeats()
         self.stub_size = image.stubs.size or 1  #: bytes
+        self._slots: dict[tuple[int, bytes, bytes], bool] = {}  # by address, what was there and what is stored
+        self._pristine: dict[tuple[int, int], bytes] = {}  # by address and size: the same are asked for again and again
         self._promised: dict[tuple[int, bytes, bytes], Promised] = {}
         self._known: dict[tuple[int, bytes], tuple[int, str]] = {}  # the same patches are made again and again
         steps = variant.coherence.maintenance
@@ -111,16 +112,22 @@ class Demands:
 
     def pristine(self, address: int, size: int) -> bytes:
         """Bytes of the image as linked; zeros where it has none."""
+        if known := self._pristine.get((address, size)):
+            return known
         held = bytearray(size)
         for s in self.image.segments:
             first, end = max(address, s.address), min(address + size, s.address + s.file_size)
             if first < end:
                 at = s.offset - s.address
                 held[first - address : end - address] = self._content[at + first : at + end]
-        return bytes(held)
+        self._pristine[address, size] = content = bytes(held)
+        return content
 
     def is_code(self, address: int) -> bool:
-        return any(address in span for span in self.watched.code)
+        for span in self.watched.code:  # noqa: SIM110 - asked very often, and a generator costs more
+            if address in span:
+                return True
+        return False
 
     def is_declared(self, store: Store) -> bool:
         return any(span.start <= store.address and store.end <= span.stop for span in self.declared)
@@ -142,6 +149,13 @@ class Demands:
             return False
         values = [int.from_bytes(word, self.variant.byte_order) for word in (store.before, store.after)]
         return store.address % store.size == 0 and any(v in span for v in values for span in self._segments)
+
+    def is_slot_store(self, note: Note) -> bool:
+        """Tell whether the store that ``note`` is of is to a slot (:meth:`is_slot`)."""
+        key = note.place, note.before, note.after
+        if key not in self._slots:
+            self._slots[key] = self.is_slot(Store(*key, note.value))
+        return self._slots[key]
 
     def _is_beside(self, store: Store) -> bool:
         """The store is to a stub of the mechanism's own, behind its jump (the farm's have no slot there)."""

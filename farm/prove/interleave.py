@@ -59,11 +59,9 @@ def interleave(
                         yield met(guest, request, shape, timeline, every=every)
 
 
-def met(
-    guest: Guest, request: Request, shape: Shape | None, timeline: Timeline, *, mutant: str = "", every: bool = False
-) -> Proof:
+def met(guest: Guest, request: Request, shape: Shape | None, timeline: Timeline, *, every: bool = False) -> Proof:
     """The proof of a call that meets ``request``, of which ``timeline`` is what the reader may see."""
-    proof = _proof(guest, request, Finding.PROVED, name_of(shape), timeline.reader.value, mutant=mutant)
+    proof = _proof(guest, request, Finding.PROVED, name_of(shape), timeline.reader.value)
     ends = _quiet(guest, request, shape, timeline)
     if wrong := _not_as_the_model(guest, request, shape, ends):
         return replace(proof, finding=Finding.UNEXPLORED, why=wrong)
@@ -162,16 +160,9 @@ def _promised(guest: Guest, timeline: Timeline, met_: Sequence[Place], proof: Pr
 
 
 def _proof(
-    guest: Guest,
-    request: Request,
-    finding: Finding,
-    call: str = "",
-    reader: str = "",
-    *,
-    why: str = "",
-    mutant: str = "",
+    guest: Guest, request: Request, finding: Finding, call: str = "", reader: str = "", *, why: str = ""
 ) -> Proof:
-    return Proof(str(guest.bench.spec), request.name, call, reader, finding, why, mutant=mutant)
+    return Proof(str(guest.bench.spec), request.name, call, reader, finding, why)
 
 
 def _alone(timeline: Timeline, seen: int) -> list[Moment]:

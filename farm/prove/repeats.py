@@ -1,68 +1,94 @@
-"""Requests that do the same from the same state, of which one is judged.
+"""Requests that do the same, of which one is judged.
 
 Programs make the same patches again and again, in loops and in one scenario as in another.  What a request is found to
-do wrong depends on its notes and on the state before it alone (:class:`State`), so it is worked out once an image.
+do wrong depends on its notes, and on so much of what was there before as its judge has looked at: which is kept with
+what was found.  So it is worked out once an image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from farm.engines import Note, Noted
 
 if TYPE_CHECKING:
-    from farm.engines import Note
-    from farm.prove.audit import Findings
+    from farm.prove.findings import Findings
+    from farm.prove.pages import Pages
 
 _MOST = 4096  # requests that are kept
 
 
-class State(NamedTuple):
-    """The state between two requests, as far as what comes then depends on it."""
+class Request(NamedTuple):
+    """The notes of a request, from its beginning until it is over or there are no more."""
 
-    code: tuple[tuple[int, int], ...]  #: (:meth:`farm.prove.pages.Pages.fingerprint`)
-    made: frozenset[int]  #: pieces of the annex that were made
-    open: frozenset[int]  #: pages that can be written
-    module: bool  #: it is loaded
-    leads: tuple[tuple[int, int], ...]  #: by function: where its stub leads
+    notes: tuple[Note, ...]
+    is_over: bool
+    is_nested: bool  #: others began before it was over
+
+    @classmethod
+    def of(cls, notes: Sequence[Note], first: int, outside: Collection[int]) -> Self:
+        """The request that begins with the note of number ``first``; the end of a function ``outside`` ends all."""
+        depth: list[int] = []  # stack pointers
+        begun, end = 0, len(notes)
+        for place in range(first, len(notes)):
+            kind, address, value, _, _ = notes[place]
+            if kind == Noted.BEGIN:
+                while depth and depth[-1] <= value:
+                    depth.pop()  # it is over, and nothing said so
+                depth.append(value)
+                begun += 1
+            elif kind == Noted.END:
+                depth.pop()
+                if address in outside:
+                    depth.clear()
+                if not depth:
+                    end = place + 1
+                    break
+        return cls(tuple(notes[first:end]), not depth, begun > 1)
+
+    @property
+    def done(self) -> Hashable:
+        """The same for all that do the same: how deep the stack is matters where others began within it alone."""
+        first, *_ = self.notes
+        return self.notes if self.is_nested else (first.place, self.notes[1:])
 
 
 class Judged(NamedTuple):
-    """A request, and what was found in it."""
+    """What was found in a request and what is different after it; and what that depends on."""
 
-    notes: tuple[Note, ...]
     findings: Findings
     executed: tuple[int, ...]  #: addresses of targets
     written: tuple[tuple[int, bytes], ...]
-    after: State | None  #: None: the notes ended before the request did
-    is_nested: bool  #: others began before it was over
-
-    def begins_as(self, note: Note) -> bool:
-        """A request that begins with ``note`` is the same if the rest is: how deep the stack is matters to others."""
-        first = self.notes[0]
-        return note == first or (not self.is_nested and note.place == first.place)
+    leads: Mapping[int, int | None]  #: by function: where its stub leads, if that is known
+    made: frozenset[int]  #: pieces of the annex
+    open: frozenset[int]  #: pages that can be written
+    module: bool  #: it is loaded
+    looked_at: Mapping[int, bytes]  #: code before it, by line (:mod:`farm.prove.pages`)
+    asked: Mapping[int, bool]  #: by piece of the annex: no request before has made it
 
 
 class Repeats:
-    """The requests that were judged of one image."""
+    """The requests that were judged of one image by one set of demands."""
 
     def __init__(self) -> None:
-        self._judged: dict[State, list[Judged]] = {}
+        self._judged: dict[Hashable, list[Judged]] = {}
         self._count = 0
 
-    def find(self, state: State, notes: Sequence[Note], place: int) -> Judged | None:
-        """The request that was judged in this ``state`` and of which all notes come next; None: there is none."""
-        for judged in self._judged.get(state, ()):
-            rest = judged.notes[1:]
-            if tuple(notes[place + 1 : place + 1 + len(rest)]) == rest and judged.begins_as(notes[place]):
+    def find(self, request: Request, state: Hashable, code: Pages, made: Collection[int]) -> Judged | None:
+        """What was found in a request that did the same in the same ``state``; None: there was none.
+
+        ``code`` and the pieces of the annex that are ``made`` are as they are before it.
+        """
+        for judged in self._judged.get((state, request.done), ()):
+            if code.has(judged.looked_at) and all((piece not in made) is new for piece, new in judged.asked.items()):
                 return judged
         return None
 
-    def keep(self, state: State, judged: Judged) -> None:
-        """Keep what was found, if the request is over."""
-        if judged.after is None:
-            return
+    def keep(self, request: Request, state: Hashable, judged: Judged) -> None:
+        """Keep what was found in a request that is over."""
         if self._count >= _MOST:
             self._judged.clear()
             self._count = 0
-        self._judged.setdefault(state, []).append(judged)
+        self._judged.setdefault((state, request.done), []).append(judged)
         self._count += 1

@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import NamedTuple
 
 from farm.engines import Note, Noted
 from farm.engines.views import Drawing, Moment, Place
@@ -51,7 +52,26 @@ class Change:
     after: int = 0  #: the changes that are seen before it, as bits
 
     def touches(self, address: int, size: int) -> bool:
-        return any(at < address + size and address < at + len(part) for at, part in self.parts)
+        for at, part in self.parts:  # noqa: SIM110 - asked very often, and a generator costs more
+            if at < address + size and address < at + len(part):
+                return True
+        return False
+
+
+class _Met(NamedTuple):
+    """What meets a place; changes as bits."""
+
+    own: int  # the changes to it
+    is_fetched: bool  # a fetch may be of what was there before them
+    over: tuple[tuple[int, int], ...]  # each that ends maintenance, and the changes to it that this is for
+
+    def maintained(self, seen: int) -> int:
+        """The changes of which the maintenance is over when those in ``seen`` are made."""
+        maintained = 0
+        for end, meant in self.over:
+            if seen & end:
+                maintained |= meant
+        return maintained
 
 
 def requests(demands: Demands, notes: Sequence[Note]) -> list[tuple[int, int]]:
@@ -81,6 +101,7 @@ class Code:
     def __init__(self, demands: Demands, notes: Sequence[Note] = ()) -> None:
         self._demands = demands
         self._stored: dict[int, int] = {}  # bytes by address
+        self._known: dict[tuple[int, int], bytes] = {}  # by address and size: the same are asked for again and again
         for note in notes:
             if note.kind == Noted.STORE:
                 self.write(note.place, note.after)
@@ -93,16 +114,20 @@ class Code:
 
     def has(self, address: int, size: int) -> bool:
         """Tell whether any of it has been stored to."""
-        return any(at in self._stored for at in range(address, address + size))
+        return not self._stored.keys().isdisjoint(range(address, address + size))
 
     def write(self, address: int, data: bytes) -> None:
         self._stored.update(enumerate(data, address))
+        self._known.clear()
 
     def read(self, address: int, size: int) -> bytes:
+        if known := self._known.get((address, size)):
+            return known
         held = bytearray(self._demands.pristine(address, size))
         for i in range(size):
             held[i] = self._stored.get(address + i, held[i])
-        return bytes(held)
+        self._known[address, size] = content = bytes(held)
+        return content
 
 
 class Timeline:
@@ -120,10 +145,23 @@ class Timeline:
         self._making: set[int] = set()  # pieces of memory in which a request makes code
         self._made: set[int] = set()  # and those in which one that is over has
         self._breakpoints = Breakpoints(demands.variant.atomicity)
-        self._slots = [range(s.address, s.end) for s in _stores(notes) if demands.is_slot(s)]
+        stores = (note for note in notes if note.kind == Noted.STORE)
+        self._slots = [range(n.place, n.place + len(n.after)) for n in stores if demands.is_slot_store(n)]
         self._read(notes)
         self.places = tuple(_places(self.changes, 0 if self.is_coherent else demands.unit))
+        self._contents: dict[tuple[Place, int], bytes] = {}  # by place, and changes to it as bits
+        self._known: dict[Place, _Met] = {}
         self._close()
+
+    @property
+    def key(self) -> object:
+        """The same of two timelines, of the same memory before, that a reader cannot tell apart."""
+        stores = [id(change.store) for change in self.changes]
+        changes = tuple(
+            (tuple(c.parts), c.store, stores.index(id(c.store)), c.promised, c.over, c.lags, c.after)
+            for c in self.changes
+        )
+        return self.reader, self.has_breakpoints, tuple(self._slots), tuple(self.between), changes
 
     # From notes to changes.
 
@@ -153,10 +191,10 @@ class Timeline:
         behind = 0  # changes that a barrier puts before all that follow
         for note in notes:
             if note.kind == Noted.STORE:
-                store = _store(note)
-                code.write(store.address, store.after)
-                if not store.changed:
+                code.write(note.place, note.after)
+                if note.before == note.after:
                     continue
+                store = _store(note)
                 if self._is_code(store):
                     first, last = store.changed.start // demands.block, (store.changed.stop - 1) // demands.block
                     pending.update(dict.fromkeys(range(first, last + 1), 0))
@@ -172,7 +210,7 @@ class Timeline:
                 does = demands.steps_for(note.place)
                 orders = demands.watched.meanings[note.place].is_barrier
                 orders = orders or any("order" in demands.steps[number].does for number in does)
-                for block, done in list(pending.items()):
+                for block, done in list(pending.items()) if does else ():
                     if done == len(needed) or needed[done] not in does:
                         continue
                     if not demands.is_for(demands.steps[needed[done]], note.value, block):
@@ -231,7 +269,8 @@ class Timeline:
             self._add(Change([part], store, promised, lags=lags, after=earlier))
 
     def _add(self, change: Change) -> None:
-        for number, other in enumerate(self.changes):
+        for number in _numbers(self._all() & ~change.after):
+            other = self.changes[number]
             together = change.store is not None and other.store is change.store
             if not together and any(other.touches(at, len(part)) for at, part in change.parts):
                 change.after |= 1 << number
@@ -244,35 +283,39 @@ class Timeline:
     def _close(self) -> None:
         """Whoever comes after a change comes after all that it comes after."""
         for change in self.changes:
-            for number, other in enumerate(self.changes):
-                if change.after >> number & 1:
-                    change.after |= other.after
+            for number in _numbers(change.after):
+                change.after |= self.changes[number].after
 
     # From changes to moments.
 
     def stale(self) -> Iterator[tuple[Place, int]]:
         """Each place that may be fetched as it was although all is over; and the changes that it has then, as bits."""
         for place in self.places:
-            if self._is_fetched(place):
-                maintained = self._maintained(place, self.everything)
-                if self.content(place.address, place.size, maintained) != self.content(
-                    place.address, place.size, self.everything
-                ):
+            met = self._met(place)
+            if met.is_fetched:
+                maintained = met.maintained(self.everything)
+                if self._content(place, maintained) != self._content(place, self.everything):
                     yield place, maintained
 
     def contents(self, seen: int) -> tuple[bytes, ...]:
         """What is in each place when the changes in ``seen``, as bits, are made."""
-        return tuple(self.content(place.address, place.size, seen) for place in self.places)
+        return tuple([self._content(place, seen) for place in self.places])
+
+    def _content(self, place: Place, seen: int) -> bytes:
+        """What is in ``place`` when the changes in ``seen``, as bits, are made."""
+        key = place, seen & self._met(place).own
+        if key not in self._contents:
+            self._contents[key] = self.content(place.address, place.size, key[1])
+        return self._contents[key]
 
     def content(self, address: int, size: int, seen: int) -> bytes:
         """Memory at ``address`` when the changes in ``seen``, as bits, are made."""
         held = bytearray(self.before.read(address, size))
-        for number, change in enumerate(self.changes):
-            if seen >> number & 1:
-                for at, part in change.parts:
-                    for i, byte in enumerate(part, at - address):
-                        if 0 <= i < size:
-                            held[i] = byte
+        for number in _numbers(seen):
+            for at, part in self.changes[number].parts:
+                for i, byte in enumerate(part, at - address):
+                    if 0 <= i < size:
+                        held[i] = byte
         return bytes(held)
 
     @property
@@ -322,10 +365,8 @@ class Timeline:
         ]
         overs = [number for number in numbers if self.changes[number].over != -1]
         lagging = [
-            tuple((over, _numbers(self._maintained(place, 1 << over))) for over in overs)
-            if self._is_fetched(place)
-            else None
-            for place in places
+            tuple((over, _numbers(met.maintained(1 << over))) for over in overs) if met.is_fetched else None
+            for met in map(self._met, places)
         ]
         after = tuple(_numbers(change.after) for change in self.changes)
         return Drawing(seed, count, self.contents(0), after, tuple(parts), tuple(lagging))
@@ -348,56 +389,51 @@ class Timeline:
 
     def fetches(self, place: Place, seen: int, sets: Sequence[int]) -> tuple[bytes, ...]:
         """What a fetch of ``place`` may return when the changes in ``seen`` are made; ``sets`` has every moment's."""
-        newest = self.content(place.address, place.size, seen)
-        if not self._is_fetched(place):
+        newest, met = self._content(place, seen), self._met(place)
+        if not met.is_fetched:
             return (newest,)
-        oldest = self._maintained(place, seen)
-        own = sum(1 << n for n, change in enumerate(self.changes) if change.touches(place.address, place.size))
-        stale = {earlier & own for earlier in sets if earlier & ~seen == 0 and oldest & ~earlier == 0}
-        return tuple(
-            dict.fromkeys([newest, *(self.content(place.address, place.size, each) for each in sorted(stale))])
-        )
+        oldest = met.maintained(seen)
+        stale = {earlier & met.own for earlier in sets if earlier & ~seen == 0 and oldest & ~earlier == 0}
+        return tuple(dict.fromkeys([newest, *(self._content(place, each) for each in sorted(stale))]))
 
     def is_data(self, number: int) -> bool:
         """The place of this number is none of code."""
         address = self.places[number].address
         return not self.demands.is_code(address) or any(address in slot for slot in self._slots)
 
-    def _is_fetched(self, place: Place) -> bool:
-        if any(place.address in slot for slot in self._slots):
-            return False  # it may have come with the code around it, as a copy's does
-        return any(
-            change.store and (change.lags or self._is_code(change.store)) and change.touches(place.address, place.size)
-            for change in self.changes
-        )
+    def _met(self, place: Place) -> _Met:
+        if place not in self._known:
+            self._known[place] = self._meeting(place)
+        return self._known[place]
 
-    def _maintained(self, place: Place, seen: int) -> int:
-        """The changes to ``place`` of which the maintenance is over when the changes in ``seen`` are made, as bits."""
-        block = self.demands.block
-        maintained = 0
-        for end, over in enumerate(self.changes):
-            if over.over != -1 and seen >> end & 1:
-                start, stop = place.address, place.address + place.size
-                if (
-                    over.over != EVERYWHERE
-                ):  # of a change that is made as one, other blocks are maintained by themselves
-                    start, stop = max(start, over.over * block), min(stop, (over.over + 1) * block)
-                for number, change in enumerate(self.changes[:end]):
-                    if start < stop and change.touches(start, stop - start):
-                        maintained |= 1 << number
-        return maintained
+    def _meeting(self, place: Place) -> _Met:
+        start, stop, block = place.address, place.address + place.size, self.demands.block
+        own = self._touching(start, place.size)
+        over = []
+        for end, change in enumerate(self.changes):
+            if change.over == EVERYWHERE:
+                over.append((1 << end, (1 << end) - 1 & own))
+            elif change.over >= 0:  # of a change that is made as one, other blocks are maintained by themselves
+                first, last = max(start, change.over * block), min(stop, (change.over + 1) * block)
+                if first < last:
+                    over.append((1 << end, (1 << end) - 1 & self._touching(first, last - first)))
+        changes = [self.changes[number] for number in _numbers(own)]
+        is_fetched = any(change.store and (change.lags or self._is_code(change.store)) for change in changes)
+        # Of a slot, it may have come with the code around it, as a copy's does.
+        is_fetched = is_fetched and not any(start in slot for slot in self._slots)
+        return _Met(own, is_fetched, tuple(over))
+
+    def _touching(self, address: int, size: int) -> int:
+        """The changes to these addresses, as bits."""
+        return sum(1 << number for number, change in enumerate(self.changes) if change.touches(address, size))
 
 
 def _numbers(bits: int) -> tuple[int, ...]:
-    return tuple(number for number in range(bits.bit_length()) if bits >> number & 1)
+    return tuple([number for number in range(bits.bit_length()) if bits >> number & 1])
 
 
 def _store(note: Note) -> Store:
     return Store(note.place, note.before, note.after, note.value)
-
-
-def _stores(notes: Sequence[Note]) -> Iterator[Store]:
-    return (_store(note) for note in notes if note.kind == Noted.STORE)
 
 
 def _places(changes: Sequence[Change], block: int) -> Iterator[Place]:

@@ -96,12 +96,9 @@ def _read(variant: Variant, image: Image, names: frozenset[str]) -> Watching:
     coherence = variant.coherence
     needed = bool(coherence.maintenance) or bool(coherence.barrier and coherence.barrier.instructions)
     known: dict[str, tuple[Meaning, str] | None] = {}  # by text: the same instruction comes many times
-    wanted_at_all = _mnemonics(coherence)
-    for address, size, text in _code(variant, image) if needed else ():
+    for address, size, text in _code(variant, image, _mnemonics(coherence)) if needed else ():
         if text.startswith("."):
             undecoded += size
-            continue
-        if not wanted_at_all(text.partition(" ")[0]):
             continue
         if text not in known:
             known[text] = _meaning(coherence, text)
@@ -121,10 +118,10 @@ def _read(variant: Variant, image: Image, names: frozenset[str]) -> Watching:
 
 
 def _mnemonics(coherence: Coherence) -> Callable[[str], bool]:
-    """Tells of a mnemonic whether an instruction with it may mean anything; there are few, and they come often."""
+    """Tells of a mnemonic whether it may mean anything, or is none; there are few, and they come often."""
     barriers = (*coherence.barrier.instructions, *coherence.barrier.loads) if coherence.barrier else ()
     steps = [each for step in coherence.maintenance for each in step.instruction.split(OR)]
-    globs = [each.partition(" ")[0] for each in (*steps, *barriers)]
+    globs = [".*", *(each.partition(" ")[0] for each in (*steps, *barriers))]
     return functools.cache(lambda mnemonic: any(fnmatch.fnmatchcase(mnemonic, glob) for glob in globs))
 
 
@@ -183,8 +180,8 @@ def _regions(image: Image, names: Sequence[str]) -> Iterator[range]:
             yield span
 
 
-def _code(variant: Variant, image: Image) -> Iterator[tuple[int, int, str]]:
-    """Address, size and text of every instruction of every function of ``image``."""
+def _code(variant: Variant, image: Image, wanted: Callable[[str], bool]) -> Iterator[tuple[int, int, str]]:
+    """Address, size and text of every instruction of every function of ``image`` whose mnemonic is ``wanted``."""
     content = image.read()
     starts = sorted({address & ~variant.function_bias for address in image.functions.values()})
     for segment in image.segments:
@@ -194,7 +191,7 @@ def _code(variant: Variant, image: Image) -> Iterator[tuple[int, int, str]]:
         inside = [segment.address, *(start for start in starts if segment.address < start < end), end]
         for start, stop in pairwise(inside):
             at = segment.offset + start - segment.address
-            yield from texts(variant, content[at : at + stop - start].rstrip(b"\0"), start)
+            yield from texts(variant, content[at : at + stop - start].rstrip(b"\0"), start, wanted)
 
 
 def _watched(variant: Variant, address: int, operand: str, names: frozenset[str]) -> Watched:

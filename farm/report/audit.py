@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from farm.cell import PASSED, EngineName, Verdict
-from farm.prove.audit import Breach
 from farm.prove.cells import Audited, Image, total
+from farm.prove.findings import Breach
 from farm.run.verdict import Result
 from farm.text import counted
 

@@ -11,14 +11,14 @@ import threading
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
 
 from farm.cell import PASSED, UNSURE, Cell, Hole, Verdict
-from farm.engines import CrossChecks, Reply
+from farm.engines import CrossChecks, Note, Watch
 from farm.errors import BuildError, FarmError, ImageError, MissingToolError
 from farm.guest import image
 from farm.processes import Stopping
@@ -37,8 +37,14 @@ Sink = Callable[[Result], None]  #: hears of a result as it comes, and again if 
 class Audit(Protocol):
     """The audit of cells on one bench."""
 
-    def of(self, scenario: Scenario, program: bytes, passed: Result) -> Result:
-        """The result of a cell that has ``passed``, audited.  Raises :class:`~farm.processes.Stopping`."""
+    def watch(self, programs: Iterable[bytes]) -> Watch | None:
+        """What must be noted as these ``programs`` run; None: nothing, for all have been audited before."""
+
+    def of(self, scenario: Scenario, program: bytes, passed: Result, notes: Sequence[Note] | None) -> Result:
+        """The result of a cell that has ``passed``, audited; it is run again if there are no ``notes`` of how it did.
+
+        Raises :class:`~farm.processes.Stopping`.
+        """
 
     def close(self) -> None:
         """Keep what was learnt."""
@@ -204,11 +210,12 @@ class _Running:
         before = time.perf_counter()
         epoch = time.time() - before
         owed = self._owed(batch.retries)
-        replies = self._replies(range(len(batch.cells)))
+        watch = self._audit.watch(self._programs) if self._audit else None
+        replies = self._bench.watched(self._programs, watch) if watch else self._bench.replies(self._programs)
         for i, (cell, scenario, reply) in enumerate(zip(batch.cells, batch.scenarios, replies, strict=True)):
             now = time.perf_counter()
             result = self._judge.judge(cell, scenario, reply, now - before, epoch + before)
-            result = self._audited(i, result)
+            result = self._audited(i, result, reply.notes if watch else None)
             self._traces.append(reply.trace)
             self.results.append(result)
             self._settle(i, result, owed)
@@ -221,10 +228,6 @@ class _Running:
             if result.verdict in UNSURE and batch.confirm:
                 self._settle(i, self._bench.confirmed(batch.scenarios[i], result))
         self._cross_check()
-
-    def _replies(self, numbers: Sequence[int], *, fresh: bool = False) -> Generator[Reply, None, None]:
-        """The replies to the cells of these ``numbers``."""
-        return self._bench.replies([self._programs[i] for i in numbers], fresh=fresh)
 
     def _owed(self, retries: int) -> frozenset[Verdict]:
         """The verdicts that are not the last word of their cells while these may be run anew ``retries`` times."""
@@ -251,7 +254,8 @@ class _Running:
             failed = [i for i, result in enumerate(self.results) if result.verdict is Verdict.ENGINE_ERROR]
             if not failed:
                 return
-            for i, reply in zip(failed, self._replies(failed, fresh=True), strict=True):
+            replies = self._bench.replies([self._programs[i] for i in failed], fresh=True)
+            for i, reply in zip(failed, replies, strict=True):
                 first = self.results[i]
                 second = self._judge.judge(first.cell, self._batch.scenarios[i], reply, first.seconds, first.began)
                 outcome = first.retried or f"{first.verdict}: {first.reason}"
@@ -274,8 +278,8 @@ class _Running:
                 result = msgspec.structs.replace(result, verdict=Verdict.ENGINE_ERROR, reason=reason)
             self._settle(i, result)
 
-    def _audited(self, i: int, result: Result) -> Result:
-        """The ``result`` of cell ``i``; if it has passed, audited."""
+    def _audited(self, i: int, result: Result, notes: Sequence[Note] | None = None) -> Result:
+        """The ``result`` of cell ``i``; if it has passed, audited by these ``notes`` of it."""
         if self._audit is None or result.verdict not in PASSED:
             return result
-        return self._audit.of(self._batch.scenarios[i], self._programs[i], result)
+        return self._audit.of(self._batch.scenarios[i], self._programs[i], result, notes)

@@ -20,7 +20,7 @@ import msgspec
 
 from farm import documents, suite
 from farm.cell import SKIPPED, Cell, EngineName, Hole, Planned, Verdict
-from farm.engines import Engine, NeedsHost, engine_named, engines
+from farm.engines import Engine, NeedsHost, WaitsToBeNamed, engine_named, engines
 from farm.errors import BackendError, MissingToolError, NothingSelectedError, UnknownNameError, UsageError
 from farm.guest import arch_toml, image, mechanisms
 from farm.guest.controls import absent, needs_probes
@@ -251,7 +251,7 @@ def possible(selection: Selection) -> Plan:
                     profile = bool(EngineName.of(engine).profile) and not selection.engine  # nobody asked for it
                     if profile and engine not in variant.engine:
                         continue
-                    if not selection.engine and needs_another_host(engine, variant):
+                    if not selection.engine and not is_default(engine, variant):
                         continue
                     profiled = variant.profiled(engine)
                     hole = _hole(profiled, guest.missing(toolchain), toolchain, engine_named(engine))
@@ -273,10 +273,12 @@ def possible(selection: Selection) -> Plan:
     return Plan(tuple(cells), scenarios, variants, selection)
 
 
-def needs_another_host(engine: str, variant: Variant) -> bool:
-    """Tell whether another host would run ``variant`` on ``engine``: by default that is in no plan."""
+def is_default(engine: str, variant: Variant) -> bool:
+    """Tell whether ``variant`` is run on ``engine`` by default: not if that must be named, or needs another host."""
     runner = engine_named(engine)
-    return isinstance(runner, NeedsHost) and not runner.runs_here(variant)
+    if isinstance(runner, WaitsToBeNamed) and runner.waits_to_be_named:
+        return False
+    return not isinstance(runner, NeedsHost) or runner.runs_here(variant)
 
 
 def _check_names(

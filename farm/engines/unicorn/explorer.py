@@ -17,7 +17,7 @@ import unicorn
 import unicorn.unicorn_const as uc_const
 
 from farm.engines.unicorn.loose import LooseWalk
-from farm.engines.unicorn.machine import GuestFault
+from farm.engines.unicorn.machine import GuestFault, contents
 from farm.engines.unicorn.sampler import Sampler
 from farm.engines.views import MOST_POINTS, Explored, Outcome, Seen, before
 
@@ -40,11 +40,36 @@ class _State(NamedTuple):
     """A reader between two instructions."""
 
     registers: Any  # a context of Unicorn's
-    lines: dict[int, bytes]  # by number, those that differ from where the reader began
+    lines: dict[int, bytes]  # by number, those that differ from where the reader began; none of its stack
+    stack: bytes  # as far as it is in use
     pc: int
     fetched: int  # moment of its last fetch
     loaded: int  # and load
     came: tuple[_State, Seen] | None
+    digest: int  # the same of readers that do the same from here on
+
+
+class _Done(NamedTuple):
+    """What came of an instruction: a reader behind it, or the end."""
+
+    following: _State | None
+    events: bytes
+    failure: str
+    pc: int
+    code: bytes
+    read: tuple[int, ...]  # places that it loaded from
+
+
+class _Call:
+    """A call of one program, and what is known of its instructions; all of it is the same each time it is followed."""
+
+    def __init__(self) -> None:
+        self.first: _State | None = None  # where the reader begins
+        self.unused = b""  # the stack there
+        self.base: dict[int, bytes] = {}  # by number: lines there, of those that have been stored to
+        # What comes of an instruction follows from the reader, and from what is in the places that it meets.  By the
+        # reader, by the places that it meets then, and by what is in them.
+        self.done: dict[int, dict[tuple[int, ...], dict[tuple[bytes, ...], _Done]]] = {}
 
 
 class Explorer:
@@ -67,7 +92,13 @@ class Explorer:
         self._sizes: dict[int, int] = {}  # of instructions, by address: the largest seen
         self._read: set[int] = set()  # places that the step loads from
         self._written: set[int] = set()  # lines that it stores to
-        self._base: dict[int, bytes] = {}  # by number: lines as the reader found them
+        self._stack = machine.stack
+        self._calls: dict[tuple[bytes, int, tuple[Place, ...]], _Call] = {}
+        self._call = _Call()
+        self._program = b""  # it is to be run before an instruction is executed; empty: it has been
+        self._noting: list[int] = []  # hooks of stores
+        self._beyond: set[int] = set()  # places that are loaded from behind the step's first instruction
+        self._always: list[int] = []  # places of code that may be executed there
         self._now: dict[int, bytes] = {}  # lines that are not so now
         self._view: list[bytes | None] = []  # what each place has now
         self.is_sound = True  #: it can go on to another call
@@ -89,21 +120,11 @@ class Explorer:
 
         Raises :class:`~farm.engines.unicorn.machine.GuestFault` if the reader does not come to where it begins.
         """
-        machine = self._machine
-        self._places, self._start, self._starting, self._stopped = wanted.places, wanted.start, True, False
-        self._base.clear()
-        self._now.clear()
-        self._view = [None] * len(wanted.places)
-        self.is_sound = False
-        machine.reset()
-        machine.run(program)
-        if not self._stopped:
-            raise GuestFault("the program does not come to the call that is to be followed", machine.pc, None)
-        self._starting, self.is_sound = False, True
-        list(self._event_lines())  # those that there are before the reader begins
-        first = _State(machine.uc.context_save(), {}, wanted.start, 0, 0, None)
+        self._places, self._start, self._program = wanted.places, wanted.start, program
+        self._call = call = self._calls.setdefault((program, wanted.start, wanted.places), _Call())
         found = []
-        with self._stores_noted():
+        try:
+            first = call.first or self._begin()
             if wanted.drawing:
                 found.append(Sampler(self, wanted.places, wanted.drawing, first).explored())
             for moments in wanted.graphs:
@@ -113,21 +134,60 @@ class Explorer:
                 found.append(_Walk(self, wanted.places, moments, every=wanted.every).explored(first))
                 if not self.is_sound:
                     break
+        finally:
+            self._note_no_stores()
         return found
 
-    @contextlib.contextmanager
-    def _stores_noted(self) -> Iterator[None]:
-        """Have stores noted: not those on the way to where the reader begins, which are many times as many."""
-        uc, events = self._machine.uc, self._machine.events_room  # each run writes the events anew and counts them
-        spans = (0, events.start - 1), (events.stop, _LAST)
-        hooks = [uc.hook_add(uc_const.UC_HOOK_MEM_WRITE, self._on_write, None, *span) for span in spans]
+    def forget(self) -> None:
+        """Forget what comes of the instructions of the calls that it has followed."""
+        self._calls.clear()
+
+    def _begin(self) -> _State:
+        """Run the program up to where the reader begins."""
+        machine, call, program = self._machine, self._call, self._program
+        self._starting, self._stopped, self._program = True, False, b""
+        self._now = {}
+        self._view = [None] * len(self._places)
+        self.is_sound = False
+        machine.reset()
+        machine.run(program)
+        if not self._stopped:
+            raise GuestFault("the program does not come to the call that is to be followed", machine.pc, None)
+        self._starting, self.is_sound = False, True
+        list(self._event_lines())  # those that there are before the reader begins
+        call.unused = self._stack.read()
+        inside = [any(start <= place.address < end for start, end in self._hooked[0]) for place in self._places]
+        executable = [machine.permissions(place.address) & uc_const.UC_PROT_EXEC for place in self._places]
+        self._always = [n for n in range(len(self._places)) if executable[n] and not inside[n]]
+        self._note_stores()
+        call.first = self._state({}, self._start, 0, 0, None)
+        return call.first
+
+    def _state(
+        self, lines: dict[int, bytes], pc: int, fetched: int, loaded: int, came: tuple[_State, Seen] | None
+    ) -> _State:
+        """The reader as it is now."""
+        registers, stack = self._machine.uc.context_save(), self._machine.stack_in_use()
+        digest = hash((contents(registers), frozenset(lines.items()), stack, pc))
+        return _State(registers, lines, stack, pc, fetched, loaded, came, digest)
+
+    def _note_stores(self) -> None:
+        """Have stores noted: not those on the way to where the reader begins, which are many times as many.
+
+        Nor those of events, which each run writes anew and counts, and those to the stack, of which all that is in use
+        is kept.
+        """
+        uc, events, stack = self._machine.uc, self._machine.events_room, self._stack
+        apart = sorted([(events.start, events.stop), (stack.address, stack.address + stack.size)])
+        spans = (0, apart[0][0] - 1), (apart[0][1], apart[1][0] - 1), (apart[1][1], _LAST)
+        self._noting = [uc.hook_add(uc_const.UC_HOOK_MEM_WRITE, self._on_write, None, *span) for span in spans]
         self._machine.on_push = self._on_push
-        try:
-            yield
-        finally:
-            self._machine.on_push = None
-            for hook in hooks:
-                uc.hook_del(hook)
+
+    def _note_no_stores(self) -> None:
+        self._machine.on_push = None
+        for hook in self._noting:
+            self._machine.uc.hook_del(hook)
+        self._noting = []
 
     def size(self, pc: int) -> int:
         """Bytes of the instruction at ``pc``, as far as is known: 1 until it has been executed."""
@@ -137,13 +197,34 @@ class Explorer:
         self, state: _State, fetched: int, content: Sequence[bytes], loaded: int
     ) -> tuple[_State | Outcome, list[int]]:
         """What comes of one instruction if the places have ``content``; and the places that it loads from."""
+        known = self._call.done.setdefault(state.digest, {})
+        for places, by_content in known.items():
+            if done := by_content.get(tuple([content[place] for place in places])):
+                break
+        else:
+            done = self._execute(state, content)
+            if not done.failure:
+                near = [n for n, p in enumerate(self._places) if _meet(p, state.pc, _LONGEST)]
+                places = tuple({*near, *done.read, *self._beyond, *self._always})
+                known.setdefault(places, {})[tuple([content[place] for place in places])] = done
+        came = (state, Seen(state.pc, done.code, fetched, loaded, done.read))
+        if not done.following:
+            return Outcome(done.events, done.failure, done.pc, _path(came)), list(done.read)
+        registers, lines, stack, pc, *_, digest = done.following
+        return _State(registers, lines, stack, pc, fetched, state.loaded, came, digest), list(done.read)
+
+    def _execute(self, state: _State, content: Sequence[bytes]) -> _Done:
+        """What comes of the instruction that ``state`` is at."""
         machine, uc = self._machine, self._machine.uc
+        if self._program:
+            self._begin()
         self._restore(state)
         for number, data in enumerate(content):
             if self._view[number] != data:
                 self._view[number] = data
                 machine.poke(self._places[number].address, data)
         self._read.clear()
+        self._beyond.clear()
         self._written.clear()
         self._passed, self._at, self._stopped = False, state.pc, False
         code = self._code(state.pc)
@@ -161,14 +242,14 @@ class Explorer:
             for line in self._written:
                 lines[line] = bytes(uc.mem_read(line * _LINE, _LINE))
             self._now = lines
-        came = (state, Seen(state.pc, code, fetched, loaded, tuple(sorted(self._read))))
+        read = tuple(sorted(self._read))
         failure = failure or machine.refused
         self.is_sound = not failure
         if not self._stopped or failure:
             if not failure and not machine.at_stop():
                 failure, self.is_sound = "it does not come to an end", False
-            return Outcome(b"" if failure else machine.events(), failure, machine.pc, _path(came)), sorted(self._read)
-        return _State(uc.context_save(), lines, machine.pc, fetched, state.loaded, came), sorted(self._read)
+            return _Done(None, b"" if failure else machine.events(), failure, machine.pc, code, read)
+        return _Done(self._state(lines, machine.pc, 0, 0, None), b"", "", machine.pc, code, read)
 
     def _run(self, pc: int) -> None:
         """Execute the instruction at ``pc``, and what comes behind it up to one that is executed by itself."""
@@ -192,19 +273,21 @@ class Explorer:
         """Lines of the events that there are so far: where they are written calls no hook."""
         first, count = self._machine.events_room.start, len(self._machine.events())
         for line in range(first // _LINE, (first + count - 1) // _LINE + 1) if count else ():
-            if line not in self._base:
-                self._base[line] = bytes(self._machine.uc.mem_read(line * _LINE, _LINE))
+            if line not in self._call.base:
+                self._call.base[line] = bytes(self._machine.uc.mem_read(line * _LINE, _LINE))
             yield line
 
     def _restore(self, state: _State) -> None:
         uc = self._machine.uc
         if self._now is not state.lines:
             for line in self._now.keys() - state.lines.keys():
-                self._put(line, self._base[line])
+                self._put(line, self._call.base[line])
             for line, content in state.lines.items():
                 if self._now.get(line) != content:
                     self._put(line, content)
             self._now = state.lines
+        stack = self._stack
+        stack.data[stack.first : stack.end] = self._call.unused[: stack.size - len(state.stack)] + state.stack
         uc.context_restore(state.registers)
 
     def _put(self, line: int, content: bytes) -> None:
@@ -229,29 +312,27 @@ class Explorer:
 
     def _on_read(self, uc: Any, access: int, address: int, size: int, value: int, user_data: object) -> None:
         del uc, access, value, user_data
-        if self._at < 0 or self._starting:
+        if self._starting:
             return
-        read = [
-            n
-            for n, place in enumerate(self._places)
-            if address < place.address + place.size and place.address < address + size
-        ]
+        read = [n for n, place in enumerate(self._places) if _meet(place, address, size)]
         if not read:
             return
-        if self._at <= self._machine.pc < self._at + _WITH_SLOT:
+        if self._at >= 0 and self._at <= self._machine.pc < self._at + _WITH_SLOT:
             self._read.update(read)
         else:
             self._at = -1
+            self._beyond.update(read)
 
     def _on_push(self, address: int, size: int) -> None:
-        self._on_write(self._machine.uc, uc_const.UC_MEM_WRITE, address, size, 0, None)
+        if not self._stack.address <= address < self._stack.address + self._stack.size:
+            self._on_write(self._machine.uc, uc_const.UC_MEM_WRITE, address, size, 0, None)
 
     def _on_write(self, uc: Any, access: int, address: int, size: int, value: int, user_data: object) -> None:
         del access, value, user_data
         for line in range(address // _LINE, (address + size - 1) // _LINE + 1):
-            if line not in self._base:
+            if line not in self._call.base:
                 try:
-                    self._base[line] = bytes(uc.mem_read(line * _LINE, _LINE))
+                    self._call.base[line] = bytes(uc.mem_read(line * _LINE, _LINE))
                 except unicorn.UcError:
                     continue  # nothing is there: the store will fail
             self._written.add(line)
@@ -281,9 +362,10 @@ class _Walk:
 
     def _steps(self, state: _State) -> Iterator[_State | Outcome]:
         """What may come of the instruction that ``state`` is at."""
-        size, following = 0, []
+        size, following, points = 0, [], self._points
         # How long it is, is known for certain when it has been executed.
         while self._explorer.is_sound and size != (size := self._explorer.size(state.pc)):
+            self._points = points  # what was executed without knowing it does not count
             end = state.pc + size
             inside = [n for n, p in enumerate(self._places) if p.address < end and state.pc < p.address + p.size]
             following = [
@@ -352,9 +434,12 @@ class _Walk:
         return bool(self._before[later] >> earlier & 1)
 
 
+def _meet(place: Place, address: int, size: int) -> bool:
+    return address < place.address + place.size and place.address < address + size
+
+
 def _key(state: _State) -> tuple[int, ...]:
-    lines = hash(frozenset(state.lines.items()))
-    return hash(bytes(state.registers)), lines, state.pc, state.fetched, state.loaded
+    return state.digest, state.fetched, state.loaded
 
 
 def _path(came: tuple[_State, Seen] | None) -> list[Seen]:

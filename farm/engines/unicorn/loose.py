@@ -15,7 +15,6 @@ import re
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from farm.engines.unicorn.machine import contents
 from farm.engines.views import MOST_POINTS, Explored, Outcome, before
 from farm.guest.disassemble import Registers, registers
 
@@ -43,8 +42,7 @@ class _Reader(NamedTuple):
 
     @property
     def key(self) -> tuple[object, ...]:
-        state = self.state
-        return contents(state.registers), frozenset(state.lines.items()), state.pc, *self[1:]
+        return self.state.digest, *self[1:]
 
 
 class LooseWalk:
@@ -73,9 +71,10 @@ class LooseWalk:
 
     def _steps(self, reader: _Reader) -> Iterator[_Reader | Outcome]:
         """What may come of the next instruction."""
-        size, following = 0, []
+        size, following, points = 0, [], self._points
         pc = reader.state.pc
         while self._explorer.is_sound and size != (size := self._explorer.size(pc)):
+            self._points = points  # what was executed without knowing it does not count
             inside = [n for n, p in enumerate(self._places) if p.address < pc + size and pc < p.address + p.size]
             self._touched.update(inside)
             following = [

@@ -68,6 +68,8 @@ _CONTEXT_HEAD = 40  # bytes: size, mode, architecture, and pointers to what memo
 
 _LONGEST = 24  # bytes of an instruction, and more
 
+_RED_ZONE = 512  # bytes of a stack below its pointer that may hold something: the largest red zone has 288
+
 _NOWHERE = (0, 0)  # the block before the first
 
 #: By Unicorn's module of constants: the register that has the address to return to where a function begins; where
@@ -453,6 +455,16 @@ class Machine:
         place.data[place.first : place.end] = content
         self.uc.ctl_remove_cache(address, address + len(content))
 
+    @contextlib.contextmanager
+    def put_back(self) -> Iterator[None]:
+        """Have all memory be afterwards as it is now."""
+        kept = [(Place(memory.start, memory.data, 0, len(memory.data)), memory.data[:]) for memory in self._memory]
+        try:
+            yield
+        finally:
+            for place, content in kept:
+                self._rewrite(place, content)
+
     def path(self, program: bytes, limit: int) -> list[int]:
         """The address of every instruction that ``program`` executes, in order.
 
@@ -494,9 +506,12 @@ class Machine:
         self._recorder = Recorder(self, limit)
         return self._recorder
 
-    def watch(self, watch: Watch) -> None:
-        """Note from now on what ``watch`` wants (:meth:`notes`).  Only on a machine that has run nothing yet."""
-        self._watcher = Watcher(self, watch)
+    def watch(self, watch: Watch, *, ends: bool = False) -> None:
+        """Note from now on what ``watch`` wants (:meth:`notes`).  Only on a machine that has run nothing yet.
+
+        With ``ends``, a run ends where the notes do, so that its trace is none.
+        """
+        self._watcher = Watcher(self, watch, ends=ends)
 
     def notes(self) -> list[Note]:
         """The notes since this was last asked; none if nothing is watched."""
@@ -521,6 +536,17 @@ class Machine:
     @property
     def stack_pointer(self) -> int:
         return int(self.uc.reg_read(self._sp))
+
+    def stack_in_use(self, *, red_zone: bool = True) -> bytes:
+        """The upper end of :attr:`stack`, of which nothing further down holds anything; all of it if another is used.
+
+        Without ``red_zone`` nothing below the stack pointer does.
+        """
+        stack, pointer = self.stack, self.stack_pointer
+        if not stack.address <= pointer <= stack.address + stack.size:
+            return stack.read()
+        used = stack.first + pointer - stack.address - (_RED_ZONE if red_zone else 0)
+        return stack.data[max(stack.first, used) : stack.end]
 
     def return_address(self) -> int:
         """Where the function returns to that is about to begin."""

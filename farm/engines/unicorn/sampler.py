@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from farm.engines.unicorn.machine import contents
 from farm.engines.views import Explored, Outcome, Seen
 
 if TYPE_CHECKING:
@@ -144,8 +143,7 @@ class Sampler:
     # What is done.
 
     def _number(self, state: Any) -> int:
-        key = contents(state.registers), frozenset(state.lines.items()), state.pc
-        number = self._numbers.setdefault(key, len(self._states))
+        number = self._numbers.setdefault(state.digest, len(self._states))
         if number == len(self._states):
             self._states.append(state)
         return number

@@ -21,6 +21,7 @@ from typing import Literal
 import msgspec
 
 import farm.engines.unicorn.library  # noqa: F401 - before anything else imports Unicorn
+from farm.engines import Noted
 from farm.engines.unicorn.explorer import Explorer
 from farm.engines.unicorn.machine import GuestFault, Machine
 from farm.engines.unicorn.messages import (
@@ -73,6 +74,7 @@ class Opened:
         order: Literal["big", "little"] = "big" if self.image.big_endian else "little"
         self.digest = self.image.text_digest.to_bytes(4, order)  #: of text and state as they are linked
         self.machine: Machine | None = None
+        self.unwatched: Machine | None = None  #: for what goes on behind what is watched
         self.explorer: Explorer | None = None  #: on that machine
         self.boot()
 
@@ -80,8 +82,15 @@ class Opened:
         """A new machine in place of one that cannot be used any more."""
         self.machine, self.explorer = Machine(self.image, self.settings, self.watched), None
         if self.watch:
-            self.machine.watch(self.watch)
+            self.machine.watch(self.watch, ends=True)
         return self.machine
+
+    def boot_unwatched(self) -> Machine:
+        """A new machine on which it is counted what begins, and nothing else noted."""
+        assert self.watch
+        self.unwatched = Machine(self.image, self.settings)
+        self.unwatched.watch(msgspec.structs.replace(self.watch, stores=(), instructions=(), entries=()))
+        return self.unwatched
 
 
 class Server:
@@ -90,6 +99,7 @@ class Server:
     def __init__(self) -> None:
         self.kept: dict[bytes, Opened] = {}  # by request, the last used at the end
         self.current: Opened | None = None
+        self.exploring: Opened | None = None  # on which a call was followed last: of another one no more is remembered
         self.running: tuple[Machine, float] | None = None  # and when it is to be stopped, as of time.monotonic()
         self.timed_out = False
         self.lock = threading.Lock()  #: whoever is stopped is still running, and is not the next one
@@ -123,6 +133,14 @@ class Server:
         status, payload = self._traced(current, machine, program, keep=keep)
         notes = machine.notes()
         if status == TRACE and current.watch:
+            if notes and notes[-1].kind == Noted.CUT:  # it was ended there
+                machine = current.unwatched or current.boot_unwatched()
+                machine.reset()
+                status, payload = self._traced(current, machine, program, keep=False)
+                notes[-1:] = machine.notes()[-1:]
+                if status != TRACE:
+                    current.unwatched = None
+                    return status, payload
             return NOTES, Watching(payload, notes).encode()
         if status != TRACE or not current.watched:
             return status, payload
@@ -152,6 +170,9 @@ class Server:
         current = self.current
         assert current
         wanted = Explore.decode(request)
+        if self.exploring and self.exploring is not current and self.exploring.explorer:
+            self.exploring.explorer.forget()
+        self.exploring = current
         if current.machine is None or current.explorer is None or not current.explorer.fits(wanted.exploration):
             current.explorer = Explorer(current.boot(), wanted.exploration)
         machine, explorer = current.machine, current.explorer
@@ -227,7 +248,7 @@ class Server:
             return self.run(frame, keep=True)
         except Exception as error:  # noqa: BLE001 - whatever it is, the parent is owed an answer, and the guest a new machine
             if self.current:
-                self.current.machine = None
+                self.current.machine = self.current.unwatched = None
             return ERROR, Failure(f"{type(error).__name__}: {error}").encode()
 
 

@@ -7,6 +7,7 @@ a loop comes back to where it was, and is not followed round and round.
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,7 +18,7 @@ from farm.engines.together import MOST_TURNS, STUCK, Ending, Made, Touch, Turn
 from farm.engines.unicorn.machine import GuestFault, contents
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from farm.engines.together import Together
     from farm.engines.unicorn.machine import Machine
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 _ALL = (1 << 64) - 1
 _LINE = 64  # bytes of memory that are kept at once
 _GRAIN = 4  # bytes that are looked at or changed as one
-_BELOW = 512  # bytes of a stack below its pointer that may hold something: the largest red zone has 288
 _LOCK, _XCHG, _XCHG_MASK, _REX = 0xF0, 0x86, 0xFE, 4  # of x86; REX has 4 bits
 _PREFIXES = bytes.fromhex("26 2e 36 3e 64 65 66 67 f2 f3")
 _LONGEST = 15  # bytes of an instruction of x86
@@ -34,6 +34,8 @@ _PASSES = 6  # over all orders at most, each with the accesses that the one befo
 
 
 _Key = tuple[object, ...]  # of a state, equal if the states are
+_Memory = tuple[tuple[int, ...], tuple[int, ...]]  # lines and grains
+_Content = tuple[bytes, ...]  # of these
 
 
 class _Cpu(NamedTuple):
@@ -76,6 +78,16 @@ class _State(NamedTuple):
         return tuple(turns[::-1])
 
 
+class _Taken(NamedTuple):
+    """What came of a turn."""
+
+    cpu: _Cpu
+    stored: tuple[tuple[int, bytes], ...]  # grains
+    protections: dict[int, int]
+    turn: Turn
+    passed: tuple[frozenset[int], frozenset[int]]  # grains that it looked at, and changed, without an end to the turn
+
+
 class Pair:
     """Two requests on ``machine``, which must have run nothing yet and cannot be used for anything else."""
 
@@ -98,10 +110,16 @@ class Pair:
         self._looked: tuple[set[int], set[int]] = (set(), set())  # by CPU: grains that it has loaded or stored
         self._changed: tuple[set[int], set[int]] = (set(), set())  # and stored
         self._grown = False  # one of these sets has
+        self._met: set[int] = set()  # grains that a turn accesses
+        self._stored: set[int] = set()  # those that it stores to
+        self._passed: tuple[set[int], set[int]] = (set(), set())  # those that it looks at and changes, and does not end
+        self._executed: set[int] = set()  # addresses of its instructions
+        # What a CPU does in a turn follows from what it is and from what is in the memory it meets.  By what it is,
+        # by the lines that it fetches from and the grains that it accesses then, and by what is in these.
+        self._taken: dict[_Key, dict[_Memory, dict[_Content, _Taken]]] = {}
         self._is_x86 = machine.module == "x86_const"
-        add = machine.uc.hook_add
-        add(uc_const.UC_HOOK_CODE, self._on_code)
-        add(uc_const.UC_HOOK_MEM_READ | uc_const.UC_HOOK_MEM_WRITE, self._on_access)
+        self._hooks: list[int] = []
+        self._hook()
 
     def run(self, program: bytes) -> Made:
         """What may come of the two requests of ``program``.
@@ -138,57 +156,135 @@ class Pair:
 
     def _explored(self, start: _State, returns: tuple[int, int]) -> Made:
         """All ends, in every order of the accesses that both are known to look at."""
-        waiting, known = deque([start]), {start.key: start}
+        waiting, known = deque([(start.key, start)]), {start.key: start}
         came_from: dict[_Key, list[_Key]] = defaultdict(list)
         turns = 0
         self._cuts = True
         while waiting and turns < MOST_TURNS:
-            state = waiting.popleft()
+            before, state = waiting.popleft()
             last = state.came[1].cpu if state.came else 0
             for whose in (each for each in (last, 1 - last) if not state.cpus[each].done):
                 turns += 1
-                following, failure = self._go(state, whose, (returns[whose],))
+                following, failure = self._turn(state, whose, returns[whose : whose + 1])
                 if failure:
                     return Made((Ending(self._machine.events(), failure, following.path()),), turns, complete=False)
                 key = following.key
-                came_from[key].append(state.key)
+                came_from[key].append(before)
                 if key not in known:
                     known[key] = following
                     # What takes fewer changes from one CPU to the other comes first.
-                    (waiting.appendleft if whose == last else waiting.append)(following)
+                    (waiting.appendleft if whose == last else waiting.append)((key, following))
         self._cuts = False
         over = [key for key, state in known.items() if state.is_over]
         if not waiting and (stuck := known.keys() - _back(over, came_from)):
             caught = _caught([key for key in known if key in stuck], came_from)
             return Made((Ending(b"", STUCK, known[caught].path()),), turns, complete=False)
         endings: dict[tuple[bytes, str], Ending] = {}
-        for key in over:
-            ending = self._ended(known[key])
-            endings.setdefault((ending.events, ending.failure), ending)
-            if ending.failure:
-                return Made((ending,), turns, complete=False)
+        with self._unwatched():
+            for key in over:
+                ending = self._ended(known[key])
+                endings.setdefault((ending.events, ending.failure), ending)
+                if ending.failure:
+                    return Made((ending,), turns, complete=False)
         return Made(tuple(endings.values()), turns, complete=not waiting)
 
     def _ended(self, state: _State) -> Ending:
         """What the program does behind the two requests: the first CPU up to the second request, which is over."""
         self._restore(state, state.cpus[0])
         self._machine.forget()
-        between, failure = self._go(state, 0, self._begins)
-        if not failure:
-            _, failure = self._go(between._replace(cpus=(between.cpus[0], state.cpus[1])), 1, ())
-        return Ending(self._machine.events(), failure, state.path())
+        with self._machine.put_back():
+            between, failure = self._go(state, 0, self._begins)
+            if not failure:
+                _, failure = self._go(between._replace(cpus=(between.cpus[0], state.cpus[1])), 1, ())
+            return Ending(self._machine.events(), failure, state.path())
+
+    def _hook(self) -> None:
+        add = self._machine.uc.hook_add
+        accesses, stack = uc_const.UC_HOOK_MEM_READ | uc_const.UC_HOOK_MEM_WRITE, self._stack
+        apart = (0, stack.address - 1), (stack.address + stack.size, _ALL)  # nobody looks at the other one's stack
+        self._hooks = [add(uc_const.UC_HOOK_CODE, self._on_code)]
+        self._hooks += [add(accesses, self._on_access, None, *span) for span in apart]
+
+    @contextlib.contextmanager
+    def _unwatched(self) -> Iterator[None]:
+        """Have no hook be called but where a request begins: most of a program is behind the two."""
+        uc = self._machine.uc
+        for hook in self._hooks:
+            uc.hook_del(hook)
+        hooks = [uc.hook_add(uc_const.UC_HOOK_CODE, self._on_begin, None, at, at) for at in self._begins]
+        uc.ctl_flush_tb()
+        yield
+        for hook in hooks:
+            uc.hook_del(hook)
+        self._hook()
+        uc.ctl_flush_tb()
 
     # One turn.
+
+    def _turn(self, state: _State, whose: int, stops: Collection[int]) -> tuple[_State, str]:
+        """What comes of a turn, as :meth:`_go` has it, which takes it if it is none that has been taken before."""
+        cpu = state.cpus[whose]
+        if cpu.pending:
+            return _stored(state, whose, cpu.pending), ""
+        key = whose, cpu.digest, cpu.pc, *state.protections.items()
+        for memory, by_content in self._taken.get(key, {}).items():
+            if taken := by_content.get(self._content(state.lines, memory)):
+                return self._behind(state, whose, taken), ""
+        known = self._known_of(whose)
+        following, failure = self._go(state, whose, stops)
+        if self._known_of(whose) != known:
+            self._drop(1 - whose)
+        if not failure:
+            assert following.came
+            fetched = {place // _LINE for at in self._executed for place in (at, at + _LONGEST - 1)}
+            memory = tuple(fetched), tuple(self._met)
+            stored = tuple((grain, self._grain(following.lines, grain)) for grain in self._stored)
+            passed = frozenset(self._passed[0]), frozenset(self._passed[1])
+            taken = _Taken(following.cpus[whose], stored, following.protections, following.came[1], passed)
+            self._taken.setdefault(key, {}).setdefault(memory, {})[self._content(state.lines, memory)] = taken
+        return following, failure
+
+    def _known_of(self, whose: int) -> tuple[int, int]:
+        return len(self._looked[whose]), len(self._changed[whose])
+
+    def _drop(self, whose: int) -> None:
+        """Forget turns that would end earlier, now that more is known of what the other CPU looks at and changes."""
+        looked, changed = self._looked[1 - whose], self._changed[1 - whose]
+        for key, by_memory in self._taken.items():
+            for by_content in by_memory.values() if key[0] == whose else ():
+                for content, taken in list(by_content.items()):
+                    if not (changed.isdisjoint(taken.passed[0]) and looked.isdisjoint(taken.passed[1])):
+                        del by_content[content]
+
+    def _behind(self, state: _State, whose: int, taken: _Taken) -> _State:
+        """``state`` behind a turn that has been ``taken`` already."""
+        lines = dict(state.lines)
+        for grain, content in taken.stored:
+            line, offset = divmod(grain * _GRAIN, _LINE)
+            held = lines.get(line) or self._base[line]
+            lines[line] = held[:offset] + content + held[offset + _GRAIN :]
+        cpus = (taken.cpu, state.cpus[1]) if whose == 0 else (state.cpus[0], taken.cpu)
+        return _State(cpus, lines, taken.protections, (state, taken.turn))
+
+    def _content(self, lines: dict[int, bytes], memory: _Memory) -> _Content:
+        fetched, met = memory
+        held = [lines.get(line) or self._base.get(line, b"") for line in fetched]
+        return tuple(held + [self._grain(lines, grain) for grain in met])
+
+    def _grain(self, lines: dict[int, bytes], grain: int) -> bytes:
+        """What is in a grain; nothing if it is as it was when the first request began, and nobody has stored to it."""
+        line, offset = divmod(grain * _GRAIN, _LINE)
+        held = lines.get(line) or self._base.get(line, b"")
+        return held[offset : offset + _GRAIN]
 
     def _go(self, state: _State, whose: int, stops: Collection[int]) -> tuple[_State, str]:
         """What comes of a turn, which ends at one of ``stops``, or as a program does; and what goes wrong."""
         machine, cpu = self._machine, state.cpus[whose]
-        if cpu.pending:
-            return _stored(state, whose, cpu.pending), ""
         self._restore(state, cpu)
         self._whose, self._stops, self._fresh, self._hit, self._stopped = whose, stops, True, False, False
         self._touched, self._at = [], cpu.pc
-        self._written.clear()
+        for each in (self._written, self._met, self._stored, self._executed, *self._passed):
+            each.clear()
         failure = ""
         try:
             self._run(cpu.pc)
@@ -241,11 +337,8 @@ class Pair:
             pc, self._fresh = machine.pc, True
 
     def _held(self, pc: int, *, done: bool) -> _Cpu:
-        machine, stack = self._machine, self._stack
-        below = 0 if done else _BELOW
-        used = max(stack.first, stack.first + machine.stack_pointer - below - stack.address)
-        content = stack.data[used : stack.end]
-        registers = machine.uc.context_save()
+        content = self._machine.stack_in_use(red_zone=not done)
+        registers = self._machine.uc.context_save()
         return _Cpu(registers, content, pc, done, hash((contents(registers), content)))
 
     def _restore(self, state: _State, cpu: _Cpu) -> None:
@@ -271,6 +364,7 @@ class Pair:
                 uc.emu_stop()
         elif self._fresh:
             self._fresh = False
+            self._executed.add(address)
         elif self._hit or address in self._stops:
             if self._machine.loses_flags and self._hit and not self._stopped and address not in self._ends:
                 self._lost = address
@@ -278,17 +372,27 @@ class Pair:
             uc.emu_stop()
         else:
             self._at = address
+            self._executed.add(address)
+
+    def _on_begin(self, uc: Any, address: int, size: int, user_data: object) -> None:
+        del size, user_data
+        if address in self._stops:
+            self._hit = self._stopped = True
+            uc.emu_stop()
 
     def _on_access(self, uc: Any, access: int, address: int, size: int, value: int, user_data: object) -> None:
         del uc, value, user_data
-        machine, stack, whose = self._machine, self._stack, self._whose
-        if self._counting or stack.address <= address < stack.address + stack.size:
+        machine, whose = self._machine, self._whose
+        if self._counting:
             return
         address = machine.alias.origin(address)
         stores = access == uc_const.UC_MEM_WRITE
         is_device = address in machine.doorbell
         grains = [*range(address // _GRAIN, (address + size - 1) // _GRAIN + 1)]
+        if not is_device:
+            self._met.update(grains)
         if stores and not is_device:
+            self._stored.update(grains)
             for line in range(address // _LINE, (address + size - 1) // _LINE + 1):
                 if line not in self._base:
                     self._base[line] = machine.read(line * _LINE, _LINE)
@@ -302,6 +406,9 @@ class Pair:
         if self._cuts and (not other_changes.isdisjoint(looked) or (stores and not other_looks.isdisjoint(grains))):
             self._hit = True
             self._touched.append((address, b"" if is_device else machine.read(address, size), stores))
+        else:
+            self._passed[0].update(looked)
+            self._passed[1].update(grains if stores else ())
 
     def _note(self, known: set[int], grains: Sequence[int]) -> None:
         if not known.issuperset(grains):

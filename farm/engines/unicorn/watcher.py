@@ -23,15 +23,16 @@ _ALL = (1 << 64) - 1
 
 
 class Watcher:
-    """Notes of what a machine does, as ``watch`` wants them.
+    """Notes of what a machine does, as ``watch`` wants them; with ``ends``, its run ends where they do.
 
     Only on a machine that has run nothing yet: code that is translated already calls no hook.
     """
 
-    def __init__(self, machine: Machine, watch: Watch) -> None:
+    def __init__(self, machine: Machine, watch: Watch, *, ends: bool = False) -> None:
         self._machine = machine
         self._notes: list[Note] = []
         self._most, self._pcs = watch.most, watch.pcs
+        self._ends = ends
         self._is_cut = False  # what comes is not wanted any more
         self._begun = 0  # things that do not lie within one another
         self._depth: list[int] = []  # stack pointers of those that are under way
@@ -125,3 +126,5 @@ class Watcher:
         self._begun += not self._depth
         self._is_cut = self._begun > self._most
         self._depth.append(stack)
+        if self._is_cut and self._ends:
+            self._machine.stop()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from farm.prove.litmus.execute import Astray, Event, Path, Threads
 from farm.prove.litmus.model import Fault, Litmus, Location, Place, Register, Term
-from farm.prove.litmus.rules import LOCAL, bits, needed
+from farm.prove.litmus.rules import LOCAL, SEEN, bits, needed
 
 State = tuple[int, ...]  #: a value a place that the test looks at
 
@@ -223,12 +223,13 @@ class Checker:
                     yield from ((base + k, j) for k in bits(carried.get(base + i, 0)))
 
     def _completed(self, events: list[Event], owner: list[int], ic: int) -> list[int] | None:
-        """What is behind the DSB that completes an IC, but fetches; None: nothing completes it."""
+        """What is behind the DSB that completes an IC, fetches behind an ISB alone; None: nothing completes it."""
         own = [j for j in range(ic + 1, len(events)) if owner[j] == owner[ic]]
         barrier = next((j for j in own if events[j].kind == "dsb.full"), None)
         if barrier is None:
             return None
-        return [j for j in own if j > barrier and events[j].kind in ("R", "W", "dc", "ic")]
+        isb = next((j for j in own if j > barrier and events[j].kind == "isb"), len(events))
+        return [j for j in own if j > (isb if events[j].kind == "F" else barrier) and events[j].kind in SEEN]
 
     def _pairs(
         self, events: list[Event], owner: list[int], after: dict[int, list[int]],

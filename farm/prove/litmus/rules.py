@@ -204,7 +204,7 @@ CACHES = {
     "ic_clean": "without DIC and IDC, `[IC]; ic-after; [F]; ca; [W]; dc-after; [DC.CVAU]`: the IC is before that DC",
     "ic_store": "with IDC alone, `[IC]; ic-after; [F]; ca; [W]`: the IC is before that store",
     "dic_store": "with DIC, `[F]; ca; [W]`: a fetch is before the store that it does not see",
-    "ic_hazard": "`[F]; po; [F']; ic-after; [IC]; po; [dsb.full]; po; [~(Imp & M)]`",
+    "ic_hazard": "`[F]; po; [F']; ic-after; [IC]; (DSB-ob | DSB-ob; [CSE]; po)`: before a fetch, too, behind an ISB",
     "dic_hazard": "with DIC, `[F]; po; [F']; ca; [W]`",
 }
 
