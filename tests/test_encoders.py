@@ -57,6 +57,19 @@ def test_the_reach_of_a_stub_is_that_of_its_jump(variant):
     )
 
 
+@pytest.mark.parametrize("name", ["ppc64", "ppc64le"])
+def test_a_jump_enters_behind_what_makes_a_toc_pointer_and_only_there(name, monkeypatch):
+    asked = encoders(next(variant for variant in VARIANTS if variant.name == name))
+    assert list(asked.of_local_entries()) == []
+    answers = asked.ask
+    monkeypatch.setattr(
+        asked, "ask", lambda questions: [answer._replace(target=answer.target + 8) for answer in answers(questions)]
+    )
+    assert (
+        list(asked.of_local_entries())[-1] == "what begins with 60000000 60000000 is entered 8 bytes behind, and not 0"
+    )
+
+
 #: Numbers of futex(2), where it is not 98 as in Linux's generic table.
 FUTEX = {"alpha": 394, "arm": 240, "m68k": 235, "parisc": 210, "powerpc": 221, "s390": 238, "sh": 240, "sparc": 142}
 FUTEX |= {"mips32": 4238, "mips32el": 4238, "mips64": 5194, "mips64el": 5194, "riscv32": 422}

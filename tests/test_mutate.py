@@ -21,7 +21,7 @@ from farm.prove.mutate import asm, c, history, hunt, subject
 from farm.prove.mutate.differ import Code, difference, places
 from farm.prove.mutate.judge import Court, Judged, Outcome
 from farm.prove.mutate.operators import ASM, OPERATORS, C, Terms
-from farm.prove.mutate.overlay import Workshop
+from farm.prove.mutate.overlay import Workshop, without_absent
 from farm.prove.mutate.subject import Mutant
 from farm.report import Material, html, mutants_page
 from farm.report import mutants as report
@@ -217,6 +217,43 @@ def test_encoders_that_are_asked_about_every_bit_notice_one_that_no_target_shows
     judged = court.judge(one(mutants, "patch.c", "flip-bit", "0x14000000u", "0x14000001u"))
     assert (judged.outcome, judged.by, judged.engine) == (Outcome.KILLED, "encoders", "qemu-user")
     assert "the stub's jump from " in judged.why
+
+
+def test_what_mechanisms_share_is_asked_what_no_mechanism_needs(court, mutants):
+    judged = court.judge(one(mutants, "text.h", "loop-late", "= 0"))  # a store that is not aligned leaves out a byte
+    assert (judged.outcome, judged.by, judged.engine) == (Outcome.KILLED, "helpers", "qemu-user")
+    assert judged.why.startswith("a store of 2 bytes, 9 behind a multiple of 64: byte 9 is ")
+
+
+def test_who_looks_behind_an_array_is_noticed_by_the_compilers_checks(court, mutants, monkeypatch):
+    broken = one(mutants, "target.c", "boundary", "<", "<=")
+    assert broken.mutant.line < 50, "the loop over the regions"
+    monkeypatch.setattr(court._inquiry, "complaints", lambda *_: iter(()))
+    judged = court.judge(broken)
+    assert (judged.outcome, judged.by, judged.proved) == (Outcome.KILLED, "bounds", True)
+    assert judged.why.startswith("built with the compiler's checks of bounds, ")
+
+
+def test_a_check_whose_case_never_comes_is_told_by_a_trap(court, mutants, monkeypatch, tmp_path):
+    broken = next(
+        each for each in mutants if each.mutant.operator == "skip-check" and "!admitted" in each.mutant.before
+    )
+    assert not court._never_fails(broken, tmp_path), "FB-02 has a store fail"
+    trapped = []
+    monkeypatch.setattr(court, "_run", lambda image, *_: trapped.append(image))
+    (again := tmp_path / "again").mkdir()
+    assert court._never_fails(broken, again)
+    assert trapped
+    calls = next(each for each in mutants if each.mutant.before.startswith("if (!take())"))
+    assert not court._never_fails(calls, tmp_path), "to take it is an effect"
+
+
+def test_a_call_of_what_this_guest_has_not_is_no_hole(court, mutants):
+    broken = one(mutants, "poke.c", "drop-operand", "!sites_are_ours || sites_are_ours(n)", "(!sites_are_ours)")
+    told = without_absent(court.workshop, broken)
+    assert told == "the compiler makes the same of it, for this guest has no sites_are_ours, sites_follow"
+    negated = one(mutants, "poke.c", "drop-operand", "!sites_are_ours || sites_are_ours(n)", "(sites_are_ours(n))")
+    assert without_absent(court.workshop, negated) == ""
 
 
 def test_the_same_code_is_equivalent_and_never_run(court, mutants, monkeypatch):

@@ -32,10 +32,12 @@ from farm.cli.app import (
 from farm.errors import FarmError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from farm.guest.variant import Variant
+    from farm.prove.asking import Asked
     from farm.prove.proof import What
-    from farm.run.plan import Selection
+    from farm.run.plan import Plan, Selection
 
 _ENGINE = "unicorn"  # the only one that notes stores
 
@@ -120,20 +122,76 @@ def encoders(
     jobs: Jobs = CPUS,
     json: JsonFlag = False,
 ) -> None:
-    from farm import __version__
-    from farm.processes import workers
     from farm.prove.encoders import ask_all
-    from farm.report import encoders as report
+
+    plan = _possible("stub", arch, toolchain, arch_path)
+    _ask(ask_all, plan, "encoders", "as the disassembler reads", jobs, json=json)
+
+
+@prove.command(
+    help=(
+        "Ask the decoders of the mechanism detour about every kind of instruction.\n\nThey run under QEMU; what they "
+        "write in its place is read by a disassembler and executed by Unicorn, beside the original. Exit status 1: it "
+        "does something else where it was moved to, or an instruction is refused that does the same anywhere."
+    )
+)
+def decoders(
+    arch: Arch = None,
+    toolchain: ToolchainNames = None,
+    arch_path: ArchPath = None,
+    jobs: Jobs = CPUS,
+    json: JsonFlag = False,
+) -> None:
+    from farm.prove.decoders import ask_all
+
+    plan = _possible("detour", arch, toolchain, arch_path)
+    _ask(ask_all, plan, "decoders", "the same where it was moved to", jobs, json=json)
+
+
+@prove.command(
+    help=(
+        "Ask what mechanisms share about what none of them needs.\n\nStores of any size to any place, comparisons of "
+        "each bit, memory up to its last byte, targets at both edges of the text: under QEMU. Exit status 1: an answer "
+        "is wrong."
+    )
+)
+def helpers(
+    arch: Arch = None,
+    toolchain: ToolchainNames = None,
+    arch_path: ArchPath = None,
+    jobs: Jobs = CPUS,
+    json: JsonFlag = False,
+) -> None:
+    from farm.prove.helpers import ask_all
+
+    plan = _possible("stub", arch, toolchain, arch_path)
+    _ask(ask_all, plan, "helpers", "as promised", jobs, json=json)
+
+
+def _possible(
+    mechanism: str, arch: list[str] | None, toolchain: list[str] | None, arch_path: list[Path] | None
+) -> Plan:
+    """The cells of a mechanism under QEMU."""
     from farm.run import plan as plans
 
-    plan = plans.possible(selection_of(arch, ["stub"], ["qemu-user"], toolchain, None, None, arch_path, None, None))
+    return plans.possible(selection_of(arch, [mechanism], ["qemu-user"], toolchain, None, None, arch_path, None, None))
+
+
+def _ask(
+    ask_all: Callable[[Variant, str], Asked], plan: Plan, what: str, right: str, jobs: int, *, json: bool
+) -> NoReturn:
+    """Ask those of each variant and toolchain of the plan, and end with the status that their answers mean."""
+    from farm import __version__
+    from farm.processes import workers
+    from farm.report import encoders as report
+
     pairs = dict.fromkeys((planned.cell.variant, planned.cell.toolchain) for planned in plan.cells)
     with workers(jobs) as pool:
         asked = list(pool.map(lambda pair: ask_all(plan.variants[pair[0]], pair[1]), pairs))
     if json:
-        typer.echo(as_json(report.document(asked, __version__)).decode())
+        typer.echo(as_json(report.document(asked, __version__, what)).decode())
     else:
-        for line in report.lines(asked):
+        for line in report.lines(asked, right):
             typer.echo(line)
     if all(each.unproved for each in asked):
         raise FarmError("nothing was asked: " + "; ".join(dict.fromkeys(each.unproved for each in asked)))

@@ -62,7 +62,7 @@ def fill(path: Path, name: str, variant: Variant, mechanism: Mechanism) -> tuple
         except ImageError as error:
             raise ImageError(f"{name}: {error}") from None
         marked = ((s.address, s.word, s.function | (SITE_IN_MODULE if s.module else 0)) for s in sites)
-        table = b"".join(guest.entry.pack(*fields) for fields in marked)
+        table = b"".join(guest.entry.pack(*fields) for fields in marked) + _behind(guest, sites)
         put(f"the table of {len(sites)} call sites", table, "farm_sites", "SITE_CAPACITY in farm/scenario/layout.py")
         count = len(sites).to_bytes(4, variant.byte_order)
         put("their number", count, "farm_site_count", "one word")
@@ -74,6 +74,15 @@ def fill(path: Path, name: str, variant: Variant, mechanism: Mechanism) -> tuple
     path.write_bytes(content)
     path.chmod(0o755)
     return sites
+
+
+def _behind(guest: layout.Linked, sites: tuple[CallSite, ...]) -> bytes:
+    """What is behind the last call site of the table: one that leads elsewhere if somebody takes it for one.
+
+    It is a call site of another function, said to be one of the first.
+    """
+    other = next((site for site in sites if site.function and not site.module), None)
+    return guest.entry.pack(other.address, other.word, 0) if other else b""
 
 
 def _words_by_target(site: CallSite, functions: dict[str, int], variant: Variant) -> bytes:

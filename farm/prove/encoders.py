@@ -10,21 +10,16 @@ from __future__ import annotations
 
 import re
 import struct
-import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from farm import paths
-from farm.engines.linux_guest import box_of
 from farm.engines.qemu_user import QEMU_USER
 from farm.errors import FarmError
 from farm.guest import build, call_sites, disassemble, mechanisms
 from farm.guest.image import Image, Spec
 from farm.guest.variant import CallSiteForm, Opcode, Variant
-from farm.processes import Process
-from farm.scenario import Call, Defect, Scenario, Shape, wire
+from farm.prove.asking import Asked, ask
 
 #: In a question, in place of an address: that of the guest's scratch words.
 SCRATCH = (1 << 64) - 1
@@ -38,15 +33,13 @@ _ALPHA_BR = CallSiteForm(instruction="br", displacement="20:0", scale=4, base=4,
 _SH_LITERAL = CallSiteForm(instruction="literal", displacement="31:0", region=1 << 32, relocations=(), opcode=_ANY)
 _JUMPS = {"alpha": _ALPHA_BR, "sh": _SH_LITERAL}
 
-_SECONDS = 20.0  # for all questions about a guest
-
 
 class Question(NamedTuple):
     """A question; ``at`` and ``to`` are as C has them, ``around`` is stored around the middle of the scratch words."""
 
     at: int
     to: int
-    site: int = 0  #: 1: of a call site; 2: a system call; else of a stub
+    site: int = 0  #: 1: of a call site; 2: a system call; 3: where a jump enters; else of a stub
     word: int = 0
     around: bytes = bytes(16)
 
@@ -66,16 +59,6 @@ def spec_of(variant: Variant, toolchain: str) -> Spec:
     """The guest that answers: with the sources of a mechanism that has all encoders that there are."""
     mechanism = "stub" if mechanisms.load()["relocated"].missing(variant) else "relocated"
     return Spec(variant, mechanism, toolchain, source=paths.data("images") / "prove" / "encoders.c")
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What the encoders of a variant, as one toolchain builds them, said wrong."""
-
-    variant: str
-    toolchain: str
-    wrong: tuple[str, ...] = ()
-    unproved: str = ""  #: why they were not asked
 
 
 def ask_all(variant: Variant, toolchain: str) -> Asked:
@@ -99,28 +82,11 @@ class Encoders:
 
     def __init__(self, variant: Variant, image: Image) -> None:
         self.variant, self.image = variant, image
-        self._order = ">" if variant.big_endian else "<"
 
     def ask(self, questions: Sequence[Question]) -> list[Answer]:
         """An answer to each question.  Raises :class:`~farm.errors.FarmError` if the guest does not come to its end."""
-        variant, order = self.variant, self._order
-        call = Scenario("BS-99", "ask", "", (Call(0, 0, Shape.TAIL),), frozenset({Defect.LOST_PATCH}))
-        program = wire.encode(call, big_endian=variant.big_endian)
-        with tempfile.TemporaryFile() as asked, tempfile.TemporaryFile() as answered:
-            asked.write(struct.pack(f"{order}I", len(program)) + program)
-            asked.writelines(struct.pack(f"{order}QQII16s", *question) for question in questions)
-            asked.seek(0)
-            command = QEMU_USER.command(self.image, variant)
-            box = box_of(command, self.image.path)
-            with Process(command, box=box, stdin=asked, stdout=answered, stderr=subprocess.DEVNULL) as process:
-                ended = process.wait(_SECONDS)
-                status = process.end()
-            answered.seek(0)
-            said = answered.read()
-        if not ended or status or len(said) != struct.calcsize(f"{order}QQIIII") * len(questions):
-            how = f"ended with status {status}" if ended else f"was still at it after {_SECONDS:g} s"
-            raise FarmError(f"{variant.name}: who asks the encoders {how}, {len(said):,} bytes of answers behind")
-        return [Answer(*fields) for fields in struct.iter_unpack(f"{order}QQIIII", said)]
+        answers = ask(self.variant, self.image, questions, "QQII16s", "QQIIII")
+        return [Answer(*fields) for fields in answers]
 
     def scratch(self) -> int:
         """Where the guest's scratch words are."""
@@ -132,6 +98,8 @@ class Encoders:
         for form in forms(self.variant):
             yield from self.of_call_sites(form)
         yield from self.of_stubs()
+        if self.variant.name in ("ppc64", "ppc64le"):
+            yield from self.of_local_entries()
 
     # Call sites.
 
@@ -219,6 +187,19 @@ class Encoders:
                 yield f"{where}: the guest itself reads that it leads to {answer.target:#x}"
             elif reaches and not self._stub(answer.word)[0].startswith(b"\xc0\xf4"):
                 yield f"{where}: the word does not make a `brcl 15` of it"
+
+    def of_local_entries(self) -> Iterator[str]:
+        """A jump enters behind what makes a TOC pointer of r12 (ELF V2 ABI, 2.3.2.1), and only behind that."""
+        at = self.scratch()
+        sets, adds, other = (0x3C4C1234, 0x3C401234), 0x38425678, 0x60000000  # addis r2,r12; lis r2; addi r2,r2; nop
+        asked = [((first, adds), 8) for first in sets] + [((first, other), 0) for first in sets]
+        asked += [((other, adds), 0), ((other, other), 0)]
+        order = ">" if self.variant.big_endian else "<"
+        questions = [Question(SCRATCH, SCRATCH, 3, 0, struct.pack(f"{order}8x2I", *words)) for words, _ in asked]
+        for (words, behind), answer in zip(asked, self.ask(questions), strict=True):
+            if answer.target != at + behind:
+                code = " ".join(f"{word:08x}" for word in words)
+                yield f"what begins with {code} is entered {answer.target - at} bytes behind, and not {behind}"
 
     def _wrong(self, asked: Sequence[tuple[int, int, bool]], answers: Sequence[Answer]) -> Iterator[str]:
         """``asked`` is where the stub is, where it is to jump to, and whether it reaches that."""

@@ -7,7 +7,7 @@
 
 struct question {
     uint64_t at, to;    /* SCRATCH: the scratch words */
-    uint32_t site;      /* 1: of a call site; 2: a system call with six arguments; else of a stub */
+    uint32_t site;      /* 1: of a call site; 2: a system call with six arguments; 3: where a jump enters; else of a stub */
     uint32_t word;      /* that is there */
     uint8_t around[16]; /* for the scratch words, which lie in the middle of it */
 };
@@ -46,6 +46,10 @@ static struct answer answer_to(const struct question *question)
         around[i] = question->around[i];
     if (question->site == 2) {
         answer.reaches = futex_succeeds(question->word, scratch, question->at);
+        return answer;
+    }
+    if (question->site == 3) {
+        answer.target = arch_entry(to);
         return answer;
     }
     if (question->site) {

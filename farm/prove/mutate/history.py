@@ -112,7 +112,7 @@ def judge(bugs: Sequence[Bug], known: Selection, pool: concurrent.futures.Execut
         plan = make(replace(known, arch=(variant,), mechanism=(mechanism,), toolchain=asked))
         spec = plan.spec(plan.cells[0].cell)
         with tempfile.TemporaryDirectory(prefix="farm-history-", ignore_cleanup_errors=True) as folder:
-            court = Court(plan, spec, Path(folder))
+            court = Court(plan, spec, Path(folder), learns=False)
             return [(bug, court.judge(bug.broken(court.texts, spec.toolchain))) for bug in by_guest[guest]]
 
     found = {bug.name: (bug, judged) for made in pool.map(of_guest, by_guest) for bug, judged in made}

@@ -9,25 +9,26 @@ import re
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
 from farm.cell import FAILED, PASSED, Verdict
 from farm.engines import CountsBlocks, Explores, Note, Noted, Watches
-from farm.engines.qemu_user import QEMU_USER
 from farm.errors import BuildError, FarmError, ImageError
 from farm.guest.image import Image, Spec
 from farm.measure.coverage import excuses
-from farm.prove import encoders
 from farm.prove.calls import Guest, requests_named
 from farm.prove.cells import Audited, Auditing, unwatchable
 from farm.prove.coherence import coherence
 from farm.prove.interleave import interleave
 from farm.prove.mutate.differ import Code, difference, places
+from farm.prove.mutate.inquiry import Inquiry
 from farm.prove.mutate.operators import Mutation
-from farm.prove.mutate.overlay import Workshop, clear
+from farm.prove.mutate.overlay import Workshop, clear, without_absent
 from farm.prove.mutate.reach import Reach
 from farm.prove.mutate.subject import Broken, Mutant, Text, texts
 from farm.prove.proof import Finding, Proof
@@ -40,13 +41,23 @@ from farm.scenario import Scenario
 TIMEOUT = 1.0  # seconds a cell: a mutant that hangs is noticed by that
 _PROVING = "unicorn"  # the engine that proves
 _PROOF_TIMEOUT = 20.0  # seconds a call is followed
-ENCODER_FILES = ("patch.c", "sites.c", "arch.h")  # of an architecture: what encoders are made of
+#: A check without an effect of its own: no call, no assignment.
+_CHECK = re.compile(rb"(if \((?:\w(?!\()|[^\w=+;{\n]|[=!<>]=|\+(?!\+))+\))\s(?:[^{}]*;|\{[^{}]*\})$")
 #: A statement, or a loop around it, that does nothing but maintenance.
 _MAINTAINING = re.compile(rb"\s*(for \(.*\)\s*)?\w*(sync|flush|clear_cache)\w*\([^;]*\);\s*")
-_TWICE = (
-    "in every scenario it changes the same places in the same order, and does something once more; the proofs are clean"
-)
-_FIRST, _NEXT = 6, 24  # scenarios that are run together, before all the others
+_EFFECT = "in every scenario it changes the same places in the same order, {}; the proofs are clean"
+#: By operators after which C means the same: what the compiler made otherwise, if each scenario has the same effect.
+_THE_SAME = {
+    "duplicate-statement": _EFFECT.format("and does something once more"),
+    "duplicate-instruction": _EFFECT.format("and does something once more"),
+    "drop-volatile": _EFFECT.format("though the compiler was free to do otherwise"),
+}
+#: By the toolchain: flags by which its compiler has bounds checked, and traps where they are left.
+_CHECKED = {
+    "zig": ("-fsanitize=bounds,object-size,shift", "-fsanitize-trap=bounds,object-size,shift"),
+    "gcc": ("-fsanitize=bounds,object-size,shift", "-fsanitize-undefined-trap-on-error"),
+}
+_BATCHES = (2, 6, 24)  # scenarios that are run together, before all the others
 
 
 class Outcome(enum.StrEnum):
@@ -75,8 +86,14 @@ class Judged(msgspec.Struct, frozen=True):
 class Court:
     """Judges the mutants of one guest."""
 
-    def __init__(self, plan: Plan, spec: Spec, folder: Path) -> None:
-        """``folder`` is for what is built meanwhile.  Raises as :func:`farm.guest.build.image`."""
+    def __init__(self, plan: Plan, spec: Spec, folder: Path, *, learns: bool = True) -> None:
+        """``folder`` is for what is built meanwhile.
+
+        A court that ``learns`` begins with what has noticed most mutants, so who notices one depends on those before.
+
+        Raises as :func:`farm.guest.build.image`.
+        """
+        self._learns = learns
         self.spec, self._folder = spec, folder
         self._lock = threading.RLock()  # while something is learnt of the guest as it is
         self.workshop = Workshop(spec, folder)
@@ -89,7 +106,9 @@ class Court:
         self._wanted = {name: wanted[name] for name in order}
         self._passing: dict[str, tuple[Scenario, ...]] = {}
         self._reached: dict[str, Reach | None] = {}
-        self._asking: Workshop | None = None  # of who asks the architecture's encoders
+        self._checked: Workshop | None = None  # whose compiler checks bounds
+        self._kills: Counter[str] = Counter()  #: by scenario: mutants that it was the first to notice
+        self._inquiry = Inquiry(spec, folder)
         self._refuted_before: frozenset[tuple[str, str, str]] | None = None
         self._broken_before: frozenset[str] | None = None
         self._effects_before: list[list[tuple[object, ...]]] | None = None
@@ -115,9 +134,19 @@ class Court:
             if engine not in self._reached:
                 bench = Bench.of(self.spec, engine, _PROOF_TIMEOUT, built=self.workshop.image)
                 tells = isinstance(bench.engine, CountsBlocks)
-                reach = Reach(bench, self.texts, self._sound(engine)) if tells else None
-                self._reached[engine] = reach if reach and reach.reached else None  # not every emulator has a log
+                reach = Reach(bench, self.texts, self._telling(engine)) if tells else None
+                self._reached[engine] = reach if reach and reach.tells else None  # not every emulator has a log
             return self._reached[engine]
+
+    def _telling(self, engine: str) -> tuple[Scenario, ...]:
+        """The scenarios that an engine is asked about what they execute.
+
+        An engine without a profile is not asked about those that another such has told of: it is the same code.
+        """
+        engines = list(self._wanted)
+        others = engines[: engines.index(engine)] if ":" not in engine else []
+        told = {s.name for other in others if ":" not in other and self._reach(other) for s in self._sound(other)}
+        return tuple(scenario for scenario in self._sound(engine) if scenario.name not in told)
 
     def _bench(self, image: Image, engine: str) -> Bench:
         return Bench.of(self.spec, engine, TIMEOUT, built=image)
@@ -147,17 +176,22 @@ class Court:
         if self.workshop.is_same(image):
             return Judged(mutant, Outcome.EQUIVALENT, why="linked, it is the same code and data")
         is_reached = self._is_reached(broken)  # else no scenario can notice
-        for number, engine in enumerate(self._wanted if is_reached else ()):
-            if killer := self._run(image, engine, self._order(broken, engine, by_reach=number == 0)):
+        for engine in self._wanted if is_reached else ():
+            if killer := self._run(image, engine, self._order(broken, engine)):
                 scenario, result = killer
+                self._kills[scenario.name] += self._learns
                 by = f"{scenario.id} {scenario.name}"
                 return Judged(mutant, Outcome.KILLED, by, engine, f"{result.verdict}: {result.reason}")
         proofs = self._disproved(image) if is_reached else ()
-        for by, engine, why in itertools.chain(self._wrongly_encoded(broken, work), proofs):
+        for by, engine, why in itertools.chain(self._inquiry.complaints(broken, work), proofs):
             return Judged(mutant, Outcome.KILLED, by, engine, why, proved=True)
         if not is_reached:
             return self._unreachable(broken, "no scenario executes the statement")
-        return self._survived(broken, objects, image)
+        if trapped := self._trapped(broken, work):
+            scenario, result = trapped
+            why = f"built with the compiler's checks of bounds, {scenario.id} {scenario.name}: {result.reason}"
+            return Judged(mutant, Outcome.KILLED, "bounds", next(iter(self._wanted)), why, proved=True)
+        return self._survived(broken, objects, image, work)
 
     # Scenarios.
 
@@ -165,19 +199,25 @@ class Court:
         """Lines of the statement that is broken."""
         return [(broken.text.name, n) for n in range(broken.mutation.line, broken.mutation.last + 1)]
 
-    def _order(self, broken: Broken, engine: str, *, by_reach: bool) -> list[Scenario]:
-        """The scenarios of an engine: first those that reach the broken line, if that is asked."""
+    def _order(self, broken: Broken, engine: str) -> list[Scenario]:
+        """The scenarios of an engine: those that reach the broken line, by how many mutants they noticed; the others.
+
+        Behind the first engine the others are only those that it did not run.
+        """
         scenarios = self._sound(engine)
-        reach = self._reach(engine) if by_reach else None
-        relevant = reach.relevant(self._lines(broken)) if reach else []
-        first = set(relevant)
-        return [scenarios[n] for n in (*relevant, *(other for other in range(len(scenarios)) if other not in first))]
+        first = next(iter(self._wanted))
+        reach = self._reach(first)
+        if reach is None:
+            return list(scenarios)
+        relevant, known = reach.relevant(self._lines(broken)), {scenario.name for scenario in self._sound(first)}
+        kept = [s for s in scenarios if engine == first or s.name in relevant or s.name not in known]
+        return sorted(kept, key=lambda s: (s.name not in relevant, -self._kills[s.name]))
 
     def _run(self, image: Image, engine: str, order: Sequence[Scenario]) -> tuple[Scenario, Result] | None:
         """The first scenario that notices, and what; None: none does."""
         bench = self._bench(image, engine)
         at = 0
-        for size in (_FIRST, _NEXT, len(order)):
+        for size in (*_BATCHES, len(order)):
             part = order[at : at + size]
             at += len(part)
             noticed = None
@@ -189,7 +229,7 @@ class Court:
                         (again,) = bench.replies([bench.encode(scenario)], fresh=True)
                         result = bench.judged(scenario, again)
                     noticed = (scenario, result) if result.verdict in FAILED else None
-                if noticed and noticed[1].verdict is not Verdict.MISMATCH:  # the others may take as long
+                if noticed and noticed[1].verdict is Verdict.TIMEOUT:  # the others may take as long
                     replies.close()
                     break
             if noticed:
@@ -197,26 +237,6 @@ class Court:
         return None
 
     # Proofs.
-
-    def _wrongly_encoded(self, broken: Broken, work: Path) -> Iterator[tuple[str, str, str]]:
-        """What the architecture's encoders say wrong, if it is they that are broken."""
-        spec, variant = self.spec, self.spec.variant
-        is_theirs = broken.text.path in map(variant.source, ENCODER_FILES)
-        if not is_theirs or not spec.made_by.pokes or QEMU_USER.hole(variant):
-            return
-        with self._lock:
-            if self._asking is None:
-                folder = Path(tempfile.mkdtemp(dir=self._folder))
-                self._asking = Workshop(encoders.spec_of(variant, spec.toolchain), folder)
-        with contextlib.suppress(BuildError, ImageError):
-            (place := work / "encoders").mkdir()
-            if objects := self._asking.compiled(broken, place):
-                image = self._asking.link(objects, place)
-                try:
-                    for complaint in encoders.Encoders(variant, image).complaints():
-                        yield "encoders", QEMU_USER.name, complaint
-                except FarmError as error:
-                    yield "encoders", QEMU_USER.name, str(error)
 
     def _disproved(self, image: Image) -> Iterator[tuple[str, str, str]]:
         """Proofs that go wrong, the engine, and how."""
@@ -264,16 +284,44 @@ class Court:
                 self._broken_before = frozenset(broken)
             return self._broken_before
 
+    # Bounds.
+
+    def _trapped(self, broken: Broken, work: Path) -> tuple[Scenario, Result] | None:
+        """The first scenario in which patch code leaves an array, or shifts too far, and what was seen of that.
+
+        What is broken is built with the compiler's own checks, and so is what is not: only if that passes is it told.
+        """
+        flags = _CHECKED.get(self.spec.toolchain)
+        first = next(iter(self._wanted))
+        if not flags:
+            return None
+        with self._lock:
+            if self._checked is None:
+                self._checked = Workshop(self.spec, Path(tempfile.mkdtemp(dir=self._folder)), flags)
+        (place := work / "checked").mkdir()
+        with contextlib.suppress(BuildError, ImageError):
+            objects = self._checked.compiled(broken, place)
+            image = self._checked.link(objects, place) if objects else None
+            if image and (found := self._run(image, first, self._order(broken, first))):
+                (place := work / "unbroken").mkdir()
+                plain = self._checked.link({source: self._checked.plain(source) for source in objects}, place)
+                return None if self._run(plain, first, [found[0]]) else found
+        return None
+
     # Survivors.
 
-    def _survived(self, broken: Broken, objects: dict[Path, bytes], image: Image) -> Judged:
+    def _survived(self, broken: Broken, objects: dict[Path, bytes], image: Image, work: Path) -> Judged:
         """What is to be said of a mutant that nobody noticed."""
         if all(not self._executes(source, made, image) for source, made in objects.items()):
             return self._unreachable(broken, "no scenario executes an instruction that differs")
+        if self._never_fails(broken, work):
+            return self._unreachable(broken, "what is checked for is the case in no scenario")
+        if unlinked := without_absent(self.workshop, broken):
+            return Judged(broken.mutant, Outcome.EQUIVALENT, why=unlinked)
         if needless := self._needless(broken):
             return Judged(broken.mutant, Outcome.EQUIVALENT, why=needless)
-        if broken.mutant.operator.startswith("duplicate-") and self._does_the_same(image):
-            return Judged(broken.mutant, Outcome.EQUIVALENT, why=_TWICE)
+        if (why := _THE_SAME.get(broken.mutant.operator)) and self._does_the_same(image):
+            return Judged(broken.mutant, Outcome.EQUIVALENT, why=why)
         return Judged(broken.mutant, Outcome.HOLE)
 
     def _unreachable(self, broken: Broken, why: str) -> Judged:
@@ -281,6 +329,23 @@ class Court:
         excused = excuses(broken.text.path, self.spec.variant.name)
         reasons = (excused[number] for _, number in self._lines(broken) if number in excused)
         return Judged(broken.mutant, Outcome.UNREACHABLE, why=next(reasons, why))
+
+    def _never_fails(self, broken: Broken, work: Path) -> bool:
+        """A check is left out that does nothing by itself, and in no scenario what it looks for is the case.
+
+        That is seen by a guest that has a trap in place of what depends on it.
+        """
+        mutation, content = broken.mutation, broken.text.content
+        check = _CHECK.match(content[mutation.start : mutation.end])
+        if mutation.operator != "skip-check" or not check or mutation.replacement != b";":
+            return False
+        trap = mutation._replace(replacement=check[1] + b" __builtin_trap();")
+        (place := work / "trap").mkdir()
+        with contextlib.suppress(BuildError, ImageError):
+            objects = self.workshop.compiled(replace(broken, mutation=trap), place)
+            image = self.workshop.link(objects, place)
+            return not any(self._run(image, engine, self._telling(engine)) for engine in self._wanted)
+        return False
 
     def _needless(self, broken: Broken) -> str:
         """The rule by which what is broken need not be done at all; empty if there is none.
@@ -355,19 +420,23 @@ class Court:
         """Some scenario, on some engine, executes one of the ``wanted`` instructions."""
         if not wanted:
             return False
-        tell = [engine for engine in self._wanted if self._reach(engine)]  # what the others execute, one of these does
         first = min(each.start for each in wanted)  # a block that has it may begin where its function does
         start = max(
             (at for each in image.functions.values() if (at := each & ~image.function_bias) <= first), default=first
         )
-        for engine in tell:
+        tells = False
+        for engine in self._wanted:  # each is asked only if none before it meets one
+            if not self._reach(engine):
+                continue
+            tells = True
             bench = Bench.of(self.spec, engine, _PROOF_TIMEOUT, built=image)
             assert isinstance(bench.engine, CountsBlocks)
             span = range(start, max(each.stop for each in wanted))
-            _, blocks = bench.blocks([bench.encode(scenario) for scenario in self._sound(engine)], [span])
+            programs = [bench.encode(scenario) for scenario in self._telling(engine)]
+            _, blocks = bench.blocks(programs, [span]) if programs else ([], {})
             if any(block.start < each.stop and each.start < block.end for block in blocks for each in wanted):
                 return True
-        return not tell
+        return not tells
 
 
 def _told(notes: Sequence[Note], made: Watching) -> list[tuple[object, ...]]:

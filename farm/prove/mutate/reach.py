@@ -37,9 +37,13 @@ class Reach:
         #: Lines with code.
         self.code: frozenset[Line] = frozenset(self._lines)
         replies, _ = bench.blocks([bench.encode(scenario) for scenario in scenarios], table.spans)
-        #: By the number of a scenario: what it reaches.
-        self.by_scenario = [self._reached(reply.blocks) for reply in replies]
-        self.reached: frozenset[Line] = frozenset().union(*self.by_scenario)
+        #: By the name of a scenario: what it reaches.
+        self.by_scenario = {
+            scenario.name: self._reached(reply.blocks) for scenario, reply in zip(scenarios, replies, strict=True)
+        }
+        self.reached: frozenset[Line] = frozenset().union(*self.by_scenario.values())
+        #: The engine can tell.
+        self.tells = bool(self.reached) or not scenarios
 
     def _reached(self, blocks: Mapping[Block, int]) -> frozenset[Line]:
         found: set[Line] = set()
@@ -51,10 +55,10 @@ class Reach:
             found.update(self._lines[first : bisect.bisect_left(self._addresses, block.end)])
         return frozenset(found)
 
-    def relevant(self, lines: Iterable[Line]) -> list[int]:
-        """Numbers of the scenarios that reach any of ``lines``."""
+    def relevant(self, lines: Iterable[Line]) -> set[str]:
+        """Names of the scenarios that reach any of ``lines``."""
         wanted = frozenset(lines)
-        return [number for number, reached in enumerate(self.by_scenario) if reached & wanted]
+        return {name for name, reached in self.by_scenario.items() if reached & wanted}
 
 
 def _common(one: Sequence[str], other: Sequence[str]) -> int:

@@ -11,6 +11,7 @@
  * enters the function wait for the last: another CPU, that is, not an interrupt of this one. */
 #include "compare.h"
 #include "detour.h"
+#include "entry_jump.h"
 #include "reach.h"
 #include "redirect.h"
 #include "surroundings.h"

@@ -9,7 +9,6 @@
 
 #include "annex.h"
 #include "entry.h"
-#include "entry_jump.h"
 #include "patch.h"
 
 /* An annex that is being written: `bytes` are what memory at `at` will hold. */

@@ -93,6 +93,12 @@ static bool has_base_pc(uint32_t first, uint32_t second)
     return ((accesses || processes) && (first & 0xf) == PC) || (group == 0x75 && (second & 0xf) == PC);
 }
 
+/* TBB, TBH: what the table has is a distance from the instruction, wherever the table is (A8.8.237). */
+static bool is_table_branch(uint32_t first, uint32_t second)
+{
+    return (first & 0xfff0) == 0xe8d0 && (second & 0xffe0) == 0xf000;
+}
+
 static bool loads_pc(uint32_t first, uint32_t second)
 {
     bool multiple = (first & 0xfe50) == 0xe810 && second >> 15;
@@ -120,7 +126,8 @@ static enum outcome move_wide(struct annex *annex, uintptr_t from, uint32_t firs
         put_value(annex, second >> 8 & 0xf, aligned_pc(from) + offset);
     } else if ((first & 0xfbff) == 0xf2af && !(second >> 15)) { /* ADR.W, before it */
         put_value(annex, second >> 8 & 0xf, aligned_pc(from) - offset);
-    } else if (has_base_pc(first, second) || (is_branch && (second & 0x5000) == 0x4000)) { /* BLX: to A32 */
+    } else if (has_base_pc(first, second) || is_table_branch(first, second) ||
+               (is_branch && (second & 0x5000) == 0x4000)) { /* BLX: to A32 */
         return REFUSED;
     } else {
         put_wide(annex, first, second);

@@ -45,13 +45,13 @@ static bool is_prefix(uint8_t byte)
 static bool is_between(uint8_t byte, uint8_t first, uint8_t last) { return byte >= first && byte <= last; }
 
 /* Opcodes that do not exist, or are no opcode but a prefix that came too late, or are not worth their decoding (VEX,
- * EVEX, far branches). */
+ * EVEX, far branches, what 0f 78 is by its prefix). */
 static bool is_refused(const struct instruction *i)
 {
     uint8_t op = i->opcode;
     if (i->map)
         return i->map == 1 && (op == 0x04 || op == 0x0a || op == 0x0c || op == 0x0f || is_between(op, 0x24, 0x27) ||
-                               op == 0x36 || op == 0x39 || is_between(op, 0x3b, 0x3f));
+                               op == 0x36 || op == 0x39 || op == 0x78 || is_between(op, 0x3b, 0x3f));
     if (is_prefix(op) || (is_64 && is_between(op, 0x40, 0x4f)))
         return true;
     if (op == 0x62 || op == 0xc4 || op == 0xc5 || op == 0x9a || op == 0xea || op == 0xd6)
@@ -113,7 +113,7 @@ static uint32_t immediate(const struct instruction *i)
 static void measure_operand(struct instruction *i)
 {
     uint32_t mod = i->modrm >> 6, base = i->modrm & 7;
-    if (mod == 3)
+    if (mod == 3 || (i->map == 1 && is_between(i->opcode, 0x20, 0x23))) /* control and debug registers */
         return;
     if (base == 4)
         base = i->start[i->size++] & 7; /* SIB */
@@ -121,9 +121,17 @@ static void measure_operand(struct instruction *i)
     i->size += mod == 1 ? 1 : mod == 2 || base == 5 ? 4 : 0;
 }
 
+/* Branches with a displacement. */
+static bool is_branch(const struct instruction *i)
+{
+    uint8_t op = i->opcode;
+    return i->map == 0 ? is_between(op, 0x70, 0x7f) || is_between(op, 0xe0, 0xe3) || op == JMP || op == CALL || op == SHORT_JMP
+                       : i->map == 1 && is_between(op, 0x80, 0x8f);
+}
+
 static bool is_relative(const struct instruction *i)
 {
-    return is_64 && i->modrm_at && (i->modrm & 0xc7) == 5;
+    return is_64 && i->displacement_at && (i->modrm & 0xc7) == 5;
 }
 
 static struct instruction decode(uintptr_t from)
@@ -152,9 +160,10 @@ static struct instruction decode(uintptr_t from)
         measure_operand(&i);
     }
     i.size += immediate(&i);
-    /* A prefix 67 means other sizes in 32 bits, and another base of what is relative; xbegin is a branch. */
+    /* A prefix 67 means other sizes in 32 bits, and another base of what is relative; with 66 a branch leads to 16 bits of
+     * the address, or not, by the CPU's maker; xbegin is a branch. */
     i.known = !is_refused(&i) && !(i.short_addresses && (!is_64 || is_relative(&i))) &&
-              !(i.map == 0 && i.opcode == 0xc7 && i.modrm == 0xf8);
+              !(i.short_operands && is_branch(&i)) && !(i.map == 0 && i.opcode == 0xc7 && i.modrm == 0xf8);
     return i;
 }
 
