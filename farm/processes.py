@@ -80,11 +80,11 @@ class Process:
         limits: Mapping[int, int] | None = None,
         **options: Any,
     ) -> None:
-        _tell(command, box.environment if box else options.get("env"))
         program = shutil.which(command[0])
         if program is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command[0])
         self._command = [str(Path(program).absolute()), *command[1:]]
+        _tell(self._command if box else command, box.environment if box else options.get("env"))
         self._session = session
         self._limits = {resource.RLIMIT_CORE: 0, **(limits or {})}
         self._lock = threading.Lock()
@@ -107,7 +107,8 @@ class Process:
         return confinement.confined(self._command, box, self._limits, **options)
 
     def _tied(self, box: Box | None, options: Mapping[str, Any]) -> subprocess.Popen[bytes]:
-        bare = ["env", "-i", *(f"{name}={value}" for name, value in box.environment.items())] if box else []
+        env = shutil.which("env", path=os.defpath) or "env"  # whatever PATH hides
+        bare = [env, "-i", *(f"{name}={value}" for name, value in box.environment.items())] if box else []
         command = [*_tie(), str(os.getpid()), *bare, *self._command]
         popen = subprocess.Popen(command, start_new_session=self._session, **options)
         for which, most in self._limits.items():

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import forking
 import msgspec
@@ -39,6 +40,14 @@ def farm(*arguments, options=(), cwd=None, stdin=None, encoding="utf-8", timeout
         done = forking.run(words, **how)
     assert "Traceback" not in done.stderr, done.stderr
     return done
+
+
+def goes_on(pid):
+    """The process has not ended; whether anybody has reaped it is not asked: of what was in a box, init does."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def until(condition, seconds=20.0):

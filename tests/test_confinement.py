@@ -288,7 +288,11 @@ def test_the_environment_of_the_farm_is_not_seen(monkeypatch):
 def without(monkeypatch):
     """Bubblewrap is not installed."""
     which = shutil.which
-    monkeypatch.setattr(confinement.shutil, "which", lambda name: None if name == "bwrap" else which(name))
+
+    def found(name, **where):
+        return None if name == "bwrap" else which(name, **where)
+
+    monkeypatch.setattr(confinement.shutil, "which", found)
     confinement.look_again()
     confinement.warn.cache_clear()
     yield

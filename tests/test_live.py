@@ -398,7 +398,7 @@ def test_a_hang_ends_with_the_deadline(boot, engine, monkeypatch):
 def test_a_killed_engine_is_not_blamed_on_the_guest(boot, engine):
     guest = boot(engine=engine)
     guest.call(1)
-    os.kill(guest._session.child.process.pid, signal.SIGKILL)
+    os.kill(guest._session.child.process.program(), signal.SIGKILL)
     dies(guest, guest.call, "died in step 1: engine-error: .* died of SIGKILL")
 
 

@@ -301,7 +301,7 @@ pytestmark = {ONE}
 def test_a(patchable, number):
     assert patchable.call(1) == 1001
     if number == 4:
-        os.kill(patchable._session.child.process.pid, signal.SIGKILL)
+        os.kill(patchable._session.child.process.program(), signal.SIGKILL)
     assert patchable.call(1) == 1001
 """)
     result.assert_outcomes(passed=8, failed=1)
@@ -441,7 +441,7 @@ from farm.engines.unicorn import UNICORN
 def _killer(request):
     if "supersede_then_restore" in request.node.name:
         for _, child in UNICORN.pool._idle:
-            os.kill(child.process.pid, signal.SIGKILL)
+            os.kill(child.process.program(), signal.SIGKILL)
 """
 
 

@@ -152,7 +152,7 @@ def test_what_a_run_selects_does_not_change_what_a_list_means(listing):
     ],
 )
 def test_a_condition_on_the_version_works_both_ways(listing, qemu, monkeypatch, version, condition, applies):
-    monkeypatch.setattr(qemu_user, "_version", lambda _: version)
+    monkeypatch.setattr(qemu_user, "qemu_version", lambda _: version)
     known = listing({**ON_QEMU, "when": {"version": condition}})
     assert bool(known.cells) is applies
     (listed,) = known.entries
@@ -180,11 +180,11 @@ def test_a_condition_on_the_engine_leaves_the_others_out(listing, qemu):
 
 
 def test_entries_for_different_versions_may_list_the_same_cells(listing, qemu, monkeypatch):
-    monkeypatch.setattr(qemu_user, "_version", lambda _: (7, 2))
+    monkeypatch.setattr(qemu_user, "qemu_version", lambda _: (7, 2))
     old = {**ON_QEMU, "when": {"version": "<8.1"}, "issue": "old"}
     new = {**ON_QEMU, "when": {"version": ">=8.1"}, "issue": "new"}
     assert [listed.entry.issue for listed in listing(new, old).cells.values()] == ["old"]
-    monkeypatch.setattr(qemu_user, "_version", lambda _: (8, 1))
+    monkeypatch.setattr(qemu_user, "qemu_version", lambda _: (8, 1))
     assert [listed.entry.issue for listed in listing(new, old).cells.values()] == ["new"]
 
 
@@ -232,7 +232,7 @@ def test_entries_for_different_versions_may_list_the_same_cells(listing, qemu, m
         ({**ON_QEMU, "when": {"version": ""}}, "when.version: Expected `str` of length >= 1"),
         (
             {**GOOD, "cells": "arm64/stub/zig/*/BS-03", "when": {"version": "<8.1"}},
-            "when.version: its cells are of native, qemu-user, unicorn; say which with when.engine",
+            "when.version: its cells are of native, qemu-system, qemu-user, unicorn; say which with when.engine",
         ),
         ({**GOOD, "verdict": "mismtch"}, "verdict: unknown verdict 'mismtch': did you mean mismatch"),
         ({**GOOD, "verdict": ["crash", "pass"]}, "verdict: unknown verdict 'pass'"),

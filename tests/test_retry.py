@@ -164,8 +164,9 @@ def test_a_killed_child_of_either_engine_costs_a_retry(engine, batch, monkeypatc
         child = start(*arguments, fresh=True, **others)
         begun.append(fresh)
         if len(begun) == 1:
-            os.kill(child.process.pid, signal.SIGSTOP)
-            killers.append(threading.Timer(0.3, os.kill, (child.process.pid, signal.SIGKILL)))
+            program = helpers.until(child.process.program)
+            os.kill(program, signal.SIGSTOP)
+            killers.append(threading.Timer(0.3, os.kill, (program, signal.SIGKILL)))
             killers[0].start()
         return child
 
@@ -181,7 +182,11 @@ def test_a_killed_child_of_either_engine_costs_a_retry(engine, batch, monkeypatc
 
 @pytest.fixture
 def dying_qemu(tmp_path, qemu, monkeypatch):
-    """``dying_qemu(times)``: a qemu-aarch64 on PATH that dies at once, so many times; then it is the real one."""
+    """``dying_qemu(times)``: a qemu-aarch64 on PATH that dies at once, so many times; then it is the real one.
+
+    It counts by folders that it makes, which it could not in a box.
+    """
+    monkeypatch.setenv("PATCHFARM_CONFINEMENT", "off")
 
     def make(times):
         folder = tmp_path / f"dies-{times}"
