@@ -19,10 +19,10 @@ from farm.guest.image import Spec
 from farm.processes import workers
 from farm.prove.mutate import asm, c, history, hunt, subject
 from farm.prove.mutate.differ import Code, difference, places
-from farm.prove.mutate.judge import Court, Judged, Outcome
+from farm.prove.mutate.judge import Court
+from farm.prove.mutate.judged import Judged, Mutant, Outcome
 from farm.prove.mutate.operators import ASM, OPERATORS, C, Terms
 from farm.prove.mutate.overlay import Workshop, without_absent
-from farm.prove.mutate.subject import Mutant
 from farm.report import Material, html, mutants_page
 from farm.report import mutants as report
 from farm.run import plan as plans

@@ -31,7 +31,7 @@ from farm.cli.app import (
 from farm.errors import FarmError, OutputError, UsageError
 
 if TYPE_CHECKING:
-    from farm.prove.mutate.judge import Judged
+    from farm.prove.mutate.judged import Judged
     from farm.run.plan import Selection
 
 
@@ -131,7 +131,7 @@ def _judge_history(folder: Path, selection: Selection, jobs: int, *, json: bool)
     """Judge the patches in ``folder`` and say who notices each; the exit status."""
     from farm.processes import workers
     from farm.prove.mutate import history
-    from farm.prove.mutate.judge import Outcome
+    from farm.prove.mutate.judged import Outcome
     from farm.report import mutants as report
 
     bugs = history.read(folder)

@@ -10,16 +10,19 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from farm.cell import Verdict
 from farm.engines import Note, Watch, Watches
 from farm.prove import memory
-from farm.prove.cells import Auditing, unwatchable
 from farm.run.bench import Bench
 from farm.run.verdict import Result, reproducer
 from farm.scenario import Defect, Scenario
+
+if TYPE_CHECKING:
+    from farm.prove.cells import Auditing
 
 #: Requests of a cell that are audited by default.
 FIRST = 16
@@ -34,7 +37,7 @@ class Auditor:
 
     def open(self, bench: Bench) -> Audit | None:
         """The audit of cells on ``bench``; None if nothing there can be audited."""
-        return None if unwatchable(bench) else Audit(self, bench)
+        return None if bench.unwatchable else Audit(self, bench)
 
 
 class Audit:
@@ -51,6 +54,8 @@ class Audit:
 
     @functools.cached_property
     def _auditing(self) -> Auditing:
+        from farm.prove.cells import Auditing  # what has passed already needs nothing of it
+
         return Auditing.of(self._bench, limit=self._auditor.limit)
 
     def watch(self, programs: Iterable[bytes]) -> Watch | None:

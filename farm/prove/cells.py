@@ -125,25 +125,7 @@ def audit(batch: Batch, *, strict: bool = False) -> Image:
         bench = batch.bench()
     except (BuildError, ImageError, MissingToolError) as error:
         return Image(spec, (), unaudited=str(error).splitlines()[0])
-    if reason := unwatchable(bench):
+    if reason := bench.unwatchable:
         return Image(spec, (), unaudited=reason)
     auditing = Auditing.of(bench, strict=strict)
     return Image(spec, tuple(auditing.cells(batch.scenarios)), auditing.watched.undecoded)
-
-
-def unwatchable(bench: Bench) -> str:
-    """Why nothing of the image on ``bench`` can be audited; empty if it can."""
-    engine, variant = bench.engine, bench.spec.variant
-    if not isinstance(engine, Watches):
-        return f"{engine.name} notes no stores"
-    if not engine.watches(variant):
-        return f"{engine.name} calls no hook for an instruction of {variant.name}"
-    return ""
-
-
-def total(cells: Sequence[Audited]) -> Findings:
-    """What the audit found in all of ``cells``."""
-    findings = Findings()
-    for each in cells:
-        findings.add(each.findings)
-    return findings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -47,3 +48,11 @@ class Findings:
         ):  # fmt: skip
             if others:
                 mine.update(others)
+
+
+def total(found: Iterable[Findings]) -> Findings:
+    """All that was ``found``, together."""
+    findings = Findings()
+    for each in found:
+        findings.add(each)
+    return findings

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import hashlib
 import importlib.metadata
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -52,6 +53,9 @@ def key(image: Image, variant: Variant, engine: str, limit: int) -> str:
     return hashlib.sha256(_code() + repr(asked).encode()).hexdigest()[:16]
 
 
+_writing = threading.Lock()
+
+
 class Memory:
     """The record of one image, one engine with its profile, and one number of requests."""
 
@@ -68,10 +72,11 @@ class Memory:
 
     def remember(self, passed: Mapping[str, bool]) -> None:
         """Add to the record; where nothing can be written, the next run audits again."""
-        whole = {**self.recall(), **passed}
-        record = msgspec.json.encode(Record(self._key, _digest_of(whole), whole))
-        with contextlib.suppress(OSError):
-            inputs.write(self._path, record, durable=False)
+        with _writing:  # batches of an image may end at once
+            whole = {**self.recall(), **passed}
+            record = msgspec.json.encode(Record(self._key, _digest_of(whole), whole))
+            with contextlib.suppress(OSError):
+                inputs.write(self._path, record, durable=False)
 
 
 @functools.lru_cache(maxsize=8)  # the batches of an image follow each other

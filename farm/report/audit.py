@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from farm.cell import PASSED, EngineName, Verdict
-from farm.prove.cells import Audited, Image, total
-from farm.prove.findings import Breach
+from farm.prove.findings import Breach, total
 from farm.run.verdict import Result
 from farm.text import counted
+
+if TYPE_CHECKING:
+    from farm.prove.cells import Audited, Image
 
 SCHEMA = 1
 
@@ -70,7 +72,7 @@ def stories(cell: Audited) -> Iterator[str]:
 def _summary(made: Image) -> str:
     if made.unaudited:
         return f"not audited: {made.unaudited}"
-    found = total(made.cells)
+    found = total(cell.findings for cell in made.cells)
     stores = [f"{number:,} to {what}" for what, number in sorted(found.stores.items())]
     parts = [
         f"{counted(len(made.cells), 'scenario')}, {counted(found.requests, 'request')}",
@@ -84,7 +86,7 @@ def _summary(made: Image) -> str:
 
 def _sum(images: Sequence[Image]) -> str:
     cells = [cell for made in images for cell in made.cells]
-    found = total(cells)
+    found = total(cell.findings for cell in cells)
     left = Counter(made.unaudited for made in images if made.unaudited)
     audited = counted(sum(cell.is_audited for cell in cells), "cell")
     stores, breached = counted(sum(found.stores.values()), "store"), counted(len(broken(images)), "cell")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 
 from farm import documents
-from farm.prove.mutate.judge import Judged, Outcome
+from farm.prove.mutate.judged import Judged, Outcome
 from farm.report.progress import bar
 from farm.text import counted, printable, quoted
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from farm.prove.mutate.history import Bug
     from farm.prove.mutate.hunt import Hunted
-    from farm.prove.mutate.subject import Mutant
+    from farm.prove.mutate.judged import Mutant
 
 SCHEMA = 1
 FILE = "mutants.json"  #: in an output folder

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from farm.prove.mutate.judge import Judged, Outcome
+from farm.prove.mutate.judged import Judged, Outcome
 from farm.report.mutants import COLUMNS, Document, command, counts, grouped, holes, summary
 from farm.report.text import line
 

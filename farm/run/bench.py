@@ -88,6 +88,15 @@ class Bench:
         """Tell whether ``scenario`` has a cell here."""
         return plan.cannot_run(scenario, self.spec.variant, self.spec.made_by, self.engine_name) is None
 
+    @property
+    def unwatchable(self) -> str:
+        """Why no store can be audited here; empty if any can."""
+        if not isinstance(self.engine, Watches):
+            return f"{self.engine.name} notes no stores"
+        if not self.engine.watches(self.variant):
+            return f"{self.engine.name} calls no hook for an instruction of {self.variant.name}"
+        return ""
+
     def encode(self, scenario: Scenario) -> bytes:
         """The program of ``scenario``."""
         return wire.encode(scenario, big_endian=self.image.big_endian)

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from farm import paths
 from farm.errors import UsageError
-from farm.prove.mutate.judge import Court, Judged
+from farm.prove.mutate.judge import Court
+from farm.prove.mutate.judged import Judged, Mutant
 from farm.prove.mutate.operators import Mutation
-from farm.prove.mutate.subject import Broken, Mutant, Text
+from farm.prove.mutate.subject import Broken, Text
 from farm.run.plan import Selection, make
 
 OPERATOR = "history"  #: in place of the name of one

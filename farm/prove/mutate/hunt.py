@@ -26,7 +26,8 @@ from farm.guest import build
 from farm.guest.image import Spec
 from farm.processes import Stopping, stopping
 from farm.prove.guests import of as guests_of
-from farm.prove.mutate.judge import Court, Judged
+from farm.prove.mutate.judge import Court
+from farm.prove.mutate.judged import Judged
 from farm.prove.mutate.subject import Broken, mutants, texts
 from farm.run.plan import Plan
 from farm.scenario import layout, wire

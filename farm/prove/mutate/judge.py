@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import enum
 import itertools
 import re
 import tempfile
@@ -22,15 +21,16 @@ from farm.errors import BuildError, FarmError, ImageError
 from farm.guest.image import Image, Spec
 from farm.measure.coverage import excuses
 from farm.prove.calls import Guest, requests_named
-from farm.prove.cells import Audited, Auditing, unwatchable
+from farm.prove.cells import Audited, Auditing
 from farm.prove.coherence import coherence
 from farm.prove.interleave import interleave
 from farm.prove.mutate.differ import Code, difference, places
 from farm.prove.mutate.inquiry import Inquiry
+from farm.prove.mutate.judged import Judged, Outcome
 from farm.prove.mutate.operators import Mutation
 from farm.prove.mutate.overlay import Workshop, clear, without_absent
 from farm.prove.mutate.reach import Reach
-from farm.prove.mutate.subject import Broken, Mutant, Text, texts
+from farm.prove.mutate.subject import Broken, Text, texts
 from farm.prove.proof import Finding, Proof
 from farm.prove.watching import Watching, watching
 from farm.run.bench import Bench
@@ -58,29 +58,6 @@ _CHECKED = {
     "gcc": ("-fsanitize=bounds,object-size,shift", "-fsanitize-undefined-trap-on-error"),
 }
 _BATCHES = (2, 6, 24)  # scenarios that are run together, before all the others
-
-
-class Outcome(enum.StrEnum):
-    """What became of a mutant."""
-
-    KILLED = "killed"  #: somebody noticed
-    NOT_BUILT = "does not build"
-    EQUIVALENT = "equivalent"  #: it does what the guest does, as a machine has seen
-    UNREACHABLE = "unreachable here"  #: no scenario executes what differs
-    HOLE = "hole"  #: it does something else, and nobody noticed
-
-
-class Judged(msgspec.Struct, frozen=True):
-    """A mutant, and what became of it."""
-
-    mutant: Mutant
-    outcome: Outcome
-    by: str = ""  #: the scenario, the proof or the check that noticed; empty: none
-    engine: str = ""
-    why: str = ""  #: what was noticed, or why nothing could be
-    seconds: float = 0.0
-    digest: str = ""  #: of the broken text
-    proved: bool = False  #: it was noticed by a proof, and by no scenario
 
 
 class Court:
@@ -264,7 +241,7 @@ class Court:
     def _audited(self, image: Image) -> Iterator[Audited]:
         """The audit of every scenario."""
         bench = Bench.of(self.spec, _PROVING, _PROOF_TIMEOUT, built=image)
-        if not unwatchable(bench):
+        if not bench.unwatchable:
             yield from Auditing.of(bench).cells(self._sound(_PROVING))
 
     def _refuted(self) -> frozenset[tuple[str, str, str]]:
@@ -382,7 +359,7 @@ class Court:
     def _effects(self, image: Image) -> list[list[tuple[object, ...]]]:
         """Of every scenario: what it changes in code, and the maintenance, in order; none if no engine tells."""
         bench = Bench.of(self.spec, _PROVING, _PROOF_TIMEOUT, built=image)
-        if unwatchable(bench):
+        if bench.unwatchable:
             return []
         assert isinstance(bench.engine, Watches)
         made = watching(bench.variant, image, bench.engine)

@@ -9,14 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
-
 from farm import paths
 from farm.guest import build
 from farm.guest.image import Spec
 from farm.guest.mechanisms import common
 from farm.guest.toolchain import TOOLCHAINS
 from farm.prove.mutate import asm, c
+from farm.prove.mutate.judged import Mutant
 from farm.prove.mutate.operators import Mutation, Terms
 from farm.text import printable
 
@@ -86,25 +85,6 @@ class Text:
     content: bytes
     lines: frozenset[int]  #: that the compiler sees
     users: tuple[Path, ...]  #: sources that are made of it: itself, or what includes it
-
-
-class Mutant(msgspec.Struct, frozen=True):
-    """A guest whose patch code is broken in one place."""
-
-    variant: str
-    mechanism: str
-    toolchain: str
-    file: str
-    line: int
-    column: int
-    operator: str
-    before: str
-    after: str
-
-    @property
-    def name(self) -> str:
-        """The mutant in one line, without what is changed."""
-        return f"{self.variant}/{self.mechanism}/{self.toolchain} {self.file}:{self.line}:{self.column} {self.operator}"
 
 
 @dataclass(frozen=True)
