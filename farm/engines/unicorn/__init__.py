@@ -78,12 +78,15 @@ def _imported() -> tuple[str, ...]:
     """Where Python finds itself, its library, the farm and Unicorn; not the folder that the farm was started in."""
     farm = Path(__file__).parents[2]
     if not sys.dont_write_bytecode:  # what the farm has not imported itself, and no child can keep
-        compileall.compile_dir(Path(__file__).parent, quiet=2)
+        for name in ("farm.engines.unicorn", "unicorn"):
+            package = importlib.util.find_spec(name)
+            for folder in (package and package.submodule_search_locations) or ():
+                compileall.compile_dir(folder, quiet=2)
     found = [str(farm), os.path.realpath(sys.executable)]
     found += [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     found += [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages", "lib-dynload")]
     found += os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    found += [str(Path(sys.prefix) / "pyvenv.cfg")]
+    found += [str(Path(sys.prefix) / "pyvenv.cfg"), sys.pycache_prefix or ""]
     return tuple(dict.fromkeys(path for path in found if path and Path(path).exists()))
 
 
