@@ -62,7 +62,9 @@ def tie(request, monkeypatch):
     """What ties a child to its parent: what this machine has, and what there is without setpriv."""
     which = processes.shutil.which
     if request.param == "python":
-        monkeypatch.setattr(processes.shutil, "which", lambda name: None if name == "setpriv" else which(name))
+        monkeypatch.setattr(
+            processes.shutil, "which", lambda name, **k: None if name == "setpriv" else which(name, **k)
+        )
     processes._tie.cache_clear()
     assert request.param in processes._tie()[0]
     yield processes._tie()
@@ -162,7 +164,7 @@ PARENT = """
 import shutil, subprocess, sys, time
 from farm import processes
 which = shutil.which
-shutil.which = lambda name: None if name == {hidden!r} else which(name)
+shutil.which = lambda name, **k: None if name == {hidden!r} else which(name, **k)
 child = processes.Process([sys.executable, "-c", "print(1, flush=True); import time; time.sleep(60)"],
                           stdout=subprocess.PIPE)
 child.stdout.readline()
