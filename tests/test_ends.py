@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import pty
@@ -197,6 +198,26 @@ def test_handlers_are_as_they_were_after_a_command():
     before = [signal.getsignal(number) for number in ALL]
     assert CliRunner().invoke(load(), ["list", "controls"]).exit_code == 0
     assert [signal.getsignal(number) for number in ALL] == before
+
+
+def test_the_reports_are_there_when_the_grid_is_shown_and_nobody_may_read_on(tmp_path, monkeypatch):
+    from rich.console import Console
+    from typer.testing import CliRunner
+
+    from farm.cli import load
+
+    class Reader(io.StringIO):
+        def write(self, text):
+            if "✓" in text:
+                there.append((tmp_path / "report.html").exists())
+            return super().write(text)
+
+    there, command = [], load()
+    monkeypatch.setattr(sys.modules["farm.cli.run"], "console_for", lambda: Console(file=Reader(), width=100))
+    select = ["--arch", "arm64", "--mechanism", "stub", "--engine", "unicorn", "--output", str(tmp_path)]
+    assert CliRunner().invoke(command, ["run", *select]).exit_code == 0
+    assert there
+    assert all(there)
 
 
 @pytest.mark.usefixtures("qemu")

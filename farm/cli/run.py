@@ -180,6 +180,16 @@ def run(
     plan.check_ready()
     _require(plan, require or [])
     measure_unknown(plan, min(jobs, CPUS), functools.partial(typer.echo, err=True))
+    told: list[str] = []
+
+    def tell(results: list[Result]) -> None:
+        """Write what will be shown when the reports are there, for whoever reads it may not read on."""
+        with console.capture() as written:
+            terminal.show(
+                results, plan, console, verbose=verbose, audited_on=() if audit == "off" else _watching_engines()
+            )
+        told.append(written.get())
+
     with contextlib.ExitStack() as stack:
         pool = stack.enter_context(_executor(executor, jobs))
         stack.enter_context(alone(folder := output_folder(output)))
@@ -199,13 +209,12 @@ def run(
             began,
             limit,
             _auditor(audit, plan),
-            lambda results: terminal.show(
-                results, plan, console, verbose=verbose, audited_on=() if audit == "off" else _watching_engines()
-            ),
+            tell,
             resume=resume,
             verbose=verbose,
             remembered=history and not quarantine_verify,
         )
+    console.file.writelines(told)
     console.print(f"results in {folder}", highlight=False)
     if left_out:
         console.print(left_out, markup=False, highlight=False, soft_wrap=True)
@@ -274,7 +283,7 @@ def _execute(
     began: float,
     max_failures: int | None,
     auditor: Auditor | None,
-    show: Callable[[list[Result]], None],
+    tell: Callable[[list[Result]], None],
     *,
     resume: bool,
     verbose: bool,
@@ -282,7 +291,7 @@ def _execute(
 ) -> tuple[Run, list[Result], str]:
     """The run, its results, and what is to be said of cells that were left out after ``max_failures``.
 
-    While the pages are made the results are shown, and a whole run is added to the history if it is to be
+    While the pages are made ``tell`` hears of the results, and a whole run is added to the history if it is to be
     ``remembered``.
     """
     import concurrent.futures
@@ -354,7 +363,7 @@ def _execute(
                 journal.finish(plan)
                 if remembered:
                     remember(folder, journal.run, results)
-            show(results)
+            tell(results)
 
         write_reports(results, plan, journal.run, folder, [left_out] if left_out else [], meanwhile=meanwhile)
     except KeyboardInterrupt:
