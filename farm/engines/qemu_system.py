@@ -25,8 +25,8 @@ from farm.cell import Hole, Verdict
 from farm.engines import Reply, settings_or_hole
 from farm.engines.child import Child, ChildDied, Session
 from farm.engines.linux_guest import LinuxGuests, box_of, interpreter
-from farm.engines.qemu_user import qemu_version
-from farm.errors import BuildError, ImageError, Missing, MissingToolError
+from farm.engines.qemu_user import missing_qemu, qemu_version, told_version
+from farm.errors import BuildError, ImageError
 from farm.guest import supervisor
 from farm.guest.variant import QemuSystemSettings, Variant
 from farm.scenario.wire import trace_limit
@@ -74,7 +74,7 @@ class Machine(Child):
             memory = ["-object", f"memory-backend-file,id=memory,share=on,size={size},mem-path={path}"]
             super().__init__(
                 [*command, *memory],
-                box_of(command, command[-1], *_parts(), writes=(self._folder.name,)),
+                box_of(command, command[-1], *_parts(command[0]), writes=(self._folder.name,)),
                 big_endian=image.big_endian,
                 largest=4 + trace_limit(image.patched[1]),
             )
@@ -162,16 +162,13 @@ class QemuSystem(LinuxGuests):
         if isinstance(settings, Hole):
             return settings
         assert isinstance(settings, QemuSystemSettings)
-        if shutil.which(settings.binary) is None:
-            return Hole.to_install(Missing(settings.binary, f"apt-get install {settings.package}"))
+        if missing := missing_qemu(settings):
+            return Hole.to_install(missing)
         unknown = _unknown(settings.binary, settings.machine, settings.cpu)
         return Hole(Verdict.NOT_RUN, unknown) if unknown else None
 
     def version(self, variant: Variant) -> str:
-        settings = self.settings(variant)
-        if shutil.which(settings.binary) is None:  # the plan was made elsewhere
-            raise MissingToolError(settings.binary, f"apt-get install {settings.package}")
-        return ".".join(str(part) for part in qemu_version(settings.binary))
+        return told_version(self.settings(variant))
 
     def command(self, image: Image, variant: Variant, *options: str) -> list[str]:
         settings = self.settings(variant)
@@ -229,12 +226,11 @@ class QemuSystem(LinuxGuests):
 
 
 @functools.cache
-def _parts() -> tuple[str, ...]:
-    """Folders of QEMU's firmware and of its modules."""
-    modules = sorted(
-        str(folder) for pattern in ("lib/qemu", "lib/*/qemu", "lib64/qemu") for folder in Path("/usr").glob(pattern)
-    )
-    return (*filter(os.path.isdir, ["/usr/share/qemu"]), *modules)
+def _parts(binary: str) -> tuple[str, ...]:
+    """Folders of the firmware and the modules of a QEMU, wherever it is installed."""
+    prefixes = dict.fromkeys([Path(shutil.which(binary) or binary).resolve().parents[1], Path("/usr")])
+    patterns = ("share/qemu", "lib/qemu", "lib/*/qemu", "lib64/qemu")
+    return tuple(str(folder) for prefix in prefixes for pattern in patterns for folder in sorted(prefix.glob(pattern)))
 
 
 def _size(settings: QemuSystemSettings) -> int:

@@ -27,7 +27,7 @@ from farm.engines import Block, Reply, settings_or_hole
 from farm.engines.child import Child, ChildDied, converse
 from farm.engines.linux_guest import GUEST_SIGNALS, LinuxGuests, box_of, child_of, explained, interpreter
 from farm.errors import Missing, MissingToolError
-from farm.guest.variant import QemuUserSettings, Variant
+from farm.guest.variant import QemuSystemSettings, QemuUserSettings, Variant
 from farm.processes import Process
 from farm.scenario.layout import KEEP
 
@@ -47,6 +47,23 @@ def qemu_version(binary: str) -> tuple[int, ...]:
     return tuple(int(part) for part in match[1].split(".")) if match else (0,)
 
 
+def missing_qemu(settings: QemuUserSettings | QemuSystemSettings) -> Missing | None:
+    """The QEMU that ``settings`` name, if it is not installed."""
+    if shutil.which(settings.binary):
+        return None
+    return Missing(settings.binary, f"apt-get install {settings.package}")
+
+
+def told_version(settings: QemuUserSettings | QemuSystemSettings) -> str:
+    """The version of the QEMU that ``settings`` name, as a run tells it.
+
+    Raises :class:`~farm.errors.MissingToolError` if it is not installed: the plan was made elsewhere.
+    """
+    if missing := missing_qemu(settings):
+        raise MissingToolError(*missing)
+    return ".".join(str(part) for part in qemu_version(settings.binary))
+
+
 class QemuUser(LinuxGuests):
     """The engine."""
 
@@ -64,15 +81,11 @@ class QemuUser(LinuxGuests):
         if isinstance(settings, Hole):
             return settings
         assert isinstance(settings, QemuUserSettings)
-        if shutil.which(settings.binary) is None:
-            return Hole.to_install(Missing(settings.binary, f"apt-get install {settings.package}"))
-        return None
+        missing = missing_qemu(settings)
+        return Hole.to_install(missing) if missing else None
 
     def version(self, variant: Variant) -> str:
-        settings = self.settings(variant)
-        if shutil.which(settings.binary) is None:  # the plan was made elsewhere
-            raise MissingToolError(settings.binary, f"apt-get install {settings.package}")
-        return ".".join(str(part) for part in qemu_version(settings.binary))
+        return told_version(self.settings(variant))
 
     def command(self, image: Image, variant: Variant, *options: str) -> list[str]:
         settings = self.settings(variant)
