@@ -18,8 +18,8 @@ _PACKAGE = Path(__file__).resolve().parent
 
 def data(name: str) -> Path:
     """The folder ``arch`` or ``images``."""
-    checkout = _PACKAGE.parent / name
-    return checkout if (_PACKAGE.parent / "pyproject.toml").is_file() else _PACKAGE / "_data" / name
+    packed = _PACKAGE / "_data"  # in the wheel; a checkout has them beside the package
+    return packed / name if packed.is_dir() else _PACKAGE.parent / name
 
 
 def module(name: str) -> Path:

@@ -25,7 +25,9 @@ from farm.engines import engines
 from farm.engines.child import Child, ChildDied
 from farm.engines.native import NATIVE
 from farm.errors import UsageError
-from farm.guest import arch_toml, image
+from farm.guest import arch_toml, build, image
+from farm.prove import decoders
+from farm.prove.litmus.judge import judge
 from farm.run.batch import Batch, run_batch
 from farm.scenario import call, patch, restore
 
@@ -281,6 +283,24 @@ def test_the_environment_of_the_farm_is_not_seen(monkeypatch):
     )
     box = around(sys.executable, sys.base_prefix, *_homes())
     assert processes.run([sys.executable, "-I", "-S", "-c", code], box=box) == (0, "['PWD']\n")
+
+
+def test_whatever_loads_an_emulator_runs_in_a_box(monkeypatch, mode, qemu):
+    mode("auto")
+    unboxed, start = [], processes.Process.__init__
+
+    def noted(self, command, **options):
+        if options.get("box") is None and re.search(r"qemu-|-m farm\.", " ".join(map(str, command))):
+            unboxed.append(command)
+        start(self, command, **options)
+
+    monkeypatch.setattr(processes.Process, "__init__", noted)
+    arm64 = arch_toml.load()["arm64"]
+    litmus = Path(__file__).with_name("litmus") / "called.litmus"
+    assert [judged.error for judged in judge([litmus])] == [""]
+    asked = decoders.Decoders(arm64, build.image(decoders.spec_of(arm64, "zig")))
+    assert list(asked.complaints(every=97)) == []
+    assert unboxed == []
 
 
 # What is used, and said.

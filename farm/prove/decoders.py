@@ -11,9 +11,9 @@ Asked are instructions of each kind, and each of these with one bit changed, at 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +23,7 @@ import msgspec
 
 from farm import paths
 from farm.engines.qemu_user import QEMU_USER
+from farm.engines.unicorn import box_of_python
 from farm.errors import FarmError
 from farm.guest import build, disassemble
 from farm.guest.image import Image, Spec
@@ -34,6 +35,8 @@ from farm.prove.moved import Done, Moved, Work
 
 #: Architecture and name of what executes a variant's instructions; where data has another byte order nothing does.
 EXECUTED = {name: name for name in ("arm64", "arm", "thumb", "x86_64", "i386", "riscv64", "riscv32")}
+
+_SECONDS = 600.0  # for all instructions of a variant, which take half a minute
 
 _CODE = 32  # bytes of a question
 _MOVED, _ANNEX = 32, 128  # where the annex has what was moved, and its size (annex.h)
@@ -239,20 +242,20 @@ class Decoders:
 
     def _done(self, moved: tuple[Moved, ...]) -> list[Done]:
         work = msgspec.msgpack.encode(Work(EXECUTED[self.variant.name], moved))
-        with tempfile.TemporaryFile() as asked, tempfile.TemporaryFile() as answered:
+        with contextlib.ExitStack() as files:
+            asked, answered, told = (files.enter_context(tempfile.TemporaryFile()) for _ in range(3))
             asked.write(work)
             asked.seek(0)
             command = [sys.executable, "-m", "farm.prove.displaced"]
-            with Process(command, stdin=asked, stdout=answered, stderr=subprocess.PIPE) as process:
-                assert process.stderr
-                told = process.stderr.read().decode(errors="replace").strip().splitlines()
-                process.wait()
+            with Process(command, box=box_of_python(), stdin=asked, stdout=answered, stderr=told) as process:
+                ended = process.wait(_SECONDS)
                 status = process.end()
             answered.seek(0)
-            if status:
-                raise FarmError(
-                    f"{self.variant.name}: who executes instructions ended with status {status}: {told[-1:]}"
-                )
+            told.seek(0)
+            if not ended or status:
+                how = f"ended with status {status}" if ended else f"was still at it after {_SECONDS:g} s"
+                last = told.read().decode(errors="replace").strip().splitlines()[-1:]
+                raise FarmError(": ".join([f"{self.variant.name}: who executes instructions {how}", *last]))
             return msgspec.msgpack.decode(answered.read(), type=list[Done])
 
 

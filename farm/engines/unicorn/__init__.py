@@ -65,8 +65,8 @@ _GRACE = 5.0  # seconds that the host waits beyond the child's own watchdog
 _OPENING = 60.0
 
 
-def _box(*sees: str) -> Box:
-    """A box that shows Python, what the child imports, the folder of built images, and ``sees``."""
+def box_of_python(*sees: str) -> Box:
+    """The box of a process of Python's with Unicorn: it shows what that imports, the built images and ``sees``."""
     images = paths.cache()
     images.mkdir(parents=True, exist_ok=True)
     environment = {name: value for name, value in os.environ.items() if name.startswith(_ENVIRONMENT)}
@@ -174,7 +174,7 @@ class Unicorn:
     def warm_up(self, count: int) -> None:
         """Have so many children at hand, whatever they have open; loading the emulator takes one 0.2 s."""
         for _ in range(count - len(self.pool)):
-            self.pool.give("", Child(_COMMAND, _box()))
+            self.pool.give("", Child(_COMMAND, box_of_python()))
 
     def hole(self, variant: Variant) -> Hole | None:
         settings = settings_or_hole(variant, self.name)
@@ -296,7 +296,7 @@ class Unicorn:
         if idle and not idle[1].sees(folder):  # which is of a user's that has moved
             idle[1].close()
             idle = None
-        child = idle[1] if idle else Child(_COMMAND, _box(folder))
+        child = idle[1] if idle else Child(_COMMAND, box_of_python(folder))
         description = image.path.removesuffix("guest.elf") + "image.json"
         spans = tuple((span.start, span.stop) for span in watched)
         request = Open(os.fsencode(description), settings, timeout, spans, watch)

@@ -13,7 +13,9 @@ from typing import Literal
 
 import msgspec
 
+from farm.engines.unicorn import box_of_python
 from farm.errors import UsageError
+from farm.paths import data
 from farm.processes import Process
 
 Kind = Literal["Allowed", "Forbidden", "Required"]
@@ -83,7 +85,13 @@ class _Child:
         """The answer, a line; None if none came in time, empty if the child died."""
         if self.process is None:
             command = [sys.executable, "-m", "farm.prove.litmus.child"]
-            self.process = Process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            self.process = Process(
+                command,
+                box=box_of_python(str(data("arch"))),  # whose rules it reads
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
         assert self.process.stdin
         assert self.process.stdout
         deadline, answer = time.monotonic() + seconds, b""
